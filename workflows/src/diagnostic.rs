@@ -1,0 +1,131 @@
+//! What is wrong with a definition, where, and what to do about it.
+
+use std::fmt;
+
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+/// The code of a kind of problem: `SK0001`. Each has a page under `workflows/codes`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(pub(crate) u16);
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SK{:04}", self.0)
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The definition is rejected.
+    Error,
+    /// The definition is accepted, but probably not what was meant.
+    Warning,
+}
+
+impl Severity {
+    /// Returns `error` or `warning`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// A range of bytes of the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// Where it starts.
+    pub offset: u32,
+    /// How many bytes it has.
+    pub len: u32,
+}
+
+/// How a diagnostic is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// ASCII without colour: for files, pipes and tests.
+    Plain,
+    /// With colour: for terminals.
+    Colour,
+}
+
+/// One problem of a definition.
+///
+/// Serializes as `{code, severity, message, file, line, column, help}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The kind of problem.
+    pub code: Code,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong.
+    pub message: String,
+    /// The name of the definition file.
+    pub file: String,
+    /// Where.
+    pub span: Span,
+    /// The line, counted from 1.
+    pub line: u32,
+    /// The column in characters, counted from 1.
+    pub column: u32,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// Other places that matter, each with a label.
+    pub related: Vec<(String, Span)>,
+}
+
+impl Diagnostic {
+    /// Draws the problem with its source line and a caret, in the manner of rustc.
+    pub fn render(&self, source: &str, style: Style) -> String {
+        let _ = (source, style);
+        unimplemented!("skeleton")
+    }
+}
+
+impl Serialize for Diagnostic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Diagnostic", 7)?;
+        object.serialize_field("code", &self.code.to_string())?;
+        object.serialize_field("severity", self.severity.as_str())?;
+        object.serialize_field("message", &self.message)?;
+        object.serialize_field("file", &self.file)?;
+        object.serialize_field("line", &self.line)?;
+        object.serialize_field("column", &self.column)?;
+        object.serialize_field("help", &self.help)?;
+        object.end()
+    }
+}
+
+/// A definition that was not accepted: all its problems, in the order of the file.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("invalid definition {file_name}: {} problems", .diagnostics.len())]
+pub struct Rejected {
+    pub(crate) file_name: String,
+    pub(crate) source_text: String,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Rejected {
+    /// Returns the problems, in the order of the file; at least one is an error.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// Returns the text of the file, lossily decoded.
+    pub fn source_text(&self) -> &str {
+        &self.source_text
+    }
+
+    /// Draws all problems.
+    pub fn render(&self, style: Style) -> String {
+        self.diagnostics.iter().map(|one| one.render(&self.source_text, style)).collect()
+    }
+}

@@ -1,0 +1,202 @@
+//! Expressions, conditions and templates.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::name::Name;
+use crate::workflow::StepIndex;
+
+/// What an expression may see. Only what it refers to is asked for.
+pub trait Scope {
+    /// Returns the value of an input.
+    fn input(&self, name: &str) -> Option<Cow<'_, Value>>;
+    /// Returns all inputs as one object.
+    fn inputs(&self) -> Cow<'_, Value>;
+    /// Returns the output of a step; `None` if it has none (not done, skipped, failed).
+    fn step_output(&self, step: StepIndex) -> Option<Cow<'_, Value>>;
+    /// Returns the outputs of a `for_each` step as an array in item order.
+    fn step_outputs(&self, step: StepIndex) -> Option<Cow<'_, Value>>;
+    /// Returns the status of a step, such as `completed`, `failed`, `skipped`.
+    fn step_status(&self, step: StepIndex) -> &str;
+    /// Returns the current item of the innermost `for_each`.
+    fn item(&self) -> Option<Cow<'_, Value>> {
+        None
+    }
+    /// Returns the position of the current item.
+    fn index(&self) -> Option<u64> {
+        None
+    }
+    /// Returns the id of the run.
+    fn run_id(&self) -> Cow<'_, str>;
+    /// Returns the name of the workflow.
+    fn run_workflow(&self) -> Cow<'_, str>;
+    /// Tells whether nothing has failed so far.
+    fn success(&self) -> bool;
+    /// Tells whether something has failed so far.
+    fn failure(&self) -> bool;
+    /// Returns the payload of the signal; only inside `wait_for.if`.
+    fn signal(&self) -> Option<Cow<'_, Value>> {
+        None
+    }
+    /// Returns the step's own output; only inside `compensate`.
+    fn output(&self) -> Option<Cow<'_, Value>> {
+        None
+    }
+    /// Returns the step's own failure; only inside `compensate` and `fallback`.
+    fn error(&self) -> Option<Cow<'_, Value>> {
+        None
+    }
+}
+
+/// What of a step is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StepPart {
+    /// `steps.ID.output`
+    Output,
+    /// `steps.ID.outputs`
+    Outputs,
+    /// `steps.ID.status`
+    Status,
+}
+
+/// A root that an expression reads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reference {
+    /// `inputs.NAME`
+    Input(Name),
+    /// `inputs` as a whole.
+    Inputs,
+    /// `steps.ID.output`, `.outputs` or `.status`.
+    Step(StepIndex, StepPart),
+    /// `item`
+    Item,
+    /// `index`
+    Index,
+    /// `run.id`
+    RunId,
+    /// `run.workflow`
+    RunWorkflow,
+    /// `signal`
+    Signal,
+    /// `output`
+    Output,
+    /// `error`
+    Error,
+}
+
+/// Why an expression has no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot evaluate `{expression}`: {problem}")]
+pub struct EvaluationError {
+    /// The expression as written.
+    pub expression: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+/// An expression, compiled. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Expression(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    text: String,
+    reads: Vec<Reference>,
+}
+
+impl Expression {
+    /// Returns the expression as written, without delimiters.
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Returns the distinct roots it reads, sorted.
+    pub fn reads(&self) -> &[Reference] {
+        &self.0.reads
+    }
+
+    /// Returns the value.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluationError`] if something is undefined, of the wrong type, or too big.
+    pub fn evaluate(&self, scope: &dyn Scope) -> Result<Value, EvaluationError> {
+        let _ = scope;
+        unimplemented!("skeleton")
+    }
+}
+
+/// An expression that is true or false.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    pub(crate) expression: Expression,
+    pub(crate) asks_status: bool,
+}
+
+impl Condition {
+    /// Returns the expression.
+    pub fn expression(&self) -> &Expression {
+        &self.expression
+    }
+
+    /// Tells whether it calls `failure()` or `always()`: then a skipped or failed need does not
+    /// skip the step.
+    pub fn asks_status(&self) -> bool {
+        self.asks_status
+    }
+
+    /// Returns whether the condition holds.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluationError`] if there is no value or it is not a boolean.
+    pub fn holds(&self, scope: &dyn Scope) -> Result<bool, EvaluationError> {
+        let _ = scope;
+        unimplemented!("skeleton")
+    }
+}
+
+/// A JSON value with `${{ }}` in some of its strings. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Template(Arc<TemplateInner>);
+
+#[derive(Debug)]
+struct TemplateInner {
+    reads: Vec<Reference>,
+    passthrough: Option<Reference>,
+}
+
+impl Template {
+    /// Returns the reference if the template is exactly one, such as `${{ steps.a.output }}`:
+    /// the payload can be passed on without parsing it.
+    pub fn passthrough(&self) -> Option<&Reference> {
+        self.0.passthrough.as_ref()
+    }
+
+    /// Returns the distinct roots it reads, sorted.
+    pub fn reads(&self) -> &[Reference] {
+        &self.0.reads
+    }
+
+    /// Returns the template as written.
+    pub fn source(&self) -> &Value {
+        unimplemented!("skeleton")
+    }
+
+    /// Returns the value if nothing in it has to be evaluated.
+    pub fn constant(&self) -> Option<&Value> {
+        unimplemented!("skeleton")
+    }
+
+    /// Returns the value with everything substituted.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluationError`] of the first expression that has no value.
+    pub fn render(&self, scope: &dyn Scope) -> Result<Value, EvaluationError> {
+        let _ = scope;
+        unimplemented!("skeleton")
+    }
+}
