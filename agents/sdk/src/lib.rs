@@ -1,0 +1,1 @@
+//! The agent SDK of skep.

@@ -1,0 +1,1 @@
+//! Ready-made agents for users who write no Rust.

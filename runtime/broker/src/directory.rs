@@ -1,0 +1,105 @@
+//! Who is there, and the small facts that a cluster shares.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use skep_protocol::Heartbeat;
+
+use crate::error::Unavailable;
+
+/// Agents → everybody: that they are there.
+pub trait Presence: Clone + Send + Sync + 'static {
+    /// Says it once; it may be lost.
+    fn beat(&self, heartbeat: Heartbeat) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// Listens to the heartbeats of all agents, from here on.
+    fn beats(
+        &self,
+    ) -> impl Future<Output = Result<BoxStream<'static, Heartbeat>, Unavailable>> + Send;
+
+    /// Returns whether the broker can be reached at the moment: silence of others counts only while
+    /// one's own link is healthy.
+    fn is_connected(&self) -> bool;
+}
+
+/// Which facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bucket {
+    /// What holds for the whole cluster: its number of partitions, its formats.
+    Cluster,
+    /// Registered definitions: `digest.<hex>` → the text, `name.<name>` → versions and digests.
+    Workflows,
+}
+
+/// The state of a key: rises with each change of any key of the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// The revision of a key that does not exist.
+    pub const ABSENT: Self = Self(0);
+
+    /// Wraps a number.
+    pub const fn new(revision: u64) -> Self {
+        Self(revision)
+    }
+
+    /// Returns the number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it says.
+    pub value: Bytes,
+    /// Its revision, to change it with.
+    pub revision: Revision,
+}
+
+/// Why a fact was not written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// Somebody else changed the key. Nothing was written.
+    #[error("`{key}` was changed by somebody else")]
+    Conflict {
+        /// The key.
+        key: String,
+    },
+    /// The broker cannot be reached; the write may have happened.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Small facts by key, durable, changed by compare-and-set. Keys are of `A-Z a-z 0-9 _ - . =`.
+pub trait Registry: Clone + Send + Sync + 'static {
+    /// Returns the fact under `key`.
+    fn get(
+        &self,
+        bucket: Bucket,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<Entry>, Unavailable>> + Send;
+
+    /// Writes the fact if the key is at `expected` ([`Revision::ABSENT`]: only if there is none).
+    ///
+    /// # Errors
+    /// [`PutError::Conflict`] if it is not.
+    fn put(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        value: Bytes,
+        expected: Revision,
+    ) -> impl Future<Output = Result<Revision, PutError>> + Send;
+
+    /// Returns the keys that start with `prefix`, sorted.
+    fn keys(
+        &self,
+        bucket: Bucket,
+        prefix: &str,
+    ) -> impl Future<Output = Result<Vec<String>, Unavailable>> + Send;
+}

@@ -1,0 +1,44 @@
+//! Errors that many parts of the port share.
+
+/// The broker cannot be reached or does not answer; trying again later may help.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {attempted}: {reason}")]
+pub struct Unavailable {
+    /// What was attempted: "publish a heartbeat".
+    pub attempted: &'static str,
+    /// What went wrong, for people.
+    pub reason: String,
+}
+
+/// A request that got no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Nobody listens: the process is gone or not there yet. Known within milliseconds.
+    #[error("nobody listens for {what}")]
+    NoResponders {
+        /// For what: "commands of partition 3".
+        what: String,
+    },
+    /// Somebody listens but did not answer in time: the outcome is unknown.
+    #[error("no answer to {what} within {within_ms} ms")]
+    TimedOut {
+        /// To what.
+        what: String,
+        /// The bound.
+        within_ms: u64,
+    },
+    /// The message is larger than the broker takes.
+    #[error("{what} is too large: {size} bytes, at most {limit}")]
+    TooLarge {
+        /// What.
+        what: String,
+        /// Its size, in bytes.
+        size: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The broker cannot be reached.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}

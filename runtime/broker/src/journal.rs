@@ -1,0 +1,107 @@
+//! The journal of each partition: ordered, durable, fenced.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use skep_protocol::{PartitionId, Seq};
+
+use crate::error::Unavailable;
+
+/// One message of a journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalMessage {
+    /// Its position.
+    pub seq: Seq,
+    /// Its bytes, exactly as appended.
+    pub bytes: Bytes,
+}
+
+/// Messages in the order of their positions.
+pub type JournalReader = BoxStream<'static, Result<JournalMessage, ReadError>>;
+
+/// Why an append did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The journal does not end where the writer thought: it was replaced, or an append of its own
+    /// with an unknown outcome was stored. Nothing was appended.
+    #[error("the journal ends at {last}, not at {expected}")]
+    Conflict {
+        /// Where the writer thought it ends.
+        expected: Seq,
+        /// Where it ends, if the broker told.
+        last: Seq,
+    },
+    /// No answer came: the message may be stored, now or later.
+    #[error("the outcome of the append is unknown: {reason}")]
+    Unknown {
+        /// What was seen.
+        reason: String,
+    },
+    /// The message is larger than the broker takes. Nothing was appended.
+    #[error("the message has {size} bytes, the broker takes at most {limit}")]
+    TooLarge {
+        /// Its size, in bytes.
+        size: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+}
+
+/// Why a journal cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// A position is missing although nothing before it was trimmed.
+    #[error("the journal has a hole: message {expected} is missing, {found} follows")]
+    Hole {
+        /// The position that was due.
+        expected: Seq,
+        /// The next one there is.
+        found: Seq,
+    },
+    /// The broker cannot be reached.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// One ordered, durable stream of messages for each partition.
+pub trait Journal: Clone + Send + Sync + 'static {
+    /// Appends one message if the journal ends at `expected` ([`Seq::ZERO`] if it is empty), and
+    /// returns its position: `expected + 1`.
+    ///
+    /// # Errors
+    /// [`AppendError::Conflict`] if it ends elsewhere; [`AppendError::Unknown`] if no answer came.
+    ///
+    /// # Cancel safety
+    /// None: a dropped append has an unknown outcome.
+    fn append(
+        &self,
+        partition: PartitionId,
+        expected: Seq,
+        message: Bytes,
+    ) -> impl Future<Output = Result<Seq, AppendError>> + Send;
+
+    /// Returns the last message, read from where appends are decided, so that it is never stale.
+    fn last(
+        &self,
+        partition: PartitionId,
+    ) -> impl Future<Output = Result<Option<JournalMessage>, Unavailable>> + Send;
+
+    /// Reads from position `from` on (or from the first message that was not trimmed), and goes on
+    /// with messages as they are appended. It never ends by itself and never skips: after an
+    /// interruption it goes on where it was, and a hole is an error and its last item.
+    fn follow(
+        &self,
+        partition: PartitionId,
+        from: Seq,
+    ) -> impl Future<Output = Result<JournalReader, Unavailable>> + Send;
+
+    /// Drops every message before `first_kept`. What is trimmed never comes back; positions stay.
+    fn trim(
+        &self,
+        partition: PartitionId,
+        first_kept: Seq,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send;
+}

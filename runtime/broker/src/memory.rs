@@ -1,0 +1,1 @@
+//! The semantics of the port as a pure machine.

@@ -1,0 +1,94 @@
+//! The queue lane: tasks that any agent of a capability may pull.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use skep_protocol::Task;
+
+use crate::error::{RequestError, Unavailable};
+
+/// How full the queue of a capability is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Tasks that nobody has pulled.
+    pub waiting: u64,
+    /// Tasks pulled and neither acknowledged nor given back.
+    pub held: u64,
+}
+
+/// A task that was pulled. Unless it is acknowledged, given back or kept alive, it comes again.
+pub struct Delivered {
+    /// The task.
+    pub task: Task,
+    /// How often it was delivered, this time included.
+    pub deliveries: u64,
+    settle: Box<dyn FnMut(Settle) -> BoxFuture<'static, Result<(), Unavailable>> + Send>,
+}
+
+/// What becomes of a pulled task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settle {
+    /// It is done with and leaves the queue.
+    Ack,
+    /// It goes back and may be pulled again after this delay.
+    Return(Duration),
+    /// It is still being worked on: it does not come again for another while.
+    Extend,
+}
+
+impl Delivered {
+    /// Wraps a pulled task and whatever settles it.
+    pub fn new(
+        task: Task,
+        deliveries: u64,
+        settle: impl FnMut(Settle) -> BoxFuture<'static, Result<(), Unavailable>> + Send + 'static,
+    ) -> Self {
+        Self { task, deliveries, settle: Box::new(settle) }
+    }
+
+    /// Tells the broker what becomes of the task.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the task may come again.
+    pub async fn settle(&mut self, settle: Settle) -> Result<(), Unavailable> {
+        (self.settle)(settle).await
+    }
+}
+
+impl fmt::Debug for Delivered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Delivered");
+        out.field("task", &self.task.id()).field("deliveries", &self.deliveries);
+        out.finish_non_exhaustive()
+    }
+}
+
+/// One queue for each capability. Its content is a hint and may vanish at any time.
+pub trait Tasks: Clone + Send + Sync + 'static {
+    /// Puts a task into the queue of its capability. `sending` rises each time the same attempt is
+    /// sent again on purpose; the same attempt with the same `sending` is kept once.
+    fn offer(
+        &self,
+        task: Task,
+        sending: u32,
+    ) -> impl Future<Output = Result<(), RequestError>> + Send;
+
+    /// Takes up to `max` tasks, waiting up to `wait` for the first one. Nothing in time is no error.
+    fn pull(
+        &self,
+        capability: &str,
+        max: usize,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Vec<Delivered>, Unavailable>> + Send;
+
+    /// Returns how full the queue is; zero for one that was never used.
+    fn depth(
+        &self,
+        capability: &str,
+    ) -> impl Future<Output = Result<QueueDepth, Unavailable>> + Send;
+
+    /// Drops everything that waits in the queue.
+    fn clear(&self, capability: &str) -> impl Future<Output = Result<(), Unavailable>> + Send;
+}

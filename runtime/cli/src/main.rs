@@ -1,0 +1,2 @@
+//! skep: agent swarm orchestration in one binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The async shell that drives runs, generic over the port.

@@ -1,0 +1,1 @@
+//! The pure core of skep: decides, applies, owes effects; never does them.

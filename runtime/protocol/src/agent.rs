@@ -1,0 +1,109 @@
+//! Agents: what they say of themselves, and what they are told beside tasks.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AgentId, AttemptId};
+use crate::time::Timestamp;
+
+/// What an agent says every [`HEARTBEAT_INTERVAL`](crate::limits::HEARTBEAT_INTERVAL): that it is
+/// there, what it offers and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The version of the format.
+    pub v: u32,
+    /// Who.
+    pub agent: AgentId,
+    /// Rises with every heartbeat of this process, so that a late one is noticed.
+    pub seq: u64,
+    /// Which lane its tasks come by.
+    pub lane: Lane,
+    /// What it offers.
+    pub offers: Vec<Offer>,
+    /// Free words that steps choose agents by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What it works on, and what it has finished but not yet been confirmed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Held>,
+    /// It takes no more tasks.
+    #[serde(default)]
+    pub draining: bool,
+    /// This is its last heartbeat: whatever it held goes back at once.
+    #[serde(default)]
+    pub leaving: bool,
+    /// The program and its version, for people.
+    #[serde(default)]
+    pub software: String,
+}
+
+impl Heartbeat {
+    /// The version of the format that this program writes.
+    pub const VERSION: u32 = 1;
+
+    /// Returns how many tasks the agent performs at a time, over all it offers.
+    pub fn slots(&self) -> u32 {
+        self.offers.iter().map(|offer| offer.slots).fold(0, u32::saturating_add)
+    }
+}
+
+/// By which way tasks reach an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// The coordinator picks the agent and sends it the task.
+    Direct,
+    /// The agent pulls from the queue of the capability.
+    Queue,
+}
+
+/// One capability that an agent offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The capability.
+    pub capability: String,
+    /// How many of its tasks the agent performs at a time.
+    pub slots: u32,
+}
+
+/// An attempt in the hands of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The attempt.
+    #[serde(flatten)]
+    pub attempt: AttemptId,
+    /// Since when, by the agent's clock.
+    pub since: Timestamp,
+    /// How far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+/// How far an attempt is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Rises with each call of `progress`, so that a stalled handler is noticed.
+    pub calls: u64,
+    /// 0 to 1000 per mille, if the handler knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_mille: Option<u16>,
+    /// A line for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What a coordinator tells an agent beside tasks. Losing one costs time, never correctness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// Stop these attempts; their outcome is of no interest.
+    Cancel {
+        /// The attempts.
+        attempts: Vec<AttemptId>,
+    },
+    /// Take no more tasks, finish those held, leave.
+    Drain {},
+    /// Send a heartbeat at once: a coordinator has just started and knows nothing.
+    RollCall {},
+}

@@ -1,0 +1,215 @@
+//! Requests from outside that a coordinator may reject.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Parent;
+use crate::failure::Failure;
+use crate::ids::{Hash, RunId, SignalId, StepPath};
+use crate::payload::Payload;
+use crate::query::RunStatus;
+
+/// A request to change something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Check a definition and keep it, so that runs can be started from it.
+    Register(RegisterWorkflow),
+    /// Start a run.
+    Start(Box<StartRun>),
+    /// End a run early.
+    Cancel {
+        /// The run.
+        run: RunId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Start no more steps of a run.
+    Pause {
+        /// The run.
+        run: RunId,
+        /// Who asks.
+        by: String,
+    },
+    /// Let a paused run go on.
+    Resume {
+        /// The run.
+        run: RunId,
+        /// Who asks.
+        by: String,
+    },
+    /// Send a signal to a run.
+    Signal(Signal),
+    /// Tell a run that a sub-workflow of its ended. Sent by coordinators, again until confirmed.
+    ChildEnded {
+        /// The step of the parent, and its try.
+        parent: Parent,
+        /// The run that ended.
+        child: RunId,
+        /// How.
+        outcome: ChildOutcome,
+    },
+}
+
+/// See [`Command::Register`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterWorkflow {
+    /// The text of the definition.
+    pub source: String,
+    /// The name of its file, for diagnostics.
+    pub file: String,
+    /// Whether its name shall mean this definition from here on (`skep apply`), or whether it is
+    /// only to be started by its digest (`skep run FILE`).
+    pub publish: bool,
+}
+
+/// See [`Command::Start`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartRun {
+    /// The id of the run, minted by the client: a start sent twice makes one run.
+    pub run: RunId,
+    /// `NAME`, `NAME@VERSION` or the digest of a registered definition.
+    pub workflow: String,
+    /// The inputs: a JSON object.
+    pub inputs: Payload,
+    /// The step that the run is started for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// How deep the run is nested.
+    #[serde(default)]
+    pub depth: u32,
+    /// Free words to find the run by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// See [`Command::Signal`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// The run.
+    pub run: RunId,
+    /// The name that a `wait_for` names.
+    pub name: String,
+    /// A signal with an id that was seen is taken as sent once.
+    pub id: SignalId,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+/// How a sub-workflow ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChildOutcome {
+    /// With these outputs.
+    Completed(Payload),
+    /// With this failure; also when it was never started, because its start was rejected.
+    Failed(Failure),
+    /// It was cancelled.
+    Cancelled {},
+}
+
+/// The answer to a command, sent when what follows from it is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandReply {
+    /// The definition is kept.
+    Registered {
+        /// Its name.
+        name: String,
+        /// Its version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+        /// Its digest.
+        digest: Hash,
+        /// What the check had to warn of, as `{code, severity, message, file, line, column, help}`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<Payload>,
+    },
+    /// The run exists.
+    Started {
+        /// Its id.
+        run: RunId,
+        /// It existed before this command.
+        existing: bool,
+    },
+    /// It is done, or it had been done before.
+    Done {},
+    /// Nothing changed.
+    Rejected(Rejection),
+}
+
+/// Why a command was rejected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    /// The definition has errors.
+    #[error("the definition has {} error(s)", diagnostics.len())]
+    InvalidDefinition {
+        /// Each as `{code, severity, message, file, line, column, help}`.
+        diagnostics: Vec<Payload>,
+        /// The same for people, in the manner of a compiler.
+        rendered: String,
+    },
+    /// No definition of that name, version or digest was registered.
+    #[error("no workflow `{workflow}` is registered")]
+    UnknownWorkflow {
+        /// What was asked for.
+        workflow: String,
+    },
+    /// The inputs do not fit what the definition declares.
+    #[error("{}", problems.join("; "))]
+    InvalidInputs {
+        /// One line for each, naming the input and its schema.
+        problems: Vec<String>,
+    },
+    /// There is no such run.
+    #[error("no run {run}")]
+    RunNotFound {
+        /// The run asked for.
+        run: RunId,
+    },
+    /// The run is over.
+    #[error("run {run} is over: {status}")]
+    RunAlreadyFinished {
+        /// The run.
+        run: RunId,
+        /// How it ended.
+        status: RunStatus,
+    },
+    /// A run of that id exists, with another workflow or other inputs.
+    #[error("run {run} exists and was started from something else")]
+    RunIdTaken {
+        /// The run.
+        run: RunId,
+    },
+    /// The coordinator has as many runs as it bears.
+    #[error("the coordinator is busy: try again in {retry_after_ms} ms")]
+    Busy {
+        /// The least delay.
+        retry_after_ms: u64,
+    },
+    /// Something is too large, too many or too deep.
+    #[error("{message}")]
+    LimitExceeded {
+        /// What, and the limit.
+        message: String,
+    },
+    /// The run has no such step.
+    #[error("run {run} has no step {step}")]
+    StepNotFound {
+        /// The run.
+        run: RunId,
+        /// The step asked for.
+        step: StepPath,
+    },
+    /// The coordinator does not own the partition of the run (any more): ask again.
+    #[error("this coordinator does not own the run's partition")]
+    NotOwner {},
+    /// The partition stopped, because its journal is damaged.
+    #[error("the partition of the run has stopped: {cause}")]
+    PartitionStopped {
+        /// What is wrong with it.
+        cause: String,
+    },
+}

@@ -1,0 +1,45 @@
+//! Every bound of the system, in one place.
+
+use std::time::Duration;
+
+/// Longest name, id or token, in bytes.
+pub const MAX_NAME_LEN: usize = 64;
+/// A payload of more bytes travels through the blob store; the journal keeps a reference.
+pub const MAX_INLINE_PAYLOAD: usize = 64 * 1024;
+/// Largest payload at all, in bytes.
+pub const MAX_PAYLOAD: usize = 256 * 1024 * 1024;
+/// Deepest nesting of JSON in a payload.
+pub const MAX_JSON_DEPTH: usize = 64;
+/// Steps of one run, dynamic ones included.
+pub const MAX_STEPS_PER_RUN: usize = 10_000;
+/// Depth of sub-workflows: a run, its child, its grandchild, …
+pub const MAX_RUN_DEPTH: u32 = 16;
+/// Target size of one journal message, in bytes; a single record may be larger.
+pub const TARGET_BATCH_BYTES: usize = 512 * 1024;
+/// Largest journal message, in bytes: below the broker's default `max_payload` of 1 MiB.
+pub const MAX_BATCH_BYTES: usize = 960 * 1024;
+/// Largest definition file, in bytes.
+pub const MAX_DEFINITION_BYTES: usize = 1024 * 1024;
+/// Largest message of a failure, in bytes; the rest is cut.
+pub const MAX_FAILURE_MESSAGE: usize = 8 * 1024;
+/// Tasks or reports that share one message.
+pub const MAX_SHARED: usize = 256;
+/// Signals that a run keeps before a step asks for them.
+pub const MAX_EARLY_SIGNALS: usize = 1_000;
+/// Active runs of one partition; beyond it, starts are refused with "busy, retry after".
+pub const MAX_RUNS_PER_PARTITION: usize = 50_000;
+/// Ids of finished runs that a partition remembers, so that a late start is not taken twice.
+pub const MAX_FINISHED_IDS: usize = 200_000;
+/// How often an agent says that it is alive and what it holds.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
+/// Silence after which an agent counts as lost: three missed heartbeats and a margin.
+pub const AGENT_SILENCE: Duration = Duration::from_millis(7_000);
+/// A task sent but not held after this long is sent again: two heartbeats and a margin.
+pub const HOLD_CONFIRMED_WITHIN: Duration = Duration::from_millis(5_000);
+/// How often an attempt may be lost to infrastructure before its step fails.
+pub const MAX_LOSSES_PER_STEP: u32 = 10;
+/// Tasks of one capability that wait in the queue lane while no queue agent is known: enough for
+/// an autoscaler to see.
+pub const QUEUE_DEPTH_WITHOUT_AGENTS: usize = 16;
+/// Default number of partitions of a cluster.
+pub const DEFAULT_PARTITIONS: u16 = 8;

@@ -1,0 +1,321 @@
+//! Questions to a coordinator, answered from the read model and from live state.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::{Lane, Offer};
+use crate::event::Parent;
+use crate::failure::Failure;
+use crate::ids::{AgentId, Hash, RunId, StepPath};
+use crate::payload::Payload;
+use crate::record::RunRecord;
+use crate::time::Timestamp;
+
+/// A question; it changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Query {
+    /// Which runs are there?
+    Runs(RunFilter),
+    /// How is this run?
+    Run {
+        /// The run.
+        run: RunId,
+    },
+    /// What happened to this run?
+    History {
+        /// The run.
+        run: RunId,
+        /// Only entries with a higher number; 0 for all.
+        after: u64,
+        /// At most so many.
+        limit: u32,
+        /// With nothing to tell, wait so long for something to happen, in milliseconds.
+        wait_ms: u64,
+    },
+    /// Which agents are there?
+    Agents {},
+    /// Which definitions are registered by name?
+    Workflows {},
+}
+
+/// Which runs a list is to hold, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFilter {
+    /// Only those in one of these states; empty for all.
+    #[serde(default)]
+    pub status: Vec<RunStatus>,
+    /// Only those of this workflow.
+    #[serde(default)]
+    pub workflow: Option<String>,
+    /// Only those started by this run.
+    #[serde(default)]
+    pub parent: Option<RunId>,
+    /// At most so many; 0 means 100.
+    #[serde(default)]
+    pub limit: u32,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryReply {
+    /// To [`Query::Runs`].
+    Runs(Vec<RunSummary>),
+    /// To [`Query::Run`].
+    Run(Box<RunDetail>),
+    /// To [`Query::History`].
+    History(Vec<HistoryEntry>),
+    /// To [`Query::Agents`].
+    Agents(Vec<AgentView>),
+    /// To [`Query::Workflows`]: name, version, digest.
+    Workflows(Vec<(String, Option<String>, Hash)>),
+    /// There is no such run.
+    NotFound {},
+    /// The answer could not be found out.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
+
+/// The state of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// At least one step is in the hands of the swarm.
+    Running,
+    /// Only timers and signals are awaited.
+    Waiting,
+    /// Somebody paused it.
+    Paused,
+    /// It stops or makes good what it did.
+    Unwinding,
+    /// It ended well.
+    Completed,
+    /// It ended badly.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+    /// It failed and what it did was made good.
+    Compensated,
+    /// A compensation failed for good.
+    Stuck,
+}
+
+impl RunStatus {
+    /// Returns whether the run is over.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Compensated)
+    }
+
+    /// Returns the word used in files and on terminals.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Paused => "paused",
+            Self::Unwinding => "unwinding",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Compensated => "compensated",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The state of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    /// Its dependencies are not met yet.
+    Pending,
+    /// An attempt is scheduled: waiting for its time or for an agent.
+    Scheduled,
+    /// An agent works on it, or its inner steps do.
+    Running,
+    /// It waits for time or for a signal.
+    Waiting,
+    /// It ended well.
+    Completed,
+    /// It ended badly.
+    Failed,
+    /// It did not run.
+    Skipped,
+    /// It was stopped.
+    Cancelled,
+}
+
+impl StepStatus {
+    /// Returns whether the step is over.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Skipped | Self::Cancelled)
+    }
+
+    /// Returns the word used in files, expressions and on terminals.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Scheduled => "scheduled",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for StepStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One run in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Its id.
+    pub run: RunId,
+    /// The name of its workflow.
+    pub workflow: String,
+    /// The digest of its definition.
+    pub digest: Hash,
+    /// Its state.
+    pub status: RunStatus,
+    /// When it was started.
+    pub started: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// What it was started for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// Steps known so far, and those that are over.
+    pub steps: u32,
+    /// See `steps`.
+    pub steps_ended: u32,
+    /// Free words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Everything about one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDetail {
+    /// As in a list.
+    pub summary: RunSummary,
+    /// Its inputs.
+    pub inputs: Payload,
+    /// Its outputs, once it completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Payload>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// Its steps, in the order in which they came into being.
+    pub steps: Vec<StepView>,
+    /// What is waiting, and for what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<WaitingView>,
+}
+
+/// One step of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Its path.
+    pub step: StepPath,
+    /// Its state.
+    pub status: StepStatus,
+    /// Its attempts, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptView>,
+    /// When it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// What came out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Payload>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// The sub-workflow's run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<RunId>,
+}
+
+/// One attempt of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its number.
+    pub attempt: u32,
+    /// `scheduled`, `taken`, `completed`, `failed`, `lost` or `cancelled`.
+    pub status: String,
+    /// When it was scheduled.
+    pub scheduled: Timestamp,
+    /// Who performed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// How long the handler ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+/// Why a step is waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingView {
+    /// The step.
+    pub step: StepPath,
+    /// A sentence for people, such as "no live agent offers researcher".
+    pub reason: String,
+}
+
+/// One fact of a run's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// Its number within the run: 1, 2, …
+    pub number: u64,
+    /// The fact.
+    pub record: RunRecord,
+}
+
+/// One live agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// Its id.
+    pub agent: AgentId,
+    /// Which lane its tasks come by.
+    pub lane: Lane,
+    /// What it offers.
+    pub offers: Vec<Offer>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How many attempts it holds.
+    pub held: u32,
+    /// It takes no more.
+    pub draining: bool,
+    /// When it was last heard of.
+    pub seen: Timestamp,
+    /// The program and its version.
+    pub software: String,
+}

@@ -1,0 +1,90 @@
+//! Coordinator → agent: the work of one attempt.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AttemptId, RunId, StepPath};
+use crate::partition::PartitionId;
+use crate::payload::Payload;
+use crate::time::Timestamp;
+
+/// The work item that an agent receives for one attempt.
+///
+/// A task is a hint: it can be derived again from the journal, may come twice, and is worth nothing
+/// once its attempt has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// The version of the format.
+    pub v: u32,
+    /// The run.
+    pub run: RunId,
+    /// The step.
+    pub step: StepPath,
+    /// The number of the attempt: also the fencing token, since it never falls.
+    pub attempt: u32,
+    /// What the agent is asked to do.
+    pub capability: String,
+    /// The name of the workflow.
+    pub workflow: String,
+    /// Where reports go.
+    pub partition: PartitionId,
+    /// The rendered `with` of the step.
+    pub input: Payload,
+    /// What an earlier attempt left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Payload>,
+    /// How long the handler may run, in milliseconds.
+    pub timeout_ms: u64,
+    /// When the whole step has to be over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// 0 to 9; 9 goes first.
+    pub priority: u8,
+    /// The labels that the step wants its agent to have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Task {
+    /// The version of the format that this program writes.
+    pub const VERSION: u32 = 1;
+
+    /// Returns the attempt that the task is for.
+    pub fn id(&self) -> AttemptId {
+        AttemptId { run: self.run, step: self.step.clone(), attempt: self.attempt }
+    }
+
+    /// Returns the key under which a handler makes its side effects idempotent: the same for every
+    /// attempt of the step.
+    pub fn idempotency_key(&self) -> String {
+        format!("{}/{}", self.run, self.step)
+    }
+}
+
+/// Tasks that share one message to one agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskBatch {
+    /// The tasks; at most [`MAX_SHARED`](crate::limits::MAX_SHARED).
+    pub tasks: Vec<Task>,
+}
+
+/// What an agent answers to a [`TaskBatch`]: everything not refused is held.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The tasks that it does not take, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<(AttemptId, Refusal)>,
+}
+
+/// Why an agent does not take a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// All its slots are taken.
+    Busy,
+    /// It is draining.
+    Draining,
+    /// It does not offer the capability.
+    UnknownCapability,
+}

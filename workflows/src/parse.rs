@@ -1,0 +1,319 @@
+//! Text to a tree of positioned values: the only file that knows YAML.
+
+use std::fmt;
+
+use compact_str::CompactString;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
+use serde_saphyr::{Location, Spanned};
+
+use crate::diagnostic::{Problems, Span, codes};
+use crate::limits;
+
+/// A value of the file and where it stands.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) span: Span,
+    pub(crate) data: Data,
+}
+
+/// What YAML and JSON can say.
+#[derive(Debug)]
+pub(crate) enum Data {
+    Null,
+    Bool(bool),
+    Int(i64),
+    UInt(u64),
+    Float(f64),
+    Text(CompactString),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a map and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) text: CompactString,
+    pub(crate) span: Span,
+}
+
+impl Node {
+    /// Names the kind of value, for messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match &self.data {
+            Data::Null => "nothing",
+            Data::Bool(_) => "a boolean",
+            Data::Int(_) | Data::UInt(_) | Data::Float(_) => "a number",
+            Data::Text(_) => "a string",
+            Data::List(_) => "a list",
+            Data::Map(_) => "a map",
+        }
+    }
+
+    /// Returns the value as JSON; a number that JSON cannot say becomes `null`.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value;
+        match &self.data {
+            Data::Null => Value::Null,
+            Data::Bool(value) => Value::from(*value),
+            Data::Int(value) => Value::from(*value),
+            Data::UInt(value) => Value::from(*value),
+            Data::Float(value) => Value::from(*value),
+            Data::Text(text) => Value::from(text.as_str()),
+            Data::List(items) => items.iter().map(Self::to_json).collect(),
+            Data::Map(entries) => entries
+                .iter()
+                .map(|(key, value)| (key.text.to_string(), value.to_json()))
+                .collect(),
+        }
+    }
+}
+
+/// Parses the text, or says why that cannot be done.
+///
+/// Problems that leave a tree behind (duplicate keys, numbers that are not finite) are reported
+/// as well; the tree is then complete all the same.
+pub(crate) fn parse(source: &str, problems: &mut Problems) -> Option<Node> {
+    if source.trim_start_matches(['\u{feff}', ' ', '\t', '\n', '\r']).is_empty() {
+        problems
+            .error(codes::EMPTY, Span::default(), "the file is empty")
+            .help("a workflow needs at least `name` and `steps`");
+        return None;
+    }
+    let body = source.strip_prefix('\u{feff}').unwrap_or(source);
+    let shift = source.len() - body.len();
+    let result =
+        serde_saphyr::from_str_with_options::<Positioned>(body, options(DuplicateKeyPolicy::LastWins));
+    let mut node = match result {
+        Ok(Positioned(node)) => node,
+        Err(error) => {
+            report(&error, shift, problems);
+            return None;
+        }
+    };
+    let mut review = Review { source, shift, problems, integer_keys: false, too_deep: false };
+    review.node(&mut node, 1);
+    if review.too_deep {
+        return None;
+    }
+    if review.integer_keys
+        && let Err(error) = serde_saphyr::from_str_with_options::<Positioned>(
+            body,
+            options(DuplicateKeyPolicy::Error),
+        )
+        && problems.is_empty()
+    {
+        report(&error, shift, problems);
+    }
+    Some(node)
+}
+
+fn options(duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_reader_input_bytes: Some(limits::FILE_BYTES),
+            max_events: limits::YAML_EVENTS,
+            max_nodes: limits::YAML_EVENTS,
+            max_aliases: limits::ALIASES,
+            max_anchors: limits::ALIASES,
+            max_recorded_anchor_events: limits::REPLAYED_EVENTS,
+            max_recorded_anchor_bytes: 4 * limits::FILE_BYTES,
+            max_depth: limits::DEPTH + 2,
+            flow_nesting_limit: limits::DEPTH + 2,
+            max_documents: 1,
+            enforce_alias_anchor_ratio: false,
+        },
+        emit_comments: false,
+        duplicate_keys: duplicate_keys,
+        merge_keys: MergeKeyPolicy::AsOrdinary,
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: limits::REPLAYED_EVENTS,
+            max_replay_stack_depth: 4,
+        },
+        strict_booleans: true,
+        reject_unsupported_tags: true,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        with_snippet: false,
+    }
+}
+
+/// Says what the YAML parser found, with the place it found it.
+fn report(error: &serde_saphyr::Error, shift: usize, problems: &mut Problems) {
+    let span = error.location().map_or_else(Span::default, |location| to_span(location, shift));
+    let span = Span { len: span.len.min(1), ..span };
+    let full = error.render();
+    let message = full.lines().next().unwrap_or_default();
+    let message = message.split(" at line ").next().unwrap_or(message).trim_end_matches([':', ',']);
+    let lower = message.to_lowercase();
+    if lower.contains("alias") && !lower.contains("unknown") || lower.contains("budget") {
+        let code = if lower.contains("depth") || lower.contains("nesting") {
+            codes::TOO_DEEP
+        } else {
+            codes::TOO_MUCH_YAML
+        };
+        problems.error(code, span, format!("the file is too large for its purpose: {message}"));
+    } else if lower.contains("nesting") || lower.contains("recursion limit") {
+        problems.error(codes::TOO_DEEP, span, format!("the file is nested too deep: {message}"));
+    } else {
+        let problem = problems.error(codes::SYNTAX, span, format!("not valid YAML: {message}"));
+        if lower.contains("tab") {
+            problem.help("indent with spaces: YAML does not allow tabs there");
+        } else if lower.contains("document") {
+            problem.help("one file holds one workflow; remove the `---` between documents");
+        }
+    }
+}
+
+fn to_span(location: Location, shift: usize) -> Span {
+    let span = location.span();
+    let offset = span.byte_offset().unwrap_or_default() as usize + shift;
+    let len = span.byte_len().unwrap_or_default();
+    Span { offset: u32::try_from(offset).unwrap_or(u32::MAX), len: len as u32 }
+}
+
+/// The walk over the fresh tree: what the parser does not look at, and tidier spans.
+struct Review<'a> {
+    source: &'a str,
+    shift: usize,
+    problems: &'a mut Problems,
+    integer_keys: bool,
+    too_deep: bool,
+}
+
+impl Review<'_> {
+    fn node(&mut self, node: &mut Node, depth: usize) {
+        node.span = self.tidy(node.span);
+        if depth > limits::DEPTH {
+            if !self.too_deep {
+                self.problems.error(
+                    codes::TOO_DEEP,
+                    node.span,
+                    format!("the file is nested deeper than {} levels", limits::DEPTH),
+                );
+            }
+            self.too_deep = true;
+            return;
+        }
+        match &mut node.data {
+            Data::Float(number) if !number.is_finite() => {
+                self.problems
+                    .error(codes::NOT_FINITE, node.span, "this number is not finite")
+                    .help("JSON has no NaN and no infinity; quote it if it is meant as text");
+            }
+            Data::List(items) => items.iter_mut().for_each(|item| self.node(item, depth + 1)),
+            Data::Map(entries) => self.map(entries, depth),
+            Data::Null
+            | Data::Bool(_)
+            | Data::Int(_)
+            | Data::UInt(_)
+            | Data::Float(_)
+            | Data::Text(_) => {}
+        }
+    }
+
+    fn map(&mut self, entries: &mut Vec<(Key, Node)>, depth: usize) {
+        for (key, value) in entries.iter_mut() {
+            key.span = self.tidy(key.span);
+            self.integer_keys |= key.text.bytes().any(|byte| byte.is_ascii_digit())
+                && !key.text.starts_with(|first: char| first.is_ascii_alphabetic());
+            if key.text == "<<" {
+                self.problems
+                    .error(codes::TOO_MUCH_YAML, key.span, "merge keys (`<<`) are not supported")
+                    .help("put what the steps share under `defaults`");
+            }
+            self.node(value, depth + 1);
+        }
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        order.sort_by(|a, b| entries[*a].0.text.cmp(&entries[*b].0.text).then(a.cmp(b)));
+        for pair in order.windows(2) {
+            let (first, second) = (&entries[pair[0]].0, &entries[pair[1]].0);
+            if first.text == second.text {
+                self.problems
+                    .error(codes::DUPLICATE_KEY, second.span, format!("duplicate key `{}`", second.text))
+                    .related("first written here", first.span)
+                    .help("remove one of them");
+            }
+        }
+    }
+
+    /// Cuts white space and following lines from the span of a scalar, keeps it in the source.
+    fn tidy(&self, span: Span) -> Span {
+        let start = (span.offset as usize).saturating_add(self.shift).min(self.source.len());
+        let end = (start + span.len as usize).min(self.source.len());
+        let text = self.source.get(start..end).unwrap_or_default();
+        Span { offset: start as u32, len: text.trim_end().len() as u32 }
+    }
+}
+
+struct Positioned(Node);
+
+impl<'de> Deserialize<'de> for Positioned {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Raw>::deserialize(deserializer)?;
+        Ok(Self(Node { span: to_span(spanned.defined, 0), data: spanned.value.0 }))
+    }
+}
+
+struct Raw(Data);
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw(Data::Null))
+    }
+
+    fn visit_none<E>(self) -> Result<Raw, E> {
+        Ok(Raw(Data::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+        Ok(Raw(Data::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
+        Ok(Raw(Data::Int(value)))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
+        Ok(Raw(i64::try_from(value).map_or(Data::UInt(value), Data::Int)))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
+        Ok(Raw(Data::Float(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
+        Ok(Raw(Data::Text(CompactString::new(value))))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Positioned(item)) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Raw(Data::List(items)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            let key = Key { text: key.value.into(), span: to_span(key.defined, 0) };
+            let Positioned(value) = map.next_value()?;
+            entries.push((key, value));
+        }
+        Ok(Raw(Data::Map(entries)))
+    }
+}
