@@ -1,2 +1,115 @@
-//! The chores of the project.
-fn main() {}
+//! The chores of the project: `cargo xtask check`, `cargo xtask test`, `cargo xtask bless`.
+//!
+//! It runs cargo and nothing else: each chore is a list of commands, printed before they run; the
+//! first one that fails ends it.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The chores of the project")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// The fast half of CI: format, lints, tests without a server, documentation.
+    Check,
+    /// Everything, with a real nats-server that it finds or fetches.
+    Test,
+    /// Accepts what the tests see as what they expect.
+    Bless,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Check => check(),
+        Chore::Test => test(),
+        Chore::Bless => bless(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The test binaries that need servers or processes.
+const SLOW: &str = "package(skep-tests) & (binary(conformance) | binary(e2e) | binary(examples))";
+
+fn check() -> Result<()> {
+    lint()?;
+    doctests()?;
+    tests(&["-E", &format!("not ({SLOW})")], &[])
+}
+
+fn test() -> Result<()> {
+    lint()?;
+    doctests()?;
+    cargo(&["build", "--package", "skep", "--bins"], &[])?;
+    tests(&[], &[])
+}
+
+fn bless() -> Result<()> {
+    tests(&["-E", &format!("not ({SLOW})")], &[("UPDATE_EXPECT", "1")])
+}
+
+fn lint() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"], &[])?;
+    let deny = ["--", "--deny", "warnings"];
+    cargo(&[&["clippy", "--workspace", "--all-targets"], &deny[..]].concat(), &[])?;
+    let documentation =
+        ["doc", "--workspace", "--no-deps", "--document-private-items", "--exclude", "xtask"];
+    cargo(&documentation, &[("RUSTDOCFLAGS", "--deny warnings")])
+}
+
+fn doctests() -> Result<()> {
+    cargo(&["test", "--workspace", "--doc", "--quiet"], &[])
+}
+
+/// Runs tests by nextest, or by `cargo test` where it is not installed.
+fn tests(filter: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    if has_nextest() {
+        return cargo(&[&["nextest", "run", "--workspace"], filter].concat(), variables);
+    }
+    ensure!(filter.is_empty(), "a part of the tests is chosen by nextest: install cargo-nextest");
+    cargo(&["test", "--workspace", "--all-targets"], variables)
+}
+
+fn has_nextest() -> bool {
+    let probe = Command::new(cargo_path()).args(["nextest", "--version"]).output();
+    probe.is_ok_and(|output| output.status.success())
+}
+
+fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    say(&format!("$ cargo {}", arguments.join(" ")));
+    let mut command = Command::new(cargo_path());
+    command.args(arguments).envs(variables.iter().copied()).current_dir(root());
+    let status = command.status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("`cargo {}` failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+fn cargo_path() -> PathBuf {
+    env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
+}
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("it lies two folders below the root").to_path_buf()
+}
+
+#[expect(clippy::print_stderr, reason = "a chore talks to the person at the terminal")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
