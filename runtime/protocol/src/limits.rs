@@ -43,3 +43,13 @@ pub const MAX_LOSSES_PER_STEP: u32 = 10;
 pub const QUEUE_DEPTH_WITHOUT_AGENTS: usize = 16;
 /// Default number of partitions of a cluster.
 pub const DEFAULT_PARTITIONS: u16 = 8;
+/// Agents that one coordinator keeps track of; the heartbeats of more are not heard.
+pub const MAX_AGENTS: usize = 20_000;
+/// Capabilities that one agent offers; the rest is not seen.
+pub const MAX_OFFERS_PER_AGENT: usize = 64;
+/// How long agents have to say what they hold, after a coordinator took a partition over.
+pub const ROLL_CALL_WITHIN: Duration = Duration::from_millis(1_000);
+/// An attempt sent to an agent and unanswered for this long is recorded as taken.
+pub const TAKEN_AFTER: Duration = Duration::from_millis(1_000);
+/// How long an agent that answered "busy" is left alone, unless a slot of it is seen to be free.
+pub const BUSY_PAUSE: Duration = Duration::from_millis(100);
