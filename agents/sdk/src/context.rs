@@ -1,0 +1,222 @@
+//! What a handler knows of its attempt, and what it can say while it works.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use skep_protocol::limits::MAX_FAILURE_MESSAGE;
+use skep_protocol::{AgentId, AttemptId, Payload, Progress, RunId, StepPath, Task, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::failure::Failure;
+use crate::payloads::{self, BlobStore};
+
+/// One attempt, as its handler sees it. Cloning gives another handle to the same one.
+///
+/// A step is attempted at least once and its result is accepted exactly once; side effects are the
+/// handler's own. [`idempotency_key`](Self::idempotency_key) is the same for all attempts of a
+/// step, [`fencing_token`](Self::fencing_token) rises with each: hand them to whatever the handler
+/// changes.
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+struct Inner {
+    task: Arc<Task>,
+    agent: AgentId,
+    started: Instant,
+    signs: Signs,
+    store: Arc<dyn BlobStore>,
+    checkpoints: mpsc::Sender<SaveCheckpoint>,
+}
+
+/// What an attempt and the agent's loop tell each other.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signs {
+    pub(crate) cancelled: CancellationToken,
+    progress: Arc<Mutex<Option<Progress>>>,
+}
+
+/// A checkpoint on its way to the coordinator.
+#[derive(Debug)]
+pub(crate) struct SaveCheckpoint {
+    pub(crate) attempt: AttemptId,
+    pub(crate) payload: Payload,
+    pub(crate) saved: oneshot::Sender<Result<(), Failure>>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        task: Arc<Task>,
+        agent: AgentId,
+        signs: Signs,
+        store: Arc<dyn BlobStore>,
+        checkpoints: mpsc::Sender<SaveCheckpoint>,
+    ) -> Self {
+        let started = Instant::now();
+        Self(Arc::new(Inner { task, agent, started, signs, store, checkpoints }))
+    }
+
+    /// Returns the run that the attempt belongs to.
+    pub fn run(&self) -> RunId {
+        self.0.task.run
+    }
+
+    /// Returns the step: `fetch`, `review[2]`, `group/inner`.
+    pub fn step(&self) -> &StepPath {
+        &self.0.task.step
+    }
+
+    /// Returns the name of the workflow.
+    pub fn workflow(&self) -> &str {
+        &self.0.task.workflow
+    }
+
+    /// Returns the capability that was asked for.
+    pub fn capability(&self) -> &str {
+        &self.0.task.capability
+    }
+
+    /// Returns the id of this agent.
+    pub fn agent(&self) -> &AgentId {
+        &self.0.agent
+    }
+
+    /// Returns the number of the attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.0.task.attempt
+    }
+
+    /// Returns the id of the attempt: run, step and number.
+    pub fn attempt_id(&self) -> AttemptId {
+        self.0.task.id()
+    }
+
+    /// Returns the key under which side effects can be made idempotent: the same for every attempt
+    /// of the step.
+    pub fn idempotency_key(&self) -> String {
+        self.0.task.idempotency_key()
+    }
+
+    /// Returns a number that rises with each attempt of the step. A store that remembers the highest
+    /// one it saw can refuse what a late, given up attempt still writes.
+    pub fn fencing_token(&self) -> u64 {
+        u64::from(self.0.task.attempt)
+    }
+
+    /// Returns when the whole step, all its attempts included, has to be over.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.0.task.deadline
+    }
+
+    /// Returns how long this attempt may still run: what is left of `timeout` and of `deadline`.
+    pub fn remaining(&self) -> Duration {
+        let timeout = Duration::from_millis(self.0.task.timeout_ms);
+        let left = timeout.saturating_sub(self.0.started.elapsed());
+        match self.0.task.deadline {
+            Some(deadline) => left.min(deadline.since(clock::now())),
+            None => left,
+        }
+    }
+
+    /// Waits until the attempt shall stop: cancelled, out of time, or the agent leaves. The handler
+    /// then has a short grace to clean up before its future is dropped.
+    ///
+    /// # Cancel safety
+    /// It can be dropped and called again at any time.
+    pub async fn cancelled(&self) {
+        self.0.signs.cancelled.cancelled().await;
+    }
+
+    /// Returns whether the attempt shall stop. For work that does not await.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.signs.cancelled.is_cancelled()
+    }
+
+    /// Returns a token that is cancelled when the attempt shall stop, for libraries that want one.
+    pub fn cancellation(&self) -> CancellationToken {
+        self.0.signs.cancelled.clone()
+    }
+
+    /// Says that the handler gets on, with a line for people. It is cheap: it travels with the next
+    /// heartbeat.
+    pub fn progress(&self, note: impl Into<String>) {
+        let mut note = note.into();
+        note.truncate(note.floor_char_boundary(MAX_FAILURE_MESSAGE));
+        self.0.signs.update(|progress| progress.note = Some(note));
+    }
+
+    /// Says how much of the work is done: `done` parts of `total`.
+    pub fn progress_of(&self, done: u64, total: u64) {
+        let share = u128::from(done.min(total)) * 1000 / u128::from(total.max(1));
+        self.0.signs.update(|progress| progress.per_mille = u16::try_from(share).ok());
+    }
+
+    /// Returns the checkpoint of an earlier attempt of the step, or what this one was started with
+    /// after its agent was lost; `None` if there is none.
+    ///
+    /// # Errors
+    /// A [`Failure`] with the code `invalid_checkpoint` if it does not fit the type.
+    ///
+    /// # Cancel safety
+    /// It can be dropped and called again at any time.
+    pub async fn checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, Failure> {
+        let Some(payload) = &self.0.task.checkpoint else { return Ok(None) };
+        let text = payloads::fetch(&*self.0.store, payload).await?;
+        payloads::decode_checkpoint(&text).map(Some)
+    }
+
+    /// Leaves something for the next attempt, should there be one. Returns once it is durable;
+    /// while no coordinator can be reached that takes as long as it takes.
+    ///
+    /// # Errors
+    /// A [`Failure`] if it has no JSON form or is too large, or if the attempt is of no interest any
+    /// more.
+    ///
+    /// # Cancel safety
+    /// A dropped call may or may not have saved the checkpoint.
+    pub async fn save_checkpoint<T>(&self, checkpoint: &T) -> Result<(), Failure>
+    where
+        T: Serialize + Sync + ?Sized,
+    {
+        let text = payloads::encode_checkpoint(checkpoint)?;
+        let payload = payloads::stow(&*self.0.store, text).await?;
+        let (saved, answer) = oneshot::channel();
+        let request = SaveCheckpoint { attempt: self.attempt_id(), payload, saved };
+        if self.0.checkpoints.send(request).await.is_err() {
+            return Err(no_longer_wanted());
+        }
+        answer.await.unwrap_or_else(|_| Err(no_longer_wanted()))
+    }
+}
+
+/// The failure of a checkpoint that nobody waits for.
+pub(crate) fn no_longer_wanted() -> Failure {
+    Failure::new("cancelled", "the attempt is of no interest any more")
+}
+
+impl Signs {
+    /// Returns how far the handler says it is.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Progress)) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = progress.get_or_insert(Progress { calls: 0, per_mille: None, note: None });
+        progress.calls += 1;
+        change(progress);
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Context");
+        out.field("attempt", &self.0.task.id()).field("capability", &self.0.task.capability);
+        out.finish_non_exhaustive()
+    }
+}
