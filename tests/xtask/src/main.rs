@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 /// The test binaries that need servers or processes.
-const SLOW: &str = "package(skep-tests) & (binary(conformance) | binary(e2e) | binary(examples))";
+const SLOW: &str = "binary(/^(conformance|e2e|examples)$/)";
 
 fn check() -> Result<()> {
     lint()?;
