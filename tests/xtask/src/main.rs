@@ -7,7 +7,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -42,24 +42,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// The test binaries that need servers or processes.
-const SLOW: &str = "binary(/^(conformance|e2e|examples)$/)";
-
 fn check() -> Result<()> {
     lint()?;
     doctests()?;
-    tests(&["-E", &format!("not ({SLOW})")], &[])
+    fast_tests(&[])
 }
 
 fn test() -> Result<()> {
     lint()?;
     doctests()?;
     cargo(&["build", "--package", "skep", "--bins"], &[])?;
-    tests(&[], &[])
+    tests(&["--workspace"], &[])
 }
 
 fn bless() -> Result<()> {
-    tests(&["-E", &format!("not ({SLOW})")], &[("UPDATE_EXPECT", "1")])
+    fast_tests(&[("UPDATE_EXPECT", "1")])
 }
 
 fn lint() -> Result<()> {
@@ -75,13 +72,16 @@ fn doctests() -> Result<()> {
     cargo(&["test", "--workspace", "--doc", "--quiet"], &[])
 }
 
+/// Runs the tests that need neither a server nor processes.
+fn fast_tests(variables: &[(&str, &str)]) -> Result<()> {
+    tests(&["--workspace", "--exclude", "skep-tests"], variables)?;
+    tests(&["--package", "skep-tests", "--test", "tidy"], variables)
+}
+
 /// Runs tests by nextest, or by `cargo test` where it is not installed.
-fn tests(filter: &[&str], variables: &[(&str, &str)]) -> Result<()> {
-    if has_nextest() {
-        return cargo(&[&["nextest", "run", "--workspace"], filter].concat(), variables);
-    }
-    ensure!(filter.is_empty(), "a part of the tests is chosen by nextest: install cargo-nextest");
-    cargo(&["test", "--workspace", "--all-targets"], variables)
+fn tests(which: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let runner: &[&str] = if has_nextest() { &["nextest", "run"] } else { &["test"] };
+    cargo(&[runner, which].concat(), variables)
 }
 
 fn has_nextest() -> bool {
