@@ -1,0 +1,99 @@
+//! What the world is owed.
+
+use std::collections::BTreeMap;
+
+use skep_protocol::{
+    AgentId, AttemptId, BlobRef, ChildOutcome, Hash, Parent, RunId, StartRun, Task, Timestamp,
+};
+
+/// Something that the shell has to do, again after every recovery, until it is settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Get the task of an attempt to an agent.
+    OfferTask(Box<OfferTask>),
+    /// Start a sub-workflow. A rejected start is handed back as
+    /// [`Input::ChildEnded`](crate::Input::ChildEnded) with a failure.
+    StartChild {
+        /// The start; its `workflow` is a digest.
+        start: Box<StartRun>,
+        /// Not before this moment.
+        not_before: Timestamp,
+    },
+    /// Cancel a sub-workflow. Its `StartChild` is owed as long: a child that is not there yet has
+    /// to be started before it can be cancelled, or its late start would leave an orphan.
+    CancelChild {
+        /// The child.
+        child: RunId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Tell the run that started this one how it ended; the confirmation is
+    /// [`Input::ParentNotified`](crate::Input::ParentNotified).
+    NotifyParent {
+        /// The step it was started for.
+        parent: Parent,
+        /// The run that ended.
+        child: RunId,
+        /// How.
+        outcome: ChildOutcome,
+    },
+    /// Fetch a large value that a decision has to look into; the answer is
+    /// [`Input::BlobFetched`](crate::Input::BlobFetched).
+    FetchBlob {
+        /// Which.
+        blob: BlobRef,
+    },
+}
+
+/// See [`Effect::OfferTask`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferTask {
+    /// The task; its `labels` are those that an agent must have.
+    pub task: Task,
+    /// Not before this moment.
+    pub not_before: Timestamp,
+    /// Who is known to hold it already.
+    pub taken_by: Option<AgentId>,
+    /// Labels that make an agent more welcome.
+    pub prefer: BTreeMap<String, String>,
+}
+
+/// Names an effect, so that it can be settled.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EffectKey {
+    /// [`Effect::OfferTask`] of this attempt.
+    Attempt(AttemptId),
+    /// [`Effect::StartChild`] of this run.
+    StartChild(RunId),
+    /// [`Effect::CancelChild`] of this run.
+    CancelChild(RunId),
+    /// [`Effect::NotifyParent`] of this child.
+    Parent(RunId),
+    /// [`Effect::FetchBlob`] of this blob.
+    Blob(Hash),
+}
+
+impl Effect {
+    /// Returns the name of the effect.
+    pub fn key(&self) -> EffectKey {
+        match self {
+            Self::OfferTask(offer) => EffectKey::Attempt(offer.task.id()),
+            Self::StartChild { start, .. } => EffectKey::StartChild(start.run),
+            Self::CancelChild { child, .. } => EffectKey::CancelChild(*child),
+            Self::NotifyParent { child, .. } => EffectKey::Parent(*child),
+            Self::FetchBlob { blob } => EffectKey::Blob(blob.hash),
+        }
+    }
+}
+
+/// How what is owed changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// This is owed from here on, or again, or with other particulars.
+    Owed(Effect),
+    /// This is owed no longer: done, or of no interest any more. Whoever works on it may stop.
+    Settled(EffectKey),
+    /// The run of this attempt was paused: offer it to nobody, but whoever has it goes on. It is
+    /// `Owed` again when the run is resumed.
+    Withheld(AttemptId),
+}

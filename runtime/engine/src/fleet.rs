@@ -1,0 +1,236 @@
+//! Soft state: which agents are there, what they hold, and which attempt goes to whom next.
+//!
+//! The fleet is a machine without I/O over all partitions that one coordinator owns. Nothing in it
+//! is ever stored: after a crash it starts empty, asks the agents what they hold (a roll call) and
+//! is told by the partitions what they owe. Losing it costs time, never work.
+//!
+//! Read [`FleetInput`] and [`FleetEffect`] first. Time comes in as an argument.
+
+mod agent;
+mod attempt;
+mod beat;
+mod dispatch;
+mod explain;
+mod input;
+mod pool;
+mod queue_lane;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use compact_str::CompactString;
+use skep_protocol::limits::{AGENT_SILENCE, ROLL_CALL_WITHIN};
+use skep_protocol::{AgentId, AttemptId, PartitionId, Task, Timestamp};
+
+use crate::OfferTask;
+
+use agent::Agent;
+use attempt::{Attempt, Place};
+use pool::Pool;
+
+pub use input::{FleetEffect, FleetInput, Link};
+
+/// Presence, leases and dispatch of one coordinator.
+///
+/// **Invariants:** an agent never has more attempts of a capability in its hands than it has slots
+/// for; an attempt is in exactly one place; what is owed and not settled is tracked.
+#[derive(Debug)]
+pub struct Fleet {
+    owned: BTreeSet<PartitionId>,
+    attempts: BTreeMap<AttemptId, Attempt>,
+    agents: BTreeMap<AgentId, Agent>,
+    pools: BTreeMap<CompactString, Pool>,
+    timers: BTreeSet<(Timestamp, Timer)>,
+    touched: BTreeSet<CompactString>,
+    outbox: BTreeMap<AgentId, Vec<Task>>,
+    cancels: BTreeMap<AgentId, Vec<AttemptId>>,
+    arrivals: u64,
+    link: Link,
+    link_since: Timestamp,
+    roll_call_until: Option<Timestamp>,
+}
+
+/// What a moment was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The roll call ends.
+    RollCall,
+    /// An attempt wants to be looked at.
+    Attempt(AttemptId),
+    /// An agent may have been silent for too long.
+    Silence(AgentId),
+    /// An agent that was busy may be asked again.
+    Busy(AgentId),
+    /// The queue of a capability may have lost tasks.
+    Depth(CompactString),
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Fleet {
+    /// Creates a fleet that knows nobody and owes nothing.
+    pub const fn new() -> Self {
+        Self {
+            owned: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            outbox: BTreeMap::new(),
+            cancels: BTreeMap::new(),
+            arrivals: 0,
+            link: Link::Up,
+            link_since: Timestamp::EPOCH,
+            roll_call_until: None,
+        }
+    }
+
+    /// Takes in what happened and adds what is to be done about it to `effects`.
+    pub fn handle(&mut self, input: FleetInput, now: Timestamp, effects: &mut Vec<FleetEffect>) {
+        match input {
+            FleetInput::Owed(offer) => self.owe(*offer, now),
+            FleetInput::Recovered { partition, owed } => {
+                self.recover(partition, owed, now, effects);
+            }
+            FleetInput::Dropped { partition } => self.drop_partition(partition),
+            FleetInput::Settled { attempt, reported_by } => {
+                self.settle(&attempt, reported_by.as_ref());
+            }
+            FleetInput::Released { agent, attempt } => self.released(&agent, &attempt),
+            FleetInput::Taken { agent, attempt } => self.taken(&agent, &attempt, now),
+            FleetInput::Beat(heartbeat) => self.beat(heartbeat, now, effects),
+            FleetInput::Delivered { agent, attempts, refused } => {
+                self.delivered(&agent, attempts, &refused, now);
+            }
+            FleetInput::NoAgent { agent, attempts } => {
+                self.no_agent(&agent, attempts, now, effects);
+            }
+            FleetInput::DeliveryUnknown { agent, attempts } => {
+                self.delivered(&agent, attempts, &[], now);
+            }
+            FleetInput::Depth { capability, waiting, held } => {
+                self.depth(&capability, waiting.saturating_add(held), now, effects);
+            }
+            FleetInput::Link(link) => self.set_link(link, now),
+            FleetInput::Wake => {}
+        }
+        self.fire(now, effects);
+        if self.link == Link::Up {
+            self.dispatch(now, effects);
+        }
+        self.flush_cancels(effects);
+    }
+
+    /// Returns when [`FleetInput::Wake`] is due next.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Returns how many attempts are tracked.
+    pub fn len(&self) -> usize {
+        self.attempts.len()
+    }
+
+    /// Returns whether nothing is owed.
+    pub fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
+    /// Takes over what a partition owes according to its journal. Any of it may be in the hands of
+    /// an agent already, so nobody else gets it before the agents had time to say so.
+    fn recover(
+        &mut self,
+        partition: PartitionId,
+        owed: Vec<OfferTask>,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        self.owned.insert(partition);
+        if owed.is_empty() {
+            return;
+        }
+        for offer in owed {
+            let id = offer.task.id();
+            self.track(offer);
+            self.move_to(&id, Place::RollCall, now);
+        }
+        let until = now.after(ROLL_CALL_WITHIN);
+        if let Some(before) = self.roll_call_until.replace(until) {
+            self.timers.remove(&(before, Timer::RollCall));
+        }
+        self.timers.insert((until, Timer::RollCall));
+        effects.push(FleetEffect::RollCall);
+    }
+
+    /// Forgets a partition that somebody else owns from here on. Its agents are told nothing: what
+    /// they hold is the business of the new owner.
+    fn drop_partition(&mut self, partition: PartitionId) {
+        self.owned.remove(&partition);
+        let gone: Vec<AttemptId> = self
+            .attempts
+            .iter()
+            .filter(|(_, attempt)| attempt.offer.task.partition == partition)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in gone {
+            self.forget(&id);
+        }
+    }
+
+    fn set_link(&mut self, link: Link, now: Timestamp) {
+        if self.link != link && link == Link::Up {
+            self.link_since = now;
+        }
+        self.link = link;
+    }
+
+    fn fire(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, timer)) = self.timers.pop_first() else { return };
+            match timer {
+                Timer::RollCall => self.end_roll_call(now, effects),
+                Timer::Attempt(id) => self.attempt_due(&id, now, effects),
+                Timer::Silence(agent) => self.check_silence(agent, now, effects),
+                Timer::Busy(agent) => self.unpause(&agent),
+                Timer::Depth(capability) => self.ask_depth(capability, now, effects),
+            }
+        }
+    }
+
+    /// Everybody had time to answer: what nobody holds is offered. What an agent took, by the
+    /// journal, waits for that agent until its silence is long enough to tell.
+    fn end_roll_call(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
+        self.roll_call_until = None;
+        let waiting: Vec<(AttemptId, Option<AgentId>)> = self
+            .attempts
+            .iter()
+            .filter(|(_, attempt)| matches!(attempt.place, Place::RollCall))
+            .map(|(id, attempt)| (id.clone(), attempt.offer.taken_by.clone()))
+            .collect();
+        for (id, taken_by) in waiting {
+            match taken_by {
+                None => self.make_ready(&id, now),
+                Some(agent) if self.agents.contains_key(&agent) => {
+                    let cause = format!("agent {agent} does not hold it any more");
+                    self.lose(&id, Some(agent), cause, now, effects);
+                }
+                Some(_) => self.move_to(&id, Place::Missing { until: now.after(AGENT_SILENCE) }, now),
+            }
+        }
+    }
+
+    fn flush_cancels(&mut self, effects: &mut Vec<FleetEffect>) {
+        for (agent, attempts) in std::mem::take(&mut self.cancels) {
+            for attempts in attempts.chunks(skep_protocol::limits::MAX_SHARED) {
+                let (agent, attempts) = (agent.clone(), attempts.to_vec());
+                effects.push(FleetEffect::CancelAttempts { agent, attempts });
+            }
+        }
+    }
+}

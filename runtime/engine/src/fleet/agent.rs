@@ -1,0 +1,211 @@
+//! What is known of one agent: what it offers and what is in its hands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use compact_str::CompactString;
+use skep_protocol::limits::{MAX_OFFERS_PER_AGENT, MAX_SHARED};
+use skep_protocol::{AgentId, AgentView, AttemptId, Heartbeat, Lane, Offer, Timestamp};
+
+use super::pool::Labels;
+use super::{Fleet, Timer};
+
+/// An agent that was heard of lately.
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) lane: Lane,
+    pub(super) labels: Labels,
+    pub(super) offers: BTreeMap<CompactString, Room>,
+    pub(super) draining: bool,
+    pub(super) seq: u64,
+    pub(super) heard: Timestamp,
+    pub(super) attempts: BTreeSet<AttemptId>,
+    /// What it holds for other coordinators.
+    pub(super) foreign: u32,
+    /// Nobody answered in its name although it may be alive: nothing is sent before it is heard.
+    pub(super) unreachable: bool,
+    pub(super) paused_until: Option<Timestamp>,
+    software: String,
+}
+
+/// How much of one capability an agent has left.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    pub(super) slots: u32,
+    pub(super) used: u32,
+    /// The load under which the agent stands in the pool's list of free agents.
+    listed: Option<u32>,
+}
+
+impl Agent {
+    pub(super) fn new(heartbeat: &Heartbeat, now: Timestamp) -> Self {
+        Self {
+            lane: heartbeat.lane,
+            labels: Labels::new(),
+            offers: BTreeMap::new(),
+            draining: false,
+            seq: heartbeat.seq,
+            heard: now,
+            attempts: BTreeSet::new(),
+            foreign: 0,
+            unreachable: false,
+            paused_until: None,
+            software: String::new(),
+        }
+    }
+
+    pub(super) fn has(&self, labels: &Labels) -> bool {
+        labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+    }
+
+    pub(super) fn matches(&self, prefer: &Labels) -> usize {
+        prefer.iter().filter(|(key, value)| self.labels.get(*key) == Some(*value)).count()
+    }
+
+    /// Returns the load in thousandths if the agent can take one more task of the capability.
+    fn load(&self, capability: &str) -> Option<u32> {
+        let room = self.offers.get(capability)?;
+        let takes = self.lane == Lane::Direct && !self.draining && !self.unreachable;
+        if !takes || self.paused_until.is_some() || room.used >= room.slots {
+            return None;
+        }
+        let total: u32 = self.offers.values().map(|room| room.slots).fold(0, u32::saturating_add);
+        let taken = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
+        if taken.saturating_add(self.foreign) >= total {
+            return None;
+        }
+        u32::try_from(u64::from(room.used) * 1_000 / u64::from(room.slots)).ok()
+    }
+}
+
+impl Fleet {
+    /// Puts an attempt into the hands of an agent.
+    pub(super) fn hand_to(&mut self, agent: &AgentId, id: &AttemptId, capability: &str) {
+        let Some(known) = self.agents.get_mut(agent) else { return };
+        if known.attempts.insert(id.clone())
+            && let Some(room) = known.offers.get_mut(capability)
+        {
+            room.used += 1;
+        }
+        self.relist(agent);
+    }
+
+    /// Takes an attempt out of the hands of an agent.
+    pub(super) fn take_from(&mut self, agent: &AgentId, id: &AttemptId, capability: &str) {
+        let Some(known) = self.agents.get_mut(agent) else { return };
+        if known.attempts.remove(id)
+            && let Some(room) = known.offers.get_mut(capability)
+        {
+            room.used = room.used.saturating_sub(1);
+            known.paused_until = None;
+        }
+        self.relist(agent);
+    }
+
+    /// Brings the pools' lists of free agents up to date for one agent.
+    pub(super) fn relist(&mut self, agent: &AgentId) {
+        let Some(known) = self.agents.get_mut(agent) else { return };
+        let loads: Vec<Option<u32>> = known.offers.keys().map(|name| known.load(name)).collect();
+        for ((capability, room), load) in known.offers.iter_mut().zip(loads) {
+            if room.listed == load {
+                continue;
+            }
+            let pool = self.pools.entry(capability.clone()).or_default();
+            if let Some(before) = room.listed.take() {
+                pool.free.remove(&(before, agent.clone()));
+            }
+            if let Some(load) = load {
+                pool.free.insert((load, agent.clone()));
+                self.touched.insert(capability.clone());
+            }
+            room.listed = load;
+        }
+    }
+
+    /// Leaves a busy agent alone for a while.
+    pub(super) fn pause(&mut self, agent: &AgentId, until: Timestamp) {
+        let Some(known) = self.agents.get_mut(agent) else { return };
+        known.paused_until = Some(until);
+        self.timers.insert((until, Timer::Busy(agent.clone())));
+        self.relist(agent);
+    }
+
+    pub(super) fn unpause(&mut self, agent: &AgentId) {
+        if let Some(known) = self.agents.get_mut(agent) {
+            known.paused_until = None;
+        }
+        self.relist(agent);
+    }
+
+    /// Takes over what an agent says of itself.
+    pub(super) fn describe(&mut self, heartbeat: &Heartbeat) {
+        let agent = &heartbeat.agent;
+        self.unlist(agent);
+        let Some(known) = self.agents.get_mut(agent) else { return };
+        known.lane = heartbeat.lane;
+        known.labels.clone_from(&heartbeat.labels);
+        known.draining = heartbeat.draining;
+        known.software.clone_from(&heartbeat.software);
+        known.unreachable = false;
+        known.paused_until = None;
+        known.offers = heartbeat
+            .offers
+            .iter()
+            .take(MAX_OFFERS_PER_AGENT)
+            .map(|offer| {
+                let slots = offer.slots.min(u32::try_from(MAX_SHARED).unwrap_or(u32::MAX) * 64);
+                (CompactString::new(&offer.capability), Room { slots, ..Room::default() })
+            })
+            .collect();
+        for id in &known.attempts {
+            let capability = self.attempts.get(id).map(|attempt| &attempt.capability);
+            if let Some(room) = capability.and_then(|name| known.offers.get_mut(name)) {
+                room.used += 1;
+            }
+        }
+        for capability in known.offers.keys() {
+            let pool = self.pools.entry(capability.clone()).or_default();
+            match known.lane {
+                Lane::Direct => pool.direct.insert(agent.clone()),
+                Lane::Queue => pool.pullers.insert(agent.clone()),
+            };
+            self.touched.insert(capability.clone());
+        }
+        self.relist(agent);
+    }
+
+    /// Takes an agent out of every pool.
+    pub(super) fn unlist(&mut self, agent: &AgentId) {
+        let Some(known) = self.agents.get_mut(agent) else { return };
+        for (capability, room) in &mut known.offers {
+            let Some(pool) = self.pools.get_mut(capability) else { continue };
+            if let Some(load) = room.listed.take() {
+                pool.free.remove(&(load, agent.clone()));
+            }
+            pool.direct.remove(agent);
+            pool.pullers.remove(agent);
+            self.touched.insert(capability.clone());
+        }
+    }
+
+    /// Returns what is known of every agent, by id.
+    pub fn agents(&self) -> Vec<AgentView> {
+        let view = |(id, agent): (&AgentId, &Agent)| AgentView {
+            agent: id.clone(),
+            lane: agent.lane,
+            offers: agent
+                .offers
+                .iter()
+                .map(|(capability, room)| Offer {
+                    capability: capability.to_string(),
+                    slots: room.slots,
+                })
+                .collect(),
+            labels: agent.labels.clone(),
+            held: u32::try_from(agent.attempts.len()).unwrap_or(u32::MAX) + agent.foreign,
+            draining: agent.draining,
+            seen: agent.heard,
+            software: agent.software.clone(),
+        };
+        self.agents.iter().map(view).collect()
+    }
+}

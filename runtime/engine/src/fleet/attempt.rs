@@ -1,0 +1,274 @@
+//! The attempts that are owed, and where each of them is.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use skep_protocol::limits::TAKEN_AFTER;
+use skep_protocol::{AgentId, AttemptId, Timestamp};
+
+use super::{Fleet, FleetEffect, Timer};
+use crate::OfferTask;
+
+/// An attempt that is owed.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) offer: OfferTask,
+    pub(super) capability: CompactString,
+    pub(super) place: Place,
+    /// The order in which attempts became known; breaks ties.
+    pub(super) arrival: u64,
+    /// How often it was sent again on purpose.
+    pub(super) sending: u32,
+    /// The agent that the partition knows to hold it.
+    pub(super) told: Option<AgentId>,
+    timer: Option<Timestamp>,
+}
+
+/// Where an attempt is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nowhere yet: known and nothing more.
+    New,
+    /// Its time has not come.
+    BackOff,
+    /// It may have been sent before this coordinator took over; the agents are being asked.
+    RollCall,
+    /// An agent took it, by the journal, and that agent was not heard of yet.
+    Missing { until: Timestamp },
+    /// It waits for a free slot or for room in the queue.
+    Ready,
+    /// It is on its way to an agent, which has not answered yet.
+    Delivering { agent: AgentId },
+    /// The agent answered that it holds it, or did not answer at all.
+    Sent { agent: AgentId, since: Timestamp },
+    /// The agent said in a heartbeat (or by a report) that it holds it.
+    Held { agent: AgentId, seen: Timestamp },
+    /// It lies in the queue, or somebody pulled it and has not told yet.
+    Queued { since: Timestamp },
+    /// The partition was told that it is lost, and is about to settle it.
+    Lost,
+}
+
+impl Place {
+    /// Returns the agent in whose hands it is, or soon will be.
+    pub(super) fn agent(&self) -> Option<&AgentId> {
+        match self {
+            Self::Delivering { agent } | Self::Sent { agent, .. } | Self::Held { agent, .. } => {
+                Some(agent)
+            }
+            Self::New
+            | Self::BackOff
+            | Self::RollCall
+            | Self::Missing { .. }
+            | Self::Ready
+            | Self::Queued { .. }
+            | Self::Lost => None,
+        }
+    }
+}
+
+/// The order in which ready attempts go: priority, time, arrival.
+pub(super) type Rank = (Reverse<u8>, Timestamp, u64);
+
+impl Attempt {
+    pub(super) fn rank(&self) -> Rank {
+        (Reverse(self.offer.task.priority), self.offer.not_before, self.arrival)
+    }
+
+    /// When an attempt that was sent counts as taken, so that its `timeout` starts to run.
+    fn taken_after(&self) -> Duration {
+        TAKEN_AFTER.min(Duration::from_millis(self.offer.task.timeout_ms))
+    }
+}
+
+impl Fleet {
+    /// A partition owes an attempt; one that is known already keeps its place.
+    pub(super) fn owe(&mut self, offer: OfferTask, now: Timestamp) {
+        let id = offer.task.id();
+        self.owned.insert(offer.task.partition);
+        if let Some(known) = self.attempts.get_mut(&id) {
+            let moved = known.offer.not_before != offer.not_before;
+            let waits = matches!(known.place, Place::Ready | Place::BackOff | Place::Lost);
+            if !(waits && moved) && known.offer.labels_fit(&offer) {
+                known.offer = offer;
+                return;
+            }
+            self.forget(&id);
+        }
+        self.track(offer);
+        self.make_ready(&id, now);
+    }
+
+    pub(super) fn track(&mut self, offer: OfferTask) {
+        let id = offer.task.id();
+        self.forget(&id);
+        self.arrivals += 1;
+        let attempt = Attempt {
+            capability: CompactString::new(&offer.task.capability),
+            place: Place::New,
+            arrival: self.arrivals,
+            sending: 0,
+            told: offer.taken_by.clone(),
+            timer: None,
+            offer,
+        };
+        self.attempts.insert(id, attempt);
+    }
+
+    /// Lets an attempt wait for its turn, or first for its time.
+    pub(super) fn make_ready(&mut self, id: &AttemptId, now: Timestamp) {
+        let Some(attempt) = self.attempts.get(id) else { return };
+        let place = if attempt.offer.not_before > now { Place::BackOff } else { Place::Ready };
+        self.move_to(id, place, now);
+    }
+
+    /// Offers an attempt again that went astray.
+    pub(super) fn send_again(&mut self, id: &AttemptId, now: Timestamp) {
+        if let Some(attempt) = self.attempts.get_mut(id) {
+            attempt.sending += 1;
+        }
+        self.make_ready(id, now);
+    }
+
+    /// The only way from one place to another: keeps every index in step.
+    pub(super) fn move_to(&mut self, id: &AttemptId, to: Place, _now: Timestamp) {
+        self.leave(id);
+        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        attempt.place = to;
+        let (rank, due) = (attempt.rank(), attempt.offer.not_before);
+        let pool = self.pools.entry(attempt.capability.clone()).or_default();
+        match &attempt.place {
+            Place::New | Place::RollCall | Place::Lost | Place::Held { .. } => {}
+            Place::BackOff => attempt.timer = Some(due),
+            Place::Missing { until } => attempt.timer = Some(*until),
+            Place::Ready => {
+                pool.push(&attempt.offer.task.labels, rank, id.clone());
+                self.touched.insert(attempt.capability.clone());
+            }
+            Place::Delivering { .. } => {}
+            Place::Sent { since, .. } if attempt.told.is_none() => {
+                attempt.timer = Some(since.after(attempt.taken_after()));
+            }
+            Place::Sent { .. } => {}
+            Place::Queued { .. } => {
+                pool.queued.insert(id.clone());
+            }
+        }
+        if let Some(at) = attempt.timer {
+            self.timers.insert((at, Timer::Attempt(id.clone())));
+        }
+        if let Some(agent) = attempt.place.agent().cloned() {
+            let capability = attempt.capability.clone();
+            self.hand_to(&agent, id, &capability);
+        }
+    }
+
+    fn leave(&mut self, id: &AttemptId) {
+        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        if let Some(at) = attempt.timer.take() {
+            self.timers.remove(&(at, Timer::Attempt(id.clone())));
+        }
+        let (rank, capability) = (attempt.rank(), attempt.capability.clone());
+        let place = std::mem::replace(&mut attempt.place, Place::New);
+        if let Some(pool) = self.pools.get_mut(&capability) {
+            match place {
+                Place::Ready => pool.remove(&attempt.offer.task.labels, &rank),
+                Place::Queued { .. } => {
+                    pool.queued.remove(id);
+                    self.touched.insert(capability.clone());
+                }
+                Place::New
+                | Place::BackOff
+                | Place::RollCall
+                | Place::Missing { .. }
+                | Place::Delivering { .. }
+                | Place::Sent { .. }
+                | Place::Held { .. }
+                | Place::Lost => {}
+            }
+        }
+        if let Some(agent) = place.agent() {
+            self.take_from(agent, id, &capability);
+        }
+    }
+
+    /// Drops an attempt from every index.
+    pub(super) fn forget(&mut self, id: &AttemptId) -> Option<Place> {
+        let place = self.attempts.get(id)?.place.clone();
+        self.leave(id);
+        if let Some(attempt) = self.attempts.remove(id) {
+            self.touched.insert(attempt.capability);
+        }
+        Some(place)
+    }
+
+    /// The attempt is not owed any more: whoever holds it and did not report it has to stop.
+    pub(super) fn settle(&mut self, id: &AttemptId, reported_by: Option<&AgentId>) {
+        let Some(place) = self.forget(id) else { return };
+        if let Some(agent) = place.agent()
+            && Some(agent) != reported_by
+        {
+            self.cancels.entry(agent.clone()).or_default().push(id.clone());
+        }
+    }
+
+    /// Tells the partition that the attempt is lost; it settles it and owes another one, or none.
+    pub(super) fn lose(
+        &mut self,
+        id: &AttemptId,
+        agent: Option<AgentId>,
+        cause: String,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        self.move_to(id, Place::Lost, now);
+        let Some(attempt) = self.attempts.get(id) else { return };
+        let (partition, attempt) = (attempt.offer.task.partition, id.clone());
+        effects.push(FleetEffect::Lost { partition, attempt, agent, cause });
+    }
+
+    /// Tells the partition who holds the attempt, unless it knows.
+    pub(super) fn tell_held(
+        &mut self,
+        id: &AttemptId,
+        agent: &AgentId,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        if attempt.told.as_ref() == Some(agent) {
+            return;
+        }
+        attempt.told = Some(agent.clone());
+        let (partition, agent, attempt) =
+            (attempt.offer.task.partition, agent.clone(), id.clone());
+        effects.push(FleetEffect::Held { partition, agent, attempt });
+    }
+
+    /// The time that an attempt waited for has come.
+    pub(super) fn attempt_due(
+        &mut self,
+        id: &AttemptId,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        attempt.timer = None;
+        match attempt.place.clone() {
+            Place::BackOff => self.make_ready(id, now),
+            Place::Missing { .. } => {
+                let agent = attempt.offer.taken_by.clone();
+                let cause = "the agent that took it was not heard of again".to_owned();
+                self.lose(id, agent, cause, now, effects);
+            }
+            Place::Sent { agent, .. } => self.tell_held(id, &agent, effects),
+            Place::New
+            | Place::RollCall
+            | Place::Ready
+            | Place::Delivering { .. }
+            | Place::Held { .. }
+            | Place::Queued { .. }
+            | Place::Lost => {}
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What the fleet is told and what it wants done.
+
+use skep_protocol::{AgentId, AttemptId, Heartbeat, PartitionId, Refusal, Task};
+
+use crate::OfferTask;
+
+/// What can happen to the fleet.
+#[derive(Debug, Clone)]
+pub enum FleetInput {
+    /// A partition owes an attempt, durably.
+    Owed(Box<OfferTask>),
+    /// A partition was loaded from its journal and owes all this; some of it may have been sent
+    /// before. Comes before any other input about the partition.
+    Recovered {
+        /// The partition.
+        partition: PartitionId,
+        /// What it owes.
+        owed: Vec<OfferTask>,
+    },
+    /// This coordinator does not own the partition any more.
+    Dropped {
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// An attempt is not owed any more.
+    Settled {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The agent whose report settled it, if one did.
+        reported_by: Option<AgentId>,
+    },
+    /// An agent gave an attempt back untouched.
+    Released {
+        /// Who.
+        agent: AgentId,
+        /// What.
+        attempt: AttemptId,
+    },
+    /// An agent said that it works on an attempt.
+    Taken {
+        /// Who.
+        agent: AgentId,
+        /// What.
+        attempt: AttemptId,
+    },
+    /// A heartbeat.
+    Beat(Heartbeat),
+    /// An agent answered a delivery: it holds everything that it did not refuse.
+    Delivered {
+        /// Who.
+        agent: AgentId,
+        /// What was sent.
+        attempts: Vec<AttemptId>,
+        /// What it does not take.
+        refused: Vec<(AttemptId, Refusal)>,
+    },
+    /// Nobody listens in the name of the agent.
+    NoAgent {
+        /// Who.
+        agent: AgentId,
+        /// What was to be sent.
+        attempts: Vec<AttemptId>,
+    },
+    /// A delivery was not answered: the agent may hold the attempts or not.
+    DeliveryUnknown {
+        /// Who.
+        agent: AgentId,
+        /// What was sent.
+        attempts: Vec<AttemptId>,
+    },
+    /// How full the queue of a capability is.
+    Depth {
+        /// The capability.
+        capability: String,
+        /// Tasks that nobody pulled.
+        waiting: u64,
+        /// Tasks that were pulled and not acknowledged.
+        held: u64,
+    },
+    /// The link to the broker came or went.
+    Link(Link),
+    /// A moment that was asked for has come.
+    Wake,
+}
+
+/// The state of this coordinator's own link to the broker. Silence counts only while it is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// The broker can be reached.
+    Up,
+    /// It cannot.
+    Down,
+}
+
+/// What the fleet wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FleetEffect {
+    /// Send these tasks to an agent; the answer comes back as an input.
+    Deliver {
+        /// Who.
+        agent: AgentId,
+        /// What.
+        tasks: Vec<Task>,
+    },
+    /// Put a task into the queue of its capability.
+    Enqueue {
+        /// The task.
+        task: Task,
+        /// Rises each time the same attempt is sent again on purpose.
+        sending: u32,
+    },
+    /// Empty the queue of a capability.
+    ClearQueue {
+        /// The capability.
+        capability: String,
+    },
+    /// Find out how full the queue of a capability is.
+    AskDepth {
+        /// The capability.
+        capability: String,
+    },
+    /// Tell an agent to stop these attempts.
+    CancelAttempts {
+        /// Who.
+        agent: AgentId,
+        /// What.
+        attempts: Vec<AttemptId>,
+    },
+    /// Ask all agents for a heartbeat.
+    RollCall,
+    /// Tell the partition that an agent holds the attempt.
+    Held {
+        /// The partition.
+        partition: PartitionId,
+        /// Who.
+        agent: AgentId,
+        /// What.
+        attempt: AttemptId,
+    },
+    /// Tell the partition that the attempt was lost.
+    Lost {
+        /// The partition.
+        partition: PartitionId,
+        /// What.
+        attempt: AttemptId,
+        /// Who held it.
+        agent: Option<AgentId>,
+        /// What was seen, for people.
+        cause: String,
+    },
+}
