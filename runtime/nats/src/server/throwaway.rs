@@ -1,0 +1,440 @@
+//! A nats-server that lives as long as its handle.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::find::{FindError, find_or_fetch};
+
+/// How long a server may take until it answers: recovering a large store takes seconds.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Pause between two tries to connect to a server that is starting.
+const PROBE_EVERY: Duration = Duration::from_millis(10);
+/// How often another port is tried when the chosen one was taken meanwhile.
+const PORT_TRIES: usize = 5;
+
+/// When the server forces what it acknowledged to the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SyncInterval {
+    /// Every two minutes: survives the death of the process, not of the machine.
+    #[default]
+    Default,
+    /// Before each acknowledgement: survives a power failure.
+    Always,
+    /// At this interval.
+    Every(Duration),
+}
+
+/// How a throwaway server is to be.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where its streams, configuration and log lie; `None` for a temporary folder that is removed
+    /// with the handle.
+    pub store_dir: Option<PathBuf>,
+    /// The port on the loopback interface; 0 for a free one.
+    pub port: u16,
+    /// The binary; `None` to find or fetch one.
+    pub binary: Option<PathBuf>,
+    /// Whether to leave JetStream off: for tests of what skep says then.
+    pub without_jetstream: bool,
+    /// When to force data to the disk.
+    pub sync_interval: SyncInterval,
+    /// The largest message, in bytes; `None` for the default of 1 MiB.
+    pub max_payload: Option<usize>,
+    /// More lines for the configuration file: accounts, users, TLS.
+    pub more: String,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is no nats-server.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// Its folder cannot be prepared.
+    #[error("cannot prepare {}", path.display())]
+    Folder {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The binary cannot be run.
+    #[error("cannot start {}", path.display())]
+    Spawn {
+        /// The binary.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended at once.
+    #[error("nats-server ended with {status}: {cause} (see {})", log.display())]
+    Ended {
+        /// How.
+        status: ExitStatus,
+        /// The last line of its log that tells of an error.
+        cause: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// It runs but does not answer.
+    #[error("nats-server did not answer on {address} within {} s (see {})", within.as_secs(), log.display())]
+    NotReady {
+        /// Where it should.
+        address: SocketAddr,
+        /// The bound.
+        within: Duration,
+        /// Its log.
+        log: PathBuf,
+    },
+}
+
+/// A nats-server on the loopback interface that is killed when its handle is dropped.
+///
+/// Should this process itself be killed, a small watcher process kills the server, because its
+/// standard input closes.
+#[derive(Debug)]
+pub struct ThrowawayServer {
+    folder: PathBuf,
+    binary: PathBuf,
+    name: String,
+    address: SocketAddr,
+    running: Option<Running>,
+    /// Removed last.
+    _temporary: Option<TempDir>,
+}
+
+#[derive(Debug)]
+struct Running {
+    server: Child,
+    watcher: Option<Child>,
+}
+
+impl ThrowawayServer {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Errors
+    /// Every variant of [`StartError`].
+    ///
+    /// # Cancel safety
+    /// Safe: a server that was started is killed.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let binary = match &options.binary {
+            Some(binary) => binary.clone(),
+            None => find_or_fetch().await?.path,
+        };
+        let (folder, temporary) = folder_of(&options)?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut server = Self::prepare(&options, &folder, &binary)?;
+            match server.launch().await {
+                Ok(()) => {
+                    server._temporary = temporary;
+                    return Ok(server);
+                }
+                Err(StartError::Ended { cause, .. })
+                    if options.port == 0
+                        && tries < PORT_TRIES
+                        && cause.contains("address already in use") => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Returns the URL that clients connect to.
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+
+    /// Returns the port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Returns the process id, unless it was killed.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.server.id())
+    }
+
+    /// Returns where its streams lie.
+    pub fn store_dir(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns its log, for diagnosis.
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.join("nats-server.log")
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone; nothing is flushed, as in a crash.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn kill(&mut self) -> io::Result<()> {
+        match self.running.take() {
+            Some(running) => running.kill(),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts it again on the same port and store, killing it first if it runs, and waits until it
+    /// answers.
+    ///
+    /// # Errors
+    /// Every variant of [`StartError`] but `Find` and `Folder`.
+    ///
+    /// # Cancel safety
+    /// Safe: it may be called again.
+    pub async fn restart(&mut self) -> Result<(), StartError> {
+        self.kill().map_err(|source| StartError::Spawn { path: self.binary.clone(), source })?;
+        self.launch().await
+    }
+
+    fn prepare(options: &Options, folder: &Path, binary: &Path) -> Result<Self, StartError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StartError::Folder { path, source }
+        };
+        let port = match options.port {
+            0 => free_port().map_err(failed(folder))?,
+            port => port,
+        };
+        let name = format!("skep-{}-{port}", std::process::id());
+        let server = Self {
+            folder: folder.to_owned(),
+            binary: binary.to_owned(),
+            name,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            running: None,
+            _temporary: None,
+        };
+        let file = server.config_file();
+        fs::write(&file, server.config(options)).map_err(failed(&file))?;
+        Ok(server)
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.folder.join("nats-server.conf")
+    }
+
+    fn config(&self, options: &Options) -> String {
+        let mut text = format!("listen: \"{}\"\nserver_name: \"{}\"\n", self.address, self.name);
+        if let Some(bytes) = options.max_payload {
+            text.push_str(&format!("max_payload: {bytes}\n"));
+        }
+        if !options.without_jetstream {
+            let folder = quoted(&self.folder.display().to_string());
+            text.push_str(&format!("jetstream {{\n  store_dir: {folder}\n"));
+            match options.sync_interval {
+                SyncInterval::Default => {}
+                SyncInterval::Always => text.push_str("  sync_interval: always\n"),
+                SyncInterval::Every(interval) => {
+                    text.push_str(&format!("  sync_interval: \"{}ms\"\n", interval.as_millis()));
+                }
+            }
+            text.push_str("}\n");
+        }
+        text.push_str(&options.more);
+        text
+    }
+
+    async fn launch(&mut self) -> Result<(), StartError> {
+        let log = self.log_file();
+        let opened = OpenOptions::new().create(true).append(true).open(&log);
+        let (out, err, from) = opened
+            .and_then(|file| Ok((file.try_clone()?, file.try_clone()?, file.metadata()?.len())))
+            .map_err(|source| StartError::Folder { path: log, source })?;
+        let mut command = Command::new(&self.binary);
+        command.arg("-c").arg(self.config_file());
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        let server = apart(&mut command)
+            .spawn()
+            .map_err(|source| StartError::Spawn { path: self.binary.clone(), source })?;
+        let watcher = watch(server.id(), &self.config_file());
+        self.running = Some(Running { server, watcher });
+        self.ready(from).await
+    }
+
+    /// Waits until the server answers with its own name, so that no other server on the port is
+    /// taken for it.
+    async fn ready(&mut self, log_from: u64) -> Result<(), StartError> {
+        let answered = tokio::time::timeout(READY_WITHIN, self.probe(log_from)).await;
+        answered.unwrap_or_else(|_| {
+            Err(StartError::NotReady {
+                address: self.address,
+                within: READY_WITHIN,
+                log: self.log_file(),
+            })
+        })
+    }
+
+    async fn probe(&mut self, log_from: u64) -> Result<(), StartError> {
+        loop {
+            let (address, name) = (self.address, self.name.clone());
+            let asked = tokio::task::spawn_blocking(move || server_name(address) == Some(name));
+            if asked.await.unwrap_or(false) {
+                return Ok(());
+            }
+            let ended = self.running.as_mut().and_then(|running| running.server.try_wait().ok()?);
+            if let Some(status) = ended {
+                self.running = None;
+                let cause = last_error(&self.log_file(), log_from);
+                return Err(StartError::Ended { status, cause, log: self.log_file() });
+            }
+            tokio::time::sleep(PROBE_EVERY).await;
+        }
+    }
+}
+
+impl Running {
+    fn kill(mut self) -> io::Result<()> {
+        // The watcher first: it must not see a process id that was given to somebody else.
+        if let Some(watcher) = &mut self.watcher {
+            watcher.kill().ok();
+            watcher.wait().ok();
+        }
+        self.watcher = None;
+        self.server.kill()?;
+        self.server.wait().map(drop)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in self.watcher.iter_mut().chain([&mut self.server]) {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+fn folder_of(options: &Options) -> Result<(PathBuf, Option<TempDir>), StartError> {
+    match &options.store_dir {
+        Some(folder) => {
+            let made = fs::create_dir_all(folder).and_then(|()| fs::canonicalize(folder));
+            let made =
+                made.map_err(|source| StartError::Folder { path: folder.clone(), source })?;
+            Ok((made, None))
+        }
+        None => {
+            let folder = tempfile::Builder::new().prefix("skep-nats-").tempdir();
+            let folder = folder
+                .map_err(|source| StartError::Folder { path: std::env::temp_dir(), source })?;
+            Ok((folder.path().to_owned(), Some(folder)))
+        }
+    }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Puts the process into a group of its own: a Ctrl-C on the terminal ends skep first, which then
+/// ends the server.
+fn apart(command: &mut Command) -> &mut Command {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    command
+}
+
+/// Starts a shell that waits for the end of its input, which comes when this process ends, however
+/// it ends, and then kills the server, if the process of that id still is the server.
+fn watch(pid: u32, config: &Path) -> Option<Child> {
+    const SCRIPT: &str = r#"read -r _
+(tr '\0' ' ' < "/proc/$1/cmdline" || ps -o command= -p "$1") 2>/dev/null | grep -qF -- "$2" &&
+    kill -9 "$1""#;
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", SCRIPT, "sh"]).arg(pid.to_string()).arg(config);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    apart(&mut command).spawn().ok()
+}
+
+#[derive(Deserialize)]
+struct Info {
+    server_name: String,
+}
+
+/// Returns the name that a server gives itself when a client connects.
+fn server_name(address: SocketAddr) -> Option<String> {
+    let within = Duration::from_secs(2);
+    let stream = TcpStream::connect_timeout(&address, within).ok()?;
+    stream.set_read_timeout(Some(within)).ok()?;
+    let mut line = String::new();
+    BufReader::new(stream.take(64 * 1024)).read_line(&mut line).ok()?;
+    let info: Info = serde_json::from_str(line.strip_prefix("INFO ")?).ok()?;
+    Some(info.server_name)
+}
+
+fn last_error(log: &Path, from: u64) -> String {
+    let mut text = String::new();
+    let read = File::open(log).and_then(|mut file| {
+        io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
+        file.take(1024 * 1024).read_to_string(&mut text)
+    });
+    let wanted = |line: &&str| line.contains("[FTL]") || line.contains("nats-server:");
+    let lines = || text.lines().filter(|line| !line.trim().is_empty());
+    match (read, lines().rfind(wanted).or_else(|| lines().next_back())) {
+        (Ok(_), Some(line)) => {
+            line.split_once("] ").map_or(line, |(_, rest)| rest.trim()).to_owned()
+        }
+        (Ok(_), None) => "it wrote no log".to_owned(),
+        (Err(error), _) => format!("its log cannot be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_starts_restarts_on_the_same_port_and_goes_away() {
+        let mut server = ThrowawayServer::start(Options::default()).await.unwrap();
+        let (port, pid, folder) = (server.port(), server.pid(), server.store_dir().to_owned());
+        assert_eq!(server_name(server.address).as_ref(), Some(&server.name));
+        server.kill().unwrap();
+        assert_eq!((server.pid(), server_name(server.address)), (None, None));
+        server.restart().await.unwrap();
+        assert_eq!(server.port(), port);
+        assert_ne!(server.pid(), pid);
+        let address = server.address;
+        drop(server);
+        assert_eq!(server_name(address), None);
+        assert!(!folder.exists(), "the temporary folder is left");
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_and_a_bad_setting_are_told() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let options = Options { port, ..Options::default() };
+        let error = ThrowawayServer::start(options).await.unwrap_err().to_string();
+        assert!(error.contains("address already in use"), "{error}");
+        let options = Options { more: "max_payload: nonsense\n".to_owned(), ..Options::default() };
+        let error = ThrowawayServer::start(options).await.unwrap_err().to_string();
+        assert!(error.contains("nats-server.conf:6:1"), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_watcher_kills_the_server_when_its_input_ends() {
+        let mut server = ThrowawayServer::start(Options::default()).await.unwrap();
+        let running = server.running.as_mut().unwrap();
+        drop(running.watcher.as_mut().unwrap().stdin.take());
+        let status = running.server.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    }
+}
