@@ -96,6 +96,15 @@ pub enum Event {
         /// Who holds it.
         agent: AgentId,
     },
+    /// The agent gave the attempt back untouched; it is owed again, under the same number.
+    AttemptReleased {
+        /// The step.
+        step: StepPath,
+        /// The attempt.
+        attempt: u32,
+        /// Who had it.
+        agent: AgentId,
+    },
     /// The attempt left something for the next one, should there be one.
     CheckpointSaved {
         /// The step.
@@ -130,6 +139,17 @@ pub enum Event {
         /// Its output; none for a group or a `for_each`, whose output is that of its inner steps.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         output: Option<Payload>,
+        /// The signal that ended its wait; no other wait takes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<SignalId>,
+    },
+    /// A step that is not over at once (a group, a `for_each`, a sub-workflow) is to end: what is
+    /// inside stops, and then the step does.
+    StepStopping {
+        /// The step.
+        step: StepPath,
+        /// Why.
+        reason: CancelReason,
     },
     /// The step failed for good: its retries are used up.
     StepFailed {
@@ -191,6 +211,11 @@ pub struct StepExpanded {
     pub step: StepPath,
     /// The items, in order.
     pub items: Vec<Payload>,
+    /// The index of the first of them: many or large items come in several events.
+    #[serde(default)]
+    pub offset: u32,
+    /// How many items there are over all events.
+    pub total: u32,
 }
 
 /// See [`Event::WaitStarted`].
@@ -344,8 +369,10 @@ impl Event {
             | Self::GroupStarted { step }
             | Self::GroupRestarted { step, .. }
             | Self::AttemptTaken { step, .. }
+            | Self::AttemptReleased { step, .. }
             | Self::CheckpointSaved { step, .. }
             | Self::AttemptLost { step, .. }
+            | Self::StepStopping { step, .. }
             | Self::StepCompleted { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepCancelled { step, .. } => Some(step),
@@ -388,12 +415,14 @@ impl Event {
             | Self::ChildStarted(_)
             | Self::AttemptScheduled(_)
             | Self::AttemptTaken { .. }
+            | Self::AttemptReleased { .. }
             | Self::CheckpointSaved { .. }
             | Self::AttemptCompleted(_)
             | Self::AttemptFailed(_)
             | Self::AttemptLost { .. }
             | Self::ReportIgnored(_)
             | Self::StepCompleted { .. }
+            | Self::StepStopping { .. }
             | Self::StepFailed { .. }
             | Self::StepCancelled { .. } => None,
         }

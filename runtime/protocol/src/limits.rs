@@ -26,6 +26,10 @@ pub const MAX_FAILURE_MESSAGE: usize = 8 * 1024;
 pub const MAX_SHARED: usize = 256;
 /// Signals that a run keeps before a step asks for them.
 pub const MAX_EARLY_SIGNALS: usize = 1_000;
+/// Ids of signals that a run remembers, so that a repeated one is dropped.
+pub const MAX_SIGNAL_IDS: usize = 4_000;
+/// Definitions that a partition keeps although no live run uses them.
+pub const MAX_IDLE_WORKFLOWS: usize = 64;
 /// Active runs of one partition; beyond it, starts are refused with "busy, retry after".
 pub const MAX_RUNS_PER_PARTITION: usize = 50_000;
 /// Ids of finished runs that a partition remembers, so that a late start is not taken twice.
