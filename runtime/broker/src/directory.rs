@@ -70,9 +70,22 @@ pub enum PutError {
         /// The key.
         key: String,
     },
+    /// The key is not one: see [`is_key`]. Nothing was written.
+    #[error("`{key}` is no key: 1 to 255 of A-Z a-z 0-9 _ - . = are, with single dots inside")]
+    InvalidKey {
+        /// The key.
+        key: String,
+    },
     /// The broker cannot be reached; the write may have happened.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+/// Returns whether `key` can be the key of a fact: 1 to 255 of `A-Z a-z 0-9 _ - . =`, where a dot is
+/// neither first nor last nor next to another.
+pub fn is_key(key: &str) -> bool {
+    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'=');
+    key.len() <= 255 && key.bytes().all(known) && key.split('.').all(|token| !token.is_empty())
 }
 
 /// Small facts by key, durable, changed by compare-and-set. Keys are of `A-Z a-z 0-9 _ - . =`.

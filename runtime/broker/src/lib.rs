@@ -20,7 +20,7 @@ mod requests;
 mod tasks;
 
 pub use blobs::{Blobs, Snapshot, Snapshots};
-pub use directory::{Bucket, Entry, Presence, PutError, Registry, Revision};
+pub use directory::{Bucket, Entry, Presence, PutError, Registry, Revision, is_key};
 pub use embedded::Embedded;
 pub use error::{RequestError, Unavailable};
 pub use journal::{AppendError, Journal, JournalMessage, JournalReader, ReadError};
