@@ -1,0 +1,120 @@
+//! The task of the `exec` agent, and what its program's end means.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::capture::Streams;
+use super::{ExecError, ExecOutput};
+use crate::fault::is_shallow;
+
+/// How much of standard output a failure carries.
+const MAX_FAILED_STDOUT: usize = 2 * 1024;
+
+/// What a step of the capability `exec` gives in `with`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecInput {
+    /// The program and its arguments: never a shell's text.
+    pub argv: Vec<String>,
+    /// Written to standard input, as JSON.
+    #[serde(default)]
+    pub stdin: Option<Value>,
+    /// Written to standard input, as it is.
+    #[serde(default)]
+    pub stdin_text: Option<String>,
+    /// Variables to set; the operator says which ones may be.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The directory to run in, below the agent's root.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// What standard output is.
+    #[serde(default)]
+    pub stdout: StdoutFormat,
+    /// Which exit codes are worth another attempt.
+    #[serde(default)]
+    pub retry_on_exit: RetryOnExit,
+}
+
+/// What a program's standard output is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StdoutFormat {
+    /// JSON if it can be read as JSON, text if not.
+    #[default]
+    Auto,
+    /// JSON, or the attempt fails.
+    Json,
+    /// Text, whatever it looks like.
+    Text,
+}
+
+/// Which exit codes are worth another attempt: `true`, `false` or a list of codes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum RetryOnExit {
+    /// All or none.
+    Any(bool),
+    /// These.
+    Codes(Vec<i32>),
+}
+
+impl Default for RetryOnExit {
+    fn default() -> Self {
+        Self::Any(true)
+    }
+}
+
+impl RetryOnExit {
+    fn includes(&self, code: Option<i32>) -> bool {
+        match self {
+            Self::Any(any) => *any,
+            Self::Codes(codes) => code.is_some_and(|code| codes.contains(&code)),
+        }
+    }
+}
+
+/// Says what the end of a program means for its attempt.
+pub(super) fn judge(
+    input: &ExecInput,
+    status: ExitStatus,
+    streams: &Streams,
+) -> Result<ExecOutput, ExecError> {
+    let stderr = streams.stderr();
+    if !status.success() {
+        let (code, what) = match (status.code(), status.signal()) {
+            (Some(code), _) => (format!("exit_{code}"), format!("exit code {code}")),
+            (None, Some(signal)) => {
+                (format!("signal_{signal}"), format!("ended by signal {signal}"))
+            }
+            (None, None) => ("exit_unknown".to_owned(), "ended in an unknown way".to_owned()),
+        };
+        let shown = &streams.stdout()[..streams.stdout().len().min(MAX_FAILED_STDOUT)];
+        let stdout = String::from_utf8_lossy(shown).into_owned();
+        let retryable = input.retry_on_exit.includes(status.code());
+        return Err(ExecError::Exit { code, what, stderr, stdout, retryable });
+    }
+    Ok(ExecOutput { exit_code: 0, stdout: parse(input.stdout, streams.stdout())?, stderr })
+}
+
+fn parse(format: StdoutFormat, bytes: &[u8]) -> Result<Value, ExecError> {
+    let text = || {
+        let text = std::str::from_utf8(bytes).map(|text| Value::from(text.to_owned()));
+        text.map_err(|error| ExecError::StdoutFormat(format!("it is not UTF-8: {error}")))
+    };
+    if format == StdoutFormat::Text {
+        return text();
+    }
+    match (serde_json::from_slice::<Value>(bytes), format) {
+        (Ok(value), _) if is_shallow(&value) => Ok(value),
+        (Ok(_), _) => Err(ExecError::StdoutFormat("the JSON is nested too deeply".to_owned())),
+        (Err(error), StdoutFormat::Json) => {
+            Err(ExecError::StdoutFormat(format!("it is not JSON: {error}")))
+        }
+        (Err(_), StdoutFormat::Auto | StdoutFormat::Text) => text(),
+    }
+}

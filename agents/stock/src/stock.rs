@@ -1,0 +1,96 @@
+//! The ready-made agents, put together.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_agent::{Agent, BuildError, Context};
+
+use crate::corpus::CorpusConfig;
+use crate::exec::{self, ExecConfig, ExecError, ExecInput, Surroundings};
+use crate::http::{HttpClient, HttpConfig, HttpInput};
+
+/// Which ready-made agents to start, and what the operator allows each of them.
+#[derive(Debug, Clone, Default)]
+pub struct Stock {
+    /// Capability `exec`.
+    pub exec: Option<ExecConfig>,
+    /// Capability `http`.
+    pub http: Option<HttpConfig>,
+    /// The capabilities `corpus-…`.
+    pub corpus: Option<CorpusConfig>,
+}
+
+/// Why the agents cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StockError {
+    /// The HTTP client could not set up TLS.
+    #[error("cannot prepare the http agent")]
+    Http(#[source] reqwest::Error),
+    /// The configuration makes no agent: no slots, say.
+    #[error("cannot build an agent")]
+    Build(#[from] BuildError),
+}
+
+impl Stock {
+    /// Builds one agent for each part that is configured, ready for
+    /// [`Agent::run_until`].
+    ///
+    /// # Errors
+    /// [`StockError`]
+    pub fn agents(&self) -> Result<Vec<Agent>, StockError> {
+        let mut agents = Vec::new();
+        if let Some(config) = &self.exec {
+            agents.push(exec_agent(config.clone())?);
+        }
+        if let Some(config) = &self.http {
+            agents.push(http_agent(config.clone())?);
+        }
+        Ok(agents)
+    }
+}
+
+fn exec_agent(config: ExecConfig) -> Result<Agent, StockError> {
+    let (slots, grace) = (config.slots, config.grace);
+    let config = Arc::new(config);
+    let handler = move |context: Context, input: ExecInput| {
+        let config = Arc::clone(&config);
+        async move {
+            let output = exec::run(&config, &input, surroundings(&context)).await;
+            output.map_err(ExecError::failure)
+        }
+    };
+    let agent = Agent::builder("exec").serve("exec", handler).slots(slots);
+    Ok(agent.cancel_within(grace + Duration::from_secs(1)).build()?)
+}
+
+/// Tells the program which attempt it works for, and the coordinator what it says.
+fn surroundings(context: &Context) -> Surroundings<impl Future<Output = ()>, impl FnMut(&str)> {
+    let identity = [
+        ("SKEP_RUN", context.run().to_string()),
+        ("SKEP_STEP", context.step().to_string()),
+        ("SKEP_ATTEMPT", context.attempt().to_string()),
+        ("SKEP_IDEMPOTENCY_KEY", context.idempotency_key()),
+    ];
+    let identity = identity.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    let (watched, told) = (context.clone(), context.clone());
+    Surroundings {
+        identity,
+        stop: async move { watched.cancelled().await },
+        progress: move |line: &str| told.progress(line),
+    }
+}
+
+fn http_agent(config: HttpConfig) -> Result<Agent, StockError> {
+    let slots = config.slots;
+    let client = HttpClient::new(config).map_err(StockError::Http)?;
+    let handler = move |context: Context, input: HttpInput| {
+        let client = client.clone();
+        async move {
+            let answer = client.send(&input, &context.idempotency_key()).await;
+            answer.map_err(crate::http::HttpError::failure)
+        }
+    };
+    Ok(Agent::builder("http").serve("http", handler).slots(slots).build()?)
+}
