@@ -12,6 +12,9 @@ use skep_protocol::{AgentId, IdError, Lane};
 use crate::clock;
 use crate::failure::Failure;
 use crate::handler::{Handler, SharedHandler};
+use crate::payloads;
+use crate::perform;
+use crate::worker::{Stop, Worker};
 
 /// How many tasks of a capability an agent performs at a time if it does not say.
 const DEFAULT_SLOTS: u32 = 8;
@@ -171,8 +174,12 @@ impl Agent {
         broker: &B,
         stop: impl Future<Output = ()> + Send,
     ) -> Result<(), RunError> {
-        let _ = (broker, stop);
-        std::future::pending().await
+        let mut stop = std::pin::pin!(stop);
+        let mut stop: Stop<'_> = stop.as_mut();
+        match Worker::start(self.clone(), broker.clone(), &mut stop).await {
+            Some(worker) => Box::pin(worker.run(stop)).await,
+            None => Ok(()),
+        }
     }
 
     /// Performs one task in this process as if a coordinator had sent it, through an embedded
@@ -187,8 +194,8 @@ impl Agent {
     where
         I: Serialize + Send,
     {
-        let _ = (capability, input);
-        std::future::pending().await
+        let input = payloads::encode_output(&input)?;
+        Box::pin(perform::perform(self, capability, input)).await
     }
 
     /// Returns the id of one process of the agent.

@@ -28,15 +28,24 @@
 //! Read [`Agent`] first, then [`Context`] and [`Failure`].
 
 mod agent;
+mod attempt;
 mod backoff;
 mod clock;
 mod context;
+mod drain;
 mod failure;
 mod handler;
+mod lease;
+mod listen;
+mod outbox;
 mod payloads;
+mod perform;
+mod queue;
+mod worker;
 
-pub use agent::{Agent, AgentBuilder, BuildError};
+pub use agent::{Agent, AgentBuilder, BuildError, RunError};
 pub use context::Context;
+pub use drain::terminated;
 pub use failure::{Failure, Result};
 pub use handler::Handler;
 pub use skep_protocol::{AgentId, AttemptId, FailureKind, Lane, RunId, StepPath, Timestamp};

@@ -1,0 +1,301 @@
+//! The loop of a running agent: one place where everything that happens meets.
+
+mod arrivals;
+mod reporting;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, FuturesUnordered};
+use futures::{FutureExt as _, StreamExt as _};
+use skep_broker::{AgentBroker, Request, Settle, Unavailable};
+use skep_protocol::limits::{HEARTBEAT_INTERVAL, MAX_SHARED};
+use skep_protocol::{
+    AgentId, AttemptId, Control, Delivery, Heartbeat, Lane, Offer, Task, TaskBatch,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::agent::{Agent, RunError};
+use crate::attempt::Ended;
+use crate::backoff::Backoff;
+use crate::context::SaveCheckpoint;
+use crate::drain::Drain;
+use crate::failure::Failure;
+use crate::lease::Leases;
+use crate::listen;
+use crate::outbox::Outbox;
+use crate::payloads::BlobStore;
+use crate::queue::Pulled;
+use reporting::Sent;
+
+/// Checkpoints under way from handlers to the loop.
+const CHECKPOINT_QUEUE: usize = 64;
+
+/// A running agent.
+pub(crate) struct Worker<B> {
+    agent: Agent,
+    id: AgentId,
+    broker: B,
+    store: Arc<dyn BlobStore>,
+
+    leases: Leases,
+    outbox: Outbox,
+    drain: Drain,
+    /// Tasks whose handler waits for the coordinator's word.
+    asked: BTreeMap<AttemptId, Arc<Task>>,
+    /// Checkpoints whose handler waits for the coordinator's word.
+    saving: BTreeMap<AttemptId, VecDeque<oneshot::Sender<Result<(), Failure>>>>,
+    /// Pulled tasks that want to know what becomes of them.
+    pulled: BTreeMap<AttemptId, Vec<oneshot::Sender<Settle>>>,
+
+    deliveries: BoxStream<'static, Request<TaskBatch, Delivery>>,
+    controls: BoxStream<'static, Control>,
+    checkpoints: mpsc::Receiver<SaveCheckpoint>,
+    checkpoint_sender: mpsc::Sender<SaveCheckpoint>,
+    attempts: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// Handlers that block their thread, until they let go of their slot.
+    blocked: FuturesUnordered<BoxFuture<'static, String>>,
+    sending: FuturesUnordered<BoxFuture<'static, Sent>>,
+    pulls: FuturesUnordered<BoxFuture<'static, (Pulled, Result<(), Unavailable>)>>,
+    /// Capabilities without a pull under way; the first goes first.
+    to_pull: VecDeque<String>,
+    pull_backoff: Backoff,
+    keepers: FuturesUnordered<BoxFuture<'static, ()>>,
+    beating: FuturesUnordered<BoxFuture<'static, Result<(), Unavailable>>>,
+    beats: u64,
+    next_beat: Instant,
+    link_is_up: bool,
+}
+
+/// Everything that can happen to a running agent.
+enum Input {
+    Stop,
+    Control(Control),
+    Delivered(Request<TaskBatch, Delivery>),
+    Ended(Ended),
+    Unblocked(String),
+    Sent(Sent),
+    Checkpoint(SaveCheckpoint),
+    Pulled(Pulled, Result<(), Unavailable>),
+    Settled,
+    Beaten(Result<(), Unavailable>),
+    Wake,
+}
+
+/// What ends an agent from outside.
+pub(crate) type Stop<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send)>;
+
+impl<B: AgentBroker> Worker<B> {
+    /// Starts to listen. Returns none if the agent was stopped before it could.
+    pub(crate) async fn start(agent: Agent, broker: B, stop: &mut Stop<'_>) -> Option<Self> {
+        let id = agent.mint_id();
+        let opening = async {
+            let (direct, listener) = (broker.clone(), id.clone());
+            let controls = listen::keep_open("control", move || {
+                let (direct, listener) = (direct.clone(), listener.clone());
+                async move { direct.controls(&listener).await }
+            });
+            let (direct, listener) = (broker.clone(), id.clone());
+            let deliveries = listen::keep_open("tasks", move || {
+                let (direct, listener) = (direct.clone(), listener.clone());
+                async move { direct.serve_tasks(&listener).await }
+            });
+            (controls.await, deliveries.await)
+        };
+        let (controls, deliveries) = tokio::select! {
+            biased;
+            () = stop => return None,
+            streams = opening => streams,
+        };
+        let (checkpoint_sender, checkpoints) = mpsc::channel(CHECKPOINT_QUEUE);
+        let offers = agent.offers.iter().map(|(name, offered)| (name.as_str(), offered.slots));
+        let to_pull = match agent.lane {
+            Lane::Direct => VecDeque::new(),
+            Lane::Queue => agent.offers.keys().cloned().collect(),
+        };
+        tracing::info!(agent_id = %id, software = agent.software, "the agent is there");
+        Some(Self {
+            leases: Leases::new(offers, agent.total_slots),
+            outbox: Outbox::default(),
+            drain: Drain::default(),
+            asked: BTreeMap::new(),
+            saving: BTreeMap::new(),
+            pulled: BTreeMap::new(),
+            store: Arc::new(broker.clone()),
+            agent,
+            id,
+            broker,
+            deliveries,
+            controls,
+            checkpoints,
+            checkpoint_sender,
+            attempts: FuturesUnordered::new(),
+            blocked: FuturesUnordered::new(),
+            sending: FuturesUnordered::new(),
+            pulls: FuturesUnordered::new(),
+            to_pull,
+            pull_backoff: Backoff::default(),
+            keepers: FuturesUnordered::new(),
+            beating: FuturesUnordered::new(),
+            beats: 0,
+            next_beat: Instant::now(),
+            link_is_up: true,
+        })
+    }
+
+    /// Runs until the agent has left.
+    pub(crate) async fn run(mut self, mut stop: Stop<'_>) -> Result<(), RunError> {
+        while !self.has_left() {
+            self.flush();
+            let input = self.next(&mut stop).await;
+            self.handle(input);
+            // What is ready at the same moment shares messages.
+            for _ in 1..MAX_SHARED {
+                let Some(input) = self.next(&mut stop).now_or_never() else { break };
+                self.handle(input);
+            }
+        }
+        self.leave().await
+    }
+
+    /// Waits for the next thing to happen. Nothing is lost if it is dropped.
+    async fn next(&mut self, stop: &mut Stop<'_>) -> Input {
+        let wake = self.next_wake();
+        tokio::select! {
+            biased;
+            () = stop.as_mut(), if !self.drain.has_begun() => Input::Stop,
+            Some(control) = self.controls.next() => Input::Control(control),
+            Some(request) = self.deliveries.next() => Input::Delivered(request),
+            Some(ended) = self.attempts.next() => Input::Ended(ended),
+            Some(capability) = self.blocked.next() => Input::Unblocked(capability),
+            Some(sent) = self.sending.next() => Input::Sent(sent),
+            Some(request) = self.checkpoints.recv() => Input::Checkpoint(request),
+            Some((pulled, result)) = self.pulls.next() => Input::Pulled(pulled, result),
+            Some(()) = self.keepers.next() => Input::Settled,
+            Some(result) = self.beating.next() => Input::Beaten(result),
+            () = sleep_until(wake) => Input::Wake,
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::Stop | Input::Control(Control::Drain {}) => self.begin_drain(),
+            Input::Control(Control::RollCall {}) => self.next_beat = Instant::now(),
+            Input::Control(Control::Cancel { attempts }) => {
+                attempts.iter().for_each(|attempt| self.cancel(attempt));
+            }
+            Input::Delivered(request) => self.delivered(request),
+            Input::Ended(ended) => self.ended(ended),
+            Input::Unblocked(capability) => self.leases.free_slots(&capability, 1),
+            Input::Sent(sent) => self.sent(sent),
+            Input::Checkpoint(request) => self.save(request),
+            Input::Pulled(pulled, result) => self.pulled(pulled, result),
+            Input::Settled => {}
+            Input::Beaten(result) => self.beaten(result),
+            Input::Wake => self.wake(),
+        }
+    }
+
+    /// Starts whatever is due: reports, pulls.
+    fn flush(&mut self) {
+        self.send_reports();
+        self.pull_tasks();
+    }
+
+    fn next_wake(&self) -> Instant {
+        let timers = [self.outbox.next_wake(), self.drain.next_wake()];
+        timers.into_iter().flatten().fold(self.next_beat, Instant::min)
+    }
+
+    fn wake(&mut self) {
+        let now = Instant::now();
+        if self.next_beat <= now {
+            self.next_beat = now + HEARTBEAT_INTERVAL;
+            self.beat();
+        }
+        if self.drain.gives_up(now, self.agent.grace) {
+            tracing::warn!(agent_id = %self.id, held = self.leases.len(), "giving back what is held");
+            self.leases.give_back_all();
+        }
+    }
+
+    fn beat(&mut self) {
+        // A heartbeat that is still under way says all that the next one could.
+        if self.beating.is_empty() {
+            let beat = self.heartbeat();
+            let broker = self.broker.clone();
+            self.beating.push(async move { broker.beat(beat).await }.boxed());
+        }
+    }
+
+    fn beaten(&mut self, result: Result<(), Unavailable>) {
+        match result {
+            Ok(()) if !self.link_is_up => {
+                tracing::info!(agent_id = %self.id, "the broker can be reached again");
+                self.link_is_up = true;
+            }
+            Err(error) if self.link_is_up => {
+                tracing::warn!(agent_id = %self.id, %error, "the broker cannot be reached");
+                self.link_is_up = false;
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    fn heartbeat(&mut self) -> Heartbeat {
+        self.beats += 1;
+        let total = self.agent.total_slots.unwrap_or(u32::MAX);
+        let offers = self.agent.offers.iter().map(|(capability, offered)| Offer {
+            capability: capability.clone(),
+            slots: offered.slots.min(total),
+        });
+        Heartbeat {
+            v: Heartbeat::VERSION,
+            agent: self.id.clone(),
+            seq: self.beats,
+            lane: self.agent.lane,
+            offers: offers.collect(),
+            labels: self.agent.labels.clone(),
+            held: self.leases.held(),
+            draining: self.leases.is_draining(),
+            leaving: false,
+            software: self.agent.software.clone(),
+        }
+    }
+
+    fn begin_drain(&mut self) {
+        if self.drain.has_begun() {
+            return;
+        }
+        let held = self.leases.len();
+        tracing::info!(agent_id = %self.id, held, "the agent drains");
+        self.drain.begin(Instant::now(), self.agent.drain);
+        self.leases.drain();
+        self.withdraw_questions();
+        self.next_beat = Instant::now();
+    }
+
+    fn has_left(&self) -> bool {
+        let nothing_held =
+            self.leases.is_empty() && self.pulls.is_empty() && self.keepers.is_empty();
+        self.drain.has_begun() && (nothing_held || self.drain.is_over(Instant::now()))
+    }
+
+    async fn leave(mut self) -> Result<(), RunError> {
+        let mut beat = self.heartbeat();
+        beat.leaving = true;
+        if let Err(error) = self.broker.beat(beat).await {
+            tracing::debug!(agent_id = %self.id, %error, "the last heartbeat was lost");
+        }
+        let reports = self.outbox.len();
+        tracing::info!(agent_id = %self.id, unconfirmed = reports, "the agent has left");
+        if reports > 0 {
+            return Err(RunError::Unconfirmed { agent: self.id, reports });
+        }
+        Ok(())
+    }
+}

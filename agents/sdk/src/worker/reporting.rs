@@ -1,0 +1,258 @@
+//! Reports that leave, and what becomes of them.
+
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use skep_broker::{AgentBroker, RequestError, Settle};
+use skep_protocol::{
+    AgentId, AttemptId, Failure as Reported, FailureKind, Outcome, PartitionId, Report,
+    ReportBatch, ReportBody, Verdict,
+};
+use tokio::time::Instant;
+
+use super::Worker;
+use crate::context::{SaveCheckpoint, no_longer_wanted};
+use crate::failure::Failure;
+use crate::lease::Phase;
+
+/// A message with reports that left, and its answer.
+pub(super) struct Sent {
+    partition: PartitionId,
+    reports: Vec<Report>,
+    answer: Answer,
+}
+
+/// What became of a message with reports.
+enum Answer {
+    /// The owner answered.
+    Verdicts(Vec<Verdict>),
+    /// Nobody was there; all but questions lies where the next owner finds it.
+    Left,
+    /// It may or may not have arrived.
+    Unknown(RequestError),
+    /// The broker does not take so large a message.
+    TooLarge(RequestError),
+}
+
+impl<B: AgentBroker> Worker<B> {
+    /// Sends what is due.
+    pub(super) fn send_reports(&mut self) {
+        for (partition, reports) in self.outbox.take(Instant::now()) {
+            let (broker, agent) = (self.broker.clone(), self.id.clone());
+            self.sending.push(send(broker, agent, partition, reports).boxed());
+        }
+    }
+
+    /// Learns what became of a message.
+    pub(super) fn sent(&mut self, sent: Sent) {
+        let Sent { partition, reports, answer } = sent;
+        match answer {
+            Answer::Verdicts(verdicts) => {
+                self.outbox.answered(partition);
+                let unanswered = reports.len().saturating_sub(verdicts.len());
+                let again = reports[reports.len() - unanswered..].to_vec();
+                for (report, verdict) in reports.into_iter().zip(verdicts) {
+                    self.confirmed(partition, report, verdict);
+                }
+                if !again.is_empty() {
+                    tracing::warn!(%partition, unanswered, "reports without a verdict are sent again");
+                    self.again(partition, again);
+                }
+            }
+            Answer::Left => {
+                self.outbox.answered(partition);
+                let (questions, left): (Vec<_>, Vec<_>) =
+                    reports.into_iter().partition(is_question);
+                for report in left {
+                    self.confirmed(partition, report, Verdict::Applied);
+                }
+                if !questions.is_empty() {
+                    self.again(partition, questions);
+                }
+            }
+            Answer::Unknown(error) => {
+                tracing::debug!(%partition, %error, "reports are sent again");
+                self.again(partition, reports);
+            }
+            Answer::TooLarge(error) => self.too_large(partition, reports, &error),
+        }
+    }
+
+    /// Has reports sent once more, but not the questions of an agent that drains.
+    fn again(&mut self, partition: PartitionId, mut reports: Vec<Report>) {
+        if self.drain.has_begun() {
+            let (questions, rest): (Vec<_>, Vec<_>) = reports.into_iter().partition(is_question);
+            for question in questions {
+                self.give_back_unbegun(&question.id());
+            }
+            reports = rest;
+        }
+        self.outbox.unconfirmed(partition, reports, Instant::now());
+    }
+
+    /// Splits a message that the broker does not take; a single report leaves without what makes it
+    /// large.
+    fn too_large(
+        &mut self,
+        partition: PartitionId,
+        mut reports: Vec<Report>,
+        error: &RequestError,
+    ) {
+        let [only] = reports.as_mut_slice() else {
+            self.outbox.too_large(partition, reports);
+            return;
+        };
+        let id = only.id();
+        tracing::warn!(attempt = %id, %error, "a report is too large");
+        match &only.body {
+            ReportBody::Taken {} | ReportBody::Released {} => self.again(partition, reports),
+            ReportBody::Checkpoint(_) => {
+                self.outbox.answered(partition);
+                self.answered_checkpoint(&id, Verdict::Rejected(error.to_string()));
+            }
+            ReportBody::Outcome(
+                Outcome::Completed { duration_ms, .. } | Outcome::Failed { duration_ms, .. },
+            ) => {
+                only.body = ReportBody::Outcome(too_large(*duration_ms, error));
+                self.again(partition, reports);
+            }
+        }
+    }
+
+    /// Acts on the verdict about one report.
+    fn confirmed(&mut self, partition: PartitionId, report: Report, verdict: Verdict) {
+        let id = report.id();
+        match &verdict {
+            Verdict::Applied => {}
+            Verdict::Ignored(reason) => tracing::debug!(attempt = %id, ?reason, "report ignored"),
+            Verdict::Rejected(cause) => {
+                tracing::warn!(attempt = %id, cause, "the coordinator rejected a report");
+            }
+        }
+        match &report.body {
+            ReportBody::Taken {} => self.answered_question(&id, &verdict),
+            ReportBody::Checkpoint(_) => self.answered_checkpoint(&id, verdict),
+            ReportBody::Released {} | ReportBody::Outcome(_) => {
+                debug_assert_eq!(
+                    self.leases.lease(&id).map(|lease| lease.partition),
+                    Some(partition),
+                    "a last report belongs to a lease"
+                );
+                self.leases.confirmed(report);
+                self.settle(&id, Settle::Ack);
+            }
+        }
+    }
+
+    /// Begins an attempt, or lets it be.
+    fn answered_question(&mut self, id: &AttemptId, verdict: &Verdict) {
+        let Some(task) = self.asked.remove(id) else { return };
+        match verdict {
+            Verdict::Applied if self.drain.has_begun() => {
+                self.leases.free_slots(&task.capability, 1);
+                self.report_last(id.clone(), ReportBody::Released {});
+            }
+            Verdict::Applied => self.begin(task),
+            Verdict::Ignored(_) | Verdict::Rejected(_) => self.drop_unbegun(&task, Settle::Ack),
+        }
+    }
+
+    /// Tells a handler that its checkpoint is durable, or stops it because nobody wants it.
+    fn answered_checkpoint(&mut self, id: &AttemptId, verdict: Verdict) {
+        let saved = self.saving.get_mut(id).and_then(|waiting| waiting.pop_front());
+        let answer = match verdict {
+            Verdict::Applied => Ok(()),
+            Verdict::Ignored(_) => {
+                self.cancel(id);
+                Err(no_longer_wanted())
+            }
+            Verdict::Rejected(cause) => Err(Failure::fatal("invalid_checkpoint", cause)),
+        };
+        if let Some(saved) = saved {
+            // A handler that dropped its call does not want to know.
+            let _ = saved.send(answer);
+        }
+    }
+
+    /// Sends a checkpoint on its way.
+    pub(super) fn save(&mut self, request: SaveCheckpoint) {
+        let SaveCheckpoint { attempt: id, payload, saved } = request;
+        let lease = self.leases.lease(&id).map(|lease| lease.partition);
+        let (Some(partition), Some(Phase::Working | Phase::GivingBack)) =
+            (lease, self.leases.phase(&id))
+        else {
+            // The handler is being dropped and does not want to know.
+            let _ = saved.send(Err(no_longer_wanted()));
+            return;
+        };
+        self.saving.entry(id.clone()).or_default().push_back(saved);
+        let AttemptId { run, step, attempt } = id;
+        let body = ReportBody::Checkpoint(payload);
+        self.outbox.push(partition, Report { run, step, attempt, body });
+    }
+
+    /// Gives back what the coordinator was not asked about yet.
+    pub(super) fn withdraw_questions(&mut self) {
+        for attempt in self.leases.asking() {
+            let partition = self.leases.lease(&attempt).map(|lease| lease.partition);
+            if partition.is_some_and(|at| self.outbox.withdraw_question(at, &attempt)) {
+                self.give_back_unbegun(&attempt);
+            }
+        }
+    }
+
+    fn give_back_unbegun(&mut self, attempt: &AttemptId) {
+        if let Some(task) = self.asked.remove(attempt) {
+            self.drop_unbegun(&task, Settle::Return(Duration::ZERO));
+        }
+    }
+}
+
+fn is_question(report: &Report) -> bool {
+    matches!(report.body, ReportBody::Taken {})
+}
+
+/// What is reported in place of an outcome that no message can carry.
+fn too_large(duration_ms: u64, error: &RequestError) -> Outcome {
+    let message = format!("the broker does not take the report: {error}");
+    let failure = Reported::new(FailureKind::Limit, "output_too_large", message).fatal();
+    Outcome::Failed { failure, duration_ms }
+}
+
+/// Sends reports to the owner of their partition, or leaves them for the next one if there is none.
+/// Questions whether to begin are not left: only an owner can answer.
+async fn send<B: AgentBroker>(
+    broker: B,
+    agent: AgentId,
+    partition: PartitionId,
+    reports: Vec<Report>,
+) -> Sent {
+    let batch = |reports| ReportBatch { v: ReportBatch::VERSION, agent: agent.clone(), reports };
+    let answer = match broker.report(partition, batch(reports.clone())).await {
+        Ok(reply) => Answer::Verdicts(reply.verdicts),
+        Err(RequestError::NoResponders { .. }) => {
+            let left: Vec<_> = reports.iter().filter(|report| !is_question(report)).collect();
+            if left.is_empty() {
+                Answer::Left
+            } else {
+                let left = batch(left.into_iter().cloned().collect());
+                match broker.report_durably(partition, left).await {
+                    Ok(()) => Answer::Left,
+                    Err(error) => Answer::of(error),
+                }
+            }
+        }
+        Err(error) => Answer::of(error),
+    };
+    Sent { partition, reports, answer }
+}
+
+impl Answer {
+    fn of(error: RequestError) -> Self {
+        if matches!(error, RequestError::TooLarge { .. }) {
+            Self::TooLarge(error)
+        } else {
+            Self::Unknown(error)
+        }
+    }
+}
