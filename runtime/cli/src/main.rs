@@ -1,2 +1,36 @@
 //! skep: agent swarm orchestration in one binary.
-fn main() {}
+//!
+//! The command line and the daemon. It is the only place where the parts of skep are chosen: which
+//! broker, which agents, where state lies. It decides nothing about runs.
+
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod definition;
+mod error;
+mod human;
+mod inputs;
+mod json;
+mod output;
+mod progress;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.global.color.apply();
+    telemetry::init(cli.global.verbose, cli.command.quiet(), cli.global.output);
+    match commands::perform(cli.command, &cli.global) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::error(&error, cli.global.output);
+            error.exit().into()
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The command line as a whole.
+
+use clap::{ArgAction, Args, Parser};
+
+use crate::commands::Command;
+use crate::output::{Colour, Format};
+
+/// skep runs swarms of agents: it reads workflows from definition files, gives their steps to
+/// agents, and drives each run to its end.
+#[derive(Debug, Parser)]
+#[command(name = "skep", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Start here:  skep run examples/quickstart/quickstart.skep.yaml\n\
+                        Exit codes:  0 ok, 1 run failed, 2 usage, 3 invalid definition, \
+                        4 not found, 5 cannot reach, 6 conflict, 124 timeout")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// How data is printed on stdout; everything else goes to stderr.
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Colour,
+    /// Tell what happens inside; twice for every decision. SKEP_LOG takes a filter.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+}
+
+/// Where the cluster is.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Cluster {
+    /// The address of the cluster's NATS, such as nats://127.0.0.1:4222.
+    #[arg(long, global = true, env = "SKEP_NATS_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) nats: Option<String>,
+    /// A context of the `nats` command line tool: address and credentials.
+    #[arg(long, global = true, env = "SKEP_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// A file with NATS credentials.
+    #[arg(long, global = true, env = "SKEP_NATS_CREDS", value_name = "FILE", hide = true)]
+    pub(crate) creds: Option<std::path::PathBuf>,
+}
+
+impl Cluster {
+    /// Tells whether a cluster was named.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.nats.is_some() || self.context.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,204 @@
+//! What commands ask of coordinators, over any broker.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use skep_broker::{Broker, RequestError};
+use skep_protocol::{
+    Command, CommandReply, Hash, HistoryEntry, PartitionCount, PartitionId, Payload, Query,
+    QueryReply, RegisterWorkflow, Rejection, RunDetail, RunFilter, RunId, RunSummary, StartRun,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::error::{Error, Exit};
+
+/// How long nobody may answer: a cluster hands partitions over in less.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The first pause between two tries; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How many facts of a history are asked for at a time.
+const PAGE: u32 = 2_000;
+
+/// Speaks to the coordinators of a cluster, or to the one in this process.
+#[derive(Debug, Clone)]
+pub(crate) struct Client<B> {
+    broker: B,
+    partitions: PartitionCount,
+    patience: Duration,
+}
+
+impl<B: Broker> Client<B> {
+    /// Wraps a broker whose cluster has so many partitions.
+    pub(crate) const fn new(broker: B, partitions: PartitionCount) -> Self {
+        Self { broker, partitions, patience: PATIENCE }
+    }
+
+    /// Returns the broker.
+    pub(crate) const fn broker(&self) -> &B {
+        &self.broker
+    }
+
+    /// Registers a definition and returns its digest.
+    pub(crate) async fn register(&self, register: RegisterWorkflow) -> Result<Registered, Error> {
+        let partition = PartitionId::new(0);
+        match self.ask(partition, Command::Register(register)).await? {
+            CommandReply::Registered { name, version, digest, warnings } => {
+                Ok(Registered { name, version, digest, warnings })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Starts a run and returns whether it existed before.
+    pub(crate) async fn start(&self, start: StartRun) -> Result<Existed, Error> {
+        let run = start.run;
+        match self.ask(self.partitions.of(run), Command::Start(Box::new(start))).await? {
+            CommandReply::Started { existing: true, .. } => Ok(Existed::Before),
+            CommandReply::Started { existing: false, .. } => Ok(Existed::NotBefore),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends a command about a run that is answered with no more than "done".
+    pub(crate) async fn change(&self, run: RunId, command: Command) -> Result<(), Error> {
+        match self.ask(self.partitions.of(run), command).await? {
+            CommandReply::Done {} => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Returns the runs that a filter lets through, newest first.
+    pub(crate) async fn runs(&self, filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
+        match self.query(Query::Runs(filter)).await? {
+            QueryReply::Runs(runs) => Ok(runs),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Returns everything about a run, if there is one.
+    pub(crate) async fn run(&self, run: RunId) -> Result<Option<RunDetail>, Error> {
+        match self.query(Query::Run { run }).await? {
+            QueryReply::Run(detail) => Ok(Some(*detail)),
+            QueryReply::NotFound {} => Ok(None),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Returns what happened to a run after entry `after`, a page at most; waits for something to
+    /// happen if nothing did. `None` if there is no such run.
+    pub(crate) async fn history(
+        &self,
+        run: RunId,
+        after: u64,
+        wait: Duration,
+    ) -> Result<Option<Vec<HistoryEntry>>, Error> {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        match self.query(Query::History { run, after, limit: PAGE, wait_ms }).await? {
+            QueryReply::History(entries) => Ok(Some(entries)),
+            QueryReply::NotFound {} => Ok(None),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks any coordinator, again while none answers.
+    pub(crate) async fn query(&self, query: Query) -> Result<QueryReply, Error> {
+        let mut tries = Tries::new(self.patience);
+        loop {
+            match self.broker.query(query.clone()).await {
+                Ok(QueryReply::Failed { message }) => {
+                    return Err(Error::new(
+                        Exit::Unreachable,
+                        format!("cannot find out: {message}"),
+                    ));
+                }
+                Ok(reply) => return Ok(reply),
+                Err(error) => tries.bear(error).await?,
+            }
+        }
+    }
+
+    /// Asks the owner of a partition, again while there is none; every command may be sent twice.
+    async fn ask(&self, partition: PartitionId, command: Command) -> Result<CommandReply, Error> {
+        let mut tries = Tries::new(self.patience);
+        loop {
+            match self.broker.command(partition, command.clone()).await {
+                Ok(CommandReply::Rejected(rejection)) => match rejection {
+                    Rejection::NotOwner {} if tries.pause(FIRST_PAUSE).await => {}
+                    Rejection::Busy { retry_after_ms }
+                        if tries.pause(Duration::from_millis(retry_after_ms)).await => {}
+                    rejection => return Err(rejection.into()),
+                },
+                Ok(reply) => return Ok(reply),
+                Err(error) => tries.bear(error).await?,
+            }
+        }
+    }
+
+    /// Returns the value of a payload, fetched if it lies in the blob store.
+    pub(crate) async fn value(&self, payload: &Payload) -> Result<Value, Error> {
+        let Some(blob) = payload.blob() else { return Ok(crate::json::payload(payload)) };
+        let bytes = self.broker.blob(blob).await?.ok_or_else(|| {
+            Error::new(Exit::NotFound, format!("the blob {} is gone", blob.hash.short()))
+        })?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Error::new(Exit::Failed, format!("the blob {} is not JSON: {error}", blob.hash.short()))
+        })
+    }
+}
+
+/// See [`Client::register`].
+#[derive(Debug)]
+pub(crate) struct Registered {
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    pub(crate) digest: Hash,
+    pub(crate) warnings: Vec<Payload>,
+}
+
+/// Whether what was to be made was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existed {
+    /// It was.
+    Before,
+    /// It was made.
+    NotBefore,
+}
+
+/// Tries within a bound of time.
+struct Tries {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Tries {
+    fn new(patience: Duration) -> Self {
+        Self { until: Instant::now() + patience, pause: FIRST_PAUSE }
+    }
+
+    /// Waits before the next try if the error may pass; gives the error back if it may not.
+    async fn bear(&mut self, error: RequestError) -> Result<(), Error> {
+        let passing =
+            matches!(error, RequestError::NoResponders { .. } | RequestError::TimedOut { .. });
+        if passing && self.pause(Duration::ZERO).await { Ok(()) } else { Err(error.into()) }
+    }
+
+    /// Waits, at least so long; returns whether another try is allowed.
+    async fn pause(&mut self, at_least: Duration) -> bool {
+        let pause = self.pause.max(at_least);
+        if Instant::now() + pause > self.until {
+            return false;
+        }
+        sleep(pause).await;
+        self.pause = (2 * self.pause).min(LONGEST_PAUSE);
+        true
+    }
+}
+
+fn unexpected(reply: &impl std::fmt::Debug) -> Error {
+    Error::new(
+        Exit::Unreachable,
+        format!("a coordinator gave an answer that makes no sense: {reply:?}"),
+    )
+    .help("is it of another version than this skep? see skep doctor")
+}

@@ -1,0 +1,121 @@
+//! Durations and times as people read them, and as they write them.
+
+use std::time::Duration;
+
+use skep_protocol::Timestamp;
+
+/// Returns a duration as people read it: `340 ms`, `3.4 s`, `2 min 05 s`, `1 h 03 min`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let (ms, secs) = (duration.as_millis(), duration.as_secs());
+    if ms < 1_000 {
+        format!("{ms} ms")
+    } else if ms < 59_950 {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else if secs < 3_600 {
+        format!("{} min {:02} s", secs / 60, secs % 60)
+    } else if secs < 48 * 3_600 {
+        format!("{} h {:02} min", secs / 3_600, secs % 3_600 / 60)
+    } else {
+        format!("{} d {:02} h", secs / 86_400, secs % 86_400 / 3_600)
+    }
+}
+
+/// Reads a duration as people write it in definitions and on the command line: `90s`, `1h30m`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wanted = "a duration such as 500ms, 90s, 5m or 1h30m is wanted";
+    let span: jiff::SignedDuration = text.parse().map_err(|_| wanted.to_owned())?;
+    Duration::try_from(span).map_err(|_| wanted.to_owned())
+}
+
+/// Returns a time as RFC 3339, in UTC, to the millisecond.
+pub(crate) fn rfc3339(at: Timestamp) -> String {
+    match instant(at) {
+        Some(at) => format!("{at:.3}"),
+        None => at.to_string(),
+    }
+}
+
+/// Returns the time of day in the local time zone, to the second.
+pub(crate) fn time_of_day(at: Timestamp) -> String {
+    local(at, "%H:%M:%S")
+}
+
+/// Returns the date and the time in the local time zone, to the second.
+pub(crate) fn date_and_time(at: Timestamp) -> String {
+    local(at, "%Y-%m-%d %H:%M:%S")
+}
+
+fn local(at: Timestamp, format: &str) -> String {
+    match instant(at) {
+        Some(at) => at.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string(),
+        None => at.to_string(),
+    }
+}
+
+fn instant(at: Timestamp) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_millisecond(i64::try_from(at.as_millis()).ok()?).ok()
+}
+
+/// Reads the wall clock.
+pub(crate) fn now() -> Timestamp {
+    let ms = jiff::Timestamp::now().as_millisecond();
+    Timestamp::from_millis(u64::try_from(ms).unwrap_or_default())
+}
+
+/// Returns a count with its noun: `1 step`, `2 steps`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Cuts a text to so many characters and to its first line.
+pub(crate) fn first_line(text: &str, width: usize) -> String {
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    let cut = line.chars().count() > width;
+    if !cut && text.trim() == line {
+        return line.to_owned();
+    }
+    let mut short: String = line.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_as_people_read_them() {
+        let read = |ms| duration(Duration::from_millis(ms));
+        assert_eq!(read(0), "0 ms");
+        assert_eq!(read(999), "999 ms");
+        assert_eq!(read(1_000), "1.0 s");
+        assert_eq!(read(59_940), "59.9 s");
+        assert_eq!(read(59_999), "0 min 59 s");
+        assert_eq!(read(125_000), "2 min 05 s");
+        assert_eq!(read(3_780_000), "1 h 03 min");
+        assert_eq!(read(200_000_000), "2 d 07 h");
+    }
+
+    #[test]
+    fn durations_as_people_write_them() {
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_mins(90)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "5", "-5s", "soon"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong:?} was taken");
+        }
+    }
+
+    #[test]
+    fn times_are_rfc3339() {
+        assert_eq!(rfc3339(Timestamp::from_millis(1_500)), "1970-01-01T00:00:01.500Z");
+        assert_eq!(rfc3339(Timestamp::from_millis(u64::MAX)), format!("{}ms", u64::MAX));
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_their_first_line() {
+        assert_eq!(first_line("short", 10), "short");
+        assert_eq!(first_line("\n two\nlines", 10), "two…");
+        assert_eq!(first_line("0123456789x", 10), "012345678…");
+    }
+}

@@ -1,0 +1,160 @@
+//! The inputs of a run, from the command line and from a file.
+
+use std::fs;
+use std::path::Path;
+
+use clap::Args;
+use serde_json::{Map, Value};
+use skep_workflow::{Inputs, Workflow};
+
+use crate::error::{self, Error, Exit};
+
+/// The options that give inputs.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct InputArgs {
+    /// An input. What the definition declares as a string is taken as it is, anything else is read
+    /// as JSON; `NAME=@FILE` takes the value from a file.
+    #[arg(short = 'i', long = "set", value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// A JSON file with an object of inputs (`-` for stdin); `-i` outranks it.
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) input: Option<String>,
+}
+
+impl InputArgs {
+    /// Reads what was given; `declared` tells strings from JSON, if it is known.
+    pub(crate) fn read(&self, declared: Option<&Inputs>) -> Result<Map<String, Value>, Error> {
+        let mut inputs = match &self.input {
+            Some(file) => object(file)?,
+            None => Map::new(),
+        };
+        for pair in &self.set {
+            let (name, value) = pair.split_once('=').ok_or_else(|| {
+                Error::usage(format!("`-i {pair}` names no value"))
+                    .help("write -i NAME=VALUE, or -i NAME=@FILE")
+            })?;
+            inputs.insert(name.to_owned(), one(name, value, declared)?);
+        }
+        Ok(inputs)
+    }
+
+    /// Reads what was given and holds it against what the workflow declares, so that a wrong input
+    /// is refused before there is a run.
+    pub(crate) fn accept(&self, workflow: &Workflow) -> Result<Map<String, Value>, Error> {
+        let given = self.read(Some(workflow.inputs()))?;
+        workflow.inputs().accept(given.clone()).map_err(|problems| {
+            let lines: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
+            error::inputs(&lines)
+        })?;
+        Ok(given)
+    }
+}
+
+fn object(file: &str) -> Result<Map<String, Value>, Error> {
+    let text = text(file)?;
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Error::usage(format!("{file} is no JSON object"))
+            .help("it has to look like {\"topic\": \"bees\"}")),
+        Err(error) => Err(Error::usage(format!("{file} is not JSON: {error}"))),
+    }
+}
+
+fn one(name: &str, value: &str, declared: Option<&Inputs>) -> Result<Value, Error> {
+    let text = match value.strip_prefix('@') {
+        Some(file) => text(file)?,
+        None => value.to_owned(),
+    };
+    let Some(declared) = declared else {
+        return Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)));
+    };
+    // An unknown input is taken as text here and refused by name when all are checked.
+    let Some(input) = declared.find(name) else { return Ok(Value::String(text)) };
+    let types = Types::of(input.schema().json());
+    match serde_json::from_str(&text) {
+        _ if types == Types::String => Ok(Value::String(text)),
+        Ok(json) => Ok(json),
+        Err(_) if types == Types::StringAmongOthers => Ok(Value::String(text)),
+        Err(error) => Err(Error::usage(format!("input `{name}`: `{value}` is not JSON: {error}"))
+            .help(format!("it is declared as {}", input.schema().json()))),
+    }
+}
+
+/// What a schema says about strings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Types {
+    String,
+    StringAmongOthers,
+    NoString,
+}
+
+impl Types {
+    fn of(schema: &Value) -> Self {
+        match schema.get("type") {
+            Some(Value::String(one)) if one == "string" => Self::String,
+            Some(Value::String(_)) => Self::NoString,
+            Some(Value::Array(many)) if many.iter().any(|one| one == "string") => {
+                Self::StringAmongOthers
+            }
+            Some(Value::Array(_)) => Self::NoString,
+            _ => Self::StringAmongOthers,
+        }
+    }
+}
+
+/// Reads a file as text; `-` is stdin.
+pub(crate) fn text(file: &str) -> Result<String, Error> {
+    let text = if file == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        fs::read_to_string(Path::new(file))
+    };
+    text.map_err(|error| unreadable(file, &error))
+}
+
+/// Creates the error of a file that cannot be read.
+pub(crate) fn unreadable(file: &str, error: &std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::new(Exit::NotFound, format!("there is no file `{file}`"))
+        }
+        std::io::ErrorKind::IsADirectory => Error::usage(format!("`{file}` is a folder")),
+        std::io::ErrorKind::InvalidData => Error::usage(format!("`{file}` is not UTF-8 text")),
+        _ => Error::new(Exit::NotFound, format!("cannot read `{file}`: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workflow() -> Workflow {
+        let source = b"name: w\ninputs:\n  topic: { type: string }\n  count: { type: integer, default: 3 }\n  \
+            any: { default: null }\nsteps:\n  s: { agent: a, with: { t: \"${{ inputs.topic }}\" } }\n";
+        skep_workflow::read(source, "w.skep.yaml").unwrap()
+    }
+
+    fn read(set: &[&str]) -> Result<String, String> {
+        let set = set.iter().map(|&pair| pair.to_owned()).collect();
+        let args = InputArgs { set, input: None };
+        match args.accept(&workflow()) {
+            Ok(inputs) => Ok(Value::Object(inputs).to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn strings_stay_strings_and_the_rest_is_json() {
+        let all = read(&["topic=12", "count=4", "any=[1]"]).unwrap();
+        assert_eq!(all, r#"{"topic":"12","count":4,"any":[1]}"#);
+        assert_eq!(read(&["topic=a=b", "any=x y"]).unwrap(), r#"{"topic":"a=b","any":"x y"}"#);
+    }
+
+    #[test]
+    fn wrong_inputs_are_named() {
+        assert!(read(&[]).unwrap_err().contains("topic"));
+        assert!(read(&["topic=x", "count=many"]).unwrap_err().contains("`count`: `many`"));
+        assert!(read(&["topic=x", "nope=1"]).unwrap_err().contains("nope"));
+        assert!(read(&["topic"]).unwrap_err().contains("names no value"));
+    }
+}

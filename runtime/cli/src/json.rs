@@ -1,0 +1,216 @@
+//! What users and scripts see of the protocol's types: payloads as plain values, times as RFC 3339.
+
+use serde_json::{Map, Value, json};
+use skep_protocol::{
+    AgentView, AttemptView, BlobRef, Failure, HistoryEntry, Payload, RunDetail, RunSummary,
+    StepView, Timestamp,
+};
+
+use crate::human::rfc3339;
+
+/// Returns the value of a payload; one that lies in the blob store is named, not fetched.
+pub(crate) fn payload(payload: &Payload) -> Value {
+    match payload {
+        Payload::Json(raw) => serde_json::from_str(raw.get()).unwrap_or(Value::Null),
+        Payload::Blob(blob) => blob_ref(blob),
+    }
+}
+
+fn blob_ref(blob: &BlobRef) -> Value {
+    json!({ "blob": blob.hash.to_string(), "size": blob.size })
+}
+
+/// Returns a failure.
+pub(crate) fn failure(failure: &Failure) -> Value {
+    let mut object = json!({
+        "kind": failure.kind,
+        "code": failure.code,
+        "message": failure.message,
+        "retryable": failure.retryable,
+    });
+    if let Some(details) = &failure.details {
+        object["details"] = payload(details);
+    }
+    object
+}
+
+/// Returns a run of a list.
+pub(crate) fn summary(run: &RunSummary) -> Value {
+    let mut object = json!({
+        "run": run.run,
+        "workflow": run.workflow,
+        "digest": run.digest,
+        "status": run.status,
+        "started": rfc3339(run.started),
+        "ended": run.ended.map(rfc3339),
+        "duration_ms": between(Some(run.started), run.ended),
+        "steps": run.steps,
+        "steps_ended": run.steps_ended,
+    });
+    if let Some(parent) = &run.parent {
+        object["parent"] = json!(parent);
+    }
+    if !run.labels.is_empty() {
+        object["labels"] = json!(run.labels);
+    }
+    object
+}
+
+/// Returns everything about a run.
+pub(crate) fn detail(detail: &RunDetail) -> Value {
+    let mut object = summary(&detail.summary);
+    object["inputs"] = payload(&detail.inputs);
+    object["outputs"] = detail.outputs.as_ref().map_or(Value::Null, payload);
+    object["error"] = detail.error.as_ref().map_or(Value::Null, failure);
+    let steps = detail.steps.iter().map(|view| (view.step.to_string(), step(view)));
+    object["steps"] = Value::Object(steps.collect());
+    let waiting = detail.waiting.iter();
+    object["waiting"] =
+        waiting.map(|view| json!({ "step": view.step, "reason": view.reason })).collect();
+    object
+}
+
+fn step(view: &StepView) -> Value {
+    let mut object = json!({
+        "status": view.status,
+        "started": view.started.map(rfc3339),
+        "ended": view.ended.map(rfc3339),
+        "duration_ms": between(view.started, view.ended),
+        "attempts": view.attempts.iter().map(attempt).collect::<Vec<_>>(),
+        "output": view.output.as_ref().map_or(Value::Null, payload),
+    });
+    if let Some(error) = &view.error {
+        object["error"] = failure(error);
+    }
+    if let Some(child) = view.child {
+        object["child"] = json!(child);
+    }
+    object
+}
+
+fn attempt(view: &AttemptView) -> Value {
+    let mut object = json!({
+        "attempt": view.attempt,
+        "status": view.status,
+        "agent": view.agent,
+        "scheduled": rfc3339(view.scheduled),
+        "ended": view.ended.map(rfc3339),
+        "duration_ms": view.duration_ms,
+    });
+    if let Some(error) = &view.error {
+        object["error"] = failure(error);
+    }
+    object
+}
+
+/// Returns the milliseconds between two times that are both known.
+pub(crate) fn between(started: Option<Timestamp>, ended: Option<Timestamp>) -> Option<u64> {
+    let (started, ended) = (started?, ended?);
+    Some(ended.as_millis().saturating_sub(started.as_millis()))
+}
+
+/// Returns a live agent.
+pub(crate) fn agent(view: &AgentView) -> Value {
+    json!({
+        "agent": view.agent,
+        "lane": view.lane,
+        "offers": view.offers,
+        "labels": view.labels,
+        "held": view.held,
+        "draining": view.draining,
+        "seen": rfc3339(view.seen),
+        "software": view.software,
+    })
+}
+
+/// Returns a fact of a run's history: `{number, at, run, event, …}` with the event's own fields.
+pub(crate) fn entry(entry: &HistoryEntry) -> Value {
+    let mut object = Map::new();
+    object.insert("number".to_owned(), json!(entry.number));
+    object.insert("at".to_owned(), json!(rfc3339(entry.record.at)));
+    object.insert("run".to_owned(), json!(entry.record.run));
+    match serde_json::to_value(&entry.record.event) {
+        Ok(Value::Object(tagged)) => {
+            for (name, fields) in tagged {
+                object.insert("event".to_owned(), json!(name));
+                if let Value::Object(fields) = fields {
+                    object.extend(fields.into_iter().map(|(key, value)| tidy(key, value)));
+                }
+            }
+        }
+        Ok(other) => drop(object.insert("event".to_owned(), other)),
+        Err(error) => drop(object.insert("event".to_owned(), json!(error.to_string()))),
+    }
+    Value::Object(object)
+}
+
+/// The fields of events that hold payloads; everything else is left as it is.
+const PAYLOADS: &[&str] =
+    &["inputs", "outputs", "input", "output", "payload", "checkpoint", "details"];
+/// The fields of events that hold times.
+const TIMES: &[&str] = &["not_before", "until"];
+
+fn tidy(key: String, value: Value) -> (String, Value) {
+    let value = match value {
+        value if PAYLOADS.contains(&key.as_str()) => plain(value),
+        Value::Array(items) if key == "items" => items.into_iter().map(plain).collect(),
+        Value::Object(fields) if key == "failure" => {
+            fields.into_iter().map(|(key, value)| tidy(key, value)).collect()
+        }
+        Value::Number(ms) if TIMES.contains(&key.as_str()) => {
+            let at = Timestamp::from_millis(ms.as_u64().unwrap_or_default());
+            if at == Timestamp::EPOCH { Value::Null } else { json!(rfc3339(at)) }
+        }
+        value => value,
+    };
+    (key, value)
+}
+
+fn plain(encoded: Value) -> Value {
+    match serde_json::from_value::<Payload>(encoded.clone()) {
+        Ok(known) => payload(&known),
+        Err(_) => encoded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use skep_protocol::{AttemptScheduled, Event, Hash, RunId, RunRecord, StepPath};
+
+    use super::*;
+
+    fn check(event: Event, expected: expect_test::Expect) {
+        let run = RunId::from_key("w", "k");
+        let record = RunRecord { run, at: Timestamp::from_millis(1_000), event };
+        let mut value = entry(&HistoryEntry { number: 7, record });
+        value.as_object_mut().unwrap().remove("run");
+        expected.assert_eq(&value.to_string());
+    }
+
+    #[test]
+    fn history_entries_are_flat_and_plain() {
+        check(
+            Event::AttemptScheduled(AttemptScheduled {
+                step: StepPath::new("greet"),
+                attempt: 1,
+                not_before: Timestamp::from_millis(2_000),
+                input: Some(json!({ "json": 1 }).into()),
+            }),
+            expect![[
+                r#"{"number":7,"at":"1970-01-01T00:00:01.000Z","event":"attempt_scheduled","step":"greet","attempt":1,"not_before":"1970-01-01T00:00:02.000Z","input":{"json":1}}"#
+            ]],
+        );
+        check(
+            Event::RunCancelled {},
+            expect![[r#"{"number":7,"at":"1970-01-01T00:00:01.000Z","event":"run_cancelled"}"#]],
+        );
+    }
+
+    #[test]
+    fn blobs_are_named() {
+        let blob = BlobRef { hash: Hash::ZERO, size: 70_000 };
+        let value = payload(&Payload::Blob(blob));
+        assert_eq!(value["size"], 70_000);
+    }
+}

@@ -1,0 +1,152 @@
+//! The only file that prints. Data goes to stdout, everything else to stderr.
+//!
+//! Whoever closes the pipe early (`skep list | head`) has seen enough: failed writes are dropped.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use clap::ValueEnum;
+use clap::builder::styling::{AnsiColor, Style};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// In which form data is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// When colour is used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal that has it.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Colour {
+    /// Makes it the choice for the whole process.
+    pub(crate) fn apply(self) {
+        match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::AlwaysAnsi,
+            Self::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+/// The red of what went wrong.
+pub(crate) const RED: Style = AnsiColor::Red.on_default();
+/// The green of what went well.
+pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
+/// The yellow of what needs a look.
+pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
+/// The blue of what is under way.
+pub(crate) const CYAN: Style = AnsiColor::Cyan.on_default();
+/// What matters most.
+pub(crate) const BOLD: Style = Style::new().bold();
+/// What matters least.
+pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// Wraps a text in a style; printing strips it where there is no colour.
+pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// The drawing at the bottom of the terminal, if there is one: whatever else is printed goes above.
+static LIVE: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+fn live() -> MutexGuard<'static, Option<ProgressBar>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says what is drawn at the bottom of the terminal from here on.
+pub(crate) fn set_live(bar: Option<ProgressBar>) {
+    *live() = bar;
+}
+
+fn above_the_drawing(print: impl FnOnce()) {
+    match &*live() {
+        Some(bar) => bar.suspend(print),
+        None => print(),
+    }
+}
+
+/// Prints a line (or several) of data.
+pub(crate) fn data(text: impl std::fmt::Display) {
+    above_the_drawing(|| {
+        let mut out = anstream::stdout().lock();
+        let _ = writeln!(out, "{text}");
+        let _ = out.flush();
+    });
+}
+
+/// Prints data as one indented JSON document.
+pub(crate) fn json(value: &impl Serialize) {
+    data(serde_json::to_string_pretty(value).expect("what is printed has a JSON form"));
+}
+
+/// Prints data as one line of JSON, one of many.
+pub(crate) fn json_line(value: &impl Serialize) {
+    data(serde_json::to_string(value).expect("what is printed has a JSON form"));
+}
+
+/// Tells the person at the terminal something.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    above_the_drawing(|| {
+        let _ = writeln!(anstream::stderr().lock(), "{text}");
+    });
+}
+
+/// Warns the person at the terminal; further lines are indented below the first.
+pub(crate) fn warn(text: impl std::fmt::Display) {
+    note(format!("{}: {text}", paint(YELLOW.bold(), "warning")));
+}
+
+/// Prints what ended the command.
+pub(crate) fn error(error: &Error, format: Format) {
+    if format == Format::Json {
+        note(error.to_json());
+        return;
+    }
+    if let Some(drawing) = error.drawing() {
+        note(drawing.trim_end());
+        note("");
+    }
+    note(format!("{}: {error}", paint(RED.bold(), "error")));
+    for line in error.advice() {
+        note(format!("  {}: {line}", paint(CYAN, "help")));
+    }
+}
+
+/// Returns whether a person sees what goes to stderr, on a terminal that can be drawn on.
+pub(crate) fn is_live() -> bool {
+    let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+    std::io::stderr().is_terminal() && !dumb
+}
+
+/// Returns whether drawings on stderr are in colour.
+pub(crate) fn has_colour() -> bool {
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paint_ends_what_it_starts() {
+        assert_eq!(paint(RED, "x"), "\u{1b}[31mx\u{1b}[0m");
+    }
+}

@@ -1,0 +1,219 @@
+//! The progress of one run as people follow it: a pure fold of its history, and two drawings of it.
+//!
+//! A row stands for a step of the definition. All items of a `for_each`, and all copies of a step
+//! inside a group that is repeated, share one row and are counted.
+
+mod lines;
+mod render;
+mod rows;
+
+use std::collections::BTreeMap;
+
+use skep_protocol::{
+    CancelReason, Event, Failure, HistoryEntry, RunId, RunStatus, SkipReason, StepPath, StepStatus,
+    Timestamp, WaitingFor, WaitingView,
+};
+use skep_workflow::{StepIndex, Workflow};
+
+pub(crate) use lines::{LineFilter, line};
+pub(crate) use render::{Frame, draw, summary};
+use rows::{Instance, Rows};
+
+/// What is known of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    run: Option<RunId>,
+    workflow: String,
+    status: Option<RunStatus>,
+    started: Option<Timestamp>,
+    ended: Option<Timestamp>,
+    failure: Option<Failure>,
+    cancelling: bool,
+    rows: Rows,
+    waiting: BTreeMap<StepPath, String>,
+    attempts: u64,
+    seen: u64,
+}
+
+impl Progress {
+    /// Starts with nothing known.
+    pub(crate) fn new(run: RunId) -> Self {
+        Self { run: Some(run), ..Self::default() }
+    }
+
+    /// Adds the steps of the definition, so that those to come are seen too.
+    pub(crate) fn with_workflow(mut self, workflow: &Workflow) -> Self {
+        self.workflow = workflow.name().to_string();
+        for step in workflow.steps() {
+            self.rows.declare(&path(workflow, step.index()), !step.children().is_empty());
+        }
+        self
+    }
+
+    /// Returns the number of the last entry that was taken in.
+    pub(crate) const fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Returns how the run ended, once it did; a stuck run counts, since it needs a person.
+    pub(crate) fn outcome(&self) -> Option<RunStatus> {
+        self.status.filter(|status| status.is_final() || *status == RunStatus::Stuck)
+    }
+
+    /// Takes in what is waiting and why, as the coordinator says.
+    pub(crate) fn set_waiting(&mut self, waiting: &[WaitingView]) {
+        let pairs = waiting.iter().map(|view| (view.step.clone(), view.reason.clone()));
+        self.waiting = pairs.collect();
+    }
+
+    /// Takes in the next fact; one that was seen before changes nothing.
+    pub(crate) fn apply(&mut self, entry: &HistoryEntry) {
+        if entry.number <= self.seen {
+            return;
+        }
+        self.seen = entry.number;
+        let at = entry.record.at;
+        match &entry.record.event {
+            Event::RunStarted(started) => {
+                self.workflow.clone_from(&started.workflow);
+                (self.started, self.status) = (Some(at), Some(RunStatus::Running));
+            }
+            Event::RunPaused { .. } => self.status = Some(RunStatus::Paused),
+            Event::RunResumed { .. } => self.status = Some(RunStatus::Running),
+            Event::CancelRequested { .. } => self.cancelling = true,
+            Event::RunCompleted { .. } => self.end(RunStatus::Completed, at),
+            Event::RunFailed { failure } => {
+                self.failure = Some(failure.clone());
+                self.end(RunStatus::Failed, at);
+            }
+            Event::RunCancelled {} => self.end(RunStatus::Cancelled, at),
+            Event::ParentNotified {}
+            | Event::SignalReceived { .. }
+            | Event::CheckpointSaved { .. }
+            | Event::ReportIgnored(_) => {}
+            Event::StepExpanded(event) => self.rows.expand(&event.step, event.items.len(), at),
+            Event::GroupRestarted { step, round, .. } => {
+                self.rows.restart(step);
+                let note = format!("started again, round {round}");
+                self.step(step, at, |one| one.enter(StepStatus::Running, at).tell(note));
+            }
+            event => self.apply_to_step(event, at),
+        }
+    }
+
+    fn apply_to_step(&mut self, event: &Event, at: Timestamp) {
+        let Some(step) = event.step() else { return };
+        if let Event::AttemptScheduled(_) = event {
+            self.attempts += 1;
+        }
+        self.step(step, at, |one| follow(one, event, at));
+        if self.rows.status(step).is_some_and(StepStatus::is_final) {
+            self.waiting.remove(step);
+        }
+    }
+
+    fn step(&mut self, step: &StepPath, at: Timestamp, change: impl FnOnce(&mut Instance)) {
+        self.rows.change(step, at, change);
+    }
+
+    fn end(&mut self, status: RunStatus, at: Timestamp) {
+        (self.status, self.ended) = (Some(status), Some(at));
+        self.waiting.clear();
+    }
+}
+
+/// Moves one step on.
+fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
+    match event {
+        Event::GroupStarted { .. } => one.enter(StepStatus::Running, at).forget(),
+        Event::StepSkipped { reason, .. } => {
+            one.enter(StepStatus::Skipped, at).tell(skipped(reason));
+        }
+        Event::WaitStarted(wait) => {
+            let note = match (&wait.waiting_for, wait.until) {
+                (WaitingFor::Signal(name), _) => format!("waits for the signal `{name}`"),
+                (WaitingFor::Time, Some(until)) => {
+                    format!("waits until {}", crate::human::time_of_day(until))
+                }
+                (WaitingFor::Time, None) => "waits".to_owned(),
+            };
+            one.enter(StepStatus::Waiting, at).tell(note);
+        }
+        Event::ChildStarted(child) => {
+            one.attempt = child.attempt;
+            one.enter(StepStatus::Running, at).tell(format!("run {}", child.child));
+        }
+        Event::AttemptScheduled(attempt) => {
+            one.attempt = attempt.attempt;
+            one.not_before = Some(attempt.not_before);
+            one.enter(StepStatus::Scheduled, at);
+        }
+        Event::AttemptTaken { agent, .. } => {
+            one.enter(StepStatus::Running, at);
+            one.agent = Some(agent.clone());
+        }
+        Event::AttemptCompleted(done) => {
+            one.attempt = done.attempt;
+            one.enter(StepStatus::Completed, at).forget();
+        }
+        Event::AttemptFailed(failed) => {
+            one.enter(StepStatus::Pending, at).tell(failed.failure.to_string());
+        }
+        Event::AttemptLost { cause, .. } => {
+            one.enter(StepStatus::Pending, at).tell(format!("lost: {cause}"));
+        }
+        Event::AttemptReleased { agent, .. } => {
+            one.enter(StepStatus::Scheduled, at).tell(format!("given back by {agent}"));
+        }
+        Event::StepStopping { .. } => one.tell("stopping".to_owned()),
+        Event::StepCompleted { .. } => one.enter(StepStatus::Completed, at).forget(),
+        Event::StepFailed { failure, .. } => {
+            one.enter(StepStatus::Failed, at).tell(failure.to_string());
+        }
+        Event::StepCancelled { reason, .. } => {
+            one.enter(StepStatus::Cancelled, at).tell(cancelled(*reason).to_owned());
+        }
+        Event::RunStarted(_)
+        | Event::RunPaused { .. }
+        | Event::RunResumed { .. }
+        | Event::CancelRequested { .. }
+        | Event::RunCompleted { .. }
+        | Event::RunFailed { .. }
+        | Event::RunCancelled {}
+        | Event::ParentNotified {}
+        | Event::SignalReceived { .. }
+        | Event::StepExpanded(_)
+        | Event::GroupRestarted { .. }
+        | Event::CheckpointSaved { .. }
+        | Event::ReportIgnored(_) => {}
+    }
+}
+
+/// Says why a step was skipped.
+fn skipped(reason: &SkipReason) -> String {
+    match reason {
+        SkipReason::Condition => "its `if` is false".to_owned(),
+        SkipReason::Upstream(step) => format!("`{step}` did not complete"),
+        SkipReason::Join => "too few of its `needs` succeeded".to_owned(),
+        SkipReason::SignalTimeout => "no signal came in time".to_owned(),
+        SkipReason::Stopping => "the run stops".to_owned(),
+    }
+}
+
+/// Says why a step was cancelled.
+const fn cancelled(reason: CancelReason) -> &'static str {
+    match reason {
+        CancelReason::RunCancelled => "the run was cancelled",
+        CancelReason::Stopping => "the run stops",
+        CancelReason::Deadline => "the deadline of its group passed",
+    }
+}
+
+/// Returns the path of a step of the definition.
+fn path(workflow: &Workflow, index: StepIndex) -> String {
+    let step = workflow.step(index);
+    match step.parent() {
+        Some(parent) => format!("{}/{}", path(workflow, parent), step.id()),
+        None => step.id().to_string(),
+    }
+}

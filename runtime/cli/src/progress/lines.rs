@@ -1,0 +1,180 @@
+//! The history of a run as lines: for pipes, for `skep logs`.
+
+use skep_protocol::{Event, HistoryEntry, Payload, StepPath, Timestamp, WaitingFor};
+
+use super::{Progress, cancelled, skipped};
+use crate::human;
+use crate::output::{CYAN, DIM, GREEN, RED, YELLOW, paint};
+
+/// Which facts become a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineFilter {
+    /// All that happened.
+    All,
+    /// What matters while a run is followed: items of a `for_each` are counted, not told, unless
+    /// they fail.
+    Brief,
+}
+
+/// Returns the line for a fact that was just applied to `progress`, if it is worth one.
+pub(crate) fn line(
+    progress: &Progress,
+    entry: &HistoryEntry,
+    filter: LineFilter,
+) -> Option<String> {
+    let event = &entry.record.event;
+    let step = event.step();
+    let text = match (filter, step) {
+        (LineFilter::Brief, Some(step)) if is_item(step) => match failure(event) {
+            Some(text) => text,
+            None => {
+                let counted = counted(progress, step, event)?;
+                return Some(placed(entry.record.at, Some(counted.0), &counted.1));
+            }
+        },
+        (LineFilter::Brief, _) => brief(event)?,
+        (LineFilter::All, _) => full(event),
+    };
+    Some(placed(entry.record.at, step.map(ToString::to_string), &text))
+}
+
+fn placed(at: Timestamp, step: Option<String>, text: &str) -> String {
+    let time = paint(DIM, human::time_of_day(at));
+    match step {
+        Some(step) => format!("{time}  {step}: {text}"),
+        None => format!("{time}  {text}"),
+    }
+}
+
+fn is_item(step: &StepPath) -> bool {
+    step.as_str().contains('[')
+}
+
+/// A line for each tenth of the items that are over, and one for the last.
+fn counted(progress: &Progress, step: &StepPath, event: &Event) -> Option<(String, String)> {
+    let over = matches!(event, Event::AttemptCompleted(_) | Event::StepCompleted { .. });
+    let row = progress.rows.of(step).filter(|_| over)?;
+    let (done, total) = (row.counts.done(), row.total());
+    let tenth = (total / 10).max(1);
+    if total > 10 && done % tenth != 0 && done != total {
+        return None;
+    }
+    let failed = match row.counts.failed {
+        0 => String::new(),
+        failed => format!(", {failed} failed"),
+    };
+    Some((row.key.clone(), format!("{done} of {total} done{failed}")))
+}
+
+fn brief(event: &Event) -> Option<String> {
+    let untold = match event {
+        Event::AttemptScheduled(attempt) => attempt.attempt == 1,
+        Event::AttemptTaken { .. }
+        | Event::AttemptReleased { .. }
+        | Event::StepStopping { .. }
+        | Event::CheckpointSaved { .. }
+        | Event::ParentNotified {}
+        | Event::ReportIgnored(_) => true,
+        _ => false,
+    };
+    (!untold).then(|| full(event))
+}
+
+fn failure(event: &Event) -> Option<String> {
+    let failed = matches!(
+        event,
+        Event::AttemptFailed(_) | Event::AttemptLost { .. } | Event::StepFailed { .. }
+    );
+    failed.then(|| full(event))
+}
+
+fn full(event: &Event) -> String {
+    match event {
+        Event::RunStarted(run) => {
+            format!("run of {} started (definition {})", run.workflow, run.digest.short())
+        }
+        Event::RunPaused { by } => paint(YELLOW, format!("paused by {by}")),
+        Event::RunResumed { by } => format!("resumed by {by}"),
+        Event::CancelRequested { reason } => paint(YELLOW, format!("cancelling: {reason}")),
+        Event::RunCompleted { .. } => format!("run {}", paint(GREEN, "completed")),
+        Event::RunFailed { failure } => format!("run {}: {failure}", paint(RED, "failed")),
+        Event::RunCancelled {} => format!("run {}", paint(YELLOW, "cancelled")),
+        Event::ParentNotified {} => "the parent run was told".to_owned(),
+        Event::SignalReceived { name, payload, .. } => {
+            format!("signal `{name}` received: {}", shown(payload))
+        }
+        event => step_text(event),
+    }
+}
+
+fn step_text(event: &Event) -> String {
+    match event {
+        Event::StepSkipped { reason, .. } => paint(DIM, format!("skipped: {}", skipped(reason))),
+        Event::StepExpanded(event) => {
+            format!("fans out to {}", human::count(event.items.len(), "item"))
+        }
+        Event::GroupStarted { .. } => "group started".to_owned(),
+        Event::GroupRestarted { round, .. } => {
+            paint(YELLOW, format!("group starts over, round {round}"))
+        }
+        Event::WaitStarted(wait) => {
+            let until = wait.until.map(|at| format!(" until {}", human::date_and_time(at)));
+            let until = until.unwrap_or_default();
+            match &wait.waiting_for {
+                WaitingFor::Time => format!("waits{until}"),
+                WaitingFor::Signal(name) => format!("waits for the signal `{name}`{until}"),
+            }
+        }
+        Event::ChildStarted(child) => format!("starts run {}", child.child),
+        Event::AttemptScheduled(attempt) => format!("attempt {} scheduled", attempt.attempt),
+        Event::AttemptTaken { attempt, agent, .. } => {
+            format!("attempt {attempt} is in the hands of {}", paint(CYAN, agent))
+        }
+        Event::AttemptReleased { attempt, agent, .. } => {
+            format!("attempt {attempt} was given back by {agent}")
+        }
+        Event::StepStopping { .. } => paint(YELLOW, "stopping"),
+        Event::CheckpointSaved { attempt, .. } => format!("attempt {attempt} left a checkpoint"),
+        Event::AttemptCompleted(done) => {
+            let took = human::duration(std::time::Duration::from_millis(done.duration_ms));
+            let again = match done.attempt {
+                1 => String::new(),
+                number => format!(", attempt {number}"),
+            };
+            format!("{} in {took} by {}{again}", paint(GREEN, "completed"), done.agent)
+        }
+        Event::AttemptFailed(failed) => {
+            let by = failed.agent.as_ref().map(|agent| format!(" at {agent}")).unwrap_or_default();
+            let words = format!("attempt {} failed{by}", failed.attempt);
+            format!("{}: {}", paint(YELLOW, words), failed.failure)
+        }
+        Event::AttemptLost { attempt, cause, .. } => {
+            paint(YELLOW, format!("attempt {attempt} was lost: {cause}"))
+        }
+        Event::ReportIgnored(report) => {
+            let why = format!("{:?}", report.reason).to_lowercase();
+            format!("a {why} report of attempt {} by {} was ignored", report.attempt, report.agent)
+        }
+        Event::StepCompleted { .. } => paint(GREEN, "completed"),
+        Event::StepFailed { failure, .. } => format!("{}: {failure}", paint(RED, "failed")),
+        Event::StepCancelled { reason, .. } => {
+            paint(YELLOW, format!("stopped: {}", cancelled(*reason)))
+        }
+        Event::RunStarted(_)
+        | Event::RunPaused { .. }
+        | Event::RunResumed { .. }
+        | Event::CancelRequested { .. }
+        | Event::RunCompleted { .. }
+        | Event::RunFailed { .. }
+        | Event::RunCancelled {}
+        | Event::ParentNotified {}
+        | Event::SignalReceived { .. } => String::new(),
+    }
+}
+
+fn shown(payload: &Payload) -> String {
+    match payload.text() {
+        Some(text) => human::first_line(text, 80),
+        None => format!("{} bytes", payload.size()),
+    }
+}

@@ -1,0 +1,336 @@
+//! One row for each step of the definition, with counters kept as facts arrive.
+
+use std::collections::BTreeMap;
+
+use skep_protocol::{AgentId, StepPath, StepStatus, Timestamp};
+
+/// One step of the run: a row's only one, or one of many.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    /// Its state.
+    pub(crate) status: StepStatus,
+    /// The number of its latest attempt; 0 before the first.
+    pub(crate) attempt: u32,
+    /// When its latest attempt may start.
+    pub(crate) not_before: Option<Timestamp>,
+    /// When something first happened to it.
+    pub(crate) started: Option<Timestamp>,
+    /// When it ended.
+    pub(crate) ended: Option<Timestamp>,
+    /// What it waits for, why it failed.
+    pub(crate) note: Option<String>,
+    /// Who works on it.
+    pub(crate) agent: Option<AgentId>,
+}
+
+impl Default for Instance {
+    fn default() -> Self {
+        let (not_before, started, ended) = (None, None, None);
+        let status = StepStatus::Pending;
+        Self { status, attempt: 0, not_before, started, ended, note: None, agent: None }
+    }
+}
+
+impl Instance {
+    /// Changes its state.
+    pub(crate) fn enter(&mut self, status: StepStatus, at: Timestamp) -> &mut Self {
+        self.status = status;
+        self.agent = None;
+        if status.is_final() {
+            self.ended = Some(at);
+        } else {
+            self.started.get_or_insert(at);
+            self.ended = None;
+        }
+        self
+    }
+
+    /// Leaves a word about it.
+    pub(crate) fn tell(&mut self, note: String) {
+        self.note = Some(note);
+    }
+
+    /// Drops the word about it.
+    pub(crate) fn forget(&mut self) {
+        self.note = None;
+    }
+}
+
+/// How many instances are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Not started.
+    pub(crate) pending: usize,
+    /// Scheduled, running or waiting.
+    pub(crate) active: usize,
+    /// Ended well.
+    pub(crate) completed: usize,
+    /// Ended badly.
+    pub(crate) failed: usize,
+    /// Did not run, or were stopped.
+    pub(crate) dropped: usize,
+}
+
+impl Counts {
+    fn slot(&mut self, status: StepStatus) -> &mut usize {
+        match status {
+            StepStatus::Pending => &mut self.pending,
+            StepStatus::Scheduled | StepStatus::Running | StepStatus::Waiting => &mut self.active,
+            StepStatus::Completed => &mut self.completed,
+            StepStatus::Failed => &mut self.failed,
+            StepStatus::Skipped | StepStatus::Cancelled => &mut self.dropped,
+        }
+    }
+
+    /// Returns how many there are.
+    pub(crate) const fn all(self) -> usize {
+        self.pending + self.active + self.done()
+    }
+
+    /// Returns how many are over.
+    pub(crate) const fn done(self) -> usize {
+        self.completed + self.failed + self.dropped
+    }
+}
+
+/// A step of the definition.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// Its path without the numbers of items.
+    pub(crate) key: String,
+    /// It has inner steps.
+    pub(crate) group: bool,
+    /// What is not one of many: the step itself, also when it fans out.
+    pub(crate) own: BTreeMap<StepPath, Instance>,
+    /// The items of its `for_each`, or its copies in a group that is repeated.
+    pub(crate) items: BTreeMap<StepPath, Instance>,
+    /// Items that a `for_each` said there will be.
+    pub(crate) expected: usize,
+    /// The states of `items`.
+    pub(crate) counts: Counts,
+    /// The last word about an item that failed.
+    pub(crate) last_failure: Option<String>,
+}
+
+impl Row {
+    fn new(key: &str) -> Self {
+        let (own, items) = (BTreeMap::new(), BTreeMap::new());
+        let key = key.to_owned();
+        let (counts, last_failure) = (Counts::default(), None);
+        Self { key, group: false, own, items, expected: 0, counts, last_failure }
+    }
+
+    /// Returns its id, without those of the groups around it.
+    pub(crate) fn id(&self) -> &str {
+        self.key.rsplit('/').next().unwrap_or(&self.key)
+    }
+
+    /// Returns how many groups are around it.
+    pub(crate) fn depth(&self) -> usize {
+        self.key.matches('/').count()
+    }
+
+    /// Tells whether it stands for many.
+    pub(crate) fn is_many(&self) -> bool {
+        self.expected > 0 || !self.items.is_empty()
+    }
+
+    /// Returns the one step it stands for, or the one that fanned out.
+    pub(crate) fn one(&self) -> Option<&Instance> {
+        self.own.values().next()
+    }
+
+    /// Returns how many it stands for, as far as is known.
+    pub(crate) fn total(&self) -> usize {
+        self.expected.max(self.counts.all())
+    }
+
+    /// Returns its state as a whole.
+    pub(crate) fn status(&self) -> StepStatus {
+        if let Some(one) = self.one()
+            && (!self.is_many() || one.status.is_final())
+        {
+            return one.status;
+        }
+        let counts = self.counts;
+        if counts.all() == 0 || (counts.active == 0 && counts.done() == 0) {
+            return self.one().map_or(StepStatus::Pending, |one| one.status);
+        }
+        if counts.done() < self.total() || self.one().is_some() {
+            StepStatus::Running
+        } else if counts.failed > 0 {
+            StepStatus::Failed
+        } else if counts.completed > 0 {
+            StepStatus::Completed
+        } else {
+            StepStatus::Skipped
+        }
+    }
+}
+
+/// All rows, in the order of the definition.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    rows: Vec<Row>,
+    index: BTreeMap<String, usize>,
+}
+
+impl Rows {
+    /// Adds a step of the definition.
+    pub(crate) fn declare(&mut self, key: &str, group: bool) {
+        self.row(key).group = group;
+    }
+
+    /// Returns the rows.
+    pub(crate) fn all(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Returns the state of a step, if it was heard of.
+    pub(crate) fn status(&self, step: &StepPath) -> Option<StepStatus> {
+        self.instance(step).map(|one| one.status)
+    }
+
+    /// Returns the row that a step belongs to.
+    pub(crate) fn of(&self, step: &StepPath) -> Option<&Row> {
+        self.index.get(&without_items(step.as_str())).map(|&at| &self.rows[at])
+    }
+
+    fn instance(&self, step: &StepPath) -> Option<&Instance> {
+        let row = self.of(step)?;
+        row.items.get(step).or_else(|| row.own.get(step))
+    }
+
+    /// Changes a step.
+    pub(crate) fn change(
+        &mut self,
+        step: &StepPath,
+        at: Timestamp,
+        change: impl FnOnce(&mut Instance),
+    ) {
+        let row = self.row(&without_items(step.as_str()));
+        if !step.as_str().contains('[') || row.own.contains_key(step) {
+            let one = row.own.entry(step.clone()).or_default();
+            change(one);
+            one.started.get_or_insert(at);
+            return;
+        }
+        if !row.items.contains_key(step) {
+            row.counts.pending += 1;
+        }
+        let one = row.items.entry(step.clone()).or_default();
+        let before = one.status;
+        change(one);
+        *row.counts.slot(before) -= 1;
+        *row.counts.slot(one.status) += 1;
+        if one.status == StepStatus::Failed {
+            row.last_failure.clone_from(&one.note);
+        }
+    }
+
+    /// Takes in how many items a `for_each` has.
+    pub(crate) fn expand(&mut self, step: &StepPath, items: usize, at: Timestamp) {
+        let row = self.row(&without_items(step.as_str()));
+        row.expected += items;
+        if let Some(item) = row.items.remove(step) {
+            *row.counts.slot(item.status) -= 1;
+            row.own.insert(step.clone(), item);
+        }
+        row.own.entry(step.clone()).or_default().enter(StepStatus::Running, at);
+    }
+
+    /// Forgets how far the inner steps of a group were.
+    pub(crate) fn restart(&mut self, group: &StepPath) {
+        let inside = format!("{}/", group.as_str());
+        for row in &mut self.rows {
+            row.own.retain(|step, _| !step.as_str().starts_with(&inside));
+            let counts = &mut row.counts;
+            row.items.retain(|step, one| {
+                let stays = !step.as_str().starts_with(&inside);
+                if !stays {
+                    *counts.slot(one.status) -= 1;
+                }
+                stays
+            });
+            row.expected = row.expected.min(row.counts.all());
+        }
+    }
+
+    fn row(&mut self, key: &str) -> &mut Row {
+        if let Some(&at) = self.index.get(key) {
+            return &mut self.rows[at];
+        }
+        // A step that was not declared goes below its group, after what is there.
+        let at = key.rsplit_once('/').map_or(self.rows.len(), |(group, _)| {
+            let inside = format!("{group}/");
+            let last =
+                self.rows.iter().rposition(|row| row.key == group || row.key.starts_with(&inside));
+            last.map_or(self.rows.len(), |last| last + 1)
+        });
+        self.rows.insert(at, Row::new(key));
+        if at + 1 < self.rows.len() {
+            self.index =
+                self.rows.iter().enumerate().map(|(n, row)| (row.key.clone(), n)).collect();
+        } else {
+            self.index.insert(key.to_owned(), at);
+        }
+        &mut self.rows[at]
+    }
+}
+
+/// Returns a path without the numbers of items: `group[0]/inner[7]` → `group/inner`.
+pub(crate) fn without_items(path: &str) -> String {
+    let mut inside = false;
+    let keep = |letter: &char| {
+        match letter {
+            '[' => inside = true,
+            ']' => inside = false,
+            _ => return !inside,
+        }
+        false
+    };
+    path.chars().filter(keep).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_share_the_row_of_their_step() {
+        assert_eq!(without_items("group[0]/inner[7]"), "group/inner");
+        assert_eq!(without_items("fetch"), "fetch");
+    }
+
+    #[test]
+    fn counters_follow_every_change() {
+        let mut rows = Rows::default();
+        let (step, at) = (StepPath::new("s"), Timestamp::EPOCH);
+        rows.expand(&step, 3, at);
+        for index in 0..3 {
+            rows.change(&step.item(index), at, |one| drop(one.enter(StepStatus::Scheduled, at)));
+        }
+        rows.change(&step.item(0), at, |one| drop(one.enter(StepStatus::Completed, at)));
+        rows.change(&step.item(1), at, |one| one.enter(StepStatus::Failed, at).tell("x".into()));
+        let row = rows.of(&step.item(2)).unwrap();
+        assert_eq!(row.counts, Counts { active: 1, completed: 1, failed: 1, ..Counts::default() });
+        assert_eq!((row.total(), row.status()), (3, StepStatus::Running));
+        assert_eq!(row.last_failure.as_deref(), Some("x"));
+        rows.change(&step, at, |one| drop(one.enter(StepStatus::Failed, at)));
+        assert_eq!(rows.of(&step).unwrap().status(), StepStatus::Failed);
+    }
+
+    #[test]
+    fn a_group_that_starts_over_forgets_its_inner_steps_only() {
+        let mut rows = Rows::default();
+        let at = Timestamp::EPOCH;
+        for path in ["g/a", "g/b[0]", "ga"] {
+            let done = |one: &mut Instance| drop(one.enter(StepStatus::Completed, at));
+            rows.change(&StepPath::new(path), at, done);
+        }
+        rows.restart(&StepPath::new("g"));
+        assert_eq!(rows.status(&StepPath::new("g/a")), None);
+        assert_eq!(rows.of(&StepPath::new("g/b[0]")).unwrap().counts, Counts::default());
+        assert_eq!(rows.status(&StepPath::new("ga")), Some(StepStatus::Completed));
+    }
+}
