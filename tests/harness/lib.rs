@@ -1,1 +1,18 @@
-//! What the tests of the whole share.
+//! What the tests of the whole share: the binary under test, processes that end with their handle,
+//! a Python that has the NATS client.
+
+mod binary;
+mod process;
+mod python;
+
+pub use binary::skep;
+pub use process::Process;
+pub use python::python_with_nats;
+
+use std::path::{Path, PathBuf};
+
+/// Returns the root of the checkout.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("the tests lie one folder below the root").to_path_buf()
+}

@@ -1,0 +1,150 @@
+//! A cluster of processes on this machine: nats-server, a coordinator, agents, and a client.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use futures::future::try_join_all;
+use skep_broker::{Commands as _, Queries as _, RequestError};
+use skep_nats::server::{Options, ThrowawayServer};
+use skep_nats::{ConnectOptions, Nats};
+use skep_protocol::{
+    Command as Ask, CommandReply, PartitionCount, PartitionId, Payload, Query, QueryReply,
+    RegisterWorkflow, RunFilter, RunId, RunStatus, RunSummary, StartRun,
+};
+use skep_tests::{Process, skep};
+use tempfile::TempDir;
+
+/// Between two looks at something that has no other way to tell.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The processes, and the folder of all they write.
+pub(crate) struct Cluster {
+    pub(crate) server: ThrowawayServer,
+    pub(crate) nats: Nats,
+    coordinator: Option<Process>,
+    agents: Vec<Process>,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts nats-server, one coordinator and `agents` agents.
+    pub(crate) async fn start(agents: usize) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let server = ThrowawayServer::start(Options::default()).await?;
+        let nats = Nats::connect(ConnectOptions::new(&server.url())).await?;
+        let (coordinator, no_agents) = (None, Vec::new());
+        let mut cluster = Self { server, nats, coordinator, agents: no_agents, folder };
+        cluster.start_coordinator()?;
+        for number in 0..agents {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_skep-test-agent"));
+            command.arg(cluster.ledger_path()).env("SKEP_NATS_URL", cluster.server.url());
+            let agent = Process::start(&format!("agent-{number}"), &mut command, cluster.path())?;
+            cluster.agents.push(agent);
+        }
+        Ok(cluster)
+    }
+
+    /// Starts the coordinator's process; its data is kept over restarts.
+    pub(crate) fn start_coordinator(&mut self) -> Result<()> {
+        let mut command = Command::new(skep()?);
+        command.args(["serve", "--nats", &self.server.url(), "--data"]);
+        command.arg(self.folder.path().join("data"));
+        self.coordinator = Some(Process::start("coordinator", &mut command, self.path())?);
+        Ok(())
+    }
+
+    /// Ends the coordinator by SIGKILL.
+    pub(crate) fn kill_coordinator(&mut self) -> Result<()> {
+        self.coordinator.as_mut().context("there is no coordinator")?.kill()
+    }
+
+    fn path(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    fn ledger_path(&self) -> PathBuf {
+        self.folder.path().join("ledger")
+    }
+
+    /// Returns what the agents wrote down, line by line.
+    pub(crate) fn ledger(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.ledger_path()).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until the agents wrote at least so many lines.
+    pub(crate) async fn ledger_has(&self, lines: usize) {
+        while self.ledger().len() < lines {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Sends a command until somebody owns the partition and answers.
+    pub(crate) async fn command(&self, partition: PartitionId, ask: Ask) -> Result<CommandReply> {
+        loop {
+            match self.nats.command(partition, ask.clone()).await {
+                Ok(CommandReply::Rejected(rejection)) => bail!(rejection),
+                Ok(reply) => return Ok(reply),
+                Err(RequestError::TooLarge { what, .. }) => bail!("{what} is too large"),
+                Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    /// Registers a definition and starts `count` runs of it at the same time.
+    pub(crate) async fn start_runs(&self, definition: &str, count: usize) -> Result<Vec<RunId>> {
+        let register = RegisterWorkflow {
+            source: definition.to_owned(),
+            file: "test.skep.yaml".to_owned(),
+            publish: false,
+        };
+        let reply = self.command(PartitionId::new(0), Ask::Register(register)).await?;
+        let CommandReply::Registered { digest, .. } = reply else { bail!("no digest: {reply:?}") };
+        let runs: Vec<_> = (0..count).map(|i| RunId::from_key("test", &i.to_string())).collect();
+        try_join_all(runs.iter().enumerate().map(async |(number, run)| {
+            let start = StartRun {
+                run: *run,
+                workflow: digest.to_string(),
+                inputs: Payload::encode(&serde_json::json!({ "number": number }))?,
+                parent: None,
+                depth: 0,
+                labels: std::collections::BTreeMap::new(),
+            };
+            let partition = PartitionCount::DEFAULT.of(*run);
+            self.command(partition, Ask::Start(Box::new(start))).await
+        }))
+        .await?;
+        Ok(runs)
+    }
+
+    async fn runs(&self) -> Option<Vec<RunSummary>> {
+        let filter = RunFilter { limit: 10_000, ..RunFilter::default() };
+        match self.nats.query(Query::Runs(filter)).await {
+            Ok(QueryReply::Runs(runs)) => Some(runs),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Waits until so many runs are over, and fails if one of them did not complete.
+    pub(crate) async fn complete(&self, count: usize) -> Result<()> {
+        loop {
+            let runs = self.runs().await.unwrap_or_default();
+            let bad =
+                runs.iter().find(|run| run.status.is_final() && run.status != RunStatus::Completed);
+            ensure!(bad.is_none(), "a run did not complete: {bad:?}");
+            if runs.iter().filter(|run| run.status == RunStatus::Completed).count() >= count {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Returns what the processes printed, for the message of a failing test.
+    pub(crate) fn printed(&self) -> String {
+        let processes = self.coordinator.iter().chain(&self.agents);
+        processes.map(Process::printed).collect::<Vec<_>>().join("\n")
+    }
+}

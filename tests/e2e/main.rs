@@ -1,0 +1,5 @@
+//! The whole, end to end: real processes, a real nats-server, real `kill -9`.
+
+mod cluster;
+mod crash;
+mod journal;

@@ -1,0 +1,72 @@
+//! A child process that ends with its handle, by its own pid.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use anyhow::{Context as _, Result};
+
+/// A child process whose output goes to a file.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    output: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`; what it prints is appended to `NAME.log` in `folder`.
+    ///
+    /// # Errors
+    /// The process or its file cannot be made.
+    pub fn start(name: &str, command: &mut Command, folder: &Path) -> Result<Self> {
+        let output = folder.join(format!("{name}.log"));
+        let log = File::options().create(true).append(true).open(&output);
+        let log = log.with_context(|| format!("cannot write {}", output.display()))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name: name.to_owned(), child, output })
+    }
+
+    /// Ends the process as a crash would: SIGKILL.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
+        self.child.wait().with_context(|| format!("cannot wait for {}", self.name))?;
+        Ok(())
+    }
+
+    /// Asks the process to end in order: SIGTERM.
+    ///
+    /// # Errors
+    /// It is gone already.
+    pub fn terminate(&self) -> Result<()> {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status()?;
+        anyhow::ensure!(status.success(), "cannot signal {}", self.name);
+        Ok(())
+    }
+
+    /// Waits until the process ended by itself.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.child.wait().with_context(|| format!("cannot wait for {}", self.name))
+    }
+
+    /// Returns what the process has printed.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way nothing of it stays behind.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
