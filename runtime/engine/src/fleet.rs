@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::CompactString;
 use skep_protocol::limits::{AGENT_SILENCE, ROLL_CALL_WITHIN};
-use skep_protocol::{AgentId, AttemptId, PartitionId, Task, Timestamp};
+use skep_protocol::{AgentId, AttemptId, PartitionCount, PartitionId, Task, Timestamp};
 
 use crate::OfferTask;
 
@@ -37,6 +37,7 @@ pub use input::{FleetEffect, FleetInput, Link};
 /// for; an attempt is in exactly one place; what is owed and not settled is tracked.
 #[derive(Debug)]
 pub struct Fleet {
+    count: PartitionCount,
     owned: BTreeSet<PartitionId>,
     attempts: BTreeMap<AttemptId, Attempt>,
     agents: BTreeMap<AgentId, Agent>,
@@ -66,16 +67,11 @@ enum Timer {
     Depth(CompactString),
 }
 
-impl Default for Fleet {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Fleet {
     /// Creates a fleet that knows nobody and owes nothing.
-    pub const fn new() -> Self {
+    pub const fn new(count: PartitionCount) -> Self {
         Self {
+            count,
             owned: BTreeSet::new(),
             attempts: BTreeMap::new(),
             agents: BTreeMap::new(),
@@ -99,10 +95,11 @@ impl Fleet {
                 self.recover(partition, owed, now, effects);
             }
             FleetInput::Dropped { partition } => self.drop_partition(partition),
+            FleetInput::Withheld { attempt } => self.withhold(&attempt),
             FleetInput::Settled { attempt, reported_by } => {
                 self.settle(&attempt, reported_by.as_ref());
             }
-            FleetInput::Released { agent, attempt } => self.released(&agent, &attempt),
+            FleetInput::Released { agent, attempt } => self.released(&agent, &attempt, now),
             FleetInput::Taken { agent, attempt } => self.taken(&agent, &attempt, now),
             FleetInput::Beat(heartbeat) => self.beat(heartbeat, now, effects),
             FleetInput::Delivered { agent, attempts, refused } => {
@@ -115,7 +112,7 @@ impl Fleet {
                 self.delivered(&agent, attempts, &[], now);
             }
             FleetInput::Depth { capability, waiting, held } => {
-                self.depth(&capability, waiting.saturating_add(held), now, effects);
+                self.depth(&capability, waiting.saturating_add(held), now);
             }
             FleetInput::Link(link) => self.set_link(link, now),
             FleetInput::Wake => {}
@@ -152,13 +149,10 @@ impl Fleet {
         effects: &mut Vec<FleetEffect>,
     ) {
         self.owned.insert(partition);
-        if owed.is_empty() {
-            return;
-        }
         for offer in owed {
             let id = offer.task.id();
             self.track(offer);
-            self.move_to(&id, Place::RollCall, now);
+            self.move_to(&id, Place::RollCall);
         }
         let until = now.after(ROLL_CALL_WITHIN);
         if let Some(before) = self.roll_call_until.replace(until) {
@@ -207,6 +201,7 @@ impl Fleet {
     /// journal, waits for that agent until its silence is long enough to tell.
     fn end_roll_call(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         self.roll_call_until = None;
+        self.touched.extend(self.pools.keys().cloned());
         let waiting: Vec<(AttemptId, Option<AgentId>)> = self
             .attempts
             .iter()
@@ -218,9 +213,11 @@ impl Fleet {
                 None => self.make_ready(&id, now),
                 Some(agent) if self.agents.contains_key(&agent) => {
                     let cause = format!("agent {agent} does not hold it any more");
-                    self.lose(&id, Some(agent), cause, now, effects);
+                    self.lose(&id, Some(agent), cause, effects);
                 }
-                Some(_) => self.move_to(&id, Place::Missing { until: now.after(AGENT_SILENCE) }, now),
+                Some(_) => {
+                    self.move_to(&id, Place::Missing { until: now.after(AGENT_SILENCE) });
+                }
             }
         }
     }

@@ -13,6 +13,7 @@
 
 mod effect;
 mod error;
+pub mod fleet;
 mod input;
 mod partition;
 mod run;

@@ -53,6 +53,11 @@ impl Agent {
         }
     }
 
+    /// Returns how many tasks it performs at a time.
+    pub(super) fn slots(&self) -> u32 {
+        self.offers.values().map(|room| room.slots).fold(0, u32::saturating_add)
+    }
+
     pub(super) fn has(&self, labels: &Labels) -> bool {
         labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
     }
@@ -68,7 +73,7 @@ impl Agent {
         if !takes || self.paused_until.is_some() || room.used >= room.slots {
             return None;
         }
-        let total: u32 = self.offers.values().map(|room| room.slots).fold(0, u32::saturating_add);
+        let total = self.slots();
         let taken = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
         if taken.saturating_add(self.foreign) >= total {
             return None;
@@ -169,6 +174,15 @@ impl Fleet {
                 Lane::Queue => pool.pullers.insert(agent.clone()),
             };
             self.touched.insert(capability.clone());
+        }
+        self.relist(agent);
+    }
+
+    /// Takes it that an agent does not offer a capability, whatever it said.
+    pub(super) fn withdraw(&mut self, agent: &AgentId, capability: Option<&str>) {
+        let Some(known) = self.agents.get_mut(agent) else { return };
+        if let Some(room) = capability.and_then(|name| known.offers.get_mut(name)) {
+            room.slots = 0;
         }
         self.relist(agent);
     }

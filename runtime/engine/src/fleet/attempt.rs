@@ -22,6 +22,8 @@ pub(super) struct Attempt {
     pub(super) sending: u32,
     /// The agent that the partition knows to hold it.
     pub(super) told: Option<AgentId>,
+    /// Its run is paused: nobody gets it who does not have it.
+    pub(super) withheld: bool,
     timer: Option<Timestamp>,
 }
 
@@ -30,6 +32,8 @@ pub(super) struct Attempt {
 pub(super) enum Place {
     /// Nowhere yet: known and nothing more.
     New,
+    /// Its run is paused.
+    Withheld,
     /// Its time has not come.
     BackOff,
     /// It may have been sent before this coordinator took over; the agents are being asked.
@@ -58,6 +62,7 @@ impl Place {
                 Some(agent)
             }
             Self::New
+            | Self::Withheld
             | Self::BackOff
             | Self::RollCall
             | Self::Missing { .. }
@@ -88,16 +93,36 @@ impl Fleet {
         let id = offer.task.id();
         self.owned.insert(offer.task.partition);
         if let Some(known) = self.attempts.get_mut(&id) {
-            let moved = known.offer.not_before != offer.not_before;
-            let waits = matches!(known.place, Place::Ready | Place::BackOff | Place::Lost);
-            if !(waits && moved) && known.offer.labels_fit(&offer) {
-                known.offer = offer;
-                return;
+            known.withheld = false;
+            match known.place {
+                // Their place in a pool depends on the particulars, which may have changed.
+                Place::New | Place::Withheld | Place::BackOff | Place::Ready | Place::Lost => {}
+                Place::RollCall
+                | Place::Missing { .. }
+                | Place::Delivering { .. }
+                | Place::Sent { .. }
+                | Place::Held { .. } => {
+                    known.offer = offer;
+                    return;
+                }
+                Place::Queued { .. } => return,
             }
-            self.forget(&id);
         }
+        let before = self.attempts.get(&id).map(|known| (known.sending, known.arrival));
         self.track(offer);
+        if let (Some((sending, arrival)), Some(known)) = (before, self.attempts.get_mut(&id)) {
+            (known.sending, known.arrival) = (sending, arrival);
+        }
         self.make_ready(&id, now);
+    }
+
+    /// The run of an attempt was paused: nobody gets it, but whoever has it goes on.
+    pub(super) fn withhold(&mut self, id: &AttemptId) {
+        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        attempt.withheld = true;
+        if matches!(attempt.place, Place::New | Place::BackOff | Place::Ready) {
+            self.move_to(id, Place::Withheld);
+        }
     }
 
     pub(super) fn track(&mut self, offer: OfferTask) {
@@ -110,6 +135,7 @@ impl Fleet {
             arrival: self.arrivals,
             sending: 0,
             told: offer.taken_by.clone(),
+            withheld: false,
             timer: None,
             offer,
         };
@@ -119,8 +145,14 @@ impl Fleet {
     /// Lets an attempt wait for its turn, or first for its time.
     pub(super) fn make_ready(&mut self, id: &AttemptId, now: Timestamp) {
         let Some(attempt) = self.attempts.get(id) else { return };
-        let place = if attempt.offer.not_before > now { Place::BackOff } else { Place::Ready };
-        self.move_to(id, place, now);
+        let place = if attempt.withheld {
+            Place::Withheld
+        } else if attempt.offer.not_before > now {
+            Place::BackOff
+        } else {
+            Place::Ready
+        };
+        self.move_to(id, place);
     }
 
     /// Offers an attempt again that went astray.
@@ -132,21 +164,25 @@ impl Fleet {
     }
 
     /// The only way from one place to another: keeps every index in step.
-    pub(super) fn move_to(&mut self, id: &AttemptId, to: Place, _now: Timestamp) {
+    pub(super) fn move_to(&mut self, id: &AttemptId, to: Place) {
         self.leave(id);
         let Some(attempt) = self.attempts.get_mut(id) else { return };
         attempt.place = to;
         let (rank, due) = (attempt.rank(), attempt.offer.not_before);
         let pool = self.pools.entry(attempt.capability.clone()).or_default();
         match &attempt.place {
-            Place::New | Place::RollCall | Place::Lost | Place::Held { .. } => {}
+            Place::New
+            | Place::Withheld
+            | Place::RollCall
+            | Place::Delivering { .. }
+            | Place::Held { .. }
+            | Place::Lost => {}
             Place::BackOff => attempt.timer = Some(due),
             Place::Missing { until } => attempt.timer = Some(*until),
             Place::Ready => {
                 pool.push(&attempt.offer.task.labels, rank, id.clone());
                 self.touched.insert(attempt.capability.clone());
             }
-            Place::Delivering { .. } => {}
             Place::Sent { since, .. } if attempt.told.is_none() => {
                 attempt.timer = Some(since.after(attempt.taken_after()));
             }
@@ -179,6 +215,7 @@ impl Fleet {
                     self.touched.insert(capability.clone());
                 }
                 Place::New
+                | Place::Withheld
                 | Place::BackOff
                 | Place::RollCall
                 | Place::Missing { .. }
@@ -219,10 +256,9 @@ impl Fleet {
         id: &AttemptId,
         agent: Option<AgentId>,
         cause: String,
-        now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) {
-        self.move_to(id, Place::Lost, now);
+        self.move_to(id, Place::Lost);
         let Some(attempt) = self.attempts.get(id) else { return };
         let (partition, attempt) = (attempt.offer.task.partition, id.clone());
         effects.push(FleetEffect::Lost { partition, attempt, agent, cause });
@@ -240,8 +276,7 @@ impl Fleet {
             return;
         }
         attempt.told = Some(agent.clone());
-        let (partition, agent, attempt) =
-            (attempt.offer.task.partition, agent.clone(), id.clone());
+        let (partition, agent, attempt) = (attempt.offer.task.partition, agent.clone(), id.clone());
         effects.push(FleetEffect::Held { partition, agent, attempt });
     }
 
@@ -259,10 +294,11 @@ impl Fleet {
             Place::Missing { .. } => {
                 let agent = attempt.offer.taken_by.clone();
                 let cause = "the agent that took it was not heard of again".to_owned();
-                self.lose(id, agent, cause, now, effects);
+                self.lose(id, agent, cause, effects);
             }
             Place::Sent { agent, .. } => self.tell_held(id, &agent, effects),
             Place::New
+            | Place::Withheld
             | Place::RollCall
             | Place::Ready
             | Place::Delivering { .. }

@@ -22,6 +22,11 @@ pub enum FleetInput {
         /// The partition.
         partition: PartitionId,
     },
+    /// The run of an attempt was paused: nobody gets it, but whoever has it goes on.
+    Withheld {
+        /// The attempt.
+        attempt: AttemptId,
+    },
     /// An attempt is not owed any more.
     Settled {
         /// The attempt.
@@ -124,6 +129,14 @@ pub enum FleetEffect {
         /// Who.
         agent: AgentId,
         /// What.
+        attempts: Vec<AttemptId>,
+    },
+    /// An agent holds attempts that are not owed as far as the fleet knows: the partitions of
+    /// their runs decide whether it has to stop.
+    Strays {
+        /// Who.
+        agent: AgentId,
+        /// What; all of partitions that this coordinator owns.
         attempts: Vec<AttemptId>,
     },
     /// Ask all agents for a heartbeat.

@@ -57,6 +57,22 @@ impl Pool {
         heads
     }
 
+    /// Returns the first `most` attempts, in order, of the lines whose labels will do.
+    pub(super) fn first_of(
+        &self,
+        most: usize,
+        will_do: impl Fn(&Labels) -> bool,
+    ) -> Vec<AttemptId> {
+        let mut first: Vec<(&Rank, &AttemptId)> = self
+            .ready
+            .iter()
+            .filter(|(labels, _)| will_do(labels))
+            .flat_map(|(_, line)| line.iter().take(most))
+            .collect();
+        first.sort_unstable_by_key(|(rank, _)| **rank);
+        first.into_iter().take(most).map(|(_, id)| id.clone()).collect()
+    }
+
     /// Returns how many ready attempts go before `rank`.
     pub(super) fn before(&self, rank: &Rank) -> usize {
         self.ready.values().map(|line| line.range(..rank).count()).sum()

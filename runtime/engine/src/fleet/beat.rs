@@ -1,0 +1,246 @@
+//! Presence and leases: what heartbeats, deliveries and silence say about agents.
+
+use std::collections::BTreeSet;
+
+use skep_protocol::limits::{
+    AGENT_SILENCE, BUSY_PAUSE, HOLD_CONFIRMED_WITHIN, MAX_AGENTS, MAX_SHARED,
+};
+use skep_protocol::{AgentId, AttemptId, Heartbeat, Refusal, Timestamp};
+
+use super::agent::Agent;
+use super::attempt::Place;
+use super::{Fleet, FleetEffect, Link, Timer};
+
+/// A heartbeat whose number is lower than the last by no more than this is a late one; lower by
+/// more, and the process was replaced by another of the same name.
+const LATE_BEATS: u64 = 5;
+
+impl Fleet {
+    pub(super) fn beat(
+        &mut self,
+        heartbeat: Heartbeat,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let id = heartbeat.agent.clone();
+        if heartbeat.leaving {
+            self.agent_gone(&id, "left", now, effects);
+            return;
+        }
+        if let Some(known) = self.agents.get(&id) {
+            let behind = known.seq.saturating_sub(heartbeat.seq);
+            if (1..=LATE_BEATS).contains(&behind) {
+                return;
+            }
+            if behind > LATE_BEATS {
+                self.agent_gone(&id, "was restarted", now, effects);
+            }
+        }
+        if !self.agents.contains_key(&id) {
+            if self.agents.len() >= MAX_AGENTS {
+                return;
+            }
+            self.agents.insert(id.clone(), Agent::new(&heartbeat, now));
+            self.timers.insert((now.after(AGENT_SILENCE), Timer::Silence(id.clone())));
+        }
+        if let Some(known) = self.agents.get_mut(&id) {
+            known.seq = heartbeat.seq;
+            known.heard = now;
+        }
+        self.describe(&heartbeat);
+        let held: BTreeSet<AttemptId> =
+            heartbeat.held.into_iter().map(|held| held.attempt).collect();
+        self.see_missing(&id, &held, now, effects);
+        self.see_held(&id, held, now, effects);
+        self.relist(&id);
+    }
+
+    /// An agent does not list what it should hold. What it was sent lately it may not have had when
+    /// it spoke; what has been missing for longer it never got, or has lost.
+    fn see_missing(
+        &mut self,
+        agent: &AgentId,
+        held: &BTreeSet<AttemptId>,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let Some(known) = self.agents.get(agent) else { return };
+        let unlisted: Vec<AttemptId> = known.attempts.difference(held).cloned().collect();
+        for id in unlisted {
+            match self.attempts.get(&id).map(|attempt| attempt.place.clone()) {
+                Some(Place::Sent { since, .. }) if now.since(since) >= HOLD_CONFIRMED_WITHIN => {
+                    self.send_again(&id, now);
+                }
+                Some(Place::Held { seen, .. }) if now.since(seen) >= HOLD_CONFIRMED_WITHIN => {
+                    let cause = format!("agent {agent} does not hold it any more");
+                    self.lose(&id, Some(agent.clone()), cause, effects);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// An agent lists what it holds: that is the lease.
+    fn see_held(
+        &mut self,
+        agent: &AgentId,
+        held: BTreeSet<AttemptId>,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let mut foreign = 0;
+        let mut strays = Vec::new();
+        for id in held {
+            let Some(attempt) = self.attempts.get(&id) else {
+                foreign += 1;
+                strays.push(id);
+                continue;
+            };
+            match attempt.place.agent() {
+                Some(holder) if holder != agent => continue,
+                Some(_) | None => {}
+            }
+            if attempt.place == Place::Lost {
+                continue;
+            }
+            self.move_to(&id, Place::Held { agent: agent.clone(), seen: now });
+            self.tell_held(&id, agent, effects);
+        }
+        if let Some(known) = self.agents.get_mut(agent) {
+            known.foreign = foreign;
+        }
+        strays.retain(|id| self.owned.contains(&self.count.of(id.run)));
+        for attempts in strays.chunks(MAX_SHARED) {
+            let (agent, attempts) = (agent.clone(), attempts.to_vec());
+            effects.push(FleetEffect::Strays { agent, attempts });
+        }
+    }
+
+    /// An agent said by a report that it works on an attempt.
+    pub(super) fn taken(&mut self, agent: &AgentId, id: &AttemptId, now: Timestamp) {
+        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        if attempt.place == Place::Lost || attempt.place.agent().is_some_and(|by| by != agent) {
+            return;
+        }
+        attempt.told = Some(agent.clone());
+        self.move_to(id, Place::Held { agent: agent.clone(), seen: now });
+    }
+
+    /// An agent gave an attempt back untouched: the next one may have it.
+    pub(super) fn released(&mut self, agent: &AgentId, id: &AttemptId, now: Timestamp) {
+        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        let by_holder = attempt.place.agent() == Some(agent);
+        if by_holder || matches!(attempt.place, Place::Queued { .. }) {
+            attempt.told = None;
+            self.send_again(id, now);
+        }
+    }
+
+    /// An agent answered a delivery, or did not: then it counts as sent, and heartbeats will tell.
+    pub(super) fn delivered(
+        &mut self,
+        agent: &AgentId,
+        attempts: Vec<AttemptId>,
+        refused: &[(AttemptId, Refusal)],
+        now: Timestamp,
+    ) {
+        for (id, refusal) in refused {
+            self.refused(agent, id, *refusal, now);
+        }
+        for id in attempts {
+            if self.is_on_its_way(&id, agent) {
+                self.move_to(&id, Place::Sent { agent: agent.clone(), since: now });
+            }
+        }
+    }
+
+    fn refused(&mut self, agent: &AgentId, id: &AttemptId, refusal: Refusal, now: Timestamp) {
+        if self.is_on_its_way(id, agent) {
+            self.make_ready(id, now);
+        }
+        match refusal {
+            Refusal::Busy => self.pause(agent, now.after(BUSY_PAUSE)),
+            Refusal::Draining => {
+                if let Some(known) = self.agents.get_mut(agent) {
+                    known.draining = true;
+                }
+                self.relist(agent);
+            }
+            Refusal::UnknownCapability => {
+                let capability = self.attempts.get(id).map(|attempt| attempt.capability.clone());
+                self.withdraw(agent, capability.as_deref());
+            }
+        }
+    }
+
+    /// Nobody listens in the name of an agent: its process is gone. Right after an outage of the
+    /// broker it may also just not be back yet; then its silence decides.
+    pub(super) fn no_agent(
+        &mut self,
+        agent: &AgentId,
+        attempts: Vec<AttemptId>,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        for id in attempts {
+            if self.is_on_its_way(&id, agent) {
+                self.make_ready(&id, now);
+            }
+        }
+        let Some(known) = self.agents.get_mut(agent) else { return };
+        if known.heard >= self.link_since && self.link == Link::Up {
+            self.agent_gone(agent, "is gone", now, effects);
+        } else {
+            known.unreachable = true;
+            self.relist(agent);
+        }
+    }
+
+    /// Looks whether an agent has been silent for too long. Silence counts only while this
+    /// coordinator would have heard it.
+    pub(super) fn check_silence(
+        &mut self,
+        agent: AgentId,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let Some(known) = self.agents.get(&agent) else { return };
+        let limit = match self.link {
+            Link::Up => known.heard.max(self.link_since).after(AGENT_SILENCE),
+            Link::Down => now.after(AGENT_SILENCE),
+        };
+        if limit <= now {
+            self.agent_gone(&agent, "was not heard of any more", now, effects);
+        } else {
+            self.timers.insert((limit, Timer::Silence(agent)));
+        }
+    }
+
+    /// Drops an agent. What it held is lost; what was only on its way to it is offered again.
+    fn agent_gone(
+        &mut self,
+        agent: &AgentId,
+        how: &str,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        self.unlist(agent);
+        let Some(gone) = self.agents.remove(agent) else { return };
+        self.timers.remove(&(gone.heard.after(AGENT_SILENCE), Timer::Silence(agent.clone())));
+        for id in gone.attempts {
+            let Some(attempt) = self.attempts.get(&id) else { continue };
+            if matches!(attempt.place, Place::Delivering { .. }) {
+                self.make_ready(&id, now);
+            } else {
+                let cause = format!("agent {agent} {how}");
+                self.lose(&id, Some(agent.clone()), cause, effects);
+            }
+        }
+    }
+
+    fn is_on_its_way(&self, id: &AttemptId, agent: &AgentId) -> bool {
+        self.attempts.get(id).is_some_and(
+            |attempt| matches!(&attempt.place, Place::Delivering { agent: to } if to == agent),
+        )
+    }
+}

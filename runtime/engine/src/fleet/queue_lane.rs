@@ -1,0 +1,139 @@
+//! The queue lane: a shallow queue per capability, for agents that pull.
+
+use compact_str::CompactString;
+use skep_protocol::limits::{HOLD_CONFIRMED_WITHIN, QUEUE_DEPTH_WITHOUT_AGENTS};
+use skep_protocol::{AttemptId, Timestamp};
+
+use super::attempt::Place;
+use super::pool::{Labels, Pool};
+use super::{Fleet, FleetEffect, Timer};
+
+impl Fleet {
+    /// Keeps the queue of a capability as full as its agents can take soon, or empties it when the
+    /// work goes to direct agents.
+    pub(super) fn tend_queue(
+        &mut self,
+        capability: &CompactString,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let Some(pool) = self.pools.get(capability) else { return };
+        if !pool.direct.is_empty() {
+            if pool.pullers.is_empty() && !pool.queued.is_empty() {
+                self.take_back(capability, now, effects);
+            }
+            return;
+        }
+        if self.roll_call_until.is_some() {
+            return;
+        }
+        let room = self.queue_room(pool);
+        for id in self.queueable(pool, room) {
+            self.enqueue(&id, now, effects);
+        }
+        self.watch_queue(capability, now);
+    }
+
+    /// Returns how many more tasks the queue should have.
+    fn queue_room(&self, pool: &Pool) -> usize {
+        let (mut slots, mut used) = (0, 0);
+        for agent in pool.pullers.iter().filter_map(|id| self.agents.get(id)) {
+            slots += agent.slots() as usize;
+            used += agent.attempts.len();
+        }
+        let depth =
+            if pool.pullers.is_empty() { QUEUE_DEPTH_WITHOUT_AGENTS } else { slots.max(1) * 2 };
+        depth.saturating_sub(used + pool.queued.len())
+    }
+
+    /// Returns the ready attempts whose turn it is. The queue cannot choose an agent by labels, so
+    /// an attempt that wants some goes there only if whoever pulls it has them.
+    fn queueable(&self, pool: &Pool, room: usize) -> Vec<AttemptId> {
+        if room == 0 {
+            return Vec::new();
+        }
+        pool.first_of(room, |labels| labels.is_empty() || self.all_pullers_have(pool, labels))
+    }
+
+    pub(super) fn all_pullers_have(&self, pool: &Pool, labels: &Labels) -> bool {
+        let mut pullers = pool.pullers.iter().filter_map(|id| self.agents.get(id)).peekable();
+        pullers.peek().is_some() && pullers.all(|agent| agent.has(labels))
+    }
+
+    fn enqueue(&mut self, id: &AttemptId, now: Timestamp, effects: &mut Vec<FleetEffect>) {
+        let Some(attempt) = self.attempts.get(id) else { return };
+        let (task, sending) = (attempt.offer.task.clone(), attempt.sending);
+        effects.push(FleetEffect::Enqueue { task, sending });
+        self.move_to(id, Place::Queued { since: now });
+    }
+
+    /// Direct agents are there and nobody pulls: the work goes direct.
+    fn take_back(
+        &mut self,
+        capability: &CompactString,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        effects.push(FleetEffect::ClearQueue { capability: capability.to_string() });
+        let Some(pool) = self.pools.get(capability) else { return };
+        for id in pool.queued.clone() {
+            self.send_again(&id, now);
+        }
+        while let Some((id, agent)) = self.next_match(capability) {
+            self.send_direct(&id, agent);
+        }
+    }
+
+    /// A queue in use is looked at now and then: its content is a hint and may vanish.
+    fn watch_queue(&mut self, capability: &CompactString, now: Timestamp) {
+        let Some(pool) = self.pools.get_mut(capability) else { return };
+        if pool.queued.is_empty() || pool.ask_at.is_some() {
+            return;
+        }
+        let at = now.after(HOLD_CONFIRMED_WITHIN);
+        pool.ask_at = Some(at);
+        self.timers.insert((at, Timer::Depth(capability.clone())));
+    }
+
+    pub(super) fn ask_depth(
+        &mut self,
+        capability: CompactString,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let Some(pool) = self.pools.get_mut(&capability) else { return };
+        pool.ask_at = None;
+        if !pool.queued.is_empty() {
+            effects.push(FleetEffect::AskDepth { capability: capability.to_string() });
+        }
+        self.watch_queue(&capability, now);
+        self.touched.insert(capability);
+    }
+
+    /// The queue has fewer tasks than were put there and are neither held nor done: the oldest ones
+    /// are sent again.
+    pub(super) fn depth(&mut self, capability: &str, found: u64, now: Timestamp) {
+        let Some(pool) = self.pools.get(capability) else { return };
+        let held: usize = pool
+            .pullers
+            .iter()
+            .filter_map(|id| self.agents.get(id))
+            .map(|agent| agent.attempts.len())
+            .sum();
+        let known = pool.queued.len() + held;
+        let vanished = known.saturating_sub(usize::try_from(found).unwrap_or(usize::MAX));
+        let mut old: Vec<(Timestamp, AttemptId)> = pool
+            .queued
+            .iter()
+            .filter_map(|id| {
+                let Place::Queued { since } = self.attempts.get(id)?.place else { return None };
+                Some((since, id.clone()))
+            })
+            .filter(|(since, _)| now.since(*since) >= HOLD_CONFIRMED_WITHIN)
+            .collect();
+        old.sort_unstable();
+        for (_, id) in old.into_iter().take(vanished) {
+            self.send_again(&id, now);
+        }
+    }
+}

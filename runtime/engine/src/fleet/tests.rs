@@ -1,0 +1,407 @@
+mod property;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use expect_test::{Expect, expect};
+use skep_protocol::{
+    AgentId, AttemptId, Heartbeat, Held, Lane, Offer, PartitionCount, Payload, Refusal, RunId,
+    StepPath, Task, Timestamp,
+};
+
+use super::*;
+
+/// A fleet, a clock and everything that was to be done so far, as text.
+struct Scene {
+    fleet: Fleet,
+    now: u64,
+    seq: u64,
+    done: String,
+}
+
+fn agent(name: &str) -> AgentId {
+    AgentId::new(name).unwrap()
+}
+
+fn task(step: &str, capability: &str, priority: u8) -> Task {
+    let run = RunId::from_key("w", "k");
+    Task {
+        v: 1,
+        run,
+        step: StepPath::new(step),
+        attempt: 1,
+        capability: capability.to_owned(),
+        workflow: "w".to_owned(),
+        partition: PartitionCount::DEFAULT.of(run),
+        input: Payload::null(),
+        checkpoint: None,
+        timeout_ms: 60_000,
+        deadline: None,
+        priority,
+        labels: BTreeMap::new(),
+    }
+}
+
+fn offer(task: Task) -> OfferTask {
+    OfferTask { task, not_before: Timestamp::EPOCH, taken_by: None, prefer: BTreeMap::new() }
+}
+
+fn id(step: &str) -> AttemptId {
+    task(step, "c", 5).id()
+}
+
+impl Scene {
+    fn new() -> Self {
+        let fleet = Fleet::new(PartitionCount::DEFAULT);
+        Self { fleet, now: 100_000, seq: 0, done: String::new() }
+    }
+
+    fn input(&mut self, input: FleetInput) -> &mut Self {
+        let mut effects = Vec::new();
+        self.fleet.handle(input, Timestamp::from_millis(self.now), &mut effects);
+        for effect in effects {
+            self.write(&effect);
+        }
+        self.fleet.assert_consistent();
+        self
+    }
+
+    fn write(&mut self, effect: &FleetEffect) {
+        let steps = |ids: Vec<AttemptId>| {
+            let steps: Vec<String> = ids.iter().map(|id| id.step.to_string()).collect();
+            steps.join(" ")
+        };
+        let line = match effect {
+            FleetEffect::Deliver { agent, tasks } => {
+                format!("deliver to {agent}: {}", steps(tasks.iter().map(Task::id).collect()))
+            }
+            FleetEffect::Enqueue { task, sending } => {
+                format!("enqueue {} (sending {sending})", task.step)
+            }
+            FleetEffect::ClearQueue { capability } => format!("clear {capability}"),
+            FleetEffect::AskDepth { capability } => format!("ask depth of {capability}"),
+            FleetEffect::CancelAttempts { agent, attempts } => {
+                format!("cancel at {agent}: {}", steps(attempts.clone()))
+            }
+            FleetEffect::Strays { agent, attempts } => {
+                format!("strays at {agent}: {}", steps(attempts.clone()))
+            }
+            FleetEffect::RollCall => "roll call".to_owned(),
+            FleetEffect::Held { agent, attempt, .. } => format!("{} held by {agent}", attempt.step),
+            FleetEffect::Lost { attempt, cause, .. } => format!("{} lost: {cause}", attempt.step),
+        };
+        writeln!(self.done, "{}: {line}", self.now - 100_000).unwrap();
+    }
+
+    fn after(&mut self, ms: u64) -> &mut Self {
+        let end = self.now + ms;
+        while let Some(at) = self.fleet.next_wake().filter(|at| at.as_millis() <= end) {
+            self.now = self.now.max(at.as_millis());
+            self.input(FleetInput::Wake);
+        }
+        self.now = end;
+        self
+    }
+
+    fn owe(&mut self, step: &str) -> &mut Self {
+        self.owe_task(task(step, "c", 5))
+    }
+
+    fn owe_task(&mut self, task: Task) -> &mut Self {
+        self.input(FleetInput::Owed(Box::new(offer(task))))
+    }
+
+    fn beat(&mut self, name: &str, slots: u32, held: &[&str]) -> &mut Self {
+        self.beat_with(name, slots, held, |_| {})
+    }
+
+    fn beat_with(
+        &mut self,
+        name: &str,
+        slots: u32,
+        held: &[&str],
+        change: impl FnOnce(&mut Heartbeat),
+    ) -> &mut Self {
+        self.seq += 1;
+        let mut heartbeat = Heartbeat {
+            v: 1,
+            agent: agent(name),
+            seq: self.seq,
+            lane: Lane::Direct,
+            offers: vec![Offer { capability: "c".to_owned(), slots }],
+            labels: BTreeMap::new(),
+            held: held
+                .iter()
+                .map(|step| Held { attempt: id(step), since: Timestamp::EPOCH, progress: None })
+                .collect(),
+            draining: false,
+            leaving: false,
+            software: String::new(),
+        };
+        change(&mut heartbeat);
+        self.input(FleetInput::Beat(heartbeat))
+    }
+
+    fn delivered(&mut self, name: &str, steps: &[&str]) -> &mut Self {
+        let attempts = steps.iter().map(|step| id(step)).collect();
+        self.input(FleetInput::Delivered { agent: agent(name), attempts, refused: Vec::new() })
+    }
+
+    fn settled(&mut self, step: &str, by: Option<&str>) -> &mut Self {
+        self.input(FleetInput::Settled { attempt: id(step), reported_by: by.map(agent) })
+    }
+
+    fn recover(&mut self, offers: Vec<OfferTask>) -> &mut Self {
+        let partition = task("any", "c", 5).partition;
+        self.input(FleetInput::Recovered { partition, owed: offers })
+    }
+
+    fn explain(&mut self, step: &str) -> &mut Self {
+        let now = Timestamp::from_millis(self.now);
+        let why = self.fleet.explain(&id(step), now).unwrap_or_else(|| "nothing".to_owned());
+        writeln!(self.done, "{}: {step} waits: {why}", self.now - 100_000).unwrap();
+        self
+    }
+
+    fn check(&self, expected: Expect) {
+        expected.assert_eq(&self.done);
+    }
+}
+
+impl Fleet {
+    /// Checks everything that is kept twice.
+    fn assert_consistent(&self) {
+        let mut at_agents = 0;
+        for (name, agent) in &self.agents {
+            at_agents += agent.attempts.len();
+            for (capability, room) in &agent.offers {
+                let used = agent
+                    .attempts
+                    .iter()
+                    .filter(|id| self.attempts[*id].capability == *capability)
+                    .count();
+                assert_eq!(used, room.used as usize, "slots of {capability} at {name}");
+            }
+        }
+        for (id, attempt) in &self.attempts {
+            let at = self.agents.iter().filter(|(_, agent)| agent.attempts.contains(id));
+            let holders: Vec<_> = at.map(|(name, _)| name).collect();
+            match attempt.place.agent() {
+                Some(holder) if self.agents.contains_key(holder) => {
+                    assert_eq!(holders, [holder], "{id} is in one hand");
+                }
+                Some(_) | None => assert!(holders.is_empty(), "{id} is in no hand"),
+            }
+            let unused = Pool::default();
+            let pool = self.pools.get(&attempt.capability).unwrap_or(&unused);
+            let queued = matches!(attempt.place, Place::Queued { .. });
+            assert_eq!(pool.queued.contains(id), queued, "{id} in the queue");
+            let ready = pool.first_of(usize::MAX, |_| true).contains(id);
+            assert_eq!(ready, attempt.place == Place::Ready, "{id} ready");
+        }
+        assert!(at_agents <= self.attempts.len(), "agents hold what is not tracked");
+    }
+}
+
+#[test]
+fn the_least_loaded_agent_gets_what_is_first_in_order() {
+    let mut scene = Scene::new();
+    scene.owe("late").owe_task(task("urgent", "c", 9)).owe_task(task("idle", "c", 0));
+    scene.beat("a", 1, &[]).beat("b", 4, &[]);
+    scene.owe("more").explain("more").check(expect![[r#"
+        0: enqueue late (sending 0)
+        0: enqueue urgent (sending 0)
+        0: enqueue idle (sending 0)
+        0: clear c
+        0: deliver to a: urgent
+        0: deliver to b: late idle
+        0: deliver to b: more
+        0: more waits: being sent to agent b
+    "#]]);
+}
+
+#[test]
+fn a_busy_agent_is_left_alone_and_its_task_goes_elsewhere() {
+    let mut scene = Scene::new();
+    scene.beat("a", 2, &[]).owe("x");
+    let refused = vec![(id("x"), Refusal::Busy)];
+    let attempts = vec![id("x")];
+    scene.input(FleetInput::Delivered { agent: agent("a"), attempts, refused });
+    scene.explain("x").beat("b", 1, &[]).delivered("b", &["x"]).settled("x", Some("b"));
+    scene.check(expect![[r#"
+        0: deliver to a: x
+        0: x waits: waiting for a free slot of c (1 agent, 2 slots, 0 waiting before it)
+        0: deliver to b: x
+    "#]]);
+}
+
+#[test]
+fn a_dead_process_loses_what_it_held_and_not_what_was_on_its_way() {
+    let mut scene = Scene::new();
+    scene.beat("a", 2, &[]).owe("held").delivered("a", &["held"]).owe("sent");
+    scene.input(FleetInput::NoAgent { agent: agent("a"), attempts: vec![id("sent")] });
+    scene.explain("sent").beat("b", 2, &[]).check(expect![[r#"
+        0: deliver to a: held
+        0: deliver to a: sent
+        0: held lost: agent a is gone
+        0: enqueue sent (sending 0)
+        0: sent waits: no live agent offers c
+        0: clear c
+        0: deliver to b: sent
+    "#]]);
+}
+
+#[test]
+fn right_after_an_outage_nobody_answering_means_nothing() {
+    let mut scene = Scene::new();
+    scene.beat("a", 3, &[]).owe("held").delivered("a", &["held"]);
+    scene.after(2_000).beat("a", 3, &["held"]);
+    scene.input(FleetInput::Link(Link::Down)).after(60_000);
+    scene.input(FleetInput::Link(Link::Up)).after(500).owe("next");
+    scene.input(FleetInput::NoAgent { agent: agent("a"), attempts: vec![id("next")] });
+    scene.after(1_000).beat("a", 3, &["held"]).check(expect![[r#"
+        0: deliver to a: held
+        1000: held held by a
+        62500: deliver to a: next
+        63500: deliver to a: next
+    "#]]);
+}
+
+#[test]
+fn silence_loses_what_an_agent_held() {
+    let mut scene = Scene::new();
+    scene.beat("a", 2, &[]).owe("x").delivered("a", &["x"]).after(2_000).beat("a", 2, &["x"]);
+    scene.after(6_999).explain("x").after(1).check(expect![[r#"
+        0: deliver to a: x
+        1000: x held by a
+        8999: x waits: nothing
+        9000: x lost: agent a was not heard of any more
+    "#]]);
+}
+
+#[test]
+fn what_is_sent_but_not_held_is_sent_again() {
+    let mut scene = Scene::new();
+    scene.beat("a", 1, &[]).owe("x");
+    scene.input(FleetInput::DeliveryUnknown { agent: agent("a"), attempts: vec![id("x")] });
+    scene.after(2_000).beat("a", 1, &[]).after(2_000).beat("a", 1, &[]);
+    scene.after(2_000).beat("a", 1, &[]).check(expect![[r#"
+        0: deliver to a: x
+        1000: x held by a
+        6000: deliver to a: x
+    "#]]);
+}
+
+#[test]
+fn a_leaving_agent_gives_everything_back_at_once() {
+    let mut scene = Scene::new();
+    scene.beat("a", 1, &[]).owe("x").delivered("a", &["x"]).owe("y");
+    scene.beat_with("a", 1, &["x"], |heartbeat| heartbeat.leaving = true).check(expect![[r#"
+        0: deliver to a: x
+        0: x lost: agent a left
+        0: enqueue y (sending 0)
+    "#]]);
+}
+
+#[test]
+fn after_a_crash_the_agents_are_asked_before_anything_is_offered_again() {
+    let mut scene = Scene::new();
+    let taken = |step, by| OfferTask { taken_by: Some(agent(by)), ..offer(task(step, "c", 5)) };
+    scene.recover(vec![
+        offer(task("in_hand", "c", 5)),
+        offer(task("nowhere", "c", 5)),
+        taken("kept", "a"),
+        taken("dropped", "a"),
+        taken("elsewhere", "b"),
+        taken("vanished", "z"),
+    ]);
+    scene.explain("nowhere").beat("a", 8, &["in_hand", "kept"]).after(1_000);
+    scene.after(2_000).beat("b", 1, &["elsewhere"]).after(5_000).check(expect![[r#"
+        0: roll call
+        0: nowhere waits: the agents are being asked whether one of them holds it
+        0: in_hand held by a
+        1000: dropped lost: agent a does not hold it any more
+        1000: deliver to a: nowhere
+        7000: in_hand lost: agent a was not heard of any more
+        7000: kept lost: agent a was not heard of any more
+        8000: vanished lost: the agent that took it was not heard of again
+    "#]]);
+}
+
+#[test]
+fn what_is_settled_elsewhere_is_cancelled_where_it_is_held() {
+    let mut scene = Scene::new();
+    scene.beat("a", 3, &[]).owe("x").owe("y").delivered("a", &["x", "y"]);
+    scene.settled("x", Some("a")).settled("y", None).settled("y", None);
+    scene.after(100).beat("a", 3, &["y"]).check(expect![[r#"
+        0: deliver to a: x
+        0: deliver to a: y
+        0: cancel at a: y
+        100: strays at a: y
+    "#]]);
+}
+
+#[test]
+fn labels_choose_agents_and_hold_up_nobody_else() {
+    let mut scene = Scene::new();
+    let eu = BTreeMap::from([("zone".to_owned(), "eu".to_owned())]);
+    let with_zone = |zone: &str| {
+        let labels = BTreeMap::from([("zone".to_owned(), zone.to_owned())]);
+        move |heartbeat: &mut Heartbeat| heartbeat.labels = labels
+    };
+    scene.beat_with("us", 4, &[], with_zone("us"));
+    scene.owe_task(Task { labels: eu.clone(), ..task("needs_eu", "c", 9) }).owe("any");
+    scene.explain("needs_eu").beat_with("x-eu", 4, &[], with_zone("eu"));
+    scene.input(FleetInput::Owed(Box::new(OfferTask {
+        prefer: eu,
+        ..offer(task("likes_eu", "c", 5))
+    })));
+    scene.check(expect![[r#"
+        0: deliver to us: any
+        0: needs_eu waits: no live agent offers c with the labels zone=eu
+        0: deliver to x-eu: needs_eu
+        0: deliver to x-eu: likes_eu
+    "#]]);
+}
+
+#[test]
+fn the_queue_stays_shallow_and_is_filled_again_when_it_vanished() {
+    let mut scene = Scene::new();
+    let queue = |heartbeat: &mut Heartbeat| heartbeat.lane = Lane::Queue;
+    scene.beat_with("q", 1, &[], queue);
+    scene.owe("a").owe("b").owe("d").explain("d").explain("a");
+    scene.beat_with("q", 1, &["a"], queue).settled("a", Some("q"));
+    scene.after(4_000).beat_with("q", 1, &[], queue).after(1_000);
+    scene.input(FleetInput::Depth { capability: "c".to_owned(), waiting: 0, held: 1 });
+    scene.check(expect![[r#"
+        0: enqueue a (sending 0)
+        0: enqueue b (sending 0)
+        0: d waits: waiting for a free slot of c (1 agent, 1 slot, 0 waiting before it)
+        0: a waits: in the queue of c (1 agent, 1 slot)
+        0: a held by q
+        0: enqueue d (sending 0)
+        5000: ask depth of c
+        5000: enqueue b (sending 1)
+    "#]]);
+}
+
+#[test]
+fn nothing_goes_out_before_its_time_or_while_the_run_is_paused() {
+    let mut scene = Scene::new();
+    let later = |step| OfferTask {
+        not_before: Timestamp::from_millis(101_500),
+        ..offer(task(step, "c", 5))
+    };
+    scene.beat("a", 3, &[]);
+    for step in ["x", "paused"] {
+        scene.input(FleetInput::Owed(Box::new(later(step))));
+    }
+    scene.explain("x").input(FleetInput::Withheld { attempt: id("paused") });
+    scene.after(3_000).explain("paused");
+    scene.input(FleetInput::Owed(Box::new(later("paused")))).check(expect![[r#"
+        0: x waits: back-off, due in 1.5 s
+        1500: deliver to a: x
+        3000: paused waits: the run is paused
+        3000: deliver to a: paused
+    "#]]);
+}

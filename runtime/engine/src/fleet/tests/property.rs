@@ -1,0 +1,195 @@
+//! Random histories of a small swarm: nothing is lost, no slot is used twice, none leaks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use skep_protocol::{AgentId, AttemptId, Heartbeat, Held, Lane, Offer, PartitionCount};
+use skep_protocol::{Refusal, Task, Timestamp};
+
+use super::super::{Fleet, FleetEffect, FleetInput, Link};
+use super::{agent, id, offer, task};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Owe(u8),
+    Settle(u8),
+    Release(u8),
+    Beat { agent: u8, forgets: u8 },
+    Leave(u8),
+    Answer { refuse: bool },
+    NoAgent,
+    NoAnswer,
+    Link(bool),
+    Pass(u16),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..40_u8).prop_map(Step::Owe),
+        3 => (0..40_u8).prop_map(Step::Settle),
+        1 => (0..40_u8).prop_map(Step::Release),
+        4 => (0..4_u8, 0..8_u8).prop_map(|(agent, forgets)| Step::Beat { agent, forgets }),
+        1 => (0..4_u8).prop_map(Step::Leave),
+        6 => any::<bool>().prop_map(|refuse| Step::Answer { refuse }),
+        1 => Just(Step::NoAgent),
+        1 => Just(Step::NoAnswer),
+        1 => any::<bool>().prop_map(Step::Link),
+        3 => (0..4_000_u16).prop_map(Step::Pass),
+    ]
+}
+
+/// The world around a fleet, seen from outside.
+#[derive(Default)]
+struct World {
+    owed: BTreeSet<AttemptId>,
+    deliveries: Vec<(AgentId, Vec<AttemptId>)>,
+    lost: Vec<AttemptId>,
+}
+
+impl World {
+    fn step(&mut self, fleet: &mut Fleet, input: FleetInput, now: u64) {
+        let mut effects = Vec::new();
+        fleet.handle(input, Timestamp::from_millis(now), &mut effects);
+        fleet.assert_consistent();
+        for effect in effects {
+            match effect {
+                FleetEffect::Deliver { agent, tasks } => {
+                    let ids: Vec<AttemptId> = tasks.iter().map(Task::id).collect();
+                    for id in &ids {
+                        assert!(self.owed.contains(id), "{id} is sent but not owed");
+                    }
+                    self.deliveries.push((agent, ids));
+                }
+                FleetEffect::Enqueue { task, .. } => {
+                    assert!(self.owed.contains(&task.id()), "{} is queued, not owed", task.step);
+                }
+                FleetEffect::Lost { attempt, .. } => self.lost.push(attempt),
+                FleetEffect::ClearQueue { .. }
+                | FleetEffect::AskDepth { .. }
+                | FleetEffect::CancelAttempts { .. }
+                | FleetEffect::Strays { .. }
+                | FleetEffect::RollCall
+                | FleetEffect::Held { .. } => {}
+            }
+        }
+        for agent in fleet.agents.values() {
+            for room in agent.offers.values() {
+                assert!(room.used <= room.slots || agent.attempts.is_empty(), "over its slots");
+            }
+        }
+        assert_eq!(fleet.len(), self.owed.len(), "owed and not tracked, or the other way round");
+    }
+}
+
+fn beat_of(fleet: &Fleet, name: &AgentId, seq: u64, forgets: u8) -> Heartbeat {
+    let held = fleet.agents.get(name).map(|agent| agent.attempts.clone()).unwrap_or_default();
+    let held = held.into_iter().skip(usize::from(forgets / 4));
+    Heartbeat {
+        v: 1,
+        agent: name.clone(),
+        seq,
+        lane: Lane::Direct,
+        offers: vec![Offer { capability: "c".to_owned(), slots: 3 }],
+        labels: BTreeMap::new(),
+        held: held
+            .map(|attempt| Held { attempt, since: Timestamp::EPOCH, progress: None })
+            .collect(),
+        draining: false,
+        leaving: false,
+        software: String::new(),
+    }
+}
+
+fn run_world(steps: Vec<Step>) {
+    let mut fleet = Fleet::new(PartitionCount::DEFAULT);
+    let mut world = World::default();
+    let (mut now, mut seq) = (100_000, 0);
+    let name = |number: u8| agent(&format!("a{number}"));
+    for step in steps {
+        seq += 1;
+        let input = match step {
+            Step::Owe(number) => {
+                let task = task(&format!("s{number}"), "c", number % 10);
+                world.owed.insert(task.id());
+                FleetInput::Owed(Box::new(offer(task)))
+            }
+            Step::Settle(number) => {
+                let attempt = id(&format!("s{number}"));
+                world.owed.remove(&attempt);
+                FleetInput::Settled { attempt, reported_by: None }
+            }
+            Step::Release(number) => {
+                FleetInput::Released { agent: name(number % 4), attempt: id(&format!("s{number}")) }
+            }
+            Step::Beat { agent, forgets } => {
+                FleetInput::Beat(beat_of(&fleet, &name(agent), seq, forgets))
+            }
+            Step::Leave(number) => {
+                let heartbeat = beat_of(&fleet, &name(number), seq, 0);
+                FleetInput::Beat(Heartbeat { leaving: true, ..heartbeat })
+            }
+            Step::Answer { refuse } => {
+                let Some((agent, attempts)) = world.deliveries.pop() else { continue };
+                let refused = attempts.iter().filter(|_| refuse).cloned();
+                let refused = refused.map(|id| (id, Refusal::Busy)).collect();
+                FleetInput::Delivered { agent, attempts, refused }
+            }
+            Step::NoAgent => {
+                let Some((agent, attempts)) = world.deliveries.pop() else { continue };
+                FleetInput::NoAgent { agent, attempts }
+            }
+            Step::NoAnswer => {
+                let Some((agent, attempts)) = world.deliveries.pop() else { continue };
+                FleetInput::DeliveryUnknown { agent, attempts }
+            }
+            Step::Link(true) => FleetInput::Link(Link::Up),
+            Step::Link(false) => FleetInput::Link(Link::Down),
+            Step::Pass(ms) => {
+                now += u64::from(ms);
+                FleetInput::Wake
+            }
+        };
+        world.step(&mut fleet, input, now);
+        for attempt in std::mem::take(&mut world.lost) {
+            world.owed.remove(&attempt);
+            world.step(&mut fleet, FleetInput::Settled { attempt, reported_by: None }, now);
+        }
+    }
+    heal(fleet, world, now, seq);
+}
+
+/// Once faults stop, everything owed gets into somebody's hands and is done.
+fn heal(mut fleet: Fleet, mut world: World, mut now: u64, mut seq: u64) {
+    world.step(&mut fleet, FleetInput::Link(Link::Up), now);
+    for _ in 0..60 {
+        now += 1_000;
+        seq += 1;
+        let beat = FleetInput::Beat(beat_of(&fleet, &agent("a0"), seq, 0));
+        world.step(&mut fleet, beat, now);
+        while let Some((to, attempts)) = world.deliveries.pop() {
+            for attempt in attempts {
+                world.owed.remove(&attempt);
+                let reported_by = Some(to.clone());
+                world.step(&mut fleet, FleetInput::Settled { attempt, reported_by }, now);
+            }
+        }
+        for attempt in std::mem::take(&mut world.lost) {
+            world.owed.remove(&attempt);
+            world.step(&mut fleet, FleetInput::Settled { attempt, reported_by: None }, now);
+        }
+        // What the agent holds from before is done as well.
+        for attempt in fleet.agents[&agent("a0")].attempts.clone() {
+            world.owed.remove(&attempt);
+            world.step(&mut fleet, FleetInput::Settled { attempt, reported_by: None }, now);
+        }
+    }
+    assert!(world.owed.is_empty(), "never done: {:?}", fleet.attempts);
+    assert!(fleet.timers.len() <= 8, "timers leak: {:?}", fleet.timers);
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_lost_no_slot_leaks(steps in prop::collection::vec(step(), 1..120)) {
+        run_world(steps);
+    }
+}
