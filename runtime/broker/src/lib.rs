@@ -10,6 +10,7 @@
 
 mod blobs;
 pub mod conformance;
+pub mod differential;
 mod directory;
 mod embedded;
 mod error;
