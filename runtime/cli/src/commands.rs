@@ -1,9 +1,17 @@
 //! One file for each command.
 
+mod agents;
+mod apply;
 mod bench;
+mod change;
 mod completions;
+mod get;
 mod graph;
+mod history;
+mod list;
+mod run_ref;
 mod schema;
+mod table;
 mod validate;
 
 use clap::Subcommand;

@@ -9,11 +9,14 @@ mod commands;
 mod config;
 mod definition;
 mod error;
+mod follow;
 mod human;
 mod inputs;
 mod json;
 mod output;
 mod progress;
+mod report;
+mod signals;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -20,9 +20,9 @@ pub(crate) use render::{Frame, draw, summary};
 use rows::{Instance, Rows};
 
 /// What is known of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Progress {
-    run: Option<RunId>,
+    run: RunId,
     workflow: String,
     status: Option<RunStatus>,
     started: Option<Timestamp>,
@@ -38,7 +38,19 @@ pub(crate) struct Progress {
 impl Progress {
     /// Starts with nothing known.
     pub(crate) fn new(run: RunId) -> Self {
-        Self { run: Some(run), ..Self::default() }
+        Self {
+            run,
+            workflow: String::new(),
+            status: None,
+            started: None,
+            ended: None,
+            failure: None,
+            cancelling: false,
+            rows: Rows::default(),
+            waiting: BTreeMap::new(),
+            attempts: 0,
+            seen: 0,
+        }
     }
 
     /// Adds the steps of the definition, so that those to come are seen too.
@@ -48,6 +60,11 @@ impl Progress {
             self.rows.declare(&path(workflow, step.index()), !step.children().is_empty());
         }
         self
+    }
+
+    /// Returns the run.
+    pub(crate) const fn run(&self) -> RunId {
+        self.run
     }
 
     /// Returns the number of the last entry that was taken in.
@@ -91,7 +108,7 @@ impl Progress {
             | Event::SignalReceived { .. }
             | Event::CheckpointSaved { .. }
             | Event::ReportIgnored(_) => {}
-            Event::StepExpanded(event) => self.rows.expand(&event.step, event.items.len(), at),
+            Event::StepExpanded(event) => self.rows.expand(&event.step, event.total, at),
             Event::GroupRestarted { step, round, .. } => {
                 self.rows.restart(step);
                 let note = format!("started again, round {round}");
@@ -217,3 +234,6 @@ fn path(workflow: &Workflow, index: StepIndex) -> String {
         None => step.id().to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

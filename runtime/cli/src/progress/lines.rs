@@ -69,6 +69,7 @@ fn counted(progress: &Progress, step: &StepPath, event: &Event) -> Option<(Strin
 fn brief(event: &Event) -> Option<String> {
     let untold = match event {
         Event::AttemptScheduled(attempt) => attempt.attempt == 1,
+        Event::StepExpanded(event) => event.offset > 0,
         Event::AttemptTaken { .. }
         | Event::AttemptReleased { .. }
         | Event::StepStopping { .. }
@@ -110,8 +111,11 @@ fn full(event: &Event) -> String {
 fn step_text(event: &Event) -> String {
     match event {
         Event::StepSkipped { reason, .. } => paint(DIM, format!("skipped: {}", skipped(reason))),
+        Event::StepExpanded(event) if event.offset > 0 => {
+            format!("items {} to {}", event.offset, event.offset as usize + event.items.len())
+        }
         Event::StepExpanded(event) => {
-            format!("fans out to {}", human::count(event.items.len(), "item"))
+            format!("fans out to {}", human::count(event.total as usize, "item"))
         }
         Event::GroupStarted { .. } => "group started".to_owned(),
         Event::GroupRestarted { round, .. } => {

@@ -65,8 +65,11 @@ fn head(progress: &Progress, now: Timestamp) -> String {
     let word =
         if progress.cancelling && !status.is_final() { "cancelling".to_owned() } else { word };
     let mark = if status == RunStatus::Running { paint(CYAN, spinner(now)) } else { mark };
-    let run = progress.run.map(|run| run.to_string()).unwrap_or_default();
-    format!("{mark} {}  {word}  {took}  {}", paint(BOLD, &progress.workflow), paint(DIM, run))
+    format!(
+        "{mark} {}  {word}  {took}  {}",
+        paint(BOLD, &progress.workflow),
+        paint(DIM, progress.run)
+    )
 }
 
 fn run_mark(status: RunStatus) -> (String, String) {

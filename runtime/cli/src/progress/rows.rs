@@ -104,8 +104,8 @@ pub(crate) struct Row {
     pub(crate) own: BTreeMap<StepPath, Instance>,
     /// The items of its `for_each`, or its copies in a group that is repeated.
     pub(crate) items: BTreeMap<StepPath, Instance>,
-    /// Items that a `for_each` said there will be.
-    pub(crate) expected: usize,
+    /// How many items each `for_each` said there will be.
+    fans: BTreeMap<StepPath, usize>,
     /// The states of `items`.
     pub(crate) counts: Counts,
     /// The last word about an item that failed.
@@ -114,10 +114,10 @@ pub(crate) struct Row {
 
 impl Row {
     fn new(key: &str) -> Self {
-        let (own, items) = (BTreeMap::new(), BTreeMap::new());
+        let (own, items, fans) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let key = key.to_owned();
         let (counts, last_failure) = (Counts::default(), None);
-        Self { key, group: false, own, items, expected: 0, counts, last_failure }
+        Self { key, group: false, own, items, fans, counts, last_failure }
     }
 
     /// Returns its id, without those of the groups around it.
@@ -132,7 +132,7 @@ impl Row {
 
     /// Tells whether it stands for many.
     pub(crate) fn is_many(&self) -> bool {
-        self.expected > 0 || !self.items.is_empty()
+        !self.fans.is_empty() || !self.items.is_empty()
     }
 
     /// Returns the one step it stands for, or the one that fanned out.
@@ -142,7 +142,7 @@ impl Row {
 
     /// Returns how many it stands for, as far as is known.
     pub(crate) fn total(&self) -> usize {
-        self.expected.max(self.counts.all())
+        self.fans.values().sum::<usize>().max(self.counts.all())
     }
 
     /// Returns its state as a whole.
@@ -229,9 +229,9 @@ impl Rows {
     }
 
     /// Takes in how many items a `for_each` has.
-    pub(crate) fn expand(&mut self, step: &StepPath, items: usize, at: Timestamp) {
+    pub(crate) fn expand(&mut self, step: &StepPath, items: u32, at: Timestamp) {
         let row = self.row(&without_items(step.as_str()));
-        row.expected += items;
+        row.fans.insert(step.clone(), items as usize);
         if let Some(item) = row.items.remove(step) {
             *row.counts.slot(item.status) -= 1;
             row.own.insert(step.clone(), item);
@@ -252,7 +252,7 @@ impl Rows {
                 }
                 stays
             });
-            row.expected = row.expected.min(row.counts.all());
+            row.fans.retain(|step, _| !step.as_str().starts_with(&inside));
         }
     }
 

@@ -1,0 +1,139 @@
+//! `skep get`
+
+use clap::Args;
+use skep_broker::Broker;
+use skep_protocol::{RunDetail, StepView};
+
+use crate::cli::Global;
+use crate::client::Client;
+use crate::commands::run_ref::RunRef;
+use crate::commands::table;
+use crate::error::{Error, Exit};
+use crate::follow::unknown;
+use crate::human;
+use crate::json;
+use crate::output::{self, BOLD, Format, RED, YELLOW, paint};
+
+/// Show a run: its state, its steps, what it waits for.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    #[command(flatten)]
+    run: RunRef,
+    /// Only this step, with its output (items as `review[2]`).
+    #[arg(long, value_name = "STEP")]
+    step: Option<String>,
+}
+
+impl Get {
+    pub(crate) async fn perform<B: Broker>(
+        self,
+        client: &Client<B>,
+        global: &Global,
+    ) -> Result<Exit, Error> {
+        let run = self.run.resolve(client).await?;
+        let mut detail = client.run(run).await?.ok_or_else(|| unknown(run))?;
+        if let Some(step) = &self.step {
+            detail.steps.retain(|view| view.step.as_str() == step);
+            let view = detail.steps.first_mut().ok_or_else(|| {
+                Error::new(Exit::NotFound, format!("run {run} has no step `{step}`"))
+                    .help(format!("see its steps: skep get {run}"))
+            })?;
+            if let Some(output) = &view.output {
+                view.output = Some(client.value(output).await?.into());
+            }
+        }
+        if let Some(outputs) = &detail.outputs {
+            detail.outputs = Some(client.value(outputs).await?.into());
+        }
+        match (global.output, self.step) {
+            (Format::Json, None) => output::json(&json::detail(&detail)),
+            (Format::Json, Some(step)) => output::json(&json::detail(&detail)["steps"][&step]),
+            (Format::Text, None) => output::data(text(&detail)),
+            (Format::Text, Some(_)) => output::data(one_step(&detail.steps[0])),
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+fn text(detail: &RunDetail) -> String {
+    let run = &detail.summary;
+    let took = human::duration(run.ended.unwrap_or_else(human::now).since(run.started));
+    let mut lines = vec![
+        format!("{}  {}", paint(BOLD, &run.workflow), run.run),
+        format!(
+            "{} for {took}, started {}",
+            table::run_status(run.status),
+            human::date_and_time(run.started)
+        ),
+    ];
+    if let Some(parent) = &run.parent {
+        lines.push(format!("started by step {} of run {}", parent.step, parent.run));
+    }
+    lines.push(format!("inputs   {}", compact(&json::payload(&detail.inputs))));
+    if let Some(outputs) = &detail.outputs {
+        lines.push(format!("outputs  {}", compact(&json::payload(outputs))));
+    }
+    if let Some(error) = &detail.error {
+        lines.push(format!("{}  {error}", paint(RED, "failure")));
+    }
+    lines.push(String::new());
+    lines.push(table::draw(
+        &["STEP", "STATUS", "ATTEMPTS", "TOOK", "NOTE"],
+        detail.steps.iter().map(|view| row(detail, view)),
+    ));
+    let known = |step| detail.steps.iter().any(|view| view.step == step);
+    for view in detail.waiting.iter().filter(|view| !known(view.step.clone())) {
+        lines.push(paint(YELLOW, format!("{} waits: {}", view.step, view.reason)));
+    }
+    lines.join("\n")
+}
+
+fn row(detail: &RunDetail, view: &StepView) -> Vec<String> {
+    let waiting = detail.waiting.iter().find(|waiting| waiting.step == view.step);
+    let note = match (waiting, &view.error, view.child) {
+        (Some(waiting), _, _) => paint(YELLOW, &waiting.reason),
+        (None, Some(error), _) => paint(RED, human::first_line(&error.to_string(), 80)),
+        (None, None, Some(child)) => format!("run {child}"),
+        (None, None, None) => String::new(),
+    };
+    vec![
+        view.step.to_string(),
+        table::step_status(view.status),
+        view.attempts.len().to_string(),
+        took(view),
+        note,
+    ]
+}
+
+fn took(view: &StepView) -> String {
+    match view.started {
+        Some(started) => human::duration(view.ended.unwrap_or_else(human::now).since(started)),
+        None => "-".to_owned(),
+    }
+}
+
+fn one_step(view: &StepView) -> String {
+    let mut lines = vec![format!(
+        "{}  {}  {}",
+        paint(BOLD, &view.step),
+        table::step_status(view.status),
+        took(view)
+    )];
+    for attempt in &view.attempts {
+        let agent = attempt.agent.as_ref().map(|agent| format!(" by {agent}")).unwrap_or_default();
+        let error = attempt.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        lines.push(format!("attempt {} {}{agent}{error}", attempt.attempt, attempt.status));
+    }
+    if let Some(error) = &view.error {
+        lines.push(format!("{}: {error}", paint(RED, "failed")));
+    }
+    if let Some(output) = &view.output {
+        let output = json::payload(output);
+        lines.push(serde_json::to_string_pretty(&output).unwrap_or_default());
+    }
+    lines.join("\n")
+}
+
+fn compact(value: &serde_json::Value) -> String {
+    human::first_line(&value.to_string(), 200)
+}

@@ -1,0 +1,117 @@
+//! `skep history`, `skep logs` and `skep watch`
+
+use clap::Args;
+use skep_broker::Broker;
+use skep_protocol::RunStatus;
+
+use crate::cli::Global;
+use crate::client::Client;
+use crate::commands::run_ref::RunRef;
+use crate::error::{Error, Exit};
+use crate::follow::{End, Follow, Until, View, unknown};
+use crate::output::{self, Format};
+use crate::progress::{self, Progress};
+use crate::report;
+use crate::signals::Interrupts;
+
+/// Print all that happened to a run, as its journal has it.
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    #[command(flatten)]
+    run: RunRef,
+}
+
+/// Print what happened to a run as lines.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    run: RunRef,
+    /// Go on as more happens, until the run ends.
+    #[arg(short, long)]
+    follow: bool,
+}
+
+/// Follow a run to its end, as `skep run` does.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    run: RunRef,
+    /// Show no progress, only how it ended.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl History {
+    pub(crate) async fn perform<B: Broker>(
+        self,
+        client: &Client<B>,
+        global: &Global,
+    ) -> Result<Exit, Error> {
+        show(client, &self.run, Until::Present, global).await
+    }
+}
+
+impl Logs {
+    pub(crate) async fn perform<B: Broker>(
+        self,
+        client: &Client<B>,
+        global: &Global,
+    ) -> Result<Exit, Error> {
+        let until = if self.follow { Until::End } else { Until::Present };
+        show(client, &self.run, until, global).await
+    }
+}
+
+async fn show<B: Broker>(
+    client: &Client<B>,
+    run: &RunRef,
+    until: Until,
+    global: &Global,
+) -> Result<Exit, Error> {
+    let run = run.resolve(client).await?;
+    let mut interrupts = Interrupts::listen()?;
+    let view = if global.output == Format::Json { View::Json } else { View::Logs };
+    let follow = Follow { client, run, view: &view, until, deadline: None, fresh: false };
+    match follow.follow(&mut Progress::new(run), &mut interrupts).await? {
+        End::Ended(_) | End::CaughtUp | End::TimedOut => Ok(Exit::Ok),
+        End::Interrupted => Ok(Exit::Interrupted),
+    }
+}
+
+impl Watch {
+    pub(crate) async fn perform<B: Broker>(
+        self,
+        client: &Client<B>,
+        global: &Global,
+    ) -> Result<Exit, Error> {
+        let run = self.run.resolve(client).await?;
+        let mut interrupts = Interrupts::listen()?;
+        let mut progress = Progress::new(run);
+        let view = if self.quiet { View::Silent } else { View::of_stderr() };
+        let (until, deadline) = (Until::End, None);
+        let follow = Follow { client, run, view: &view, until, deadline, fresh: false };
+        let end = follow.follow(&mut progress, &mut interrupts).await;
+        view.close();
+        match end? {
+            End::Ended(status) => ended(client, &progress, status, global).await,
+            End::TimedOut | End::CaughtUp | End::Interrupted => {
+                output::note(format!("the run goes on; follow it again with: skep watch {run}"));
+                Ok(Exit::Interrupted)
+            }
+        }
+    }
+}
+
+/// Prints how a run ended and returns its exit code.
+pub(crate) async fn ended<B: Broker>(
+    client: &Client<B>,
+    progress: &Progress,
+    status: RunStatus,
+    global: &Global,
+) -> Result<Exit, Error> {
+    output::note(progress::summary(progress));
+    let run = progress.run();
+    let detail = client.run(run).await?.ok_or_else(|| unknown(run))?;
+    report::print(client, &detail, global.output).await?;
+    Ok(report::exit(status))
+}

@@ -1,0 +1,72 @@
+//! How a run is named on the command line.
+
+use clap::Args;
+use skep_broker::Broker;
+use skep_protocol::{RunFilter, RunId};
+
+use crate::client::Client;
+use crate::error::{Error, Exit};
+
+/// Fewer characters than this name no run.
+const SHORTEST: usize = 4;
+
+/// A run, named by its id, by the start or the end of it, or as the latest one.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunRef {
+    /// The run: its id, the start or the end of it, or `latest`.
+    #[arg(id = "RUN", value_name = "RUN")]
+    text: String,
+}
+
+impl RunRef {
+    /// Finds out which run is meant.
+    pub(crate) async fn resolve<B: Broker>(&self, client: &Client<B>) -> Result<RunId, Error> {
+        if let Ok(run) = self.text.parse() {
+            return Ok(run);
+        }
+        let hexadecimal = self.text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        if self.text != "latest" && (self.text.len() < SHORTEST || !hexadecimal) {
+            return Err(Error::usage(format!("`{}` names no run", self.text))
+                .help("a run is named by its id, or by 4 or more characters of its start or end"));
+        }
+        let limit = if self.text == "latest" { 1 } else { 1_000 };
+        let runs = client.runs(RunFilter { limit, ..RunFilter::default() }).await?;
+        let runs = runs.into_iter().map(|summary| summary.run);
+        pick(&self.text, runs.collect())
+    }
+}
+
+fn pick(text: &str, runs: Vec<RunId>) -> Result<RunId, Error> {
+    let text = text.to_ascii_lowercase();
+    let is_meant = |run: &RunId| {
+        let id = run.to_string();
+        text == "latest" || id.starts_with(&text) || id.ends_with(&text)
+    };
+    let found: Vec<RunId> = runs.into_iter().filter(is_meant).collect();
+    match found.as_slice() {
+        [run] => Ok(*run),
+        [] => Err(Error::new(Exit::NotFound, format!("there is no run `{text}`"))
+            .help("see what there is: skep list")),
+        [first, second, ..] => Err(Error::usage(format!("`{text}` names {} runs", found.len()))
+            .help(format!("{first}, {second}, …: give more of the id"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_an_id_names_a_run_if_only_one_has_it() {
+        let runs: Vec<RunId> =
+            ["0192d3a4-1b2c-7def-8123-456789abcdef", "0192d3a4-1b2c-7def-8123-000000000000"]
+                .iter()
+                .map(|id| id.parse().unwrap())
+                .collect();
+        let exit = |text| pick(text, runs.clone()).map_err(|error| error.exit());
+        assert_eq!(exit("CDEF"), Ok(runs[0]));
+        assert_eq!(exit("0000"), Ok(runs[1]));
+        assert_eq!(exit("0192"), Err(Exit::Usage));
+        assert_eq!(exit("ffff"), Err(Exit::NotFound));
+    }
+}

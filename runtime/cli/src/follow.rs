@@ -1,0 +1,266 @@
+//! Following a run to its end, and showing how it goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use skep_broker::Broker;
+use skep_protocol::{HistoryEntry, RunId, RunStatus, StepPath, WaitingView};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+use crate::client::Client;
+use crate::error::{Error, Exit};
+use crate::human;
+use crate::json;
+use crate::output::{self, YELLOW, paint};
+use crate::progress::{self, Frame, LineFilter, Progress};
+use crate::signals::Interrupts;
+
+/// How long a coordinator may hold back its answer while nothing happens.
+const LONG_POLL: Duration = Duration::from_secs(20);
+/// How often a drawing is made again.
+const REDRAW: Duration = Duration::from_millis(100);
+/// Quiet for so long, a run is asked what it waits for.
+const QUIET: Duration = Duration::from_secs(2);
+/// How long a run that was just started may be unknown to those who answer questions.
+const UNKNOWN_FOR: Duration = Duration::from_secs(10);
+
+/// In which way progress is shown.
+#[derive(Debug)]
+pub(crate) enum View {
+    /// Drawn at the bottom of a terminal.
+    Live(ProgressBar),
+    /// One line on stderr for each thing that matters.
+    Lines,
+    /// All that happened, one line each, on stdout.
+    Logs,
+    /// All that happened, one JSON object each, on stdout.
+    Json,
+    /// Not at all.
+    Silent,
+}
+
+impl View {
+    /// Chooses the drawing for a terminal, and lines for a pipe.
+    pub(crate) fn of_stderr() -> Self {
+        if !output::is_live() {
+            return Self::Lines;
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(20));
+        bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is fixed"));
+        output::set_live(Some(bar.clone()));
+        Self::Live(bar)
+    }
+
+    fn show(&self, progress: &Progress, entries: &[HistoryEntry]) {
+        let line = |entry, filter| progress::line(progress, entry, filter);
+        match self {
+            Self::Live(_) | Self::Silent => {}
+            Self::Lines => entries
+                .iter()
+                .filter_map(|entry| line(entry, LineFilter::Brief))
+                .for_each(output::note),
+            Self::Logs => {
+                entries
+                    .iter()
+                    .filter_map(|entry| line(entry, LineFilter::All))
+                    .for_each(output::data);
+            }
+            Self::Json => entries.iter().map(json::entry).for_each(|one| output::json_line(&one)),
+        }
+    }
+
+    fn draw(&self, progress: &Progress) {
+        let Self::Live(bar) = self else { return };
+        let (height, width) = console::Term::stderr().size_checked().unwrap_or((24, 80));
+        let (height, width) = (usize::from(height).saturating_sub(2), usize::from(width));
+        let frame = Frame { now: human::now(), height, width };
+        let lines = progress::draw(progress, frame);
+        let lines = lines.iter().map(|line| console::truncate_str(line, width.max(20) - 1, "…"));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let plain = || anstream::adapter::strip_str(&text).to_string();
+        bar.set_message(if output::has_colour() { text.clone() } else { plain() });
+        bar.tick();
+    }
+
+    /// Leaves the terminal as it was before the drawing.
+    pub(crate) fn close(&self) {
+        if let Self::Live(bar) = self {
+            output::set_live(None);
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Why following came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The run is over.
+    Ended(RunStatus),
+    /// Time is up.
+    TimedOut,
+    /// The user interrupted it.
+    Interrupted,
+    /// All that happened was shown, and more was not asked for.
+    CaughtUp,
+}
+
+/// How long a run is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// To its end.
+    End,
+    /// Up to what has happened by now.
+    Present,
+}
+
+/// Follows one run.
+#[derive(Debug)]
+pub(crate) struct Follow<'a, B> {
+    pub(crate) client: &'a Client<B>,
+    pub(crate) run: RunId,
+    pub(crate) view: &'a View,
+    pub(crate) until: Until,
+    /// When to give up.
+    pub(crate) deadline: Option<Instant>,
+    /// The run was started a moment ago, so that it must become known.
+    pub(crate) fresh: bool,
+}
+
+impl<B: Broker> Follow<'_, B> {
+    /// Follows the run until one of the ends comes.
+    pub(crate) async fn follow(
+        &self,
+        progress: &mut Progress,
+        interrupts: &mut Interrupts,
+    ) -> Result<End, Error> {
+        let wait = if self.until == Until::End { LONG_POLL } else { Duration::ZERO };
+        let ask = |after| self.page(after, wait);
+        let mut page = pin!(ask(progress.seen()));
+        let mut waiting = pin!(self.waiting());
+        let mut asking = false;
+        let mut told = Told::default();
+        let now = Instant::now();
+        let mut redraw = interval_at(now, REDRAW);
+        redraw.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut quiet = interval_at(now + QUIET, QUIET);
+        quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let live = matches!(self.view, View::Live(_));
+        loop {
+            tokio::select! { biased;
+                () = interrupts.next() => return Ok(End::Interrupted),
+                entries = &mut page => {
+                    let entries = entries?;
+                    for entry in &entries {
+                        progress.apply(entry);
+                        self.view.show(progress, std::slice::from_ref(entry));
+                    }
+                    if let Some(status) = progress.outcome() {
+                        return Ok(End::Ended(status));
+                    }
+                    if entries.is_empty() && self.until == Until::Present {
+                        return Ok(End::CaughtUp);
+                    }
+                    if !entries.is_empty() {
+                        quiet.reset();
+                    }
+                    page.set(ask(progress.seen()));
+                }
+                () = at(self.deadline) => return Ok(End::TimedOut),
+                views = &mut waiting, if asking => {
+                    asking = false;
+                    waiting.set(self.waiting());
+                    let views = views?;
+                    progress.set_waiting(&views);
+                    if matches!(self.view, View::Lines) {
+                        told.tell(&views);
+                    }
+                }
+                _ = quiet.tick(), if !asking => asking = self.until == Until::End,
+                _ = redraw.tick(), if live => self.view.draw(progress),
+            }
+        }
+    }
+
+    async fn page(&self, after: u64, wait: Duration) -> Result<Vec<HistoryEntry>, Error> {
+        let patience = Instant::now() + UNKNOWN_FOR;
+        loop {
+            match self.client.history(self.run, after, wait).await? {
+                Some(entries) => return Ok(entries),
+                None if self.fresh && Instant::now() < patience => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                None => return Err(unknown(self.run)),
+            }
+        }
+    }
+
+    async fn waiting(&self) -> Result<Vec<WaitingView>, Error> {
+        Ok(self.client.run(self.run).await?.map(|detail| detail.waiting).unwrap_or_default())
+    }
+}
+
+/// Creates the error of a run that nobody knows.
+pub(crate) fn unknown(run: RunId) -> Error {
+    Error::new(Exit::NotFound, format!("there is no run {run}"))
+        .help("see what there is: skep list")
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a pipe was told about waiting steps, so that it is told once.
+#[derive(Debug, Default)]
+struct Told(BTreeSet<(StepPath, String)>);
+
+impl Told {
+    fn tell(&mut self, views: &[WaitingView]) {
+        for line in self.news(views) {
+            output::note(line);
+        }
+    }
+
+    /// One line for each reason that is new, whatever numbers it holds.
+    fn news(&mut self, views: &[WaitingView]) -> Vec<String> {
+        let mut news: BTreeMap<&str, Vec<&StepPath>> = BTreeMap::new();
+        for view in views {
+            let kind = view.reason.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+            if self.0.insert((view.step.clone(), kind)) {
+                news.entry(&view.reason).or_default().push(&view.step);
+            }
+        }
+        let line = |(reason, steps): (&str, Vec<&StepPath>)| {
+            let more = match steps.len() {
+                1 => String::new(),
+                many => format!(" (and {} more)", many - 1),
+            };
+            let text = format!("{}{more} waits: {reason}", steps[0]);
+            format!("{}  {}", human::time_of_day(human::now()), paint(YELLOW, text))
+        };
+        news.into_iter().map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_told_once() {
+        let view = |step: &str, reason: &str| WaitingView {
+            step: StepPath::new(step),
+            reason: reason.to_owned(),
+        };
+        let mut told = Told::default();
+        let views = [view("a[0]", "no agent"), view("a[1]", "no agent"), view("b", "due in 3 s")];
+        let news = told.news(&views);
+        assert_eq!(news.len(), 2);
+        assert!(news[1].contains("a[0] (and 1 more) waits: no agent"), "{news:?}");
+        assert_eq!(told.news(&[view("b", "due in 1 s")]), [""; 0]);
+    }
+}

@@ -1,0 +1,215 @@
+//! What people see of a run, as text.
+
+use std::time::Duration;
+
+use expect_test::{Expect, expect};
+use serde_json::json;
+use skep_protocol::{
+    AgentId, AttemptCompleted, AttemptFailed, AttemptScheduled, Event, Failure, FailureKind, Hash,
+    HistoryEntry, Payload, RunId, RunRecord, RunStarted, SkipReason, StepExpanded, StepPath,
+    Timestamp, WaitStarted, WaitingFor, WaitingView,
+};
+
+use super::{Frame, LineFilter, Progress, draw, line, summary};
+
+const START: u64 = 1_000_000;
+
+/// A run that is told event by event.
+struct Told {
+    progress: Progress,
+    lines: Vec<String>,
+    number: u64,
+    at: u64,
+    filter: LineFilter,
+}
+
+impl Told {
+    fn new(filter: LineFilter) -> Self {
+        let progress = Progress::new(RunId::from_key("w", "k"));
+        let mut told = Self { progress, lines: Vec::new(), number: 0, at: START, filter };
+        told.event(Event::RunStarted(Box::new(RunStarted {
+            workflow: "review".to_owned(),
+            version: None,
+            digest: Hash::ZERO,
+            inputs: Payload::null(),
+            pinned: Default::default(),
+            parent: None,
+            depth: 0,
+            labels: Default::default(),
+        })));
+        told
+    }
+
+    fn event(&mut self, event: Event) -> &mut Self {
+        self.number += 1;
+        let run = RunId::from_key("w", "k");
+        let record = RunRecord { run, at: Timestamp::from_millis(self.at), event };
+        let entry = HistoryEntry { number: self.number, record };
+        self.progress.apply(&entry);
+        self.lines.extend(line(&self.progress, &entry, self.filter));
+        self
+    }
+
+    fn after(&mut self, ms: u64) -> &mut Self {
+        self.at += ms;
+        self
+    }
+
+    fn scheduled(&mut self, step: &str, attempt: u32, delay: u64) -> &mut Self {
+        let not_before = Timestamp::from_millis(self.at).after(Duration::from_millis(delay));
+        let (step, input) = (StepPath::new(step), None);
+        self.event(Event::AttemptScheduled(AttemptScheduled { step, attempt, not_before, input }))
+    }
+
+    fn completed(&mut self, step: &str, attempt: u32) -> &mut Self {
+        let agent = AgentId::new("exec-1").unwrap();
+        let (step, output, duration_ms) = (StepPath::new(step), json!(1).into(), 250);
+        let done = AttemptCompleted { step, attempt, agent, output, duration_ms };
+        self.event(Event::AttemptCompleted(done))
+    }
+
+    fn failed(&mut self, step: &str, attempt: u32, message: &str) -> &mut Self {
+        let failure = Failure::new(FailureKind::Agent, "exit_1", message);
+        let step = StepPath::new(step);
+        self.event(Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure }))
+    }
+
+    fn frame(&self, height: usize) -> String {
+        let now = Timestamp::from_millis(self.at);
+        let lines = draw(&self.progress, Frame { now, height, width: 80 });
+        plain(&lines.join("\n")) + "\n"
+    }
+
+    fn lines(&self) -> String {
+        // The time of day depends on the time zone.
+        let lines = self.lines.iter().map(|line| plain(line)[10..].to_owned() + "\n");
+        lines.collect()
+    }
+}
+
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+fn check(text: &str, expected: &Expect) {
+    expected.assert_eq(text);
+}
+
+fn fan_out(total: u32) -> Event {
+    let items = (0..total).map(|item| json!(item).into()).collect();
+    Event::StepExpanded(StepExpanded { step: StepPath::new("read"), items, offset: 0, total })
+}
+
+#[test]
+fn a_run_is_drawn_as_it_goes_on() {
+    let mut told = Told::new(LineFilter::All);
+    told.progress.rows.declare("fetch", false);
+    told.progress.rows.declare("read", false);
+    told.progress.rows.declare("publish", false);
+    told.scheduled("fetch", 1, 0).after(1_200);
+    check(&told.frame(10), &expect![[""]]);
+    told.failed("fetch", 1, "connection refused").scheduled("fetch", 2, 2_000).after(500);
+    check(&told.frame(10), &expect![[""]]);
+    told.after(2_000).completed("fetch", 2).event(fan_out(4));
+    for item in 0..3 {
+        told.scheduled(&format!("read[{item}]"), 1, 0);
+    }
+    told.after(3_000).completed("read[0]", 1).failed("read[1]", 1, "not text\nat all");
+    let failure = Failure::new(FailureKind::Agent, "exit_1", "not text\nat all");
+    told.event(Event::StepFailed { step: StepPath::new("read[1]"), failure });
+    check(&told.frame(10), &expect![[""]]);
+    let waiting = WaitingView {
+        step: StepPath::new("read[2]"),
+        reason: "no live agent offers reader".into(),
+    };
+    told.progress.set_waiting(&[waiting]);
+    check(&told.frame(10), &expect![[""]]);
+    let failure = Failure::new(FailureKind::Inner, "item_failed", "1 of 4 items failed");
+    told.event(Event::StepFailed { step: StepPath::new("read"), failure: failure.clone() });
+    let reason = SkipReason::Upstream(StepPath::new("read"));
+    told.event(Event::StepSkipped { step: StepPath::new("publish"), reason });
+    told.event(Event::RunFailed { failure });
+    check(&told.frame(10), &expect![[""]]);
+    check(&plain(&summary(&told.progress)), &expect![[""]]);
+    check(&told.lines(), &expect![[""]]);
+}
+
+#[test]
+fn a_short_terminal_shows_what_matters() {
+    let mut told = Told::new(LineFilter::Brief);
+    for step in 0..40 {
+        told.progress.rows.declare(&format!("s{step:02}"), false);
+    }
+    for step in 0..30 {
+        told.scheduled(&format!("s{step:02}"), 1, 0);
+    }
+    for step in (0..28).filter(|step| *step != 7) {
+        told.after(10).completed(&format!("s{step:02}"), 1);
+    }
+    let failure = Failure::new(FailureKind::Timeout, "timeout", "took longer than 10 s");
+    told.event(Event::StepFailed { step: StepPath::new("s07"), failure });
+    check(&told.frame(8), &expect![[""]]);
+}
+
+#[test]
+fn what_waits_says_for_what() {
+    let mut told = Told::new(LineFilter::Brief);
+    told.event(Event::WaitStarted(WaitStarted {
+        step: StepPath::new("approve"),
+        waiting_for: WaitingFor::Signal("approved".to_owned()),
+        until: None,
+    }));
+    told.after(4_000);
+    check(&told.frame(8), &expect![[""]]);
+    told.event(Event::SignalReceived {
+        name: "approved".to_owned(),
+        id: "s-1".parse().unwrap(),
+        payload: json!({ "by": "Ada" }).into(),
+    });
+    told.event(Event::StepCompleted { step: StepPath::new("approve"), output: None, signal: None });
+    told.event(Event::RunCompleted { outputs: json!({}).into() });
+    check(&told.lines(), &expect![[""]]);
+    check(&plain(&summary(&told.progress)), &expect![[""]]);
+}
+
+#[test]
+fn items_are_counted_in_lines_not_told() {
+    let mut told = Told::new(LineFilter::Brief);
+    told.event(fan_out(40));
+    for item in 0..40 {
+        let step = format!("read[{item}]");
+        told.scheduled(&step, 1, 0);
+        if item == 3 {
+            told.failed(&step, 1, "not text");
+            told.scheduled(&step, 2, 0);
+        }
+        told.completed(&step, 1);
+    }
+    check(&told.lines(), &expect![[""]]);
+}
+
+#[test]
+fn groups_hold_their_steps() {
+    let mut told = Told::new(LineFilter::Brief);
+    told.progress.rows.declare("build", true);
+    told.progress.rows.declare("build/compile", false);
+    told.progress.rows.declare("build/test", false);
+    let group = StepPath::new("build");
+    told.event(Event::GroupStarted { step: group.clone() });
+    told.scheduled("build/compile", 1, 0).completed("build/compile", 1);
+    told.scheduled("build/test", 1, 0).after(2_000).failed("build/test", 1, "red");
+    check(&told.frame(8), &expect![[""]]);
+    let not_before = Timestamp::from_millis(told.at);
+    told.event(Event::GroupRestarted { step: group, round: 2, not_before });
+    check(&told.frame(8), &expect![[""]]);
+}
+
+#[test]
+fn a_fact_that_comes_twice_counts_once() {
+    let mut told = Told::new(LineFilter::Brief);
+    told.scheduled("fetch", 1, 0);
+    let before = told.frame(8);
+    told.number -= 1;
+    told.scheduled("fetch", 2, 0);
+    assert_eq!(told.frame(8), before);
+}
