@@ -1,12 +1,40 @@
 //! What is wrong with a definition, where, and what to do about it.
 
+pub(crate) mod codes;
+mod problems;
+mod render;
+
 use std::fmt;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+pub(crate) use problems::{Problem, Problems};
+
 /// The code of a kind of problem: `SK0001`. Each has a page under `workflows/codes`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code(pub(crate) u16);
+
+impl Code {
+    /// Returns every code, in ascending order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        codes::ALL.iter().map(|(code, _, _)| *code)
+    }
+
+    /// Returns the code with this text, such as `SK0001`.
+    pub fn find(text: &str) -> Option<Self> {
+        Self::all().find(|code| code.to_string().eq_ignore_ascii_case(text))
+    }
+
+    /// Returns what the code stands for, in a few words.
+    pub fn title(self) -> &'static str {
+        codes::ALL.iter().find(|(code, _, _)| *code == self).map_or("", |(_, title, _)| title)
+    }
+
+    /// Returns the page that explains the code, as Markdown.
+    pub fn page(self) -> &'static str {
+        codes::ALL.iter().find(|(code, _, _)| *code == self).map_or("", |(_, _, page)| page)
+    }
+}
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,8 +113,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// Draws the problem with its source line and a caret, in the manner of rustc.
     pub fn render(&self, source: &str, style: Style) -> String {
-        let _ = (source, style);
-        unimplemented!("skeleton")
+        render::render(self, source, style)
     }
 }
 
@@ -106,7 +133,7 @@ impl Serialize for Diagnostic {
 
 /// A definition that was not accepted: all its problems, in the order of the file.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("invalid definition {file_name}: {} problems", .diagnostics.len())]
+#[error("the definition {file_name} is not valid: {} in all", count(.diagnostics.len()))]
 pub struct Rejected {
     pub(crate) file_name: String,
     pub(crate) source_text: String,
@@ -124,8 +151,42 @@ impl Rejected {
         &self.source_text
     }
 
-    /// Draws all problems.
+    /// Returns the name of the file.
+    pub fn file_name(&self) -> &str {
+        &self.file_name
+    }
+
+    /// Draws all problems, with an empty line between them.
     pub fn render(&self, style: Style) -> String {
-        self.diagnostics.iter().map(|one| one.render(&self.source_text, style)).collect()
+        let drawn: Vec<String> =
+            self.diagnostics.iter().map(|one| one.render(&self.source_text, style)).collect();
+        drawn.join("\n")
+    }
+}
+
+fn count(problems: usize) -> String {
+    if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_page_with_its_title() {
+        for code in Code::all() {
+            let first = code.page().lines().next().unwrap_or_default();
+            assert_eq!(first, format!("# {code}: {}", code.title()));
+            assert!(code.page().contains("```yaml"), "{code} shows no example");
+        }
+    }
+
+    #[test]
+    fn every_page_has_a_code() {
+        let pages = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/codes")).unwrap();
+        for page in pages {
+            let name = page.unwrap().file_name().into_string().unwrap();
+            assert!(Code::find(name.trim_end_matches(".md")).is_some(), "{name}");
+        }
     }
 }

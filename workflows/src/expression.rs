@@ -1,4 +1,22 @@
 //! Expressions, conditions and templates.
+//!
+//! The syntax is minijinja's, and minijinja parses it. Evaluation is our own, because the data of
+//! a run is hostile: minijinja's fuel counts instructions, but not what a filter or an operator
+//! makes of its operands, so that `"x" * 100000000` or `big | replace("a", big)` cost one unit.
+//! Here every step of an evaluation pays for what it makes and looks at, numbers keep their JSON
+//! type, and data is borrowed from the [`Scope`] instead of converted.
+
+mod code;
+mod compile;
+mod evaluate;
+mod filters;
+mod names;
+mod operators;
+mod predicates;
+mod shape;
+mod template;
+mod value;
+mod view;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,6 +25,12 @@ use serde_json::Value;
 
 use crate::name::Name;
 use crate::workflow::StepIndex;
+use code::Code;
+use evaluate::{Item, Machine};
+
+pub(crate) use shape::Shape;
+pub(crate) use template::{Written, condition, items, template};
+pub(crate) use view::{Catalogue, Place, StepFacts, View};
 
 /// What an expression may see. Only what it refers to is asked for.
 pub trait Scope {
@@ -90,7 +114,7 @@ pub enum Reference {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot evaluate `{expression}`: {problem}")]
 pub struct EvaluationError {
-    /// The expression as written.
+    /// The expression as written, cut if it is long.
     pub expression: String,
     /// What is wrong.
     pub problem: String,
@@ -98,16 +122,54 @@ pub struct EvaluationError {
 
 /// An expression, compiled. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Expression(Arc<Compiled>);
+pub struct Expression(Arc<Inner>);
+
+/// A JSON value with `${{ }}` in some of its strings, compiled. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Template(Arc<Inner>);
 
 #[derive(Debug)]
-struct Compiled {
-    text: String,
+struct Inner {
+    text: Box<str>,
+    code: Code,
     reads: Vec<Reference>,
 }
 
+impl Inner {
+    fn new(text: &str, code: Code, mut reads: Vec<Reference>) -> Arc<Self> {
+        reads.sort();
+        reads.dedup();
+        reads.shrink_to_fit();
+        Arc::new(Self { text: text.into(), code, reads })
+    }
+
+    fn evaluate(&self, scope: &dyn Scope) -> Result<Value, EvaluationError> {
+        let machine = Machine::new(scope);
+        let value = match machine.evaluate(&self.code) {
+            Ok(Item::Value(value)) => machine.owned(value),
+            Ok(Item::Undefined(what)) => Err(format!("{what} is undefined")),
+            Err(problem) => Err(problem),
+        };
+        value.map_err(|problem| {
+            let expression = machine.failed().unwrap_or(&self.text);
+            EvaluationError { expression: expression.chars().take(200).collect(), problem }
+        })
+    }
+
+    fn passthrough(&self) -> Option<&Reference> {
+        let mut code = &self.code;
+        while let Code::Quoted(_, inner) = code {
+            code = inner;
+        }
+        match code {
+            Code::Load(reference) => Some(reference),
+            _ => None,
+        }
+    }
+}
+
 impl Expression {
-    /// Returns the expression as written, without delimiters.
+    /// Returns the expression as written, without delimiters; empty for a list of items.
     pub fn text(&self) -> &str {
         &self.0.text
     }
@@ -117,22 +179,26 @@ impl Expression {
         &self.0.reads
     }
 
+    /// Returns the reference if the expression is exactly one, such as `steps.a.output`.
+    pub fn passthrough(&self) -> Option<&Reference> {
+        self.0.passthrough()
+    }
+
     /// Returns the value.
     ///
     /// # Errors
     ///
     /// [`EvaluationError`] if something is undefined, of the wrong type, or too big.
     pub fn evaluate(&self, scope: &dyn Scope) -> Result<Value, EvaluationError> {
-        let _ = scope;
-        unimplemented!("skeleton")
+        self.0.evaluate(scope)
     }
 }
 
 /// An expression that is true or false.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    pub(crate) expression: Expression,
-    pub(crate) asks_status: bool,
+    expression: Expression,
+    asks_status: bool,
 }
 
 impl Condition {
@@ -153,26 +219,21 @@ impl Condition {
     ///
     /// [`EvaluationError`] if there is no value or it is not a boolean.
     pub fn holds(&self, scope: &dyn Scope) -> Result<bool, EvaluationError> {
-        let _ = scope;
-        unimplemented!("skeleton")
+        match self.expression.evaluate(scope)? {
+            Value::Bool(holds) => Ok(holds),
+            other => Err(EvaluationError {
+                expression: self.expression.text().chars().take(200).collect(),
+                problem: format!("a condition must be true or false, but is {}", value::kind(&other)),
+            }),
+        }
     }
-}
-
-/// A JSON value with `${{ }}` in some of its strings. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Template(Arc<TemplateInner>);
-
-#[derive(Debug)]
-struct TemplateInner {
-    reads: Vec<Reference>,
-    passthrough: Option<Reference>,
 }
 
 impl Template {
     /// Returns the reference if the template is exactly one, such as `${{ steps.a.output }}`:
     /// the payload can be passed on without parsing it.
     pub fn passthrough(&self) -> Option<&Reference> {
-        self.0.passthrough.as_ref()
+        self.0.passthrough()
     }
 
     /// Returns the distinct roots it reads, sorted.
@@ -180,23 +241,23 @@ impl Template {
         &self.0.reads
     }
 
-    /// Returns the template as written.
-    pub fn source(&self) -> &Value {
-        unimplemented!("skeleton")
-    }
-
     /// Returns the value if nothing in it has to be evaluated.
     pub fn constant(&self) -> Option<&Value> {
-        unimplemented!("skeleton")
+        match &self.0.code {
+            Code::Constant(value) => Some(value),
+            _ => None,
+        }
     }
 
-    /// Returns the value with everything substituted.
+    /// Returns the value with everything substituted. What is substituted is never evaluated.
     ///
     /// # Errors
     ///
     /// [`EvaluationError`] of the first expression that has no value.
     pub fn render(&self, scope: &dyn Scope) -> Result<Value, EvaluationError> {
-        let _ = scope;
-        unimplemented!("skeleton")
+        self.0.evaluate(scope)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,15 @@
 //! The inputs that a workflow declares.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use crate::name::Name;
 use crate::schema::Schema;
+use crate::suggest::suggest;
+
+/// Unknown inputs that are named; somebody may pass a whole document.
+const UNKNOWN: usize = 20;
 
 /// One declared input.
 #[derive(Clone, Debug)]
@@ -47,7 +53,7 @@ pub struct InputProblem {
 
 impl Inputs {
     /// Returns the declared inputs, in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = &Input> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Input> {
         self.0.iter()
     }
 
@@ -61,8 +67,96 @@ impl Inputs {
     /// # Errors
     ///
     /// One [`InputProblem`] for each input that is missing, unknown or does not match its schema.
-    pub fn accept(&self, given: Map<String, Value>) -> Result<Map<String, Value>, Vec<InputProblem>> {
-        let _ = given;
-        unimplemented!("skeleton")
+    pub fn accept(
+        &self,
+        mut given: Map<String, Value>,
+    ) -> Result<Map<String, Value>, Vec<InputProblem>> {
+        let mut accepted = Map::new();
+        let mut problems = Vec::new();
+        for input in &self.0 {
+            let Some(value) = given.remove(input.name.as_str()) else {
+                match &input.default {
+                    Some(default) => {
+                        accepted.insert(input.name.to_string(), default.clone());
+                    }
+                    None => problems.push(input.problem("it is required".to_owned())),
+                }
+                continue;
+            };
+            match input.schema.check(&value) {
+                Ok(()) => {
+                    accepted.insert(input.name.to_string(), value);
+                }
+                Err(violations) => {
+                    problems.extend(violations.into_iter().map(|violation| {
+                        let text = format!("{} {}", violation.path, violation.message);
+                        input.problem(text.trim().to_owned())
+                    }));
+                }
+            }
+        }
+        let unknown = given.keys().take(UNKNOWN);
+        problems.extend(unknown.map(|name| self.unknown(name)));
+        if problems.is_empty() { Ok(accepted) } else { Err(problems) }
+    }
+
+    fn unknown(&self, name: &str) -> InputProblem {
+        let names = || self.0.iter().map(|input| input.name.as_str());
+        let message = match suggest(name, names()) {
+            Some(near) => format!("there is no such input; did you mean `{near}`?"),
+            None if self.0.is_empty() => "the workflow has no inputs".to_owned(),
+            None => {
+                let names: Vec<&str> = names().collect();
+                format!("there is no such input; the inputs are: {}", names.join(", "))
+            }
+        };
+        InputProblem { input: name.chars().take(64).collect(), message, schema: Value::Null }
+    }
+}
+
+impl Input {
+    fn problem(&self, message: String) -> InputProblem {
+        InputProblem { input: self.name.to_string(), message, schema: self.schema.json().clone() }
+    }
+}
+
+impl fmt::Display for InputProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "input `{}`: {}", self.input, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn accept(given: Value) -> Result<Value, Vec<String>> {
+        let file = b"name: n\ninputs:\n  topic: { type: string }\n  count: { type: integer, default: 3 }\nsteps: { a: { agent: x } }\n";
+        let workflow = crate::read(file, "t").unwrap();
+        let Value::Object(given) = given else { return Err(Vec::new()) };
+        match workflow.inputs().accept(given) {
+            Ok(accepted) => Ok(Value::Object(accepted)),
+            Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
+        }
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        assert_eq!(accept(json!({"topic": "x"})), Ok(json!({"topic": "x", "count": 3})));
+    }
+
+    #[test]
+    fn every_problem_is_named() {
+        let problems = accept(json!({"topc": "x", "count": "many"})).unwrap_err();
+        expect_test::expect![[r#"
+            [
+                "input `topic`: it is required",
+                "input `count`: value is not of type \"integer\"",
+                "input `topc`: there is no such input; did you mean `topic`?",
+            ]
+        "#]]
+        .assert_debug_eq(&problems);
     }
 }

@@ -14,16 +14,22 @@
 //! assert_eq!(workflow.steps().len(), 1);
 //! ```
 
+mod check;
+mod definition;
 mod diagnostic;
 mod digest;
 mod expression;
 pub mod graph;
 mod inputs;
+mod limits;
 mod name;
+mod parse;
 mod policy;
 pub mod schema;
+mod suggest;
 mod workflow;
 
+pub use check::read;
 pub use diagnostic::{Code, Diagnostic, Rejected, Severity, Span, Style};
 pub use digest::Digest;
 pub use expression::{Condition, EvaluationError, Expression, Reference, Scope, StepPart, Template};
@@ -34,6 +40,4 @@ pub use policy::{
     StepOnFailure, Strategy, Supervision, Tolerate, WhenOpen,
 };
 pub use schema::{Schema, Violation};
-pub use workflow::{
-    Fallback, ForEach, Step, StepIndex, StepKind, WaitFor, Workflow, read,
-};
+pub use workflow::{Fallback, ForEach, Step, StepIndex, StepKind, WaitFor, Workflow};

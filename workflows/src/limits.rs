@@ -33,6 +33,12 @@ pub(crate) const DURATION_SECS: u64 = 10 * 366 * 24 * 3600;
 /// The most attempts of a step.
 pub(crate) const ATTEMPTS: u32 = 1_000;
 /// What one evaluation may make and look at, in units of about a byte.
-pub(crate) const EVALUATION_COST: usize = 8 * 1024 * 1024;
+pub(crate) const EVALUATION_COST: usize = 32 * 1024 * 1024;
 /// The text that one string of a template may become.
 pub(crate) const TEXT_BYTES: usize = 256 * 1024;
+/// Keywords of one JSON Schema with its references written out.
+pub(crate) const SCHEMA_NODES: usize = 10_000;
+/// Regular expressions in the JSON Schemas of one file.
+pub(crate) const SCHEMA_PATTERNS: usize = 100;
+/// Near names that are looked for among all steps: each costs a pass over them.
+pub(crate) const SUGGESTIONS: u32 = 30;

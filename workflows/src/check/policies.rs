@@ -1,0 +1,225 @@
+//! Numbers and durations that must fit each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::step::unsupported;
+use crate::definition::{
+    At, BreakerDefinition, Count, DefaultsDefinition, DurationText, LabelsDefinition,
+    RetryDefinition, SuperviseDefinition, duration_text,
+};
+use crate::diagnostic::{Problems, Span, codes};
+use crate::limits;
+use crate::policy::{Breaker, Labels, RetryPolicy, Share, Supervision, WhenOpen};
+
+/// How long one attempt of an agent may take if nothing else is written.
+const TIMEOUT: Duration = Duration::from_secs(600);
+/// The priority of a step if nothing else is written.
+const PRIORITY: u8 = 5;
+
+/// What holds for every step that does not say otherwise.
+#[derive(Debug)]
+pub(super) struct Defaults {
+    /// `None` if it is not written.
+    pub(super) timeout: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) progress_within: Option<Duration>,
+    pub(super) retry: Arc<RetryPolicy>,
+    pub(super) never: Arc<RetryPolicy>,
+    pub(super) priority: u8,
+    pub(super) labels: Labels,
+    pub(super) when_open: WhenOpen,
+    pub(super) breaker: Option<Breaker>,
+    later: Vec<(&'static str, Span)>,
+}
+
+impl Defaults {
+    pub(super) fn of(written: Option<&At<DefaultsDefinition>>, problems: &mut Problems) -> Self {
+        let mut defaults = Self {
+            timeout: None,
+            deadline: None,
+            queue_timeout: None,
+            progress_within: None,
+            retry: Arc::default(),
+            never: Arc::default(),
+            priority: PRIORITY,
+            labels: Labels::default(),
+            when_open: WhenOpen::default(),
+            breaker: None,
+            later: Vec::new(),
+        };
+        let Some(At { value: written, .. }) = written else { return defaults };
+        defaults.timeout = positive(written.timeout.as_ref(), "`timeout`", problems);
+        defaults.deadline = positive(written.deadline.as_ref(), "`deadline`", problems);
+        defaults.queue_timeout =
+            positive(written.queue_timeout.as_ref(), "`queue_timeout`", problems);
+        defaults.progress_within =
+            positive(written.progress_within.as_ref(), "`progress_within`", problems);
+        if let Some(retry) = &written.retry {
+            defaults.retry = retry_policy(retry, &RetryPolicy::default(), problems);
+        }
+        if let Some(priority) = priority(written.priority.as_ref(), problems) {
+            defaults.priority = priority;
+        }
+        if let Some(labels) = &written.labels {
+            defaults.labels = labels(&labels.value, &Labels::default());
+        }
+        if let Some(breaker) = &written.breaker {
+            defaults.breaker = Some(breaker(&breaker.value, problems));
+        }
+        defaults.when_open = written.when_open.as_ref().map_or_else(WhenOpen::default, |at| at.value);
+        let later = ["progress_within", "when_open", "breaker"];
+        defaults.later =
+            later.iter().filter_map(|key| Some((*key, written.keys.span(key)?))).collect();
+        defaults
+    }
+
+    /// Lists what cannot be executed yet.
+    pub(super) fn unsupported(&self, problems: &mut Problems) {
+        for (key, span) in &self.later {
+            unsupported(problems, key, *span);
+        }
+    }
+
+    /// Returns the timeout of an agent's attempt.
+    pub(super) fn agent_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(TIMEOUT)
+    }
+}
+
+/// Returns a duration that must not be zero.
+pub(super) fn positive(
+    written: Option<&At<DurationText>>,
+    what: &str,
+    problems: &mut Problems,
+) -> Option<Duration> {
+    let At { value: DurationText(duration), span } = written?;
+    if duration.is_zero() {
+        problems
+            .error(codes::OUT_OF_RANGE, *span, format!("{what} cannot be zero"))
+            .help("leave it out if nothing is to be bounded");
+        return None;
+    }
+    Some(*duration)
+}
+
+/// Returns a number that must be within bounds.
+pub(super) fn number(
+    written: Option<&At<Count>>,
+    what: &str,
+    least: u32,
+    most: u32,
+    problems: &mut Problems,
+) -> Option<u32> {
+    let At { value: Count(number), span } = written?;
+    if (least..=most).contains(number) {
+        return Some(*number);
+    }
+    let help = if most == u32::MAX {
+        format!("it must be at least {least}")
+    } else {
+        format!("it must be between {least} and {most}")
+    };
+    problems.error(codes::OUT_OF_RANGE, *span, format!("{what} cannot be {number}")).help(help);
+    None
+}
+
+pub(super) fn priority(written: Option<&At<Count>>, problems: &mut Problems) -> Option<u8> {
+    number(written, "`priority`", 0, 9, problems).and_then(|number| u8::try_from(number).ok())
+}
+
+/// Fills what a retry policy leaves open from another one.
+pub(super) fn retry_policy(
+    At { value: written, span }: &At<RetryDefinition>,
+    base: &RetryPolicy,
+    problems: &mut Problems,
+) -> Arc<RetryPolicy> {
+    let attempts =
+        number(written.attempts.as_ref(), "`attempts`", 1, limits::ATTEMPTS, problems);
+    let attempts = attempts.unwrap_or(base.attempts);
+    let initial = written.initial.as_ref().map(|at| at.value.0);
+    let max = written.max.as_ref().map(|at| at.value.0);
+    if let (Some(initial), Some(max), Some(at)) = (initial, max, &written.max)
+        && initial > max
+    {
+        problems
+            .error(
+                codes::CONTRADICTION,
+                at.span,
+                format!(
+                    "`max` ({}) is shorter than `initial` ({})",
+                    duration_text(max),
+                    duration_text(initial)
+                ),
+            )
+            .help("`initial` is the first delay, `max` the longest");
+    }
+    let initial = initial.unwrap_or_else(|| base.initial.min(max.unwrap_or(Duration::MAX)));
+    let max = max.unwrap_or_else(|| base.max.max(initial));
+    if attempts == 1 && written.attempts.is_none() {
+        problems
+            .warning(codes::NO_EFFECT, *span, "`retry` without `attempts` tries once")
+            .help("add `attempts: 3`; it counts the first try too");
+    }
+    let unless = written.unless.as_ref().map(|at| {
+        at.value.0.iter().map(|code| code.value.0.clone()).collect::<Vec<_>>()
+    });
+    Arc::new(RetryPolicy {
+        attempts,
+        backoff: written.backoff.as_ref().map_or(base.backoff, |at| at.value),
+        initial,
+        max,
+        jitter: written.jitter.as_ref().map_or(base.jitter, |at| at.value),
+        within: positive(written.within.as_ref(), "`within`", problems).or(base.within),
+        unless: unless.unwrap_or_else(|| base.unless.clone()),
+    })
+}
+
+/// Adds labels to those that hold for every step; the step's own win.
+pub(super) fn labels(written: &LabelsDefinition, base: &Labels) -> Labels {
+    let mut labels = base.clone();
+    if let Some(require) = &written.require {
+        labels.require.extend(require.value.clone());
+    }
+    if let Some(prefer) = &written.prefer {
+        labels.prefer.extend(prefer.value.clone());
+    }
+    labels
+}
+
+pub(super) fn breaker(written: &BreakerDefinition, problems: &mut Problems) -> Breaker {
+    let share = |at: &Option<At<crate::definition::ShareText>>, otherwise: u16| {
+        at.as_ref().map_or(Share(otherwise), |at| at.value.0)
+    };
+    let mut duration = |at: &Option<At<DurationText>>, what: &str, otherwise: u64| {
+        positive(at.as_ref(), what, problems).unwrap_or(Duration::from_secs(otherwise))
+    };
+    let (slow, window, cooldown) = (
+        duration(&written.slow, "`slow`", 5),
+        duration(&written.window, "`window`", 30),
+        duration(&written.cooldown, "`cooldown`", 15),
+    );
+    Breaker {
+        failure_rate: share(&written.failure_rate, 500),
+        slow_rate: share(&written.slow_rate, 1000),
+        slow,
+        window,
+        min_calls: number(written.min_calls.as_ref(), "`min_calls`", 1, u32::MAX, problems)
+            .unwrap_or(10),
+        cooldown,
+        probes: number(written.probes.as_ref(), "`probes`", 1, 1000, problems).unwrap_or(3),
+    }
+}
+
+pub(super) fn supervision(
+    written: &SuperviseDefinition,
+    problems: &mut Problems,
+) -> Option<Supervision> {
+    let within = positive(written.within.as_ref(), "`within`", problems);
+    Some(Supervision {
+        strategy: written.strategy.as_ref()?.value,
+        max_restarts: written.max_restarts.as_ref().map_or(3, |at| at.value.0),
+        within: within.unwrap_or(Duration::from_secs(60)),
+    })
+}

@@ -1,0 +1,413 @@
+//! One step after the other: what it is, its policies, its expressions.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::kinds::{self, Kind};
+use super::policies::{self, Defaults};
+use super::step_read;
+use super::survey::{Survey, Surveyed};
+use crate::definition::{
+    AgentDefinition, Any, At, StepDefinition, Text, UntilDefinition, WaitForDefinition, WaitText,
+};
+use crate::diagnostic::{Problems, Span, codes};
+use crate::expression::{
+    Catalogue, Condition, Place, Shape, Template, View, Written, condition, items, template,
+};
+use crate::name::Name;
+use crate::parse::{Data, Node};
+use crate::policy::{Labels, RetryPolicy, Tolerate, WhenOpen};
+use crate::workflow::{Fallback, ForEach, Healing, Step, StepIndex, StepKind, WaitFor};
+
+/// What all steps give.
+#[derive(Debug, Default)]
+pub(super) struct Drafts {
+    /// The steps without their edges; `None` if one of them has a problem.
+    pub(super) steps: Option<Vec<Step>>,
+    /// What each step reads, and must wait for.
+    pub(super) waits: Vec<BTreeSet<StepIndex>>,
+    /// What each step reads at any time, its compensation included.
+    pub(super) reads: Vec<BTreeSet<StepIndex>>,
+    /// What the outputs of the workflow read.
+    pub(super) output_reads: BTreeSet<StepIndex>,
+}
+
+/// Lists a use of something that is checked but cannot be executed yet.
+pub(super) fn unsupported(problems: &mut Problems, what: &str, span: Span) {
+    problems
+        .warning(codes::NOT_SUPPORTED_YET, span, format!("`{what}` is not supported yet"))
+        .help("a run of this workflow is refused at its start");
+}
+
+/// Builds all steps of a workflow.
+pub(super) struct Builder<'a, 'c> {
+    pub(super) text: &'c str,
+    pub(super) survey: &'a Survey,
+    pub(super) catalogue: &'c Catalogue<'a>,
+    pub(super) defaults: Defaults,
+    pub(super) problems: &'c mut Problems,
+    pub(super) unsupported: &'c mut Problems,
+}
+
+impl<'a> Builder<'a, '_> {
+    pub(super) fn all(&mut self) -> Drafts {
+        let mut drafts = Drafts { steps: Some(Vec::new()), ..Drafts::default() };
+        // What is known about `item` inside each step.
+        let mut inner: Vec<Option<Shape<'a>>> = Vec::with_capacity(self.survey.steps.len());
+        for (index, surveyed) in self.survey.steps.iter().enumerate() {
+            let index = StepIndex(index as u32);
+            let outer = surveyed.parent.and_then(|parent| inner[parent.as_usize()].clone());
+            let mut one = One {
+                builder: self,
+                index,
+                surveyed,
+                outer: outer.clone(),
+                inner: outer,
+                waits: BTreeSet::new(),
+                reads: BTreeSet::new(),
+            };
+            let step = one.build();
+            let One { inner: item, waits, reads, .. } = one;
+            inner.push(item);
+            drafts.waits.push(waits);
+            drafts.reads.push(reads);
+            match (step, &mut drafts.steps) {
+                (Some(step), Some(steps)) => steps.push(step),
+                (None, steps) => *steps = None,
+                (Some(_), None) => {}
+            }
+        }
+        drafts
+    }
+}
+
+/// One step under way.
+struct One<'a, 'b, 'c> {
+    builder: &'b mut Builder<'a, 'c>,
+    index: StepIndex,
+    surveyed: &'a Surveyed,
+    /// `item` where `if` and `for_each` stand: that of the enclosing group.
+    outer: Option<Shape<'a>>,
+    /// `item` everywhere else.
+    inner: Option<Shape<'a>>,
+    waits: BTreeSet<StepIndex>,
+    reads: BTreeSet<StepIndex>,
+}
+
+impl<'a> One<'a, '_, '_> {
+    fn build(&mut self) -> Option<Step> {
+        let definition = &self.surveyed.definition;
+        let id = &self.surveyed.key;
+        let kind = kinds::kind(definition, &id.text, id.span, self.builder.problems);
+        if let Some(kind) = kind {
+            kinds::keys(definition, kind, self.builder.problems);
+        }
+        self.list_unsupported(definition);
+        let condition = self.condition(definition);
+        let for_each = self.for_each(definition);
+        let step_kind = kind.and_then(|kind| self.kind(definition, kind));
+        let healing = self.healing(definition);
+        let retry = self.retry(definition, kind);
+        let labels = self.labels(definition, kind);
+        let defaults = &self.builder.defaults;
+        let problems = &mut *self.builder.problems;
+        let own = policies::positive(definition.timeout.as_ref(), "`timeout`", problems);
+        let timeout = match kind {
+            Some(Kind::Agent) => Some(own.unwrap_or_else(|| defaults.agent_timeout())),
+            Some(Kind::Workflow) => own.or(defaults.timeout),
+            Some(Kind::Wait | Kind::Signal | Kind::Group) | None => None,
+        };
+        let mut deadline = policies::positive(definition.deadline.as_ref(), "`deadline`", problems);
+        shadowed(definition, timeout, deadline, problems);
+        let mut queue_timeout =
+            policies::positive(definition.queue_timeout.as_ref(), "`queue_timeout`", problems);
+        let mut progress_within =
+            policies::positive(definition.progress_within.as_ref(), "`progress_within`", problems);
+        if matches!(kind, Some(Kind::Agent | Kind::Workflow)) {
+            deadline = deadline.or(defaults.deadline);
+        }
+        if kind == Some(Kind::Agent) {
+            queue_timeout = queue_timeout.or(defaults.queue_timeout);
+            progress_within = progress_within.or(defaults.progress_within);
+        }
+        let priority = policies::priority(definition.priority.as_ref(), problems);
+        Some(Step {
+            id: Name::new_unchecked(&id.text),
+            index: self.index,
+            parent: self.surveyed.parent,
+            children: self.surveyed.children.clone(),
+            depth: self.surveyed.depth,
+            rank: 0,
+            kind: step_kind?,
+            needs: Vec::new(),
+            dependents: Vec::new(),
+            reads: Vec::new(),
+            readers: Vec::new(),
+            outputs_read: false,
+            join: definition.join.as_ref().map(|at| at.value.0).unwrap_or_default(),
+            condition: condition?,
+            for_each: for_each?,
+            timeout,
+            deadline,
+            queue_timeout,
+            progress_within,
+            retry,
+            expect: self.surveyed.expect.clone(),
+            priority: priority.unwrap_or(defaults.priority),
+            labels,
+            on_failure: definition.on_failure.as_ref().map(|at| at.value).unwrap_or_default(),
+            healing: healing?,
+        })
+    }
+
+    fn list_unsupported(&mut self, definition: &StepDefinition) {
+        for (key, span) in definition.keys.iter() {
+            let later = match key {
+                "compensate" | "fallback" | "when_open" | "breaker" | "progress_within"
+                | "supervise" => true,
+                "pivot" => definition.pivot.as_ref().is_some_and(|pivot| pivot.value),
+                _ => false,
+            };
+            if later {
+                unsupported(self.builder.unsupported, key, span);
+            }
+        }
+    }
+
+    fn view(&self, place: Place, item: Option<Shape<'a>>) -> View<'a, '_> {
+        View { catalogue: self.builder.catalogue, owner: Some(self.index), place, item }
+    }
+
+    /// Remembers what an expression reads; a compensation waits for nothing.
+    fn note<T>(&mut self, place: Place, written: Written<T>) -> T {
+        let steps: Vec<StepIndex> = written.reads.iter().filter_map(step_read).collect();
+        if place != Place::Compensate {
+            self.waits.extend(&steps);
+        }
+        self.reads.extend(steps);
+        written.value
+    }
+
+    /// Compiles `if`. Errors are `None`, an absent condition is `Some(None)`.
+    fn condition(&mut self, definition: &StepDefinition) -> Option<Option<Condition>> {
+        let Some(At { value, .. }) = &definition.condition else { return Some(None) };
+        let view = View {
+            catalogue: self.builder.catalogue,
+            owner: Some(self.index),
+            place: Place::Step,
+            item: self.outer.clone(),
+        };
+        let written = condition(&value.0, self.builder.text, &view, self.builder.problems)?;
+        Some(Some(self.note(Place::Step, written)))
+    }
+
+    fn for_each(&mut self, definition: &StepDefinition) -> Option<Option<ForEach>> {
+        if definition.keys.span("for_each").is_none() {
+            return Some(None);
+        }
+        self.inner = Some(Shape::Any);
+        let written = definition.for_each.as_ref()?;
+        let view = View {
+            catalogue: self.builder.catalogue,
+            owner: Some(self.index),
+            place: Place::Step,
+            item: self.outer.clone(),
+        };
+        let problems = &mut *self.builder.problems;
+        let max_parallel =
+            policies::number(definition.max_parallel.as_ref(), "`max_parallel`", 1, u32::MAX, problems);
+        let (items, item) = items(&written.value.0, self.builder.text, &view, problems)?;
+        self.inner = Some(item);
+        Some(Some(ForEach {
+            items: self.note(Place::Step, items),
+            max_parallel: max_parallel.and_then(NonZeroU32::new),
+            tolerate: definition.tolerate.as_ref().map_or_else(Tolerate::default, |at| at.value.0),
+        }))
+    }
+
+    fn template(&mut self, node: &Node, place: Place) -> Option<Template> {
+        let view = self.view(place, self.inner.clone());
+        // The view borrows the catalogue only, which outlives the builder's borrow.
+        let view = View { catalogue: self.builder.catalogue, ..view };
+        let written = template(node, self.builder.text, &view, self.builder.problems)?;
+        Some(self.note(place, written))
+    }
+
+    fn with(&mut self, with: Option<&At<Any>>, place: Place) -> Option<Template> {
+        match with {
+            Some(At { value: Any(node), .. }) => self.template(node, place),
+            None => Some(Template::empty()),
+        }
+    }
+
+    fn kind(&mut self, definition: &StepDefinition, kind: Kind) -> Option<StepKind> {
+        match kind {
+            Kind::Agent => {
+                let with = self.with(definition.with.as_ref(), Place::Step);
+                let capability = Name::new_unchecked(&definition.agent.as_ref()?.value.0);
+                Some(StepKind::Agent { capability, with: with? })
+            }
+            Kind::Workflow => {
+                let with = self.with(definition.with.as_ref(), Place::Step);
+                self.with_is_a_map(definition);
+                let called = &definition.workflow.as_ref()?.value;
+                Some(StepKind::Workflow {
+                    name: Name::new_unchecked(&called.name),
+                    version: called.version.clone(),
+                    with: with?,
+                })
+            }
+            Kind::Wait => match &definition.wait.as_ref()?.value {
+                WaitText::Duration(duration) => Some(StepKind::Wait(WaitFor::Duration(duration.0))),
+                WaitText::Until(until) => self.until(until),
+            },
+            Kind::Signal => self.signal(&definition.wait_for.as_ref()?.value),
+            Kind::Group => Some(StepKind::Group),
+        }
+    }
+
+    /// The inputs of a sub-workflow have names.
+    fn with_is_a_map(&mut self, definition: &StepDefinition) {
+        let Some(At { value: Any(node), span }) = &definition.with else { return };
+        if matches!(node.data, Data::Map(_) | Data::Text(_)) {
+            return;
+        }
+        let message = format!("`with` of a sub-workflow must be a map, but is {}", node.kind());
+        self.builder
+            .problems
+            .error(codes::WRONG_TYPE, *span, message)
+            .help("it gives each input a value by name");
+    }
+
+    fn until(&mut self, definition: &UntilDefinition) -> Option<StepKind> {
+        let At { value: Text(text), span } = definition.until.as_ref()?;
+        let node = Node { span: *span, data: Data::Text(text.as_str().into()) };
+        let until = self.template(&node, Place::Step)?;
+        if until.constant().is_some() && text.parse::<jiff::Timestamp>().is_err() {
+            self.builder
+                .problems
+                .error(codes::INVALID_TIMESTAMP, *span, "`until` is not a timestamp")
+                .help("write it as in RFC 3339, with an offset: `2026-12-24T18:00:00Z`");
+            return None;
+        }
+        Some(StepKind::Wait(WaitFor::Until(until)))
+    }
+
+    fn signal(&mut self, definition: &WaitForDefinition) -> Option<StepKind> {
+        let timeout =
+            policies::positive(definition.timeout.as_ref(), "`timeout`", self.builder.problems);
+        if let Some(at) = &definition.on_timeout
+            && definition.keys.span("timeout").is_none()
+        {
+            self.builder
+                .problems
+                .error(codes::LONELY_KEY, at.span, "`on_timeout` means nothing without `timeout`")
+                .help("add `timeout: 24h` or remove `on_timeout`");
+        }
+        let condition = match &definition.condition {
+            None => None,
+            Some(At { value, .. }) => {
+                let view = View {
+                    catalogue: self.builder.catalogue,
+                    owner: Some(self.index),
+                    place: Place::Signal,
+                    item: self.inner.clone(),
+                };
+                let written = condition(&value.0, self.builder.text, &view, self.builder.problems)?;
+                Some(self.note(Place::Signal, written))
+            }
+        };
+        Some(StepKind::Signal {
+            name: Name::new_unchecked(&definition.signal.as_ref()?.value.0),
+            condition,
+            timeout,
+            on_timeout: definition.on_timeout.as_ref().map(|at| at.value).unwrap_or_default(),
+        })
+    }
+
+    fn agent(&mut self, definition: &AgentDefinition, place: Place) -> Option<Fallback> {
+        let with = self.with(definition.with.as_ref(), place);
+        let capability = Name::new_unchecked(&definition.agent.as_ref()?.value.0);
+        Some(Fallback { capability, with: with? })
+    }
+
+    /// Builds what is not executed yet. Errors are `None`, nothing of it is `Some(None)`.
+    fn healing(&mut self, definition: &StepDefinition) -> Option<Option<Box<Healing>>> {
+        let compensate = match &definition.compensate {
+            Some(at) => Some(self.agent(&at.value, Place::Compensate)?),
+            None => None,
+        };
+        let fallback = match &definition.fallback {
+            Some(at) => Some(self.agent(&at.value, Place::Fallback)?),
+            None => None,
+        };
+        let problems = &mut *self.builder.problems;
+        let breaker = definition.breaker.as_ref().map(|at| policies::breaker(&at.value, problems));
+        let supervision = match &definition.supervise {
+            Some(at) => Some(policies::supervision(&at.value, problems)?),
+            None => None,
+        };
+        let is_agent = definition.keys.span("agent").is_some();
+        let defaults = Some(&self.builder.defaults).filter(|_| is_agent);
+        let healing = Healing {
+            compensate,
+            fallback,
+            pivot: definition.pivot.as_ref().is_some_and(|at| at.value),
+            when_open: definition
+                .when_open
+                .as_ref()
+                .map(|at| at.value)
+                .or(defaults.map(|defaults| defaults.when_open))
+                .unwrap_or_default(),
+            breaker: breaker.or_else(|| defaults.and_then(|defaults| defaults.breaker.clone())),
+            supervision,
+        };
+        let nothing = healing.compensate.is_none()
+            && healing.fallback.is_none()
+            && !healing.pivot
+            && healing.when_open == WhenOpen::default()
+            && healing.breaker.is_none()
+            && healing.supervision.is_none();
+        Some((!nothing).then(|| Box::new(healing)))
+    }
+
+    fn retry(&mut self, definition: &StepDefinition, kind: Option<Kind>) -> Arc<RetryPolicy> {
+        let defaults = &self.builder.defaults;
+        let base = match kind {
+            Some(Kind::Agent | Kind::Workflow) => &defaults.retry,
+            Some(Kind::Wait | Kind::Signal | Kind::Group) | None => &defaults.never,
+        };
+        match &definition.retry {
+            Some(retry) => policies::retry_policy(retry, base, self.builder.problems),
+            None => Arc::clone(base),
+        }
+    }
+
+    fn labels(&self, definition: &StepDefinition, kind: Option<Kind>) -> Labels {
+        let base = match kind {
+            Some(Kind::Agent) => self.builder.defaults.labels.clone(),
+            Some(Kind::Workflow | Kind::Wait | Kind::Signal | Kind::Group) | None => {
+                Labels::default()
+            }
+        };
+        definition.labels.as_ref().map_or(base.clone(), |at| policies::labels(&at.value, &base))
+    }
+}
+
+/// Warns of a timeout that a shorter deadline makes useless.
+fn shadowed(
+    definition: &StepDefinition,
+    timeout: Option<Duration>,
+    deadline: Option<Duration>,
+    problems: &mut Problems,
+) {
+    if let (Some(at), Some(timeout), Some(deadline)) = (&definition.timeout, timeout, deadline)
+        && timeout > deadline
+    {
+        problems
+            .warning(codes::NO_EFFECT, at.span, "`timeout` is longer than `deadline` and has no effect")
+            .help("`timeout` bounds one attempt, `deadline` the whole step");
+    }
+}

@@ -1,0 +1,146 @@
+//! A diagnostic in the manner of rustc, drawn by miette.
+
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, MietteError,
+    MietteSpanContents, SourceCode, SourceSpan, SpanContents,
+};
+
+use super::{Diagnostic, Severity, Span, Style};
+
+/// Lines that are longer are cut around the place that matters.
+const LINE_BYTES: usize = 160;
+/// Related places farther away than this are named by their line only.
+const WINDOW_BYTES: usize = 4096;
+
+pub(super) fn render(diagnostic: &Diagnostic, source: &str, style: Style) -> String {
+    let excerpt = Excerpt::of(diagnostic, source);
+    let theme = match style {
+        Style::Plain => GraphicalTheme::none(),
+        Style::Colour => GraphicalTheme::unicode(),
+    };
+    let mut report = MietteDiagnostic::new(diagnostic.message.clone())
+        .with_code(diagnostic.code.to_string())
+        .with_severity(match diagnostic.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+        .with_labels(excerpt.labels.clone());
+    report.help = diagnostic.help.clone();
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(100)
+        .with_links(false)
+        .with_context_lines(1);
+    let mut drawn = String::new();
+    // Drawing into a string fails only if the excerpt cannot be read; the message then stands alone.
+    let report = miette::Report::new(report).with_source_code(excerpt);
+    if handler.render_report(&mut drawn, report.as_ref()).is_err() {
+        drawn = format!("{} {}\n", diagnostic.code, diagnostic.message);
+    }
+    drawn
+}
+
+/// The part of the source that a diagnostic shows, so that drawing costs what is drawn.
+#[derive(Debug)]
+struct Excerpt {
+    text: String,
+    name: String,
+    line: usize,
+    column: usize,
+    labels: Vec<LabeledSpan>,
+}
+
+impl Excerpt {
+    fn of(diagnostic: &Diagnostic, source: &str) -> Self {
+        let near = |span: &Span| span.offset.abs_diff(diagnostic.span.offset) < 2048;
+        let spans = || {
+            std::iter::once(&diagnostic.span)
+                .chain(diagnostic.related.iter().map(|(_, span)| span).filter(|span| near(span)))
+        };
+        let first = spans().map(|span| span.offset as usize).min().unwrap_or_default();
+        let last = spans().map(|span| span.offset as usize).max().unwrap_or_default();
+        let start = line_start(source, first);
+        let end = line_end(source, last);
+        let text = source.get(start..end).unwrap_or_default();
+        if text.len() > WINDOW_BYTES || text.lines().any(|line| line.len() > LINE_BYTES) {
+            return Self::cut(diagnostic, source);
+        }
+        let mut labels = vec![place(diagnostic.span, None, start, text.len())];
+        for (label, span) in diagnostic.related.iter().filter(|(_, span)| near(span)) {
+            labels.push(place(*span, Some(label.clone()), start, text.len()));
+        }
+        let before = source[start..].len() - source[line_start_or_end(source, diagnostic)..].len();
+        let lines_before = source[start..start + before].matches('\n').count();
+        Self {
+            text: text.to_owned(),
+            name: diagnostic.file.clone(),
+            line: (diagnostic.line as usize).saturating_sub(1 + lines_before),
+            column: 0,
+            labels,
+        }
+    }
+
+    /// Shows a piece of a very long line.
+    fn cut(diagnostic: &Diagnostic, source: &str) -> Self {
+        let at = (diagnostic.span.offset as usize).min(source.len());
+        let floor = |mut at: usize| {
+            while !source.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let start = floor(line_start(source, at).max(at.saturating_sub(LINE_BYTES / 3)));
+        let end = floor(line_end(source, at).min(at + LINE_BYTES / 3));
+        let text = source.get(start..end.max(start)).unwrap_or_default();
+        Self {
+            text: text.to_owned(),
+            name: diagnostic.file.clone(),
+            line: (diagnostic.line as usize).saturating_sub(1),
+            column: (diagnostic.column as usize)
+                .saturating_sub(1 + source.get(start..at).unwrap_or_default().chars().count()),
+            labels: vec![place(diagnostic.span, None, start, text.len())],
+        }
+    }
+}
+
+impl SourceCode for Excerpt {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let inner = self.text.read_span(span, before, after)?;
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            inner.data(),
+            *inner.span(),
+            self.line + inner.line(),
+            if inner.line() == 0 { self.column + inner.column() } else { inner.column() },
+            inner.line_count(),
+        )))
+    }
+}
+
+fn place(span: Span, label: Option<String>, start: usize, len: usize) -> LabeledSpan {
+    let offset = (span.offset as usize).saturating_sub(start).min(len);
+    let room = len - offset;
+    LabeledSpan::new(label, offset, (span.len as usize).min(room))
+}
+
+fn line_start(source: &str, offset: usize) -> usize {
+    let offset = offset.min(source.len());
+    let start = source.as_bytes()[..offset].iter().rposition(|byte| *byte == b'\n');
+    let start = start.map_or(0, |at| at + 1);
+    if start == 0 && source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { start }
+}
+
+fn line_end(source: &str, offset: usize) -> usize {
+    let offset = offset.min(source.len());
+    let rest = source.as_bytes()[offset..].iter().position(|byte| *byte == b'\n');
+    let end = rest.map_or(source.len(), |at| offset + at);
+    end - usize::from(end > 0 && source.as_bytes()[..end].ends_with(b"\r"))
+}
+
+fn line_start_or_end(source: &str, diagnostic: &Diagnostic) -> usize {
+    line_start(source, diagnostic.span.offset as usize)
+}

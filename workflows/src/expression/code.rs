@@ -1,0 +1,144 @@
+//! An expression after compilation: a tree that owns everything and can only be evaluated.
+
+use serde_json::Value;
+
+use super::Reference;
+use super::names::{Filter, Test};
+
+/// A node of the tree.
+#[derive(Debug)]
+pub(crate) enum Code {
+    Constant(Value),
+    Load(Reference),
+    Field(Box<Code>, Box<str>),
+    Item(Box<Code>, Box<Code>),
+    Slice(Box<Code>, Box<[Option<Code>; 3]>),
+    Not(Box<Code>),
+    Negate(Box<Code>),
+    And(Box<Code>, Box<Code>),
+    Or(Box<Code>, Box<Code>),
+    Binary(Operator, Box<Code>, Box<Code>),
+    /// `a < b < c`: each operand is evaluated once.
+    Chain(Box<Code>, Vec<(Comparison, Code)>),
+    If(Box<Choice>),
+    Filter(Filter, Box<Code>, Arguments),
+    Test(Test, Box<Code>, Arguments),
+    /// A filter or a test for each element of a list.
+    Each(Box<Each>),
+    Status(Status),
+    Range(Arguments),
+    List(Vec<Code>),
+    Map(Vec<(Code, Code)>),
+    /// Text with values between, as in a template.
+    Text(Vec<Code>),
+    /// An expression of a template, with its text for messages.
+    Quoted(Box<str>, Box<Code>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) test: Code,
+    pub(crate) then: Code,
+    pub(crate) otherwise: Option<Code>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Each {
+    pub(crate) list: Code,
+    pub(crate) mode: Mode,
+    /// What of each element is looked at: `a.b`.
+    pub(crate) attribute: Option<Box<str>>,
+    pub(crate) apply: Apply,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Map,
+    Select,
+    Reject,
+}
+
+#[derive(Debug)]
+pub(crate) enum Apply {
+    /// `map(attribute=…)`, with what stands for a missing one.
+    Nothing(Option<Code>),
+    Filter(Filter, Arguments),
+    Test(Test, Arguments),
+    /// `select` without a test: what counts as true.
+    Truth,
+}
+
+/// Arguments of a filter, a test or a function.
+#[derive(Debug, Default)]
+pub(crate) struct Arguments {
+    pub(crate) positional: Vec<Code>,
+    pub(crate) named: Vec<(Box<str>, Code)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Success,
+    Failure,
+    Always,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operator {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    FloorDivide,
+    Remainder,
+    Power,
+    Concatenate,
+    Compare(Comparison),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    In,
+    NotIn,
+}
+
+impl Code {
+    /// Tells whether the value can never be a boolean, whatever the data is.
+    pub(crate) fn never_boolean(&self) -> bool {
+        match self {
+            Self::Constant(value) => !value.is_boolean(),
+            Self::Negate(_) | Self::Range(_) | Self::List(_) | Self::Map(_) | Self::Text(_) => true,
+            Self::Binary(operator, _, _) => !matches!(operator, Operator::Compare(_)),
+            Self::Each(_) => true,
+            Self::Quoted(_, code) => code.never_boolean(),
+            Self::Filter(filter, _, _) => filter.never_boolean(),
+            Self::And(left, right) | Self::Or(left, right) => {
+                left.never_boolean() && right.never_boolean()
+            }
+            Self::If(choice) => {
+                choice.then.never_boolean()
+                    && choice.otherwise.as_ref().is_none_or(Self::never_boolean)
+            }
+            Self::Load(reference) => matches!(
+                reference,
+                Reference::Index
+                    | Reference::RunId
+                    | Reference::RunWorkflow
+                    | Reference::Inputs
+                    | Reference::Step(_, super::StepPart::Status | super::StepPart::Outputs)
+            ),
+            Self::Field(_, _)
+            | Self::Item(_, _)
+            | Self::Slice(_, _)
+            | Self::Not(_)
+            | Self::Chain(_, _)
+            | Self::Test(_, _, _)
+            | Self::Status(_) => false,
+        }
+    }
+}
