@@ -1,6 +1,53 @@
 //! The `corpus` agent: finds, reads, indexes, searches and quotes text files.
+//!
+//! Nine small capabilities that a definition puts together, as `examples/corpus` does:
+//!
+//! | capability | does |
+//! | --- | --- |
+//! | `corpus-discover` | lists the files of a directory |
+//! | `corpus-open` | makes an index |
+//! | `corpus-ingest` | reads one file, cuts it into passages, puts them into the index |
+//! | `corpus-summary` | counts what became of the files |
+//! | `corpus-search` | finds passages by BM25 |
+//! | `corpus-rerank` | scores them anew: coverage, proximity, heading |
+//! | `corpus-answer` | quotes the sentences that answer, with file and lines |
+//! | `corpus-report` | writes one Markdown report |
+//! | `corpus-forget` | removes an index |
+//!
+//! All are idempotent: another attempt of a step changes nothing. There is no language model in
+//! any of them, and the same files and questions give the same report, byte for byte.
 
+mod answer;
+mod files;
+mod index;
+mod indexes;
+mod passages;
+mod report;
+mod rerank;
+mod summary;
+mod words;
+
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use skep_agent::Failure;
+
+pub use answer::{Answer, AnswerInput, Quote, Source, answer};
+pub use files::{BadFile, DiscoverInput, Discovered, PassedBy};
+pub use index::{Found, IndexError, Ingested, Search};
+pub use report::{Report, ReportError, ReportInput};
+pub use rerank::{RerankInput, Reranked, rerank};
+pub use summary::{Summary, SummaryError, SummaryInput};
+pub use words::Terms;
+
+use crate::fault::{self, WorthRetrying};
+use indexes::Indexes;
+
+/// How many passages a search finds unless a task says otherwise, and at most.
+const DEFAULT_FOUND: usize = 24;
+const MAX_FOUND: usize = 200;
 
 /// Where the `corpus` agent may read and write.
 #[derive(Debug, Clone)]
@@ -34,5 +81,203 @@ impl CorpusConfig {
             max_file_bytes: 8 * 1024 * 1024,
             slots: 4,
         }
+    }
+}
+
+/// Why a task of the `corpus` agent failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorpusError {
+    /// The task makes no sense.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// There is no such directory.
+    #[error("cannot read the directory `{directory}`")]
+    NoDirectory {
+        /// Which.
+        directory: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The operator did not allow the directory.
+    #[error("`{directory}` is not below a directory that the operator of this agent allows")]
+    OutsideRoots {
+        /// Which.
+        directory: String,
+    },
+    /// A file's path leads out of the directory.
+    #[error("`{file}` is not a path below the directory")]
+    OutsideDirectory {
+        /// Which.
+        file: String,
+    },
+    /// A file has no text.
+    #[error("`{file}`")]
+    BadFile {
+        /// Which.
+        file: String,
+        /// Why.
+        #[source]
+        reason: BadFile,
+    },
+    /// The index cannot be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The counts do not add up.
+    #[error(transparent)]
+    Summary(#[from] SummaryError),
+    /// The report was not written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}
+
+impl CorpusError {
+    /// Returns the failure that the attempt ends with.
+    pub fn failure(self) -> Failure {
+        let (code, worth) = match &self {
+            Self::InvalidInput(_) => ("invalid_input", WorthRetrying::No),
+            Self::NoDirectory { .. } => ("no_directory", WorthRetrying::No),
+            Self::OutsideRoots { .. } | Self::OutsideDirectory { .. } => {
+                ("outside_root", WorthRetrying::No)
+            }
+            Self::BadFile { reason, .. } => (reason.code(), WorthRetrying::No),
+            Self::Index(IndexError::Unknown(_)) => ("unknown_index", WorthRetrying::No),
+            Self::Index(IndexError::InvalidName(_)) => ("invalid_input", WorthRetrying::No),
+            Self::Index(IndexError::Busy(_)) => ("index_busy", WorthRetrying::Yes),
+            Self::Index(IndexError::State(_) | IndexError::Broken(_)) => {
+                ("index_broken", WorthRetrying::Yes)
+            }
+            Self::Summary(SummaryError::Mismatch { .. }) => ("invalid_input", WorthRetrying::No),
+            Self::Summary(SummaryError::Incomplete { .. }) => {
+                ("index_incomplete", WorthRetrying::No)
+            }
+            Self::Report(ReportError::InvalidName(_)) => ("invalid_input", WorthRetrying::No),
+            Self::Report(ReportError::Write(_)) => ("report_not_written", WorthRetrying::Yes),
+        };
+        fault::failure(code, fault::chain(&self), worth)
+    }
+}
+
+/// What steps of the capabilities `corpus-open` and `corpus-forget` give in `with`, and get back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexName {
+    /// The name of the index; the id of the run is a good one.
+    pub index: String,
+}
+
+/// What a step of the capability `corpus-ingest` gives in `with`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestInput {
+    /// The index.
+    pub index: String,
+    /// The directory, as `corpus-discover` got it.
+    pub directory: String,
+    /// The file, as `corpus-discover` found it.
+    pub file: String,
+}
+
+/// What a step of the capability `corpus-search` gives in `with`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchInput {
+    /// The index.
+    pub index: String,
+    /// The question.
+    pub question: String,
+    /// How many passages to find.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+/// Performs the tasks of the `corpus` capabilities. Cheap to clone.
+///
+/// All methods block: they read and write files.
+#[derive(Debug, Clone)]
+pub struct Corpus {
+    config: Arc<CorpusConfig>,
+    indexes: Arc<Indexes>,
+}
+
+impl Corpus {
+    /// Prepares to work within what the operator allows; touches nothing yet.
+    pub fn new(config: CorpusConfig) -> Self {
+        let indexes = Arc::new(Indexes::new(config.state.clone()));
+        Self { config: Arc::new(config), indexes }
+    }
+
+    /// Lists the files of a directory.
+    ///
+    /// # Errors
+    /// `InvalidInput`, `NoDirectory`, `OutsideRoots`.
+    pub fn discover(&self, input: &DiscoverInput) -> Result<Discovered, CorpusError> {
+        files::discover(&files::resolve(&self.config.roots, &input.directory)?, input)
+    }
+
+    /// Makes an index unless it is there.
+    ///
+    /// # Errors
+    /// `Index`
+    pub fn open(&self, input: IndexName) -> Result<IndexName, CorpusError> {
+        self.indexes.create(&input.index)?;
+        Ok(input)
+    }
+
+    /// Puts one file into an index. A bad file is remembered there with its reason.
+    ///
+    /// # Errors
+    /// All but `Summary` and `Report`.
+    pub fn ingest(&self, input: &IngestInput) -> Result<Ingested, CorpusError> {
+        let IngestInput { index, directory, file } = input;
+        let base = files::resolve(&self.config.roots, directory)?;
+        match files::read(&base, file, self.config.max_file_bytes) {
+            Ok(text) => {
+                let passages = passages::cut(file, &text);
+                Ok(self.indexes.with(index, |index| index.put(file, &text, &passages))?)
+            }
+            Err(error) => {
+                if let CorpusError::BadFile { reason, .. } = &error {
+                    self.indexes.with(index, |index| index.put_bad(file, reason.code()))?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts what became of the files.
+    ///
+    /// # Errors
+    /// `Index`, `Summary`
+    pub fn summary(&self, input: &SummaryInput) -> Result<Summary, CorpusError> {
+        let read = |index: &mut index::Index| Ok((index.files()?, index.bad()?));
+        let (indexed, reasons) = self.indexes.with(&input.index, read)?;
+        Ok(summary::summarize(&input.files, &input.ingested, &indexed, &reasons)?)
+    }
+
+    /// Finds passages.
+    ///
+    /// # Errors
+    /// `Index`
+    pub fn search(&self, input: &SearchInput) -> Result<Search, CorpusError> {
+        let limit = input.limit.unwrap_or(DEFAULT_FOUND).min(MAX_FOUND);
+        Ok(self.indexes.with(&input.index, |index| index.search(&input.question, limit))?)
+    }
+
+    /// Writes the report.
+    ///
+    /// # Errors
+    /// `Report`
+    pub fn report(&self, input: &ReportInput) -> Result<Report, CorpusError> {
+        Ok(report::write(&self.config.reports, input)?)
+    }
+
+    /// Removes an index if it is there.
+    ///
+    /// # Errors
+    /// `Index`
+    pub fn forget(&self, input: IndexName) -> Result<IndexName, CorpusError> {
+        self.indexes.forget(&input.index)?;
+        Ok(input)
     }
 }

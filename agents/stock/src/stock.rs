@@ -4,9 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_agent::{Agent, BuildError, Context};
+use futures::future::BoxFuture;
+use skep_agent::{Agent, BuildError, Context, Failure};
 
-use crate::corpus::CorpusConfig;
+use crate::corpus::{self, Corpus, CorpusConfig, CorpusError};
 use crate::exec::{self, ExecConfig, ExecError, ExecInput, Surroundings};
 use crate::http::{HttpClient, HttpConfig, HttpInput};
 
@@ -46,6 +47,9 @@ impl Stock {
         }
         if let Some(config) = &self.http {
             agents.push(http_agent(config.clone())?);
+        }
+        if let Some(config) = &self.corpus {
+            agents.push(corpus_agent(config.clone())?);
         }
         Ok(agents)
     }
@@ -93,4 +97,46 @@ fn http_agent(config: HttpConfig) -> Result<Agent, StockError> {
         }
     };
     Ok(Agent::builder("http").serve("http", handler).slots(slots).build()?)
+}
+
+fn corpus_agent(config: CorpusConfig) -> Result<Agent, StockError> {
+    let slots = config.slots;
+    let corpus = &Corpus::new(config);
+    let agent = Agent::builder("corpus")
+        .slots(slots)
+        .serve("corpus-discover", blocking(corpus, |corpus, input| corpus.discover(&input)))
+        .serve("corpus-open", blocking(corpus, Corpus::open))
+        .serve("corpus-ingest", blocking(corpus, |corpus, input| corpus.ingest(&input)))
+        .serve("corpus-summary", blocking(corpus, |corpus, input| corpus.summary(&input)))
+        .serve("corpus-search", blocking(corpus, |corpus, input| corpus.search(&input)))
+        .serve("corpus-rerank", blocking(corpus, |_, input| Ok(corpus::rerank(input))))
+        .serve("corpus-answer", blocking(corpus, |_, input| Ok(corpus::answer(input))))
+        .serve("corpus-report", blocking(corpus, |corpus, input| corpus.report(&input)))
+        .serve("corpus-forget", blocking(corpus, Corpus::forget));
+    Ok(agent.build()?)
+}
+
+/// Makes a handler of work that blocks.
+fn blocking<I, O>(
+    corpus: &Corpus,
+    work: fn(&Corpus, I) -> Result<O, CorpusError>,
+) -> impl Fn(I) -> BoxFuture<'static, Result<O, Failure>> + Send + Sync + 'static
+where
+    I: Send + 'static,
+    O: Send + 'static,
+{
+    let corpus = corpus.clone();
+    move |input| {
+        let corpus = corpus.clone();
+        let done = tokio::task::spawn_blocking(move || work(&corpus, input));
+        Box::pin(async move {
+            match done.await {
+                Ok(result) => result.map_err(CorpusError::failure),
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(error) => Err(Failure::new("stopped", error.to_string())),
+                },
+            }
+        })
+    }
 }

@@ -1,0 +1,347 @@
+//! One index: a SQLite file with the passages of many files, searched by BM25.
+//!
+//! What it holds does not depend on the order in which files arrive, nor on how often: a file that
+//! comes again with the same text changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+
+use super::passages::Passage;
+use super::words::{self, Terms};
+
+/// The rowid of a passage is its file's id, shifted by this, plus its position.
+const POSITION_BITS: u32 = 20;
+/// How long a writer waits for another process.
+const BUSY: Duration = Duration::from_secs(30);
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS files (
+        id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, hash TEXT NOT NULL,
+        bytes INTEGER NOT NULL, passages INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS bad_files (
+        path TEXT PRIMARY KEY, reason TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE VIRTUAL TABLE IF NOT EXISTS passages USING fts5(
+        heading, text, first_line UNINDEXED, last_line UNINDEXED,
+        tokenize = 'porter unicode61 remove_diacritics 2'
+    );";
+
+/// An open index.
+#[derive(Debug)]
+pub(super) struct Index(Connection);
+
+/// Why an index cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// There is no such index: never opened, or forgotten already.
+    #[error("there is no index `{0}`: `corpus-open` makes one")]
+    Unknown(String),
+    /// Its name is none.
+    #[error("`{0}` is no name of an index: 1 to 64 of A-Z a-z 0-9 _ - are")]
+    InvalidName(String),
+    /// Another process writes to it for too long.
+    #[error("the index is busy")]
+    Busy(#[source] rusqlite::Error),
+    /// The directory of indexes cannot be written to.
+    #[error("cannot keep indexes in the state directory")]
+    State(#[source] std::io::Error),
+    /// SQLite cannot read or write it.
+    #[error("the index cannot be used")]
+    Broken(#[source] rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for IndexError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+                Self::Busy(error)
+            }
+            _ => Self::Broken(error),
+        }
+    }
+}
+
+/// What a file came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ingested {
+    /// Its path, relative to the directory.
+    pub file: String,
+    /// Its size.
+    pub bytes: u64,
+    /// How many passages it was cut into.
+    pub passages: u64,
+}
+
+/// A passage that was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// The file it is from.
+    pub file: String,
+    /// Its first line.
+    pub first_line: u32,
+    /// Its last line.
+    pub last_line: u32,
+    /// The heading it stands under.
+    #[serde(default)]
+    pub heading: String,
+    /// Its text.
+    pub text: String,
+    /// How well it fits: greater is better; comparable within one answer only.
+    pub score: f64,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Search {
+    /// The words of the question that count, with how much each says.
+    pub terms: Terms,
+    /// The passages, best first.
+    pub passages: Vec<Found>,
+}
+
+impl Index {
+    /// Opens the index in a file; makes it if it is not there.
+    pub(super) fn create(path: &Path) -> Result<Self, IndexError> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.execute_batch(SCHEMA)?;
+        Self::prepare(connection)
+    }
+
+    /// Opens the index in a file that is there.
+    pub(super) fn open(path: &Path) -> Result<Self, IndexError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Self::prepare(Connection::open_with_flags(path, flags)?)
+    }
+
+    fn prepare(connection: Connection) -> Result<Self, IndexError> {
+        connection.busy_timeout(BUSY)?;
+        // A commit that a power failure takes back is noticed: `corpus-summary` counts.
+        connection.pragma_update(None, "synchronous", "normal")?;
+        Ok(Self(connection))
+    }
+
+    /// Puts the passages of a file in, in place of what was there of it.
+    pub(super) fn put(
+        &mut self,
+        file: &str,
+        text: &str,
+        passages: &[Passage],
+    ) -> Result<Ingested, IndexError> {
+        let hash = blake3::hash(text.as_bytes()).to_hex();
+        let (bytes, count) = (text.len() as u64, passages.len() as u64);
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let known: Option<(i64, String)> = transaction
+            .prepare_cached("SELECT id, hash FROM files WHERE path = ?1")?
+            .query_row([file], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let ingested = Ingested { file: file.to_owned(), bytes, passages: count };
+        if let Some((id, known)) = known {
+            if known == hash.as_str() {
+                return Ok(ingested);
+            }
+            let rows = params![id << POSITION_BITS, (id + 1) << POSITION_BITS];
+            transaction.execute("DELETE FROM passages WHERE rowid >= ?1 AND rowid < ?2", rows)?;
+            transaction.execute("DELETE FROM files WHERE id = ?1", [id])?;
+        }
+        transaction.execute("DELETE FROM bad_files WHERE path = ?1", [file])?;
+        let counts = params![file, hash.as_str(), bytes.cast_signed(), count.cast_signed()];
+        transaction
+            .prepare_cached("INSERT INTO files (path, hash, bytes, passages) VALUES (?, ?, ?, ?)")?
+            .execute(counts)?;
+        let first = transaction.last_insert_rowid() << POSITION_BITS;
+        let mut insert = transaction.prepare_cached(
+            "INSERT INTO passages (rowid, heading, text, first_line, last_line) \
+             VALUES (?, ?, ?, ?, ?)",
+        )?;
+        for (row, passage) in (first..first + (1 << POSITION_BITS)).zip(passages) {
+            let Passage { first_line, last_line, heading, text } = passage;
+            insert.execute(params![row, heading, text, first_line, last_line])?;
+        }
+        drop(insert);
+        transaction.commit()?;
+        Ok(ingested)
+    }
+
+    /// Remembers why a file has no passages.
+    pub(super) fn put_bad(&mut self, file: &str, reason: &str) -> Result<(), IndexError> {
+        self.0
+            .prepare_cached("INSERT OR REPLACE INTO bad_files (path, reason) VALUES (?1, ?2)")?
+            .execute([file, reason])?;
+        Ok(())
+    }
+
+    /// Returns the bad files with their reasons.
+    pub(super) fn bad(&self) -> Result<BTreeMap<String, String>, IndexError> {
+        let mut query = self.0.prepare("SELECT path, reason FROM bad_files")?;
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Returns the files that are in.
+    pub(super) fn files(&self) -> Result<std::collections::BTreeSet<String>, IndexError> {
+        let mut query = self.0.prepare("SELECT path FROM files")?;
+        let rows = query.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Finds the passages that fit a question best. Of passages with the same text, only that of
+    /// the first file counts.
+    pub(super) fn search(&self, question: &str, limit: usize) -> Result<Search, IndexError> {
+        let terms = words::terms(question);
+        if terms.is_empty() {
+            return Ok(Search::default());
+        }
+        let quoted = |term: &String| format!("\"{term}\"");
+        let total: i64 =
+            self.0
+                .query_row("SELECT coalesce(sum(passages), 0) FROM files", [], |row| row.get(0))?;
+        let mut weights = Terms::new();
+        let mut count =
+            self.0.prepare_cached("SELECT count(*) FROM passages WHERE passages MATCH ?1")?;
+        for term in &terms {
+            let found: i64 = count.query_row([quoted(term)], |row| row.get(0))?;
+            let weight = words::weight(found.cast_unsigned(), total.cast_unsigned());
+            weights.insert(term.clone(), weight);
+        }
+        let matching = terms.iter().map(quoted).collect::<Vec<_>>().join(" OR ");
+        Ok(Search { terms: weights, passages: self.best(&matching, limit)? })
+    }
+
+    fn best(&self, matching: &str, limit: usize) -> Result<Vec<Found>, IndexError> {
+        // Ties are decided by what does not depend on the order of arrival. Texts are fetched for
+        // the best only: half of all passages may match.
+        let mut ranked = self.0.prepare_cached(
+            "SELECT passages.rowid, path, bm25(passages, 2.0, 1.0) AS score
+             FROM passages JOIN files ON files.id = passages.rowid >> ?2
+             WHERE passages MATCH ?1 ORDER BY score, path, passages.rowid",
+        )?;
+        let mut fetch = self.0.prepare_cached(
+            "SELECT first_line, last_line, heading, text FROM passages WHERE rowid = ?1",
+        )?;
+        let mut rows = ranked.query(params![matching, POSITION_BITS])?;
+        let mut best: Vec<Found> = Vec::new();
+        while let Some(row) = rows.next()?
+            && best.len() < limit
+        {
+            let (id, file, score): (i64, String, f64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let found = fetch.query_row([id], |row| {
+                let (first_line, last_line) = (row.get(0)?, row.get(1)?);
+                let (heading, text) = (row.get(2)?, row.get(3)?);
+                Ok(Found {
+                    file,
+                    first_line,
+                    last_line,
+                    heading,
+                    text,
+                    score: words::round(-score),
+                })
+            })?;
+            if best.iter().all(|other| other.text != found.text) {
+                best.push(found);
+            }
+        }
+        Ok(best)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corpus::passages::cut;
+
+    fn index(files: &[(&str, &str)]) -> (tempfile::TempDir, Index) {
+        let home = tempfile::tempdir().unwrap();
+        let mut index = Index::create(&home.path().join("i.sqlite")).unwrap();
+        for (file, text) in files {
+            index.put(file, text, &cut(file, text)).unwrap();
+        }
+        (home, index)
+    }
+
+    fn found(index: &Index, question: &str) -> Vec<String> {
+        let show = |found: Found| format!("{}:{}", found.file, found.first_line);
+        index.search(question, 10).unwrap().passages.into_iter().map(show).collect()
+    }
+
+    const FILES: [(&str, &str); 4] = [
+        ("a.md", "# Bees\nA skep is a woven hive.\n\n# Wasps\nThey build nests of paper.\n"),
+        ("b.md", "# Boats\nA boat floats.\n"),
+        ("c.md", "# Bees\nA skep is a woven hive.\n"),
+        ("d.md", "# Weaving\nBaskets and hives were woven of straw.\n"),
+    ];
+
+    #[test]
+    fn the_best_passages_come_first_and_texts_once() {
+        let (_home, index) = index(&FILES);
+        assert_eq!(found(&index, "What is a woven hive?"), ["a.md:1", "d.md:1"]);
+        assert_eq!(found(&index, "nest"), ["a.md:4"], "stems meet");
+        assert_eq!(found(&index, "submarine"), Vec::<String>::new());
+        assert_eq!(found(&index, "?"), Vec::<String>::new());
+        assert_eq!(index.search("woven hive", 1).unwrap().passages.len(), 1);
+        let terms = index.search("boats or hives", 1).unwrap().terms;
+        assert!(terms["boats"] > terms["hives"], "{terms:?}");
+    }
+
+    #[test]
+    fn the_order_of_arrival_changes_nothing() {
+        let (_first, forwards) = index(&FILES);
+        let mut reversed = FILES;
+        reversed.reverse();
+        let (_second, backwards) = index(&reversed);
+        for question in ["woven hive", "a skep", "paper boats"] {
+            let search = forwards.search(question, 10).unwrap();
+            assert_eq!(search, backwards.search(question, 10).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_file_that_comes_again_replaces_itself() {
+        let (_home, mut index) = index(&FILES);
+        let before = index.search("woven hive", 10).unwrap();
+        let (file, text) = FILES[0];
+        let again = index.put(file, text, &cut(file, text)).unwrap();
+        assert_eq!((again.passages, again.bytes), (2, text.len() as u64));
+        assert_eq!(index.search("woven hive", 10).unwrap(), before);
+
+        index.put(file, "Only ships.\n", &cut(file, "Only ships.\n")).unwrap();
+        assert_eq!(found(&index, "ships"), ["a.md:1"]);
+        assert_eq!(found(&index, "nests"), Vec::<String>::new());
+        assert_eq!(index.files().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn bad_files_are_remembered_until_they_are_good() {
+        let (_home, mut index) = index(&[]);
+        index.put_bad("x", "empty_file").unwrap();
+        index.put_bad("x", "binary_file").unwrap();
+        let bad = index.bad().unwrap();
+        assert_eq!(bad, BTreeMap::from([("x".to_owned(), "binary_file".to_owned())]));
+        index.put("x", "text", &cut("x", "text")).unwrap();
+        assert_eq!(index.bad().unwrap(), BTreeMap::new());
+    }
+
+    #[test]
+    fn questions_are_never_read_as_queries() {
+        let (_home, index) = index(&FILES);
+        for question in ["\"", "a OR", "NEAR(", "heading:x", "*", "^", "x AND NOT", "'; DROP TABLE"]
+        {
+            index.search(question, 10).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_an_index_that_is_there_is_opened() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("missing.sqlite");
+        assert!(Index::open(&path).is_err());
+        assert!(!path.exists());
+    }
+}
