@@ -62,11 +62,11 @@ impl Defaults {
         if let Some(priority) = priority(written.priority.as_ref(), problems) {
             defaults.priority = priority;
         }
-        if let Some(labels) = &written.labels {
-            defaults.labels = labels(&labels.value, &Labels::default());
+        if let Some(written) = &written.labels {
+            defaults.labels = labels(&written.value, &Labels::default());
         }
-        if let Some(breaker) = &written.breaker {
-            defaults.breaker = Some(breaker(&breaker.value, problems));
+        if let Some(written) = &written.breaker {
+            defaults.breaker = Some(breaker(&written.value, problems));
         }
         defaults.when_open = written.when_open.as_ref().map_or_else(WhenOpen::default, |at| at.value);
         let later = ["progress_within", "when_open", "breaker"];
