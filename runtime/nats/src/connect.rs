@@ -1,0 +1,265 @@
+//! Connecting, and what is told when that fails.
+
+use std::collections::hash_map::RandomState;
+use std::fmt::Write as _;
+use std::fs;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::context::AccountErrorKind;
+use async_nats::jetstream::{Context, ContextBuilder};
+use async_nats::{Client, ConnectErrorKind, ServerAddr};
+
+use crate::link::{Link, Observer};
+use crate::options::{ConnectOptions, Credentials};
+use crate::version::{OLDEST_SUPPORTED, Version};
+
+/// How often the connection is probed; a silent one is given up after two probes.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Delays between attempts to reconnect: up to the first, doubled each time, up to the last.
+const RECONNECT: (u64, u64) = (50, 2_000);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// An address is none.
+    #[error(
+        "`{address}` is no address of a NATS server: {reason}; one looks like nats://localhost:4222"
+    )]
+    Address {
+        /// The text.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No server answers.
+    #[error(
+        "cannot reach NATS at {addresses}: {reason}\nis a nats-server running there? start one with `nats-server -js`, \
+         name another with --nats URL, or run without NATS"
+    )]
+    Unreachable {
+        /// What was tried.
+        addresses: String,
+        /// Why it failed.
+        reason: String,
+    },
+    /// The server does not let us in.
+    #[error("the NATS server at {addresses} refuses these credentials: {reason}")]
+    Refused {
+        /// What was tried.
+        addresses: String,
+        /// What it says.
+        reason: String,
+    },
+    /// The credentials cannot be read.
+    #[error("cannot use the credentials: {reason}")]
+    Credentials {
+        /// Why.
+        reason: String,
+    },
+    /// The server is too old.
+    #[error(
+        "the NATS server at {addresses} has version {found}, but {OLDEST_SUPPORTED} or newer is needed"
+    )]
+    TooOld {
+        /// Where.
+        addresses: String,
+        /// Its version.
+        found: String,
+    },
+    /// The server keeps nothing.
+    #[error(
+        "the NATS server at {addresses} has no JetStream: {reason}\nstart it with `-js`, or enable JetStream for the account"
+    )]
+    NoJetStream {
+        /// Where.
+        addresses: String,
+        /// What it says.
+        reason: String,
+    },
+}
+
+/// A connection that was checked.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    pub(crate) js: Context,
+    pub(crate) link: Link,
+}
+
+pub(crate) async fn connect(options: &ConnectOptions) -> Result<Connection, ConnectError> {
+    // The one provider of cryptography in the whole program; fails harmlessly if it is there.
+    let provider = async_nats::rustls::crypto::aws_lc_rs::default_provider();
+    provider.install_default().ok();
+    let servers = parse(&options.servers)?;
+    let addresses = shown(&servers);
+    let (observer, link) = Observer::new();
+    let client = client_options(options, observer)?
+        .connect(servers)
+        .await
+        .map_err(|error| explain(&addresses, &error))?;
+    check_version(&client, &addresses)?;
+    let within = options.request_timeout;
+    let builder = ContextBuilder::new();
+    let js = match &options.domain {
+        Some(domain) => {
+            builder.domain(domain).timeout(within).ack_timeout(within).build(client.clone())
+        }
+        None => builder.timeout(within).ack_timeout(within).build(client.clone()),
+    };
+    check_jetstream(&js, &addresses).await?;
+    Ok(Connection { client, js, link })
+}
+
+fn parse(servers: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
+    let parse = |text: &String| {
+        text.parse::<ServerAddr>().map_err(|error| ConnectError::Address {
+            address: text.clone(),
+            reason: error.to_string(),
+        })
+    };
+    if servers.is_empty() {
+        let reason = "there is none".to_owned();
+        return Err(ConnectError::Address { address: String::new(), reason });
+    }
+    servers.iter().map(parse).collect()
+}
+
+/// Returns the addresses without the passwords that they may contain.
+fn shown(servers: &[ServerAddr]) -> String {
+    let show = |server: &ServerAddr| format!("{}:{}", server.host(), server.port());
+    servers.iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+fn client_options(
+    options: &ConnectOptions,
+    observer: Observer,
+) -> Result<async_nats::ConnectOptions, ConnectError> {
+    let observer = Arc::new(observer);
+    let mut client = async_nats::ConnectOptions::new()
+        .name(&options.name)
+        .ping_interval(PING_INTERVAL)
+        .request_timeout(Some(options.request_timeout))
+        .reconnect_delay_callback(reconnect_delay)
+        .event_callback(move |event| {
+            observer.see(&event);
+            std::future::ready(())
+        });
+    if let Some(prefix) = &options.inbox_prefix {
+        client = client.custom_inbox_prefix(prefix);
+    }
+    if let Some(ca) = &options.tls.ca {
+        client = client.add_root_certificates(ca.clone()).require_tls(true);
+    }
+    if let (Some(cert), Some(key)) = (&options.tls.cert, &options.tls.key) {
+        client = client.add_client_certificate(cert.clone(), key.clone()).require_tls(true);
+    }
+    if options.tls.first {
+        client = client.tls_first();
+    }
+    let unusable = |path: &std::path::Path, error: &dyn std::fmt::Display| {
+        ConnectError::Credentials { reason: format!("{}: {error}", path.display()) }
+    };
+    match &options.credentials {
+        Credentials::None => Ok(client),
+        Credentials::Token(token) => Ok(client.token(token.clone())),
+        Credentials::User { user, password } => {
+            Ok(client.user_and_password(user.clone(), password.clone()))
+        }
+        Credentials::Nkey(path) => match fs::read_to_string(path) {
+            Ok(seed) => Ok(client.nkey(seed.trim().to_owned())),
+            Err(error) => Err(unusable(path, &error)),
+        },
+        Credentials::File(path) => fs::read_to_string(path)
+            .and_then(|text| client.credentials(&text))
+            .map_err(|error| unusable(path, &error)),
+    }
+}
+
+/// Exponential with full jitter: a thousand agents do not come back all at once.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let (first, last) = RECONNECT;
+    let doublings = u32::try_from(attempts).unwrap_or(u32::MAX).min(16);
+    let most = first.saturating_mul(1 << doublings).min(last);
+    // Every `RandomState` has keys of its own.
+    let random = RandomState::new().build_hasher().finish();
+    Duration::from_millis(random % (most + 1))
+}
+
+fn explain(addresses: &str, error: &async_nats::ConnectError) -> ConnectError {
+    let addresses = addresses.to_owned();
+    let reason = chain(error);
+    match error.kind() {
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            ConnectError::Refused { addresses, reason }
+        }
+        ConnectErrorKind::ServerParse
+        | ConnectErrorKind::Dns
+        | ConnectErrorKind::TimedOut
+        | ConnectErrorKind::Tls
+        | ConnectErrorKind::Io
+        | ConnectErrorKind::MaxReconnects => ConnectError::Unreachable { addresses, reason },
+    }
+}
+
+/// Returns an error and its causes in one line; each text once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            write!(text, ": {cause_text}").ok();
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn check_version(client: &Client, addresses: &str) -> Result<(), ConnectError> {
+    let found = client.server_info().version;
+    let supported = found.parse::<Version>().is_ok_and(Version::is_supported);
+    if supported {
+        Ok(())
+    } else {
+        Err(ConnectError::TooOld { addresses: addresses.to_owned(), found })
+    }
+}
+
+async fn check_jetstream(js: &Context, addresses: &str) -> Result<(), ConnectError> {
+    let Err(error) = js.query_account().await else { return Ok(()) };
+    let addresses = addresses.to_owned();
+    match error.kind() {
+        AccountErrorKind::TimedOut => {
+            Err(ConnectError::Unreachable { addresses, reason: chain(&error) })
+        }
+        AccountErrorKind::JetStream(_)
+        | AccountErrorKind::JetStreamUnavailable
+        | AccountErrorKind::Other => {
+            Err(ConnectError::NoJetStream { addresses, reason: chain(&error) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_cap_and_differ() {
+        let most = |attempts| (0..200).map(|_| reconnect_delay(attempts)).max().unwrap();
+        assert!(most(0) <= Duration::from_millis(50));
+        assert!(most(3) > Duration::from_millis(50) && most(3) <= Duration::from_millis(400));
+        assert!(most(1_000_000) <= Duration::from_millis(2_000));
+        let different =
+            (0..100).map(|_| reconnect_delay(9)).collect::<std::collections::BTreeSet<_>>();
+        assert!(different.len() > 10, "{different:?}");
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let servers = parse(&["nats://me:secret@example.org".to_owned()]).unwrap();
+        assert_eq!(shown(&servers), "example.org:4222");
+    }
+}

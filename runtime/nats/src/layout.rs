@@ -1,0 +1,440 @@
+//! Every stream, subject and consumer: the only file that knows their names.
+//!
+//! Each role has a subject prefix of its own, and the id of an agent is a token of the subject, so
+//! that permissions and account imports can contain an agent:
+//!
+//! | role | subject | who listens |
+//! | --- | --- | --- |
+//! | commands | `skep.command.<partition>` | the owner of the partition |
+//! | reports | `skep.report.<partition>.<agent>` | the owner of the partition |
+//! | reports left behind | `skep.late.<partition>.<agent>` | stream `skep_late` |
+//! | queries | `skep.query` | any coordinator, as queue group `coordinators` |
+//! | direct lane | `skep.direct.<agent>` | the agent |
+//! | control | `skep.ctl` for all, `skep.ctl.<agent>` for one | the agents |
+//! | heartbeats | `skep.beat.<agent>` | coordinators |
+//! | queue lane | `skep.task.<capability>` | stream `skep_tasks`, one consumer per capability |
+//! | journals | `skep.journal.<partition>` | stream `skep_journal_<partition>` |
+//! | snapshots | `skep.snapshot.<partition>.<seq>.<chunk>` | stream `skep_snapshots` |
+//! | blobs | `skep.blob.<hash>.<chunk>` | stream `skep_blobs` |
+//! | registry | `$KV.skep_<bucket>.<key>` | key-value buckets `skep_cluster`, `skep_workflows` |
+//! | synchronisation | `skep.sync` | nobody, ever |
+//!
+//! `skep` is the namespace: several clusters can share a server under different ones.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use skep_broker::Bucket;
+use skep_protocol::{AgentId, Hash, PartitionCount, PartitionId, Seq};
+
+/// For how long the same sending of the same attempt is recognised.
+const DEDUPLICATION: Duration = Duration::from_secs(120);
+/// Tasks that the queue lane holds over all capabilities; coordinators keep it far below.
+const MAX_QUEUED: i64 = 1_000_000;
+/// How long the server keeps the consumer of a reader that went away.
+const READER_KEPT: Duration = Duration::from_secs(30);
+
+/// A text that is no namespace.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no namespace: 1 to 32 of A-Z a-z 0-9 _ - are allowed")]
+pub struct NamespaceError(String);
+
+/// The first token of all subjects and names; separates clusters that share a server.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self("skep".to_owned())
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = NamespaceError;
+
+    fn from_str(text: &str) -> Result<Self, NamespaceError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NamespaceError(text.chars().take(40).collect()))
+        }
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Encodes a name so that it can be one token of a subject and the name of a consumer:
+/// `A-Z a-z 0-9 _ -` stay, every other byte becomes `=` and two hexadecimal digits.
+pub(crate) fn token(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("={byte:02X}"));
+        }
+    }
+    if out.is_empty() { "=".to_owned() } else { out }
+}
+
+/// Names and settings of everything that one cluster has on a server.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    ns: Namespace,
+}
+
+impl Layout {
+    pub(crate) const fn new(ns: Namespace) -> Self {
+        Self { ns }
+    }
+
+    // Requests and messages that are not kept.
+
+    pub(crate) fn command(&self, partition: PartitionId) -> String {
+        format!("{}.command.{partition}", self.ns)
+    }
+
+    pub(crate) fn report(&self, partition: PartitionId, agent: &AgentId) -> String {
+        format!("{}.report.{partition}.{agent}", self.ns)
+    }
+
+    pub(crate) fn reports(&self, partition: PartitionId) -> String {
+        format!("{}.report.{partition}.*", self.ns)
+    }
+
+    pub(crate) fn query(&self) -> String {
+        format!("{}.query", self.ns)
+    }
+
+    pub(crate) const fn query_group() -> &'static str {
+        "coordinators"
+    }
+
+    pub(crate) fn direct(&self, agent: &AgentId) -> String {
+        format!("{}.direct.{agent}", self.ns)
+    }
+
+    pub(crate) fn control(&self, agent: Option<&AgentId>) -> String {
+        match agent {
+            Some(agent) => format!("{}.ctl.{agent}", self.ns),
+            None => format!("{}.ctl", self.ns),
+        }
+    }
+
+    pub(crate) fn beat(&self, agent: &AgentId) -> String {
+        format!("{}.beat.{agent}", self.ns)
+    }
+
+    pub(crate) fn beats(&self) -> String {
+        format!("{}.beat.*", self.ns)
+    }
+
+    /// Nobody listens here: the server's "no responders" tells that it has seen all that was sent
+    /// before.
+    pub(crate) fn sync(&self) -> String {
+        format!("{}.sync", self.ns)
+    }
+
+    // Subjects that streams keep.
+
+    pub(crate) fn journal(&self, partition: PartitionId) -> String {
+        format!("{}.journal.{partition}", self.ns)
+    }
+
+    pub(crate) fn task(&self, capability: &str) -> String {
+        format!("{}.task.{}", self.ns, token(capability))
+    }
+
+    pub(crate) fn late(&self, partition: PartitionId, agent: &AgentId) -> String {
+        format!("{}.late.{partition}.{agent}", self.ns)
+    }
+
+    pub(crate) fn lates(&self, partition: PartitionId) -> String {
+        format!("{}.late.{partition}.*", self.ns)
+    }
+
+    pub(crate) fn blob(&self, hash: Hash) -> String {
+        format!("{}.blob.{hash}", self.ns)
+    }
+
+    pub(crate) fn snapshot(&self, partition: PartitionId, seq: Seq) -> String {
+        format!("{}.snapshot.{partition}.{seq}", self.ns)
+    }
+
+    /// The last message of a snapshot: what makes it whole.
+    pub(crate) fn snapshot_end(&self, partition: PartitionId, seq: Seq) -> String {
+        format!("{}.end", self.snapshot(partition, seq))
+    }
+
+    pub(crate) fn snapshot_ends(&self, partition: PartitionId) -> String {
+        format!("{}.snapshot.{partition}.*.end", self.ns)
+    }
+
+    /// Returns the position that the subject of a snapshot's end names.
+    pub(crate) fn seq_of_snapshot(subject: &str) -> Option<Seq> {
+        subject.split('.').nth(3)?.parse().ok().map(Seq::new)
+    }
+
+    pub(crate) fn fact(&self, bucket: Bucket, key: &str) -> String {
+        format!("{}{key}", self.facts(bucket))
+    }
+
+    /// The subject of every fact starts with this.
+    pub(crate) fn facts(&self, bucket: Bucket) -> String {
+        format!("$KV.{}.", self.bucket(bucket))
+    }
+
+    fn bucket(&self, bucket: Bucket) -> String {
+        match bucket {
+            Bucket::Cluster => format!("{}_cluster", self.ns),
+            Bucket::Workflows => format!("{}_workflows", self.ns),
+        }
+    }
+
+    // Streams.
+
+    pub(crate) fn journal_stream(&self, partition: PartitionId) -> String {
+        format!("{}_journal_{partition}", self.ns)
+    }
+
+    pub(crate) fn task_stream(&self) -> String {
+        format!("{}_tasks", self.ns)
+    }
+
+    pub(crate) fn late_stream(&self) -> String {
+        format!("{}_late", self.ns)
+    }
+
+    pub(crate) fn blob_stream(&self) -> String {
+        format!("{}_blobs", self.ns)
+    }
+
+    pub(crate) fn snapshot_stream(&self) -> String {
+        format!("{}_snapshots", self.ns)
+    }
+
+    pub(crate) fn bucket_stream(&self, bucket: Bucket) -> String {
+        format!("KV_{}", self.bucket(bucket))
+    }
+
+    /// Returns whether a stream belongs to this cluster.
+    pub(crate) fn is_ours(&self, stream: &str) -> bool {
+        let bare = stream.strip_prefix("KV_").unwrap_or(stream);
+        bare.strip_prefix(self.ns.as_str()).is_some_and(|rest| rest.starts_with('_'))
+    }
+
+    /// Returns the settings of every stream of a cluster.
+    pub(crate) fn streams(&self, partitions: PartitionCount, replicas: usize) -> Vec<Config> {
+        let mut streams: Vec<Config> = partitions.all().map(|p| self.journal_config(p)).collect();
+        streams.push(self.late_config());
+        streams.push(self.blob_config());
+        streams.push(self.snapshot_config());
+        streams.extend([Bucket::Cluster, Bucket::Workflows].map(|b| self.bucket_config(b)));
+        streams.push(self.task_config(replicas));
+        for config in &mut streams {
+            config.num_replicas = replicas;
+        }
+        streams
+    }
+
+    fn journal_config(&self, partition: PartitionId) -> Config {
+        Config {
+            description: Some(format!("skep: the journal of partition {partition}")),
+            subjects: vec![self.journal(partition)],
+            deny_delete: true,
+            ..kept(self.journal_stream(partition))
+        }
+    }
+
+    pub(crate) fn task_config(&self, replicas: usize) -> Config {
+        Config {
+            description: Some("skep: tasks for queue agents; may be lost".to_owned()),
+            subjects: vec![format!("{}.task.*", self.ns)],
+            retention: RetentionPolicy::WorkQueue,
+            storage: StorageType::Memory,
+            duplicate_window: DEDUPLICATION,
+            max_messages: MAX_QUEUED,
+            discard: DiscardPolicy::New,
+            num_replicas: replicas,
+            ..kept(self.task_stream())
+        }
+    }
+
+    fn late_config(&self) -> Config {
+        Config {
+            description: Some("skep: reports that no owner was there for".to_owned()),
+            subjects: vec![format!("{}.late.*.*", self.ns)],
+            ..kept(self.late_stream())
+        }
+    }
+
+    fn blob_config(&self) -> Config {
+        Config {
+            description: Some("skep: large values by their hash".to_owned()),
+            subjects: vec![format!("{}.blob.*.*", self.ns)],
+            // What was written once under a hash stays: the first one wins.
+            max_messages_per_subject: 1,
+            discard: DiscardPolicy::New,
+            discard_new_per_subject: true,
+            allow_direct: true,
+            ..kept(self.blob_stream())
+        }
+    }
+
+    fn snapshot_config(&self) -> Config {
+        Config {
+            description: Some("skep: snapshots of partitions".to_owned()),
+            subjects: vec![format!("{}.snapshot.*.*.*", self.ns)],
+            max_messages_per_subject: 1,
+            ..kept(self.snapshot_stream())
+        }
+    }
+
+    /// The settings that the tools of NATS expect of a key-value bucket.
+    fn bucket_config(&self, bucket: Bucket) -> Config {
+        Config {
+            description: Some("skep: facts that the cluster shares".to_owned()),
+            subjects: vec![format!("{}>", self.facts(bucket))],
+            max_messages_per_subject: 1,
+            deny_delete: true,
+            allow_rollup: true,
+            allow_direct: true,
+            ..kept(self.bucket_stream(bucket))
+        }
+    }
+
+    // Consumers.
+
+    /// The one shared consumer of a capability; its name is stable, autoscalers watch it.
+    pub(crate) fn queue_consumer(&self, capability: &str, ack_wait: Duration) -> pull::Config {
+        pull::Config {
+            durable_name: Some(token(capability)),
+            filter_subject: self.task(capability),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait,
+            max_deliver: -1,
+            max_ack_pending: -1,
+            max_waiting: 10_000,
+            ..pull::Config::default()
+        }
+    }
+
+    /// A reader of its own that vanishes when it is not used.
+    pub(crate) fn reader(filter: &str, from: Seq) -> pull::Config {
+        pull::Config {
+            filter_subject: filter.to_owned(),
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.get().max(1) },
+            ack_policy: AckPolicy::None,
+            inactive_threshold: READER_KEPT,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        }
+    }
+}
+
+/// What streams have in common: on disk, kept until removed, acknowledged when stored.
+fn kept(name: String) -> Config {
+    Config {
+        name,
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        discard: DiscardPolicy::Old,
+        max_messages: -1,
+        max_bytes: -1,
+        max_messages_per_subject: -1,
+        ..Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(name: &str, expected: Expect) {
+        expected.assert_eq(&token(name));
+    }
+
+    #[test]
+    fn names_become_single_tokens() {
+        check("reviewer", expect!["reviewer"]);
+        check("llm.gpt/4", expect!["llm=2Egpt=2F4"]);
+        check("*", expect!["=2A"]);
+        check("a >b", expect!["a=20=3Eb"]);
+        check("é=\0", expect!["=C3=A9=3D=00"]);
+        check("", expect!["="]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn different_names_have_different_tokens(a: String, b: String) {
+            proptest::prop_assert_eq!(token(&a) == token(&b), a == b);
+            proptest::prop_assert!(!token(&a).contains(['.', '*', '>', ' ', '/', '\\']));
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_one_token() {
+        assert_eq!("test_7-X".parse::<Namespace>().unwrap().as_str(), "test_7-X");
+        for text in ["", "a.b", "*", "a b", &"x".repeat(33)] {
+            assert!(text.parse::<Namespace>().is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn the_streams_of_a_cluster() {
+        let layout = Layout::new(Namespace::default());
+        let streams = layout.streams(PartitionCount::new(2).unwrap(), 3);
+        let lines: Vec<String> = streams
+            .iter()
+            .map(|s| {
+                let (name, subjects) = (&s.name, s.subjects.join(" "));
+                format!(
+                    "{name}: {subjects}, {:?}, {:?}, R{}",
+                    s.storage, s.retention, s.num_replicas
+                )
+            })
+            .collect();
+        expect![[r#"
+            skep_journal_0: skep.journal.0, File, Limits, R3
+            skep_journal_1: skep.journal.1, File, Limits, R3
+            skep_late: skep.late.*.*, File, Limits, R3
+            skep_blobs: skep.blob.*.*, File, Limits, R3
+            skep_snapshots: skep.snapshot.*.*.*, File, Limits, R3
+            KV_skep_cluster: $KV.skep_cluster.>, File, Limits, R3
+            KV_skep_workflows: $KV.skep_workflows.>, File, Limits, R3
+            skep_tasks: skep.task.*, Memory, WorkQueue, R3"#]]
+        .assert_eq(&lines.join("\n"));
+        assert!(streams.iter().all(|stream| stream.persist_mode.is_none()));
+    }
+
+    #[test]
+    fn a_snapshot_is_found_by_the_subject_of_its_end() {
+        let layout = Layout::new(Namespace::default());
+        let subject = layout.snapshot_end(PartitionId::new(3), Seq::new(17));
+        assert_eq!(Layout::seq_of_snapshot(&subject), Some(Seq::new(17)));
+    }
+}

@@ -1,0 +1,416 @@
+//! The adapter itself, and what its parts share: sending, asking, listening.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::client::{PublishErrorKind, Request as ClientRequest, RequestErrorKind};
+use async_nats::connection::State;
+use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::{Client, HeaderMap, Message, Subject, Subscriber};
+use bytes::Bytes;
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use skep_broker::{Request, RequestError, Requests, Responder, Unavailable};
+use skep_protocol::{decode, encode};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::connect::{ConnectError, chain, connect};
+use crate::layout::Layout;
+use crate::link::{Link, Period};
+use crate::options::ConnectOptions;
+
+/// Pause before asking again when nobody listens just after the connection came back.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// Marks a request that only asks whether somebody listens; its payload is empty.
+const PING: &str = "Skep-Ping";
+/// An asker without an answer pings after this long, and then ever less often.
+const PING_FIRST: Duration = Duration::from_millis(100);
+const PING_AFTER: Duration = Duration::from_secs(1);
+/// Answers that wait while the connection takes no more.
+const MAX_WAITING_ANSWERS: usize = 16_384;
+
+/// The port over NATS JetStream. Cloning it gives another handle to the same connection.
+#[derive(Clone)]
+pub struct Nats {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) js: Context,
+    pub(crate) link: Link,
+    pub(crate) layout: Layout,
+    pub(crate) replicas: Option<usize>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) ack_wait: Duration,
+    pub(crate) queues: Mutex<BTreeMap<String, (Period, Consumer<pull::Config>)>>,
+    warned: Mutex<BTreeSet<&'static str>>,
+    answers: mpsc::Sender<(Subject, Bytes)>,
+    answering: JoinHandle<()>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.answering.abort();
+    }
+}
+
+impl fmt::Debug for Nats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = self.shared.client.server_info().server_name;
+        f.debug_struct("Nats").field("server", &server).finish_non_exhaustive()
+    }
+}
+
+/// Why something did not come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupted {
+    /// There was no connection for the whole time.
+    NotConnected,
+    /// The connection was lost meanwhile.
+    Lost,
+    /// It took too long.
+    TimedOut,
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotConnected => "there is no connection to NATS",
+            Self::Lost => "the connection to NATS was lost meanwhile",
+            Self::TimedOut => "NATS did not answer in time",
+        })
+    }
+}
+
+impl Nats {
+    /// Connects, and checks that the server will do. From then on the connection comes back by
+    /// itself whenever it is lost.
+    ///
+    /// # Errors
+    /// Every variant of [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
+        let connection = connect(&options).await?;
+        let (answers, receiver) = mpsc::channel(MAX_WAITING_ANSWERS);
+        let answering = tokio::spawn(answer(connection.client.clone(), receiver));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                client: connection.client,
+                js: connection.js,
+                link: connection.link,
+                layout: Layout::new(options.namespace),
+                replicas: options.replicas,
+                request_timeout: options.request_timeout,
+                ack_wait: options.ack_wait,
+                queues: Mutex::default(),
+                warned: Mutex::default(),
+                answers,
+                answering,
+            }),
+        })
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    pub(crate) fn js(&self) -> &Context {
+        &self.shared.js
+    }
+
+    /// How long anybody may take to answer.
+    pub(crate) fn patience(&self) -> Duration {
+        self.shared.request_timeout
+    }
+
+    pub(crate) fn has_connection(&self) -> bool {
+        self.shared.client.connection_state() == State::Connected
+    }
+
+    /// Does `work` while the connection lasts. Nothing is sent without a connection, because it would
+    /// be sent much later.
+    pub(crate) async fn while_connected<T>(
+        &self,
+        within: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
+        let link = &self.shared.link;
+        let limit = tokio::time::sleep(within);
+        tokio::pin!(limit);
+        let period = tokio::select! {
+            biased;
+            period = link.connected() => period,
+            () = &mut limit => return Err(Interrupted::NotConnected),
+        };
+        tokio::select! {
+            biased;
+            result = work => Ok(result),
+            () = link.lost(period) => Err(Interrupted::Lost),
+            () = limit => Err(Interrupted::TimedOut),
+        }
+    }
+
+    /// Does `work` of the JetStream API.
+    pub(crate) async fn api<T, E: std::error::Error>(
+        &self,
+        attempted: &'static str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Unavailable> {
+        let unavailable = |reason| Unavailable { attempted, reason };
+        match self.while_connected(self.patience(), work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(unavailable(chain(&error))),
+            Err(interrupted) => Err(unavailable(interrupted.to_string())),
+        }
+    }
+
+    /// Sends a message that may be lost.
+    pub(crate) async fn tell<M: Serialize + Sync>(
+        &self,
+        attempted: &'static str,
+        subject: String,
+        message: &M,
+    ) -> Result<(), Unavailable> {
+        let unavailable = |reason| Unavailable { attempted, reason };
+        if !self.has_connection() {
+            return Err(unavailable(Interrupted::NotConnected.to_string()));
+        }
+        let client = &self.shared.client;
+        self.api(attempted, client.publish(subject, encode(message))).await?;
+        client.flush().await.map_err(|error| unavailable(chain(&error)))
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) async fn ask<M: Serialize + Sync, R: DeserializeOwned>(
+        &self,
+        what: impl Fn() -> String,
+        subject: String,
+        message: &M,
+        within: Duration,
+    ) -> Result<R, RequestError> {
+        let payload = encode(message);
+        let (size, limit) = (payload.len(), self.shared.client.max_payload());
+        if size > limit {
+            return Err(RequestError::TooLarge { what: what(), size, limit });
+        }
+        loop {
+            match self.ask_once(&what, &subject, payload.clone(), within).await {
+                Err(RequestError::NoResponders { .. }) if self.shared.link.is_settling() => {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn ask_once<R: DeserializeOwned>(
+        &self,
+        what: &impl Fn() -> String,
+        subject: &str,
+        payload: Bytes,
+        within: Duration,
+    ) -> Result<R, RequestError> {
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let timed_out = || RequestError::TimedOut { what: what(), within_ms };
+        let unavailable =
+            |reason| RequestError::Unavailable(Unavailable { attempted: "ask over NATS", reason });
+        let size = payload.len();
+        let request = ClientRequest::new().payload(payload).timeout(Some(within));
+        let sent = self.shared.client.send_request(subject.to_owned(), request);
+        let answered = tokio::select! {
+            biased;
+            answered = self.while_connected(within, sent) => answered,
+            () = self.deserted(subject) => {
+                return Err(RequestError::NoResponders { what: what() });
+            }
+        };
+        let answer = match answered {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
+                return Err(match error.kind() {
+                    RequestErrorKind::NoResponders => RequestError::NoResponders { what: what() },
+                    RequestErrorKind::TimedOut => timed_out(),
+                    RequestErrorKind::MaxPayloadExceeded => {
+                        let limit = self.shared.client.max_payload();
+                        RequestError::TooLarge { what: what(), size, limit }
+                    }
+                    RequestErrorKind::InvalidSubject | RequestErrorKind::Other => {
+                        unavailable(chain(&error))
+                    }
+                });
+            }
+            Err(Interrupted::TimedOut) => return Err(timed_out()),
+            Err(interrupted @ (Interrupted::NotConnected | Interrupted::Lost)) => {
+                return Err(unavailable(interrupted.to_string()));
+            }
+        };
+        decode(&answer.payload).map_err(|error| unavailable(chain(&error)))
+    }
+
+    /// Waits until nobody listens to a subject any more: whoever took a request is gone, too.
+    async fn deserted(&self, subject: &str) {
+        let mut pause = PING_FIRST;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PING_AFTER);
+            let mut headers = HeaderMap::new();
+            headers.insert(PING, "1");
+            let ping = ClientRequest::new().headers(headers).timeout(Some(PING_AFTER));
+            let pinged = self.shared.client.send_request(subject.to_owned(), ping).await;
+            let nobody = pinged.is_err_and(|e| e.kind() == RequestErrorKind::NoResponders);
+            if nobody && !self.shared.link.is_settling() {
+                return;
+            }
+        }
+    }
+
+    /// Listens to a subject; once it returns, nothing sent from then on is missed.
+    pub(crate) async fn listen(
+        &self,
+        attempted: &'static str,
+        subject: String,
+        group: Option<&'static str>,
+    ) -> Result<Subscriber, Unavailable> {
+        let client = &self.shared.client;
+        let subscribed = async {
+            match group {
+                Some(group) => client.queue_subscribe(subject, group.to_owned()).await,
+                None => client.subscribe(subject).await,
+            }
+        };
+        let subscriber = self.api(attempted, subscribed).await?;
+        self.synchronise(attempted).await?;
+        Ok(subscriber)
+    }
+
+    /// Waits until the server has seen everything that was sent before.
+    async fn synchronise(&self, attempted: &'static str) -> Result<(), Unavailable> {
+        let within = self.patience();
+        let request = ClientRequest::new().timeout(Some(within));
+        let asked = self.shared.client.send_request(self.layout().sync(), request);
+        match self.while_connected(within, asked).await {
+            // Whatever it says: it has read on as far as here.
+            Ok(Ok(_) | Err(_)) => Ok(()),
+            Err(interrupted) => Err(Unavailable { attempted, reason: interrupted.to_string() }),
+        }
+    }
+
+    /// Listens for requests. `accept` says whether subject and message fit together.
+    pub(crate) async fn serve<M, R>(
+        &self,
+        attempted: &'static str,
+        subject: String,
+        group: Option<&'static str>,
+        accept: fn(&Subject, &M) -> bool,
+    ) -> Result<Requests<M, R>, Unavailable>
+    where
+        M: DeserializeOwned + Send + 'static,
+        R: Serialize + 'static,
+    {
+        let subscriber = self.listen(attempted, subject, group).await?;
+        let nats = self.clone();
+        let requests = subscriber.filter_map(move |message| {
+            let nats = nats.clone();
+            std::future::ready(nats.read(&message, accept).and_then(|body| {
+                let reply = message.reply?;
+                let send = move |answer: R| nats.reply(reply, encode(&answer));
+                Some(Request { message: body, responder: Responder::new(send) })
+            }))
+        });
+        Ok(requests.boxed())
+    }
+
+    /// Listens for messages that want no answer.
+    pub(crate) async fn hear<M>(
+        &self,
+        attempted: &'static str,
+        subject: String,
+        accept: fn(&Subject, &M) -> bool,
+    ) -> Result<impl Stream<Item = M> + Send + use<M>, Unavailable>
+    where
+        M: DeserializeOwned + Send + 'static,
+    {
+        let subscriber = self.listen(attempted, subject, None).await?;
+        let nats = self.clone();
+        Ok(subscriber.filter_map(move |message| std::future::ready(nats.read(&message, accept))))
+    }
+
+    /// Reads a message from outside; what cannot be read is dropped.
+    fn read<M: DeserializeOwned>(
+        &self,
+        message: &Message,
+        accept: fn(&Subject, &M) -> bool,
+    ) -> Option<M> {
+        if message.headers.as_ref().is_some_and(|headers| headers.get(PING).is_some()) {
+            return None;
+        }
+        match decode::<M>(&message.payload) {
+            Ok(body) if accept(&message.subject, &body) => Some(body),
+            Ok(_) => {
+                self.warn_once::<M>(&message.subject, "it speaks in the name of another");
+                None
+            }
+            Err(error) => {
+                self.warn_once::<M>(&message.subject, &chain(&error));
+                None
+            }
+        }
+    }
+
+    /// Says that a message was dropped: once for each kind, so that a flood fills no log.
+    pub(crate) fn warn_once<M>(&self, subject: &str, reason: &str) {
+        let kind = std::any::type_name::<M>();
+        if locked(&self.shared.warned).insert(kind) {
+            tracing::warn!(subject, reason, "a message was dropped; further ones are not told");
+        }
+    }
+
+    fn reply(&self, to: Subject, payload: Bytes) {
+        let sent = self.shared.client.publish(to.clone(), payload.clone()).now_or_never();
+        let failed = match sent {
+            Some(Ok(())) => return,
+            Some(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
+                Some(chain(&error))
+            }
+            Some(Err(_)) | None => None,
+        };
+        if failed.is_none() && self.shared.answers.try_send((to.clone(), payload)).is_ok() {
+            return;
+        }
+        let reason = failed.unwrap_or_else(|| "too many answers wait".to_owned());
+        tracing::warn!(subject = %to, reason, "an answer was dropped");
+    }
+}
+
+/// Sends the answers that could not be sent at once.
+async fn answer(client: Client, mut answers: mpsc::Receiver<(Subject, Bytes)>) {
+    while let Some((to, payload)) = answers.recv().await {
+        if let Err(error) = client.publish(to.clone(), payload).await {
+            tracing::warn!(subject = %to, reason = chain(&error), "an answer was dropped");
+        }
+    }
+}
+
+/// Locks; what a panicking holder left is as good as any, since every change is one call.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Accepts every message.
+pub(crate) fn any<M>(_: &Subject, _: &M) -> bool {
+    true
+}
+
+/// Returns the last token of a subject.
+pub(crate) fn last_token(subject: &Subject) -> &str {
+    subject.as_str().rsplit('.').next().unwrap_or_default()
+}

@@ -1,0 +1,140 @@
+//! Reports: by request to the owner, or left in a stream when nobody listens.
+
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
+use serde::Serialize;
+use skep_broker::{DurableReport, Reports, RequestError, Requests, Unavailable};
+use skep_protocol::{PartitionId, ReportBatch, ReportReply, Seq, decode, encode};
+
+use crate::connect::chain;
+use crate::nats::{Nats, last_token};
+use crate::tail::{Stored, Tail};
+
+/// Pause before a reader that was interrupted tries again.
+const READ_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
+
+impl Reports for Nats {
+    async fn report(
+        &self,
+        partition: PartitionId,
+        batch: ReportBatch,
+    ) -> Result<ReportReply, RequestError> {
+        let what = || format!("reports of partition {partition}");
+        let subject = self.layout().report(partition, &batch.agent);
+        self.ask(what, subject, &batch, self.patience()).await
+    }
+
+    async fn report_durably(
+        &self,
+        partition: PartitionId,
+        batch: ReportBatch,
+    ) -> Result<(), RequestError> {
+        let attempted = "leave a report";
+        let payload = encode(&batch);
+        let (size, limit) = (payload.len(), self.shared.client.max_payload());
+        if size > limit {
+            let what = format!("a report to partition {partition}");
+            return Err(RequestError::TooLarge { what, size, limit });
+        }
+        let subject = self.layout().late(partition, &batch.agent);
+        let published = async { self.js().publish(subject, payload).await?.await };
+        Ok(self.api(attempted, published).await.map(drop)?)
+    }
+
+    async fn serve_reports(
+        &self,
+        partition: PartitionId,
+    ) -> Result<Requests<ReportBatch, ReportReply>, Unavailable> {
+        let subject = self.layout().reports(partition);
+        self.serve("listen for reports", subject, None, |subject, batch: &ReportBatch| {
+            last_token(subject) == batch.agent.as_str()
+        })
+        .await
+    }
+
+    async fn durable_reports(
+        &self,
+        partition: PartitionId,
+    ) -> Result<BoxStream<'static, DurableReport>, Unavailable> {
+        let mut reader = LateReader { nats: self.clone(), partition, next: Seq::ZERO, tail: None };
+        reader.open().await?;
+        let reports = futures::stream::unfold(reader, |mut reader| async {
+            let report = reader.read().await;
+            Some((report, reader))
+        });
+        Ok(reports.boxed())
+    }
+}
+
+/// Reads what was left for a partition, through interruptions.
+struct LateReader {
+    nats: Nats,
+    partition: PartitionId,
+    next: Seq,
+    tail: Option<Tail>,
+}
+
+impl LateReader {
+    async fn read(&mut self) -> DurableReport {
+        loop {
+            let stored = match &mut self.tail {
+                Some(tail) => tail.next().await,
+                None => {
+                    if self.open().await.is_err() {
+                        tokio::time::sleep(READ_AGAIN).await;
+                    }
+                    continue;
+                }
+            };
+            let Some(stored) = stored else {
+                self.tail = None;
+                continue;
+            };
+            self.next = stored.seq.next();
+            if let Some(report) = self.report(stored).await {
+                return report;
+            }
+        }
+    }
+
+    async fn open(&mut self) -> Result<(), Unavailable> {
+        let layout = self.nats.layout();
+        let (stream, filter) = (layout.late_stream(), layout.lates(self.partition));
+        self.tail = Some(Tail::open(&self.nats, &stream, &filter, self.next).await?);
+        Ok(())
+    }
+
+    /// Reads one report; what is none, or speaks in the name of another, is removed.
+    async fn report(&self, stored: Stored) -> Option<DurableReport> {
+        let nats = self.nats.clone();
+        let seq = stored.seq;
+        let reason = match decode::<ReportBatch>(&stored.payload) {
+            Ok(batch) if last_token(&stored.subject) == batch.agent.as_str() => {
+                let confirm = move || async move { nats.remove_late(seq).await }.boxed();
+                return Some(DurableReport::new(batch, confirm));
+            }
+            Ok(_) => "it speaks in the name of another".to_owned(),
+            Err(error) => chain(&error),
+        };
+        nats.warn_once::<ReportBatch>(&stored.subject, &reason);
+        nats.remove_late(seq).await.ok();
+        None
+    }
+}
+
+/// Removes a message without overwriting it, which would take a hundred times as long.
+#[derive(Serialize)]
+struct Remove {
+    seq: u64,
+    no_erase: bool,
+}
+
+impl Nats {
+    async fn remove_late(&self, seq: Seq) -> Result<(), Unavailable> {
+        let subject = format!("STREAM.MSG.DELETE.{}", self.layout().late_stream());
+        let request = Remove { seq: seq.get(), no_erase: true };
+        let removed = self.js().request::<_, _, serde_json::Value>(subject, &request);
+        // An error in the answer says that the message is not there, which is what was wanted.
+        self.api("confirm a report", removed).await.map(drop)
+    }
+}

@@ -1,0 +1,246 @@
+//! The queue lane: a work queue in memory storage, one shared consumer for each capability.
+//!
+//! The stream vanishes when its server restarts. Whoever needs it makes it again.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::jetstream::context::{
+    ConsumerInfoErrorKind, CreateStreamErrorKind, PublishErrorKind,
+};
+use async_nats::jetstream::message::{AckKind, Acker, PublishMessage};
+use futures::{FutureExt as _, StreamExt as _};
+use skep_broker::{Delivered, QueueDepth, RequestError, Settle, Tasks, Unavailable};
+use skep_protocol::{Hash, Task, decode, encode};
+use tokio::time::Instant;
+
+use crate::connect::chain;
+use crate::layout::token;
+use crate::nats::{Nats, locked};
+
+/// Pause before a queue that vanished is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+/// How often a queue that vanishes is made again for one call.
+const TRIES: u32 = 5;
+
+impl Tasks for Nats {
+    async fn offer(&self, task: Task, sending: u32) -> Result<(), RequestError> {
+        let attempted = "offer a task";
+        let payload = encode(&task);
+        let (size, limit) = (payload.len(), self.shared.client.max_payload());
+        let what = || format!("the task of {}", task.id());
+        if size > limit {
+            return Err(RequestError::TooLarge { what: what(), size, limit });
+        }
+        let id = Hash::of(format!("{}#{sending}", task.id()).as_bytes()).to_string();
+        let message = PublishMessage::build().payload(payload).message_id(id);
+        for _ in 0..TRIES {
+            self.queue(attempted, &task.capability).await?;
+            let subject = self.layout().task(&task.capability);
+            let publish = self.js().send_publish(subject, message.clone());
+            let published = async { publish.await?.await };
+            match self.while_connected(self.patience(), published).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) if error.kind() == PublishErrorKind::StreamNotFound => {
+                    self.forget_queue(&task.capability);
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+                Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
+                    return Err(RequestError::TooLarge { what: what(), size, limit });
+                }
+                Ok(Err(error)) => {
+                    return Err(Unavailable { attempted, reason: chain(&error) }.into());
+                }
+                Err(interrupted) => {
+                    return Err(Unavailable { attempted, reason: interrupted.to_string() }.into());
+                }
+            }
+        }
+        Err(Unavailable { attempted, reason: "the queue vanishes again and again".into() }.into())
+    }
+
+    async fn pull(
+        &self,
+        capability: &str,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivered>, Unavailable> {
+        let attempted = "pull tasks";
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let until = Instant::now() + wait;
+        loop {
+            let period = self.shared.link.period();
+            let consumer = self.queue(attempted, capability).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            let fetched = tokio::select! {
+                biased;
+                fetched = self.fetch(&consumer, max, left) => fetched,
+                () = self.shared.link.lost(period) => Err("the connection was lost".to_owned()),
+            };
+            match fetched {
+                Ok(tasks) => return Ok(tasks),
+                Err(reason) => {
+                    tracing::debug!(capability, reason, "pulling was interrupted");
+                    self.forget_queue(capability);
+                    if until.saturating_duration_since(Instant::now()) < TRY_AGAIN {
+                        return Err(Unavailable { attempted, reason });
+                    }
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn depth(&self, capability: &str) -> Result<QueueDepth, Unavailable> {
+        let attempted = "read the depth of a queue";
+        let info = async {
+            let stream = self.js().get_stream_no_info(self.layout().task_stream()).await;
+            let Ok(stream) = stream else { return Ok(None) };
+            match stream.consumer_info(token(capability)).await {
+                Ok(info) => Ok(Some(info)),
+                Err(error) if is_missing(&error.kind()) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let info = self.api(attempted, info).await?;
+        Ok(info.map_or_else(QueueDepth::default, |info| QueueDepth {
+            waiting: info.num_pending,
+            held: info.num_ack_pending as u64,
+        }))
+    }
+
+    async fn clear(&self, capability: &str) -> Result<(), Unavailable> {
+        let attempted = "clear a queue";
+        let stream = self.js().get_stream_no_info(self.layout().task_stream());
+        let stream = self.api(attempted, stream).await?;
+        let purge = stream.purge().filter(self.layout().task(capability));
+        match self.api(attempted, async move { purge.await }).await {
+            Ok(_) => Ok(()),
+            // A queue that is not there is empty.
+            Err(_) if self.depth(capability).await? == QueueDepth::default() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_missing(kind: &ConsumerInfoErrorKind) -> bool {
+    matches!(kind, ConsumerInfoErrorKind::NotFound | ConsumerInfoErrorKind::StreamNotFound)
+}
+
+impl Nats {
+    /// Returns the consumer of a capability; stream and consumer are made if they are not there.
+    async fn queue(
+        &self,
+        attempted: &'static str,
+        capability: &str,
+    ) -> Result<Consumer<pull::Config>, Unavailable> {
+        let period = self.shared.link.period();
+        if let Some((made, consumer)) = locked(&self.shared.queues).get(capability)
+            && *made == period
+        {
+            return Ok(consumer.clone());
+        }
+        let stream = self.layout().task_stream();
+        let config = self.layout().queue_consumer(capability, self.shared.ack_wait);
+        let create = self.js().create_consumer_on_stream(config.clone(), stream.clone());
+        let consumer = match self.while_connected(self.patience(), create).await {
+            Ok(Ok(consumer)) => consumer,
+            Ok(Err(_)) => {
+                self.make_task_stream(attempted).await?;
+                self.api(attempted, self.js().create_consumer_on_stream(config, stream)).await?
+            }
+            Err(interrupted) => {
+                return Err(Unavailable { attempted, reason: interrupted.to_string() });
+            }
+        };
+        let mut queues = locked(&self.shared.queues);
+        queues.insert(capability.to_owned(), (period, consumer.clone()));
+        Ok(consumer)
+    }
+
+    /// Makes the stream of the queue lane, unless it is there, whatever its settings.
+    async fn make_task_stream(&self, attempted: &'static str) -> Result<(), Unavailable> {
+        let config = self.layout().task_config(self.shared.replicas.unwrap_or(1));
+        let made = async {
+            match self.js().create_stream(config).await {
+                Err(error) if already_there(&error.kind()) => Ok(()),
+                made => made.map(drop),
+            }
+        };
+        self.api(attempted, made).await
+    }
+
+    fn forget_queue(&self, capability: &str) {
+        locked(&self.shared.queues).remove(capability);
+    }
+
+    /// Takes what there is, or waits for the first task.
+    async fn fetch(
+        &self,
+        consumer: &Consumer<pull::Config>,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivered>, String> {
+        let mut request = consumer.fetch().max_messages(max);
+        if wait >= Duration::from_millis(1) {
+            request = request.expires(wait);
+        }
+        let mut batch = request.messages().await.map_err(|error| chain(&error))?;
+        let mut tasks = Vec::new();
+        while let Some(message) = batch.next().await {
+            match message {
+                Ok(message) => tasks.extend(self.delivered(message).await),
+                Err(_) if !tasks.is_empty() => break,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(tasks)
+    }
+
+    /// Reads a pulled message; what is no task is taken out of the queue.
+    async fn delivered(&self, message: jetstream::Message) -> Option<Delivered> {
+        let deliveries = message.info().ok().and_then(|info| u64::try_from(info.delivered).ok());
+        let (message, acker) = message.split();
+        match decode::<Task>(&message.payload) {
+            Ok(task) => {
+                let nats = self.clone();
+                let acker = std::sync::Arc::new(acker);
+                let settle = move |settle| {
+                    let (nats, acker) = (nats.clone(), acker.clone());
+                    async move { nats.settle(&acker, settle).await }.boxed()
+                };
+                Some(Delivered::new(task, deliveries.unwrap_or(1), settle))
+            }
+            Err(error) => {
+                self.warn_once::<Task>(&message.subject, &chain(&error));
+                acker.ack_with(AckKind::Term).await.ok();
+                None
+            }
+        }
+    }
+
+    async fn settle(&self, acker: &Acker, settle: Settle) -> Result<(), Unavailable> {
+        let attempted = "settle a task";
+        let kind = match settle {
+            Settle::Ack => AckKind::Ack,
+            Settle::Return(delay) if delay.is_zero() => AckKind::Nak(None),
+            Settle::Return(delay) => AckKind::Nak(Some(delay)),
+            Settle::Extend => AckKind::Progress,
+        };
+        match self.while_connected(self.patience(), acker.double_ack_with(kind)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Unavailable { attempted, reason: error.to_string() }),
+            Err(interrupted) => Err(Unavailable { attempted, reason: interrupted.to_string() }),
+        }
+    }
+}
+
+/// Returns whether a stream could not be made because it exists with other settings.
+pub(crate) fn already_there(kind: &CreateStreamErrorKind) -> bool {
+    matches!(kind, CreateStreamErrorKind::JetStream(error)
+        if error.error_code() == ErrorCode::STREAM_NAME_EXIST)
+}
