@@ -87,7 +87,7 @@ pub(crate) fn parse(source: &str, problems: &mut Problems) -> Option<Node> {
     let mut node = match result {
         Ok(Positioned(node)) => node,
         Err(error) => {
-            report(&error, shift, problems);
+            report(&error, body, shift, problems);
             return None;
         }
     };
@@ -103,7 +103,7 @@ pub(crate) fn parse(source: &str, problems: &mut Problems) -> Option<Node> {
         )
         && problems.is_empty()
     {
-        report(&error, shift, problems);
+        report(&error, body, shift, problems);
     }
     Some(node)
 }
@@ -138,30 +138,51 @@ fn options(duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
 }
 
 /// Says what the YAML parser found, with the place it found it.
-fn report(error: &serde_saphyr::Error, shift: usize, problems: &mut Problems) {
-    let span = error.location().map_or_else(Span::default, |location| to_span(location, shift));
-    let span = Span { len: span.len.min(1), ..span };
+fn report(error: &serde_saphyr::Error, body: &str, shift: usize, problems: &mut Problems) {
+    let span = error.location().map_or_else(Span::default, |at| error_span(at, body, shift));
     let full = error.render();
     let message = full.lines().next().unwrap_or_default();
-    let message = message.split(" at line ").next().unwrap_or(message).trim_end_matches([':', ',']);
-    let lower = message.to_lowercase();
-    if lower.contains("alias") && !lower.contains("unknown") || lower.contains("budget") {
-        let code = if lower.contains("depth") || lower.contains("nesting") {
-            codes::TOO_DEEP
-        } else {
-            codes::TOO_MUCH_YAML
-        };
-        problems.error(code, span, format!("the file is too large for its purpose: {message}"));
-    } else if lower.contains("nesting") || lower.contains("recursion limit") {
-        problems.error(codes::TOO_DEEP, span, format!("the file is nested too deep: {message}"));
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
+    let says = |word: &str| message.contains(word);
+    if says("Documents") || says("multiple documents") {
+        problems
+            .error(codes::SYNTAX, span, "the file holds more than one YAML document")
+            .help("one file holds one workflow; remove the `---` between them");
+    } else if says("recursion limit") || says("Depth") || says("nesting") {
+        problems
+            .error(codes::TOO_DEEP, span, "the file is nested too deep")
+            .help(format!("lists and maps can be nested {} levels deep", limits::DEPTH));
+    } else if says("budget breached") || says("replay") || says("expansion") {
+        problems
+            .error(codes::TOO_MUCH_YAML, span, "aliases make the file too large")
+            .help("write out what is meant, or let an agent produce it");
+    } else if says("recursive references") {
+        problems.error(codes::TOO_MUCH_YAML, span, "an alias refers to what it is inside of");
+    } else if let Some(key) = message.split("duplicate mapping key: ").nth(1) {
+        problems
+            .error(codes::DUPLICATE_KEY, span, format!("duplicate key `{key}`"))
+            .help("remove one of them");
     } else {
         let problem = problems.error(codes::SYNTAX, span, format!("not valid YAML: {message}"));
-        if lower.contains("tab") {
-            problem.help("indent with spaces: YAML does not allow tabs there");
-        } else if lower.contains("document") {
-            problem.help("one file holds one workflow; remove the `---` between documents");
+        if says("tab") {
+            problem.help("indent with spaces");
         }
     }
+}
+
+/// Returns where an error is; errors of the scanner know line and column only.
+fn error_span(location: Location, body: &str, shift: usize) -> Span {
+    if location.span().byte_offset().is_some() {
+        return Span { len: 1, ..to_span(location, shift) };
+    }
+    let line = usize::try_from(location.line().saturating_sub(1)).unwrap_or_default();
+    let column = usize::try_from(location.column().saturating_sub(1)).unwrap_or_default();
+    let mut lines = body.split_inclusive('\n');
+    let before: usize = lines.by_ref().take(line).map(str::len).sum();
+    let within = lines.next().unwrap_or_default().trim_end_matches(['\n', '\r']);
+    let within = within.char_indices().nth(column).map_or(within.len(), |(at, _)| at);
+    Span { offset: (shift + before + within) as u32, len: 1 }
 }
 
 fn to_span(location: Location, shift: usize) -> Span {

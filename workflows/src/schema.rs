@@ -43,7 +43,10 @@ impl Schema {
             .with_pattern_options(patterns)
             .offline()
             .build(&json)
-            .map_err(|error| bounded(&error.masked().to_string()))?;
+            .map_err(|error| {
+                let place = error.instance_path().as_str().to_owned();
+                bounded(format!("{place} {}", error.masked()).trim())
+            })?;
         Ok(Self(Arc::new(Inner { json, validator })))
     }
 

@@ -125,7 +125,7 @@ const FOREIGN: &[(&str, &str)] = &[
 ];
 
 /// Returns a hint for a word that other tools use, if ours is known at this place.
-pub(crate) fn foreign_key(word: &str, known: &[&str]) -> Option<String> {
+pub(crate) fn foreign_key(word: &str, known: &[&str]) -> Option<(&'static str, String)> {
     let ours = FOREIGN
         .iter()
         .find(|(foreign, ours)| foreign.eq_ignore_ascii_case(word) && known.contains(ours))
@@ -140,7 +140,7 @@ pub(crate) fn foreign_key(word: &str, known: &[&str]) -> Option<String> {
         ("attempts", "max_retries") => ", which counts the first try too",
         _ => "",
     };
-    Some(format!("the word here is `{ours}`{more}"))
+    Some((ours, format!("the word here is `{ours}`{more}")))
 }
 
 #[cfg(test)]

@@ -69,15 +69,18 @@ pub(super) fn kind(
     span: Span,
     problems: &mut Problems,
 ) -> Option<Kind> {
-    let written: Vec<(&str, Span, Kind)> = definition
+    let mut written: Vec<(&str, Span, Kind)> = definition
         .keys
         .iter()
         .filter_map(|(key, span)| {
             KINDS.iter().find(|(known, _)| *known == key).map(|(_, kind)| (key, span, *kind))
         })
         .collect();
+    // A key that is written twice was reported.
+    written.dedup_by_key(|(key, _, _)| *key);
     match written[..] {
         [(_, _, kind)] => Some(kind),
+        [] if definition.keys.has_unknown() => None,
         [] => {
             problems
                 .error(codes::STEP_KIND, span, format!("step `{id}` does nothing"))

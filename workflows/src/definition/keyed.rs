@@ -17,21 +17,36 @@ pub(crate) trait Keyed {
 
 /// Which known keys were written, and where.
 #[derive(Debug, Default)]
-pub(crate) struct Keys(Vec<(&'static str, Span)>);
+pub(crate) struct Keys {
+    known: Vec<(&'static str, Span)>,
+    /// Keys that may have been meant by unknown ones, which were reported.
+    meant: Vec<&'static str>,
+    unknown: bool,
+}
 
 impl Keys {
     /// Returns where a key is written.
     pub(crate) fn span(&self, key: &str) -> Option<Span> {
-        self.0.iter().find(|(known, _)| *known == key).map(|(_, span)| *span)
+        self.known.iter().find(|(known, _)| *known == key).map(|(_, span)| *span)
     }
 
     /// Returns the written keys in the order of the file.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, Span)> {
-        self.0.iter().copied()
+        self.known.iter().copied()
+    }
+
+    /// Tells whether there are unknown keys.
+    pub(crate) fn has_unknown(&self) -> bool {
+        self.unknown
+    }
+
+    /// Tells whether a key is there, be it misspelled.
+    pub(super) fn is_meant(&self, key: &str) -> bool {
+        self.span(key).is_some() || self.meant.contains(&key)
     }
 
     pub(super) fn push(&mut self, key: &'static str, span: Span) {
-        self.0.push((key, span));
+        self.known.push((key, span));
     }
 }
 
@@ -54,16 +69,28 @@ pub(super) fn entries(
 }
 
 /// Reports a key that the type does not have, unless it starts with `x-`.
-pub(super) fn unknown_key(key: &Key, what: &str, known: &[&str], problems: &mut Problems) {
+pub(super) fn unknown_key(
+    key: &Key,
+    what: &str,
+    known: &'static [&'static str],
+    keys: &mut Keys,
+    problems: &mut Problems,
+) {
     // Merge keys are reported by the parser, with their own help.
     if key.text.starts_with("x-") || key.text == "<<" {
         return;
     }
-    let help = foreign_key(&key.text, known)
-        .or_else(|| suggest(&key.text, known.iter().copied()).map(|near| format!("did you mean `{near}`?")))
-        .unwrap_or_else(|| {
-            format!("known here: {}; keys that start with `x-` are free", known.join(", "))
-        });
+    keys.unknown = true;
+    let near = || suggest(&key.text, known.iter().copied());
+    let help = if let Some((ours, help)) = foreign_key(&key.text, known) {
+        keys.meant.push(ours);
+        help
+    } else if let Some(near) = near() {
+        keys.meant.push(near);
+        format!("did you mean `{near}`?")
+    } else {
+        format!("known here: {}; keys that start with `x-` are free", known.join(", "))
+    };
     problems
         .error(codes::UNKNOWN_KEY, key.span, format!("unknown key `{}` in {what}", key.text))
         .help(help);
@@ -138,13 +165,13 @@ macro_rules! keyed {
                         })*
                         _ => {
                             let known = <Self as $crate::definition::Keyed>::KEYS;
-                            keyed::unknown_key(&key, what, known, problems);
+                            keyed::unknown_key(&key, what, known, &mut this.keys, problems);
                         }
                     }
                 }
                 let required: &[&str] = &[$($required,)*];
                 for key in required {
-                    if this.keys.span(key).is_none() {
+                    if !this.keys.is_meant(key) {
                         keyed::missing_key(key, what, span, problems);
                     }
                 }

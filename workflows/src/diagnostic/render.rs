@@ -64,7 +64,7 @@ impl Excerpt {
         if text.len() > WINDOW_BYTES || text.lines().any(|line| line.len() > LINE_BYTES) {
             return Self::cut(diagnostic, source);
         }
-        let mut labels = vec![place(diagnostic.span, None, start, text.len())];
+        let mut labels = vec![primary(diagnostic.span, start, text.len())];
         for (label, span) in diagnostic.related.iter().filter(|(_, span)| near(span)) {
             labels.push(place(*span, Some(label.clone()), start, text.len()));
         }
@@ -97,7 +97,7 @@ impl Excerpt {
             line: (diagnostic.line as usize).saturating_sub(1),
             column: (diagnostic.column as usize)
                 .saturating_sub(1 + source.get(start..at).unwrap_or_default().chars().count()),
-            labels: vec![place(diagnostic.span, None, start, text.len())],
+            labels: vec![primary(diagnostic.span, start, text.len())],
         }
     }
 }
@@ -125,6 +125,11 @@ fn place(span: Span, label: Option<String>, start: usize, len: usize) -> Labeled
     let offset = (span.offset as usize).saturating_sub(start).min(len);
     let room = len - offset;
     LabeledSpan::new(label, offset, (span.len as usize).min(room))
+}
+
+fn primary(span: Span, start: usize, len: usize) -> LabeledSpan {
+    let place = place(span, None, start, len);
+    LabeledSpan::new_primary_with_span(None, *place.inner())
 }
 
 fn line_start(source: &str, offset: usize) -> usize {

@@ -73,6 +73,8 @@ pub(crate) fn compile<'a>(
         reads: Vec::new(),
         asks_status: false,
         depth: 0,
+        too_deep: false,
+        minus: false,
     };
     let typed = compiler.expression(&parsed)?;
     let Compiler { reads, asks_status, .. } = compiler;
@@ -104,10 +106,29 @@ fn too_big(text: &str) -> Option<String> {
 
 /// Recognizes operators of other languages.
 fn operator_help(text: &str) -> Option<String> {
+    if text.contains(" for ") {
+        return Some("there are no loops: use `map`, `select` or `reject`".to_owned());
+    }
+    if text.contains("{%") {
+        return Some("there are no statements, only expressions: `a if condition else b`".to_owned());
+    }
     [("&&", "and"), ("||", "or"), ("===", "=="), ("!", "not"), ("?", "a if condition else b")]
         .iter()
         .find(|(foreign, _)| text.contains(foreign) && !text.contains("!="))
         .map(|(foreign, ours)| format!("`{foreign}` is written `{ours}` here"))
+}
+
+/// Returns where a chain such as `a.b[0].c` starts; minijinja's spans hold its last link only.
+fn leftmost<'e, 's>(expr: &'e Expr<'s>) -> &'e Expr<'s> {
+    let mut at = expr;
+    loop {
+        at = match at {
+            Expr::GetAttr(of) => &of.expr,
+            Expr::GetItem(of) => &of.expr,
+            Expr::Call(of) => &of.expr,
+            _ => return at,
+        };
+    }
 }
 
 /// Code and what is known about its value.
@@ -130,6 +151,10 @@ struct Compiler<'a, 'c, 't> {
     reads: Vec<Reference>,
     asks_status: bool,
     depth: usize,
+    /// Reported once; what follows is not looked at.
+    too_deep: bool,
+    /// A `-` was meant as a part of a name; what follows it is not looked at.
+    minus: bool,
 }
 
 type Compilation<'a> = Option<Typed<'a>>;
@@ -137,8 +162,12 @@ type Compilation<'a> = Option<Typed<'a>>;
 impl<'a> Compiler<'a, '_, '_> {
     /// Compiles an expression and what is in it.
     fn expression(&mut self, expr: &Expr<'_>) -> Compilation<'a> {
+        if self.too_deep {
+            return None;
+        }
         self.depth += 1;
         if self.depth > limits::EXPRESSION_DEPTH {
+            self.too_deep = true;
             self.error(
                 codes::EXPRESSION_SIZE,
                 expr,
@@ -184,8 +213,8 @@ impl<'a> Compiler<'a, '_, '_> {
         at: &Expr<'_>,
         message: impl Into<String>,
     ) -> &mut Problem {
-        let span = at.span();
-        let range = self.start + span.start_offset as usize..self.start + span.end_offset as usize;
+        let (first, last) = (leftmost(at).span().start_offset, at.span().end_offset);
+        let range = self.start + first as usize..self.start + last as usize;
         self.problems.error(code, self.located.span(range), message)
     }
 
@@ -237,6 +266,9 @@ impl<'a> Compiler<'a, '_, '_> {
 
     fn binary(&mut self, binary: &ast::BinOp<'_>) -> Compilation<'a> {
         let left = self.expression(&binary.left);
+        if std::mem::take(&mut self.minus) {
+            return None;
+        }
         let right = self.expression(&binary.right);
         let (left, right) = (Box::new(left?.code), Box::new(right?.code));
         let compare = |by| Operator::Compare(by);

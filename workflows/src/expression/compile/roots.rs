@@ -125,6 +125,7 @@ impl<'a> Compiler<'a, '_, '_> {
                 let hyphenated = self.hyphenated(expr, name);
                 let names = &catalogue.input_names;
                 let help = if let Some(full) = hyphenated.filter(|full| names.contains(&full.as_str())) {
+                    self.minus = true;
                     format!("`-` is a minus here: write `inputs['{full}']`")
                 } else if let Some(near) = suggest(name, names.iter().copied()) {
                     format!("did you mean `{near}`?")
@@ -159,6 +160,7 @@ impl<'a> Compiler<'a, '_, '_> {
             if !catalogue.broken.contains(id) {
                 let help = match self.hyphenated(expr, id) {
                     Some(full) if catalogue.by_id.contains_key(full.as_str()) => {
+                        self.minus = true;
                         Some(format!("`-` is a minus here: write `steps['{full}']`"))
                     }
                     Some(_) | None => {
