@@ -1,0 +1,207 @@
+//! Heartbeats, duplicates, checkpoints, what a handler learns of its attempt.
+
+use std::time::Duration;
+
+use expect_test::expect;
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+use skep_agent::{Agent, Context, Failure};
+use skep_protocol::limits::{HEARTBEAT_INTERVAL, MAX_SHARED};
+use skep_protocol::{Heartbeat, Refusal, ReportReply, Verdict};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::harness::{Count, Stage, line, lines, task};
+
+fn echo(count: &Count) -> Agent {
+    let count = count.clone();
+    let handler = move |input: Value| {
+        count.up();
+        async move { Ok::<_, Failure>(input) }
+    };
+    let agent = Agent::builder("echo").serve("echo", handler).slots(1_000);
+    agent.label("gpu", "a100").software("echo 1.2").build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_come_in_time_and_say_who_is_there() {
+    let mut stage = Stage::start(echo(&Count::default())).await;
+    let start = Instant::now();
+    for count in 1..=3 {
+        let beat = stage.beats.next().await.unwrap();
+        assert_eq!(start.elapsed(), HEARTBEAT_INTERVAL * count);
+        let Heartbeat { v, agent, seq, lane, offers, labels, held, draining, leaving, software } =
+            beat;
+        assert_eq!((v, agent, seq), (1, stage.agent.clone(), u64::from(count) + 1));
+        let said =
+            format!("{lane:?} {offers:?} {labels:?} {held:?} {draining} {leaving} {software}");
+        expect![[r#"Direct [Offer { capability: "echo", slots: 1000 }] {"gpu": "a100"} [] false false echo 1.2"#]]
+            .assert_eq(&said);
+    }
+    let beat = stage.beat_where(|_| true).await;
+    assert_eq!((start.elapsed(), beat.seq), (HEARTBEAT_INTERVAL * 3, 5), "a roll call is at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_finished_but_not_confirmed_is_held() {
+    let mut stage = Stage::start(echo(&Count::default())).await;
+    let mut owner = stage.own().await;
+    let task = task("s", "echo", json!(1));
+    stage.give(&task).await;
+    let (reports, responder) = owner.next().await;
+    let beat = stage.beat_where(|beat| !beat.held.is_empty()).await;
+    assert_eq!(beat.held[0].attempt, task.id());
+    responder.send(ReportReply { verdicts: vec![Verdict::Applied] });
+    stage.beat_where(|beat| beat.held.is_empty()).await;
+    expect!["s/1 completed 1"].assert_eq(&line(&reports[0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_travels_with_heartbeats() {
+    let handler = |context: Context, _input: Value| async move {
+        context.progress("reading");
+        context.progress_of(1, 3);
+        context.cancelled().await;
+        Ok::<_, Failure>(())
+    };
+    let mut stage = Stage::start(Agent::builder("a").serve("c", handler).build().unwrap()).await;
+    stage.give(&task("s", "c", json!({}))).await;
+    let beat = stage.beat_where(|beat| beat.held.iter().any(|held| held.progress.is_some())).await;
+    expect![[r#"Some(Progress { calls: 2, per_mille: Some(333), note: Some("reading") })"#]]
+        .assert_eq(&format!("{:?}", beat.held[0].progress));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_comes_twice_is_performed_once() {
+    let count = Count::default();
+    let stage = Stage::start(echo(&count)).await;
+    let mut owner = stage.own().await;
+    let task = task("s", "echo", json!(1));
+    // Twice in one message, and again while the report is on its way.
+    assert_eq!(stage.deliver(vec![task.clone(), task.clone()]).await.refused, []);
+    let (reports, responder) = owner.next().await;
+    stage.give(&task).await;
+    responder.send(ReportReply { verdicts: vec![Verdict::Applied] });
+    // Once it was confirmed, the kept report answers.
+    stage.give(&task).await;
+    let again = owner.apply().await;
+    assert_eq!((&reports[0], count.get()), (&again, 1));
+    stage.give(&task).await;
+    assert_eq!(owner.apply().await, again);
+    // The next attempt is another one.
+    let next = skep_protocol::Task { attempt: 2, ..task };
+    stage.give(&next).await;
+    expect!["s/2 completed 1"].assert_eq(&line(&owner.apply().await));
+    assert_eq!(count.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_that_are_ready_share_a_message() {
+    let stage = Stage::start(echo(&Count::default())).await;
+    let mut owner = stage.own().await;
+    stage.give(&task("first", "echo", json!(0))).await;
+    let (first, responder) = owner.next().await;
+    let tasks: Vec<_> = (0..600).map(|n| task(&format!("s[{n}]"), "echo", json!(n))).collect();
+    assert_eq!(stage.deliver(tasks).await.refused, []);
+    // While one message is under way, the others gather.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    responder.send(ReportReply { verdicts: vec![Verdict::Applied; first.len()] });
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 600 {
+        let (reports, responder) = owner.next().await;
+        sizes.push(reports.len());
+        responder.send(ReportReply { verdicts: vec![Verdict::Applied; reports.len()] });
+    }
+    assert_eq!(sizes, [MAX_SHARED, MAX_SHARED, 600 - 2 * MAX_SHARED]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_with_too_few_verdicts_is_finished_later() {
+    let stage = Stage::start(echo(&Count::default())).await;
+    let mut owner = stage.own().await;
+    assert_eq!(
+        stage
+            .deliver((0..3).map(|n| task(&format!("s[{n}]"), "echo", json!(n))).collect())
+            .await
+            .refused,
+        []
+    );
+    let (mut reports, responder) = owner.next().await;
+    responder.send(ReportReply { verdicts: vec![Verdict::Applied] });
+    let rest = reports.split_off(1);
+    let again = owner.apply_all(2).await;
+    assert_eq!(again, rest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_bound_what_is_taken() {
+    let wait = |context: Context, _input: Value| async move {
+        context.cancelled().await;
+        Ok::<_, Failure>(())
+    };
+    let agent = Agent::builder("a").serve("one", wait).slots(1).serve("two", wait).slots(2);
+    let stage = Stage::start(agent.total_slots(2).build().unwrap()).await;
+    let refused = async |step: &str, capability: &str| {
+        stage.refusal(&task(step, capability, json!({}))).await
+    };
+    assert_eq!(refused("a", "one").await, None);
+    assert_eq!(refused("b", "one").await, Some(Refusal::Busy));
+    assert_eq!(refused("c", "two").await, None);
+    assert_eq!(refused("d", "two").await, Some(Refusal::Busy));
+    assert_eq!(refused("e", "three").await, Some(Refusal::UnknownCapability));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_knows_its_attempt() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let handler = move |context: Context, _input: Value| {
+        let tell = tell.clone();
+        async move {
+            let c = &context;
+            let ids = (c.run(), c.step(), c.attempt(), c.fencing_token(), c.idempotency_key());
+            let limits = (c.deadline(), c.remaining(), c.workflow(), c.capability());
+            tell.send(format!("{ids:?} {limits:?} {} {}", c.attempt_id(), c.agent())).unwrap();
+            Ok::<_, Failure>(())
+        }
+    };
+    let agent = Agent::builder("a").id("a-1".parse().unwrap()).serve("c", handler);
+    let stage = Stage::start(agent.build().unwrap()).await;
+    let mut task = task("review[2]", "c", json!({}));
+    task.attempt = 4;
+    stage.give(&task).await;
+    expect![[r#"(4be55afa-9293-8e8e-ac4d-5df5c48c3e83, review[2], 4, 4, "4be55afa-9293-8e8e-ac4d-5df5c48c3e83/review[2]") (None, 60s, "test", "c") 4be55afa-9293-8e8e-ac4d-5df5c48c3e83/review[2]/4 a-1"#]]
+        .assert_eq(&told.recv().await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_attempt_finds_the_checkpoint() {
+    let handler = |context: Context, _input: Value| async move {
+        let pages: Option<Vec<u32>> = context.checkpoint().await?;
+        match pages {
+            None => {
+                context.save_checkpoint(&[1, 2, 3]).await?;
+                Err(Failure::new("interrupted", "after three pages"))
+            }
+            Some(pages) => Ok(pages.len()),
+        }
+    };
+    let stage = Stage::start(Agent::builder("a").serve("c", handler).build().unwrap()).await;
+    let mut owner = stage.own().await;
+    let mut task = task("s", "c", json!({}));
+    stage.give(&task).await;
+    let mut reports = owner.apply_all(2).await;
+    let skep_protocol::ReportBody::Checkpoint(saved) = &reports[0].body else { panic!() };
+    (task.attempt, task.checkpoint) = (2, Some(saved.clone()));
+    stage.give(&task).await;
+    reports.push(owner.apply().await);
+    (task.attempt, task.checkpoint) = (3, Some(json!("page 3").into()));
+    stage.give(&task).await;
+    reports.push(owner.apply().await);
+    expect![[r#"
+        s/1 checkpoint [1,2,3]
+        s/1 failed Agent interrupted: after three pages (retryable)
+        s/2 completed 3
+        s/3 failed Agent invalid_checkpoint: the checkpoint of an earlier attempt does not fit: invalid type: string "page 3", expected a sequence (final)
+    "#]]
+    .assert_eq(&lines(&reports));
+}
