@@ -11,16 +11,26 @@
 //! Read [`Partition`] first: it is the fold of one journal. [`Partition::handle`] takes an
 //! [`Input`] and gives the records to append.
 
+mod decide;
+mod depth;
+mod desk;
 mod effect;
 mod error;
 pub mod fleet;
+mod frontier;
 mod input;
+mod invariant;
+mod larder;
 mod partition;
+mod plan;
+mod render;
+mod retry;
 mod run;
 mod wake;
 
 pub use effect::{Change, Effect, EffectKey, OfferTask};
 pub use error::{FoldError, RestoreError};
 pub use input::{Handled, Input, Reply, Resolved};
+pub use invariant::Violation;
 pub use partition::Partition;
 pub use wake::{Wake, WakeReason};

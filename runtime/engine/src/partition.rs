@@ -1,23 +1,66 @@
 //! The fold of one journal.
 
-use bytes::Bytes;
-use skep_protocol::{Hash, PartitionId, Record, RunId, RunStatus, Timestamp, WaitingView};
+mod fold;
+mod memory;
+mod snapshot;
+mod waiting;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use skep_protocol::{
+    Hash, PartitionId, Record, RunId, RunRecord, RunStatus, Timestamp, WaitingView,
+};
+use skep_workflow::Workflow;
+
+use crate::decide::{self, Decision};
+use crate::desk::{Desk, Obstacle, Parsed};
 use crate::effect::{Change, Effect};
 use crate::error::{FoldError, RestoreError};
-use crate::input::{Handled, Input};
+use crate::frontier;
+use crate::input::{Handled, Input, Reply};
+use crate::larder::Larder;
+use crate::run::standing::Index;
+use crate::run::{NodeId, Run};
 use crate::wake::Wake;
+use memory::{Finished, Notice, Workflows};
+
+pub(crate) use memory::fingerprint;
+
+/// Timers that one [`Input::Wake`] deals with; with more due, the next wake is due at once.
+const TIMERS_AT_ONCE: usize = 512;
 
 /// The state of all live runs of one partition, and the decisions about them.
 #[derive(Debug)]
 pub struct Partition {
     id: PartitionId,
+    epoch: u64,
+    workflows: Workflows,
+    runs: BTreeMap<RunId, Box<Run>>,
+    /// Runs that ended and whose parents are to be told.
+    notices: BTreeMap<RunId, Notice>,
+    finished: Finished,
+    index: Index,
+    larder: Larder,
+    /// Empty between inputs.
+    parsed: RefCell<Parsed>,
 }
 
 impl Partition {
     /// Creates the state before the first record of a journal.
     pub fn new(id: PartitionId) -> Self {
-        Self { id }
+        Self {
+            id,
+            epoch: 0,
+            workflows: Workflows::default(),
+            runs: BTreeMap::new(),
+            notices: BTreeMap::new(),
+            finished: Finished::default(),
+            index: Index::default(),
+            larder: Larder::default(),
+            parsed: RefCell::default(),
+        }
     }
 
     /// Returns which partition this is.
@@ -31,38 +74,152 @@ impl Partition {
     /// [`FoldError`] if a decision contradicts the state: a bug. Nothing may be appended, the
     /// partition has to stop.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Result<Handled, FoldError> {
-        let _ = (input, now);
-        todo!("skeleton")
+        let mut handled = Handled::default();
+        match input {
+            Input::Wake => self.wake(now, &mut handled)?,
+            Input::BlobFetched { blob, bytes } => {
+                let changes = &mut self.index.changes;
+                for (run, node) in self.larder.fetched(&blob, bytes.as_ref(), changes) {
+                    self.look_at(run, node);
+                }
+            }
+            input => self.decide(input, now, &mut handled)?,
+        }
+        self.follow(now, &mut handled)?;
+        self.parsed.get_mut().clear();
+        Ok(handled)
     }
 
-    /// Applies a record of the journal; decides nothing.
-    ///
-    /// # Errors
-    /// [`FoldError`] if the record does not follow from those before it.
-    pub fn apply(&mut self, record: &Record) -> Result<(), FoldError> {
-        let _ = record;
-        todo!("skeleton")
+    fn decide(
+        &mut self,
+        input: Input,
+        now: Timestamp,
+        handled: &mut Handled,
+    ) -> Result<(), FoldError> {
+        let outside = outside(&input);
+        if let Input::Start { workflow, .. } = &input {
+            self.workflows.offer(workflow);
+        }
+        let desk = Desk::new(now, &self.larder, &self.parsed);
+        let decision = decide::decide(self, input, &desk);
+        let missing = desk.missing.take();
+        let made = desk.made.take();
+        let decided = match (decision, missing.first()) {
+            (Err(Obstacle::Missing), Some(blob)) => {
+                Decision { records: Vec::new(), reply: Some(Reply::NeedsBlob(*blob)) }
+            }
+            (Ok(decision), _) => {
+                handled.blobs.extend(made);
+                decision
+            }
+            (Err(_), _) => Decision::default(),
+        };
+        if let Some(run) = outside {
+            self.larder.waits_for((run, NodeId::OUTSIDE), &missing, &mut self.index.changes);
+        }
+        handled.reply = decided.reply;
+        for record in decided.records {
+            self.apply(&record)?;
+            handled.records.push(record);
+        }
+        self.workflows.withdraw();
+        Ok(())
+    }
+
+    fn wake(&mut self, now: Timestamp, handled: &mut Handled) -> Result<(), FoldError> {
+        for _ in 0..TIMERS_AT_ONCE {
+            let Some(timer) = self.index.timers.first().copied() else { break };
+            if timer.at > now {
+                break;
+            }
+            let unknown = FoldError::UnknownRun { run: timer.run };
+            let run = self.runs.get(&timer.run).ok_or(unknown)?;
+            let event = decide::timer(run, timer.node, timer.reason);
+            self.append(timer.run, event, now, handled)?;
+            if self.index.timers.first() == Some(&timer) {
+                let what = "a timer that stays due";
+                return Err(FoldError::OutOfPlace { run: timer.run, what });
+            }
+            self.follow(now, handled)?;
+        }
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        run: RunId,
+        event: skep_protocol::Event,
+        at: Timestamp,
+        handled: &mut Handled,
+    ) -> Result<(), FoldError> {
+        let record = Record::Run(RunRecord { run, at, event });
+        self.apply(&record)?;
+        handled.records.push(record);
+        Ok(())
+    }
+
+    /// Looks at whatever a change may have consequences for, until nothing follows any more.
+    fn follow(&mut self, now: Timestamp, handled: &mut Handled) -> Result<(), FoldError> {
+        while let Some((id, node)) = self.index.frontier.pop_front() {
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            run.leave_frontier(node);
+            let desk = Desk::new(now, &self.larder, &self.parsed);
+            let followed = frontier::advance(run, node, &desk);
+            let (made, missing) = (desk.made.take(), desk.missing.take());
+            let events = match followed {
+                Ok(events) => {
+                    self.larder.waits_for((id, node), &[], &mut self.index.changes);
+                    handled.blobs.extend(made);
+                    events
+                }
+                Err(_) => {
+                    self.larder.waits_for((id, node), &missing, &mut self.index.changes);
+                    continue;
+                }
+            };
+            for event in events {
+                self.append(id, event, now, handled)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a step into the frontier.
+    fn look_at(&mut self, run: RunId, node: NodeId) {
+        let Some(run) = self.runs.get_mut(&run) else { return };
+        if node == NodeId::RUN {
+            run.enqueue_run(&mut self.index);
+        } else if node != NodeId::OUTSIDE {
+            run.enqueue(node, &mut self.index);
+        }
     }
 
     /// Returns how what is owed changed since the last call.
     pub fn take_changes(&mut self) -> Vec<Change> {
-        todo!("skeleton")
+        std::mem::take(&mut self.index.changes)
     }
 
     /// Returns everything that is owed, from the state alone. After a recovery: drop
     /// `take_changes`, perform this, then hand in [`Input::TookOver`].
     pub fn outstanding(&self) -> Vec<Effect> {
-        todo!("skeleton")
+        let mut owed = Vec::new();
+        for run in self.runs.values() {
+            owed.extend(run.all_nodes().flat_map(|id| run.owed(id)));
+        }
+        owed.extend(self.notices.iter().map(|(child, notice)| notice.effect(*child)));
+        owed.extend(self.larder.owed());
+        owed
     }
 
     /// Returns when time matters next.
     pub fn next_wake(&self) -> Option<Wake> {
-        todo!("skeleton")
+        let timer = self.index.timers.first()?;
+        Some(Wake { at: timer.at, reason: timer.reason })
     }
 
     /// Returns the whole state, to be kept as a droppable cache of the journal.
     pub fn snapshot(&self) -> Bytes {
-        todo!("skeleton")
+        snapshot::take(self)
     }
 
     /// Reads a snapshot back.
@@ -70,46 +227,102 @@ impl Partition {
     /// # Errors
     /// [`RestoreError`] if the bytes are not a snapshot of this partition.
     pub fn restore(id: PartitionId, bytes: &[u8]) -> Result<Self, RestoreError> {
-        let _ = bytes;
-        Ok(Self { id })
+        snapshot::restore(id, bytes)
     }
 
     /// Returns the hash of the state: equal after any replay of the same records.
     pub fn digest(&self) -> Hash {
-        todo!("skeleton")
+        Hash::of(&self.snapshot())
     }
 
     /// Returns the epoch of the last take-over; 0 before the first.
     pub fn epoch(&self) -> u64 {
-        todo!("skeleton")
+        self.epoch
     }
 
     /// Returns whether the partition holds the definition of this digest.
     pub fn knows(&self, digest: Hash) -> bool {
-        let _ = digest;
-        todo!("skeleton")
+        self.workflows.plan(digest).is_some()
     }
 
     /// Returns the text of a definition that the partition holds.
     pub fn source(&self, digest: Hash) -> Option<&str> {
-        let _ = digest;
-        todo!("skeleton")
+        Some(self.workflows.plan(digest)?.workflow().source())
+    }
+
+    /// Returns a definition that the partition holds.
+    pub fn workflow(&self, digest: Hash) -> Option<&Workflow> {
+        Some(self.workflows.plan(digest)?.workflow())
     }
 
     /// Returns how many runs are not over.
     pub fn live_runs(&self) -> usize {
-        todo!("skeleton")
+        self.runs.len()
     }
 
     /// Returns the state of a run that is live, or ended recently.
     pub fn status(&self, run: RunId) -> Option<RunStatus> {
-        let _ = run;
-        todo!("skeleton")
+        self.runs.get(&run).map(|run| run.status()).or_else(|| self.finished.status(run))
     }
 
     /// Returns what the steps of a run wait for.
     pub fn waiting(&self, run: RunId) -> Vec<WaitingView> {
-        let _ = run;
-        todo!("skeleton")
+        self.runs.get(&run).map(|run| waiting::of(run)).unwrap_or_default()
+    }
+
+    /// Checks every invariant that can be seen in the state alone.
+    ///
+    /// # Errors
+    /// The number of the invariant and what violates it.
+    pub fn check_invariants(&self) -> Result<(), crate::invariant::Violation> {
+        crate::invariant::check(self)
+    }
+
+    pub(crate) fn run(&self, run: RunId) -> Option<&Run> {
+        self.runs.get(&run).map(|run| &**run)
+    }
+
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values().map(|run| &**run)
+    }
+
+    pub(crate) fn timers(&self) -> &crate::wake::Timers {
+        &self.index.timers
+    }
+
+    /// Returns how a run ended, if it did so recently.
+    pub(crate) fn ended(&self, run: RunId) -> Option<RunStatus> {
+        self.finished.status(run)
+    }
+
+    pub(crate) fn owes_notice(&self, run: RunId) -> bool {
+        self.notices.contains_key(&run)
+    }
+
+    /// Returns what a run was started from, live or not.
+    pub(crate) fn fingerprint_of(&self, run: RunId) -> Option<u64> {
+        match self.runs.get(&run) {
+            Some(live) => Some(fingerprint(&live.state.started)),
+            None => self.finished.fingerprint(run),
+        }
+    }
+}
+
+/// Returns the run on behalf of which somebody outside may have to fetch a value.
+fn outside(input: &Input) -> Option<RunId> {
+    match input {
+        Input::Start { start, .. } => Some(start.run),
+        Input::Report { report, .. } => Some(report.run),
+        Input::ChildEnded { parent, .. } => Some(parent.run),
+        Input::TookOver { .. }
+        | Input::Cancel { .. }
+        | Input::Pause { .. }
+        | Input::Resume { .. }
+        | Input::Signal(_)
+        | Input::Held { .. }
+        | Input::Lost { .. }
+        | Input::BlobFetched { .. }
+        | Input::ParentNotified { .. }
+        | Input::Wake => None,
     }
 }

@@ -1,5 +1,217 @@
 //! The state of one run.
 
+pub(crate) mod apply;
+mod navigate;
+mod release;
+pub(crate) mod scope;
+pub(crate) mod standing;
+pub(crate) mod step;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, OnceLock};
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use skep_protocol::{
+    PartitionId, Payload, RunId, RunStarted, RunStatus, SignalId, Timestamp, WaitingFor,
+};
+
+use crate::plan::Plan;
+use scope::ScopeState;
+use standing::Index;
+use step::{Phase, StepState};
+
 /// The place of a step in the arena of its run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct NodeId(pub(crate) u32);
+
+impl NodeId {
+    /// The run as a whole, where a step is asked for.
+    pub(crate) const RUN: Self = Self(u32::MAX);
+    /// Somebody outside who waits for a value to be looked into.
+    pub(crate) const OUTSIDE: Self = Self(u32::MAX - 1);
+
+    pub(crate) const fn as_usize(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The place of a scope in its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct ScopeId(pub(crate) u32);
+
+impl ScopeId {
+    /// The steps that are in no group.
+    pub(crate) const ROOT: Self = Self(0);
+}
+
+/// A live run: its workflow, what the journal says of it, and what follows from that.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) partition: PartitionId,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) state: RunState,
+    pub(crate) soft: Soft,
+}
+
+/// What the journal says of a run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RunState {
+    pub(crate) id: RunId,
+    pub(crate) at: Timestamp,
+    pub(crate) started: Box<RunStarted>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) paused: bool,
+    /// Why it is to be cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cancelling: Option<String>,
+    pub(crate) nodes: Vec<StepState>,
+    pub(crate) scopes: Vec<ScopeState>,
+    /// Items of every `for_each`, by the item's step; dropped when the item is over.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) items: BTreeMap<NodeId, Payload>,
+    #[serde(default)]
+    pub(crate) signals: Signals,
+}
+
+/// Signals that nobody has asked for yet.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Signals {
+    pub(crate) early: VecDeque<EarlySignal>,
+    /// The ids of those that arrived last, so that a repeated one is dropped.
+    pub(crate) seen: VecDeque<SignalId>,
+}
+
+/// A signal that is kept until a step asks for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct EarlySignal {
+    pub(crate) name: CompactString,
+    pub(crate) id: SignalId,
+    pub(crate) payload: Payload,
+}
+
+/// What follows from the state of a run and is kept to save time.
+#[derive(Debug, Default)]
+pub(crate) struct Soft {
+    /// Steps in the hands of the swarm.
+    pub(crate) busy: u32,
+    /// Steps that wait for time or a signal.
+    pub(crate) waiting: u32,
+    /// Who waits for which signal.
+    pub(crate) waiters: BTreeMap<String, BTreeSet<NodeId>>,
+    /// The run as a whole is in the frontier.
+    pub(crate) queued: bool,
+    inputs: OnceLock<Arc<Value>>,
+}
+
+impl Run {
+    pub(crate) fn new(partition: PartitionId, plan: Arc<Plan>, state: RunState) -> Self {
+        Self { partition, plan, state, soft: Soft::default() }
+    }
+
+    /// Works out what follows from the state of a run that was read from a snapshot.
+    pub(crate) fn derive(&mut self, index: &mut Index) -> Result<(), &'static str> {
+        self.check_shape()?;
+        for id in self.all_nodes() {
+            let standing = self.standing(id);
+            self.soft.busy += u32::from(standing.busy);
+            self.soft.waiting += u32::from(standing.waiting);
+            index.timers.extend(self.timers_of(id, &standing));
+            if let Phase::Waiting { waiting_for: WaitingFor::Signal(name), .. } =
+                &self.node(id).phase
+            {
+                let name = name.clone();
+                self.soft.waiters.entry(name).or_default().insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a state read from outside refers to nothing that is not there.
+    fn check_shape(&self) -> Result<(), &'static str> {
+        let (nodes, scopes) = (self.state.nodes.len(), self.state.scopes.len());
+        let steps = self.plan.workflow().steps().len();
+        let is_node = |id: &NodeId| id.as_usize() < nodes;
+        let is_scope = |id: &ScopeId| (id.0 as usize) < scopes;
+        for scope in &self.state.scopes {
+            let end = scope.first.as_usize() + scope.len as usize;
+            if end > nodes || !scope.owner.iter().all(is_node) || !scope.failed.iter().all(is_node)
+            {
+                return Err("a scope has steps that are not there");
+            }
+        }
+        for node in &self.state.nodes {
+            let inner = node.inner.as_deref();
+            let items = inner.map(|inner| inner.items.as_slice()).unwrap_or_default();
+            let inside = inner.and_then(|inner| inner.scope);
+            let there = items.iter().all(is_node)
+                && inside.iter().all(is_scope)
+                && is_scope(&node.scope)
+                && node.item_of.iter().all(|(fan, _)| is_node(fan));
+            if !there || node.step as usize >= steps {
+                return Err("a step refers to something that is not there");
+            }
+        }
+        if scopes == 0 { Err("a run has no steps") } else { Ok(()) }
+    }
+
+    pub(crate) fn all_nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..u32::try_from(self.state.nodes.len()).unwrap_or(u32::MAX)).map(NodeId)
+    }
+
+    /// Takes note that a step (or the run itself) is being looked at.
+    pub(crate) fn leave_frontier(&mut self, id: NodeId) {
+        if id == NodeId::RUN {
+            self.soft.queued = false;
+        } else {
+            self.node_mut(id).queued = false;
+        }
+    }
+
+    pub(crate) fn id(&self) -> RunId {
+        self.state.id
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> &StepState {
+        &self.state.nodes[id.as_usize()]
+    }
+
+    pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut StepState {
+        &mut self.state.nodes[id.as_usize()]
+    }
+
+    pub(crate) fn scope(&self, id: ScopeId) -> &ScopeState {
+        &self.state.scopes[id.0 as usize]
+    }
+
+    pub(crate) fn scope_mut(&mut self, id: ScopeId) -> &mut ScopeState {
+        &mut self.state.scopes[id.0 as usize]
+    }
+
+    /// Returns the parsed inputs, unless they are a large value that is not at hand.
+    pub(crate) fn inputs(&self) -> Option<Arc<Value>> {
+        if let Some(value) = self.soft.inputs.get() {
+            return Some(Arc::clone(value));
+        }
+        let text = self.state.started.inputs.text()?;
+        let value = serde_json::from_str(text).unwrap_or(Value::Null);
+        Some(Arc::clone(self.soft.inputs.get_or_init(|| Arc::new(value))))
+    }
+
+    /// Returns the word for the state of the run.
+    pub(crate) fn status(&self) -> RunStatus {
+        let root = self.scope(ScopeId::ROOT);
+        if self.state.cancelling.is_some() || root.stopping {
+            RunStatus::Unwinding
+        } else if self.state.paused {
+            RunStatus::Paused
+        } else if self.soft.busy == 0 && self.soft.waiting > 0 {
+            RunStatus::Waiting
+        } else {
+            RunStatus::Running
+        }
+    }
+}

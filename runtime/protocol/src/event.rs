@@ -349,8 +349,10 @@ pub enum CancelReason {
     RunCancelled,
     /// Another step failed and the run (or the group) stops.
     Stopping,
-    /// The `deadline` of an enclosing group passed.
+    /// The `deadline` of the step or of an enclosing group passed.
     Deadline,
+    /// The `timeout` of one try of a sub-workflow passed.
+    Timeout,
 }
 
 impl Event {

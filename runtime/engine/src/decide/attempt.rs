@@ -1,0 +1,53 @@
+//! What is seen of an attempt without a report.
+
+use skep_protocol::{AgentId, AttemptId, Event};
+
+use super::Decision;
+use crate::desk::Desk;
+use crate::partition::Partition;
+use crate::run::step::Phase;
+
+/// An agent holds an attempt: recorded once.
+pub(super) fn held(
+    partition: &Partition,
+    agent: &AgentId,
+    attempt: &AttemptId,
+    desk: &Desk<'_>,
+) -> Decision {
+    let held = Decision::default();
+    match current(partition, attempt) {
+        Some(Phase::Scheduled { .. }) => {
+            let AttemptId { run, step, attempt } = attempt.clone();
+            held.event(run, Event::AttemptTaken { step, attempt, agent: agent.clone() }, desk)
+        }
+        Some(_) | None => held,
+    }
+}
+
+/// The agent of an attempt is gone.
+pub(super) fn lost(
+    partition: &Partition,
+    attempt: &AttemptId,
+    (agent, cause): (Option<AgentId>, String),
+    desk: &Desk<'_>,
+) -> Decision {
+    let lost = Decision::default();
+    match current(partition, attempt) {
+        // Somebody else has it: the loss of another copy is no loss.
+        Some(Phase::Taken { agent: taker, .. }) if agent.as_ref().is_some_and(|a| a != taker) => {
+            lost
+        }
+        Some(Phase::Scheduled { .. } | Phase::Taken { .. }) => {
+            let AttemptId { run, step, attempt } = attempt.clone();
+            lost.event(run, Event::AttemptLost { step, attempt, agent, cause }, desk)
+        }
+        Some(_) | None => lost,
+    }
+}
+
+/// Returns the state of the step of an attempt, if it is the step's current one.
+fn current<'a>(partition: &'a Partition, attempt: &AttemptId) -> Option<&'a Phase> {
+    let run = partition.run(attempt.run)?;
+    let node = run.node(run.find(&attempt.step)?);
+    (node.attempt == attempt.attempt).then_some(&node.phase)
+}

@@ -1,0 +1,70 @@
+//! A sub-workflow ended.
+
+use skep_protocol::{
+    AttemptFailed, CancelReason, ChildOutcome, Event, Failure, FailureKind, Parent, RunId,
+};
+
+use super::Decision;
+use super::report::mismatch;
+use super::timer::timed_out;
+use crate::desk::{Desk, Obstacle};
+use crate::frontier::deadline_passed;
+use crate::partition::Partition;
+use crate::run::step::Phase;
+use crate::run::{NodeId, Run};
+
+/// Decides what the end of a child means to its step; confirmed whatever it means, since the child
+/// repeats itself until it is.
+pub(super) fn ended(
+    partition: &Partition,
+    parent: &Parent,
+    (child, outcome): (RunId, ChildOutcome),
+    desk: &Desk<'_>,
+) -> Result<Decision, Obstacle> {
+    let done = Decision::done();
+    let Some(run) = partition.run(parent.run) else { return Ok(done) };
+    let Some(id) = run.find(&parent.step) else { return Ok(done) };
+    let awaited =
+        matches!(run.node(id).phase, Phase::Child { child: awaited, .. } if awaited == child);
+    if !awaited || run.node(id).attempt != parent.attempt {
+        return Ok(done);
+    }
+    let event = match outcome {
+        ChildOutcome::Completed(outputs) => match mismatch(run, id, &outputs, desk)? {
+            Some(failure) => failed(run, id, failure),
+            None => {
+                let output = Some(desk.bounded(outputs));
+                Event::StepCompleted { step: run.path(id), output, signal: None }
+            }
+        },
+        ChildOutcome::Failed(failure) => {
+            let message = format!("run {child}: {}", failure.message);
+            let failure = Failure { kind: FailureKind::Inner, message, details: None, ..failure };
+            failed(run, id, failure.bounded())
+        }
+        ChildOutcome::Cancelled {} => {
+            let message = format!("run {child} was cancelled");
+            let failure = Failure::new(FailureKind::Cancelled, "child_cancelled", message);
+            failed(run, id, failure.fatal())
+        }
+    };
+    Ok(done.event(parent.run, event, desk))
+}
+
+fn failed(run: &Run, id: NodeId, failure: Failure) -> Event {
+    let (step, attempt) = (run.path(id), run.node(id).attempt);
+    match (run.told_to_stop(id), run.node(id).stop) {
+        (Some(reason), _) => Event::StepCancelled { step, reason },
+        (None, Some(CancelReason::Deadline)) => {
+            Event::StepFailed { step, failure: deadline_passed(run, id) }
+        }
+        (None, Some(CancelReason::Timeout)) => {
+            let failure = timed_out(run, id);
+            Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure })
+        }
+        (None, Some(reason @ (CancelReason::RunCancelled | CancelReason::Stopping))) => {
+            Event::StepCancelled { step, reason }
+        }
+        (None, None) => Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure }),
+    }
+}

@@ -1,0 +1,86 @@
+//! Commands about a run that is there.
+
+use skep_protocol::limits::{MAX_EARLY_SIGNALS, MAX_JSON_DEPTH, MAX_NAME_LEN, MAX_PAYLOAD};
+use skep_protocol::{Event, Payload, Rejection, RunId, RunStatus, Signal};
+
+use super::{Decision, live};
+use crate::depth;
+use crate::desk::Desk;
+use crate::partition::Partition;
+
+/// Longest text of people, in bytes.
+const MAX_TEXT: usize = 1024;
+
+pub(super) fn cancel(
+    partition: &Partition,
+    run: RunId,
+    reason: String,
+    desk: &Desk<'_>,
+) -> Decision {
+    match live(partition, run) {
+        Err(Rejection::RunAlreadyFinished { status: RunStatus::Cancelled, .. }) => Decision::done(),
+        Err(rejection) => Decision::rejected(rejection),
+        Ok(live) if live.state.cancelling.is_some() => Decision::done(),
+        Ok(_) => {
+            let event = Event::CancelRequested { reason: cut(reason) };
+            Decision::done().event(run, event, desk)
+        }
+    }
+}
+
+pub(super) fn pause(partition: &Partition, run: RunId, by: String, desk: &Desk<'_>) -> Decision {
+    match live(partition, run) {
+        Err(rejection) => Decision::rejected(rejection),
+        Ok(live) if live.state.paused => Decision::done(),
+        Ok(_) => Decision::done().event(run, Event::RunPaused { by: cut(by) }, desk),
+    }
+}
+
+pub(super) fn resume(partition: &Partition, run: RunId, by: String, desk: &Desk<'_>) -> Decision {
+    match live(partition, run) {
+        Err(rejection) => Decision::rejected(rejection),
+        Ok(live) if !live.state.paused => Decision::done(),
+        Ok(_) => Decision::done().event(run, Event::RunResumed { by: cut(by) }, desk),
+    }
+}
+
+pub(super) fn signal(partition: &Partition, signal: Signal, desk: &Desk<'_>) -> Decision {
+    let run = match live(partition, signal.run) {
+        Ok(run) => run,
+        Err(rejection) => return Decision::rejected(rejection),
+    };
+    let Signal { run: id, name, id: signal, payload } = signal;
+    let signals = &run.state.signals;
+    if signals.seen.contains(&signal) {
+        return Decision::done();
+    }
+    if let Some(message) = unbearable(&name, &payload, signals.early.len()) {
+        return Decision::rejected(Rejection::LimitExceeded { message });
+    }
+    let payload = desk.bounded(payload);
+    Decision::done().event(id, Event::SignalReceived { name, id: signal, payload }, desk)
+}
+
+fn unbearable(name: &str, payload: &Payload, early: usize) -> Option<String> {
+    if name.is_empty() || name.len() > MAX_NAME_LEN {
+        return Some(format!("the name of a signal has 1 to {MAX_NAME_LEN} bytes"));
+    }
+    if early >= MAX_EARLY_SIGNALS {
+        return Some(format!("the run keeps {early} signals that no step has asked for"));
+    }
+    unbearable_payload(payload)
+}
+
+/// Returns what is wrong with a payload from outside, if it is too large or too deep.
+pub(super) fn unbearable_payload(payload: &Payload) -> Option<String> {
+    if payload.size() > MAX_PAYLOAD as u64 {
+        return Some(format!("{} bytes are more than {MAX_PAYLOAD}", payload.size()));
+    }
+    let deep = payload.text().is_some_and(|text| !depth::is_within(text, MAX_JSON_DEPTH));
+    deep.then(|| format!("the JSON is nested more than {MAX_JSON_DEPTH} deep"))
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_TEXT));
+    text
+}

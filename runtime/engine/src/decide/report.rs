@@ -1,0 +1,161 @@
+//! Reports of agents: at most one outcome of each attempt is applied.
+
+use skep_protocol::{
+    AgentId, AttemptCompleted, AttemptFailed, Event, Failure, FailureKind, IgnoreReason, Outcome,
+    Payload, Report, ReportBody, ReportIgnored, Verdict,
+};
+
+use super::Decision;
+use super::command::unbearable_payload;
+use crate::desk::{Desk, Obstacle};
+use crate::partition::Partition;
+use crate::run::step::Phase;
+use crate::run::{NodeId, Run};
+
+/// Reports recorded as ignored for one step; more are ignored without a record, or an agent that
+/// repeats itself would fill the journal.
+const MAX_IGNORED_RECORDED: u8 = 4;
+
+pub(super) fn report(
+    partition: &Partition,
+    agent: AgentId,
+    report: Report,
+    desk: &Desk<'_>,
+) -> Result<Decision, Obstacle> {
+    let ignored = |reason| Ok(Decision::verdict(Verdict::Ignored(reason)));
+    let Some(run) = partition.run(report.run) else {
+        let known = partition.ended(report.run).is_some();
+        return ignored(if known { IgnoreReason::Stale } else { IgnoreReason::Unknown });
+    };
+    let Some(id) = run.find(&report.step) else { return ignored(IgnoreReason::Unknown) };
+    match refusal(run, id, &agent, &report) {
+        None => apply(run, id, agent, report, desk),
+        Some(reason) => Ok(ignore(run, id, (agent, report, reason), desk)),
+    }
+}
+
+/// Returns why a report changes nothing, if that is so.
+fn refusal(run: &Run, id: NodeId, agent: &AgentId, report: &Report) -> Option<IgnoreReason> {
+    let node = run.node(id);
+    if report.attempt == 0 || report.attempt > node.attempt {
+        return Some(IgnoreReason::Unknown);
+    }
+    if report.attempt < node.attempt {
+        return Some(IgnoreReason::Stale);
+    }
+    match &node.phase {
+        Phase::Scheduled { .. } => None,
+        Phase::Taken { agent: taker, .. } => (taker != agent).then_some(IgnoreReason::Stale),
+        Phase::Pending
+        | Phase::Retrying(_)
+        | Phase::Child { .. }
+        | Phase::Waiting { .. }
+        | Phase::Expanded(_)
+        | Phase::Group { .. }
+        | Phase::Completed
+        | Phase::Failed
+        | Phase::Skipped { .. }
+        | Phase::Cancelled => {
+            let reporter = node.reporter.as_ref();
+            let same = reporter.is_some_and(|(who, n)| who == agent && *n == report.attempt);
+            Some(if same { IgnoreReason::Duplicate } else { IgnoreReason::Stale })
+        }
+    }
+}
+
+fn ignore(
+    run: &Run,
+    id: NodeId,
+    (agent, report, reason): (AgentId, Report, IgnoreReason),
+    desk: &Desk<'_>,
+) -> Decision {
+    let decision = Decision::verdict(Verdict::Ignored(reason));
+    let worth_a_record = match reason {
+        IgnoreReason::Duplicate => false,
+        IgnoreReason::Stale | IgnoreReason::Unknown => run.node(id).ignored < MAX_IGNORED_RECORDED,
+    };
+    if !worth_a_record {
+        return decision;
+    }
+    let Report { run, step, attempt, .. } = report;
+    let event = Event::ReportIgnored(ReportIgnored { step, attempt, agent, reason });
+    decision.event(run, event, desk)
+}
+
+fn apply(
+    run: &Run,
+    id: NodeId,
+    agent: AgentId,
+    report: Report,
+    desk: &Desk<'_>,
+) -> Result<Decision, Obstacle> {
+    let Report { step, attempt, body, .. } = report;
+    let applied = Decision::verdict(Verdict::Applied);
+    let taken = matches!(run.node(id).phase, Phase::Taken { .. });
+    let event = match body {
+        ReportBody::Taken {} if taken => return Ok(applied),
+        ReportBody::Taken {} => Event::AttemptTaken { step, attempt, agent },
+        ReportBody::Released {} => Event::AttemptReleased { step, attempt, agent },
+        ReportBody::Checkpoint(checkpoint) => match unbearable_payload(&checkpoint) {
+            Some(problem) => return Ok(Decision::verdict(Verdict::Rejected(problem))),
+            None => {
+                let checkpoint = desk.bounded(checkpoint);
+                Event::CheckpointSaved { step, attempt, checkpoint }
+            }
+        },
+        ReportBody::Outcome(Outcome::Failed { failure, .. }) => {
+            let failure = bounded(failure, desk);
+            Event::AttemptFailed(AttemptFailed { step, attempt, agent: Some(agent), failure })
+        }
+        ReportBody::Outcome(Outcome::Completed { output, duration_ms }) => {
+            if let Some(problem) = unbearable_payload(&output) {
+                let failure = Failure::new(FailureKind::Limit, "output", problem.clone());
+                let failed = AttemptFailed { step, attempt, agent: Some(agent), failure };
+                let rejected = Decision::verdict(Verdict::Rejected(problem));
+                return Ok(rejected.event(run.id(), Event::AttemptFailed(failed), desk));
+            }
+            match mismatch(run, id, &output, desk)? {
+                Some(failure) => {
+                    let agent = Some(agent);
+                    Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure })
+                }
+                None => {
+                    let output = desk.bounded(output);
+                    let completed = AttemptCompleted { step, attempt, agent, output, duration_ms };
+                    Event::AttemptCompleted(completed)
+                }
+            }
+        }
+    };
+    Ok(applied.event(run.id(), event, desk))
+}
+
+/// Holds an output against the `expect` of its step: done is a claim, and it is checked.
+pub(super) fn mismatch(
+    run: &Run,
+    id: NodeId,
+    output: &Payload,
+    desk: &Desk<'_>,
+) -> Result<Option<Failure>, Obstacle> {
+    let Some(schema) = run.definition(id).expect() else { return Ok(None) };
+    let value = match desk.value(output) {
+        Ok(value) => value,
+        Err(Obstacle::Missing) => return Err(Obstacle::Missing),
+        Err(Obstacle::Failure(failure)) => return Ok(Some(*failure)),
+    };
+    let Err(violations) = schema.check(&value) else { return Ok(None) };
+    let mut message = String::from("the output does not match `expect`");
+    for violation in violations {
+        let path = if violation.path.is_empty() { "output" } else { &violation.path };
+        message.push_str(&format!("; {path}: {}", violation.message));
+    }
+    Ok(Some(Failure::new(FailureKind::Expect, "expect", message)))
+}
+
+fn bounded(failure: Failure, desk: &Desk<'_>) -> Failure {
+    let mut failure = failure.bounded();
+    let details = failure.details.take();
+    let details = details.filter(|details| unbearable_payload(details).is_none());
+    failure.details = details.map(|details| desk.bounded(details));
+    failure
+}

@@ -1,0 +1,139 @@
+//! The start of a run.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use skep_protocol::limits::{MAX_JSON_DEPTH, MAX_PAYLOAD, MAX_RUN_DEPTH, MAX_RUNS_PER_PARTITION};
+use skep_protocol::{
+    CommandReply, Event, Payload, Record, Rejection, RunStarted, StartRun, StoredText,
+    WorkflowAdded,
+};
+use skep_workflow::{OnFailure, Style, Workflow};
+
+use super::Decision;
+use crate::depth;
+use crate::desk::{Desk, Obstacle};
+use crate::input::Resolved;
+use crate::partition::{Partition, fingerprint};
+
+/// Labels of a run.
+const MAX_LABELS: usize = 64;
+/// Longest label, in bytes.
+const MAX_LABEL: usize = 256;
+
+pub(super) fn start(
+    partition: &Partition,
+    start: StartRun,
+    resolved: Resolved,
+    desk: &Desk<'_>,
+) -> Result<Decision, Obstacle> {
+    let workflow = match (partition.workflow(resolved.digest), &resolved.workflow) {
+        (Some(known), _) => known.clone(),
+        (None, Some(given)) => given.clone(),
+        (None, None) => {
+            let workflow = start.workflow;
+            return Ok(Decision::rejected(Rejection::UnknownWorkflow { workflow }));
+        }
+    };
+    if let Some(rejection) = unbearable(&start, &workflow) {
+        return Ok(Decision::rejected(rejection));
+    }
+    let inputs = match accept(&start.inputs, &workflow, desk)? {
+        Ok(inputs) => inputs,
+        Err(rejection) => return Ok(Decision::rejected(rejection)),
+    };
+    let run = start.run;
+    let started = RunStarted {
+        workflow: workflow.name().to_string(),
+        version: workflow.version().map(str::to_owned),
+        digest: resolved.digest,
+        inputs,
+        pinned: resolved.pinned,
+        parent: start.parent,
+        depth: start.depth,
+        labels: start.labels,
+    };
+    if let Some(existing) = partition.fingerprint_of(run) {
+        return Ok(if existing == fingerprint(&started) {
+            Decision::reply(CommandReply::Started { run, existing: true })
+        } else {
+            Decision::rejected(Rejection::RunIdTaken { run })
+        });
+    }
+    // What exists is confirmed even by a full partition.
+    if partition.live_runs() >= MAX_RUNS_PER_PARTITION {
+        return Ok(Decision::rejected(Rejection::Busy { retry_after_ms: 1_000 }));
+    }
+    let mut decision = Decision::reply(CommandReply::Started { run, existing: false });
+    if !partition.knows(resolved.digest) {
+        let source = StoredText::new(workflow.source().to_owned());
+        let added = WorkflowAdded { digest: resolved.digest, source };
+        decision.records.push(Record::WorkflowAdded(added));
+    }
+    Ok(decision.event(run, Event::RunStarted(Box::new(started)), desk))
+}
+
+fn unbearable(start: &StartRun, workflow: &Workflow) -> Option<Rejection> {
+    let exceeded = |message: String| Some(Rejection::LimitExceeded { message });
+    if workflow.on_failure() == OnFailure::Compensate || !workflow.unsupported().is_empty() {
+        return Some(not_supported(workflow));
+    }
+    if start.depth >= MAX_RUN_DEPTH {
+        return exceeded(format!("sub-workflows are nested more than {MAX_RUN_DEPTH} deep"));
+    }
+    if !labels_fit(&start.labels) {
+        return exceeded(format!("a run has at most {MAX_LABELS} labels of {MAX_LABEL} bytes"));
+    }
+    if start.inputs.size() > MAX_PAYLOAD as u64 {
+        return exceeded(format!("the inputs are larger than {MAX_PAYLOAD} bytes"));
+    }
+    None
+}
+
+fn labels_fit(labels: &BTreeMap<String, String>) -> bool {
+    let fits =
+        |(name, value): (&String, &String)| name.len() <= MAX_LABEL && value.len() <= MAX_LABEL;
+    labels.len() <= MAX_LABELS && labels.iter().all(fits)
+}
+
+fn not_supported(workflow: &Workflow) -> Rejection {
+    let unsupported = workflow.unsupported();
+    let encode = |diagnostic| Payload::encode(diagnostic).unwrap_or_else(|_| Payload::null());
+    let diagnostics = unsupported.iter().map(encode).collect();
+    let rendered = unsupported.iter().map(|d| d.render(workflow.source(), Style::Plain)).collect();
+    Rejection::InvalidDefinition { diagnostics, rendered }
+}
+
+/// Checks the inputs and fills in the defaults.
+fn accept(
+    inputs: &Payload,
+    workflow: &Workflow,
+    desk: &Desk<'_>,
+) -> Result<Result<Payload, Rejection>, Obstacle> {
+    let invalid = |problem: String| Rejection::InvalidInputs { problems: vec![problem] };
+    let text = match desk.text(inputs) {
+        Ok(text) => text,
+        Err(Obstacle::Missing) => return Err(Obstacle::Missing),
+        Err(Obstacle::Failure(failure)) => return Ok(Err(invalid(failure.message))),
+    };
+    if !depth::is_within(text, MAX_JSON_DEPTH) {
+        let message = format!("the inputs are nested more than {MAX_JSON_DEPTH} deep");
+        return Ok(Err(Rejection::LimitExceeded { message }));
+    }
+    let Ok(Value::Object(given)) = serde_json::from_str(text) else {
+        return Ok(Err(invalid("the inputs are not a JSON object".to_owned())));
+    };
+    match workflow.inputs().accept(given) {
+        Ok(filled) => Ok(Ok(desk.encode(&Value::Object(filled))?)),
+        Err(problems) => {
+            let problem = |problem: &skep_workflow::InputProblem| match &problem.schema {
+                Value::Null => format!("input `{}`: {}", problem.input, problem.message),
+                schema => {
+                    format!("input `{}`: {} (schema: {schema})", problem.input, problem.message)
+                }
+            };
+            let problems = problems.iter().map(problem).collect();
+            Ok(Err(Rejection::InvalidInputs { problems }))
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The time of a timer has come.
+
+use skep_protocol::{AttemptFailed, CancelReason, Event, Failure, FailureKind, SkipReason};
+use skep_workflow::{OnTimeout, StepKind};
+
+use crate::frontier::deadline_passed;
+use crate::run::step::Phase;
+use crate::run::{NodeId, Run};
+use crate::wake::WakeReason;
+
+/// Decides what follows from a timer that is due.
+pub(crate) fn timer(run: &Run, id: NodeId, reason: WakeReason) -> Event {
+    let step = run.path(id);
+    match reason {
+        WakeReason::Timeout => match run.node(id).phase {
+            Phase::Child { .. } => Event::StepStopping { step, reason: CancelReason::Timeout },
+            Phase::Pending
+            | Phase::Scheduled { .. }
+            | Phase::Taken { .. }
+            | Phase::Retrying(_)
+            | Phase::Waiting { .. }
+            | Phase::Expanded(_)
+            | Phase::Group { .. }
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Skipped { .. }
+            | Phase::Cancelled => attempt_failed(run, id, timed_out(run, id)),
+        },
+        WakeReason::QueueTimeout => {
+            let bound = run.definition(id).queue_timeout().unwrap_or_default();
+            let message = format!("no agent took the task within {bound:?}");
+            let failure = Failure::new(FailureKind::QueueTimeout, "queue_timeout", message);
+            // Another attempt would only join the same queue.
+            attempt_failed(run, id, failure.fatal())
+        }
+        WakeReason::Deadline => match run.node(id).phase {
+            Phase::Child { .. } | Phase::Expanded(_) | Phase::Group { .. } => {
+                Event::StepStopping { step, reason: CancelReason::Deadline }
+            }
+            Phase::Pending
+            | Phase::Scheduled { .. }
+            | Phase::Taken { .. }
+            | Phase::Retrying(_)
+            | Phase::Waiting { .. }
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Skipped { .. }
+            | Phase::Cancelled => Event::StepFailed { step, failure: deadline_passed(run, id) },
+        },
+        WakeReason::Wait => Event::StepCompleted { step, output: None, signal: None },
+        WakeReason::SignalTimeout => signal_timeout(run, id),
+    }
+}
+
+/// Returns the failure of an attempt that took too long.
+pub(super) fn timed_out(run: &Run, id: NodeId) -> Failure {
+    let bound = run.definition(id).timeout().unwrap_or_default();
+    let message = format!("the attempt took longer than its timeout of {bound:?}");
+    Failure::new(FailureKind::Timeout, "timeout", message)
+}
+
+fn attempt_failed(run: &Run, id: NodeId, failure: Failure) -> Event {
+    let agent = match &run.node(id).phase {
+        Phase::Taken { agent, .. } => Some(agent.clone()),
+        _ => None,
+    };
+    let (step, attempt) = (run.path(id), run.node(id).attempt);
+    Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure })
+}
+
+fn signal_timeout(run: &Run, id: NodeId) -> Event {
+    let step = run.path(id);
+    let (name, on_timeout) = match run.definition(id).kind() {
+        StepKind::Signal { name, on_timeout, .. } => (name.as_str(), *on_timeout),
+        StepKind::Agent { .. }
+        | StepKind::Workflow { .. }
+        | StepKind::Wait(_)
+        | StepKind::Group => ("", OnTimeout::Fail),
+    };
+    match on_timeout {
+        OnTimeout::Fail => {
+            let message = format!("no signal `{name}` came in time");
+            let failure = Failure::new(FailureKind::SignalTimeout, "signal_timeout", message);
+            Event::StepFailed { step, failure: failure.fatal() }
+        }
+        OnTimeout::Skip => Event::StepSkipped { step, reason: SkipReason::SignalTimeout },
+        OnTimeout::Continue => Event::StepCompleted { step, output: None, signal: None },
+    }
+}

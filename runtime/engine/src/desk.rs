@@ -1,0 +1,134 @@
+//! What a decision has before it beside the state: the time, and values that were fetched.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+use skep_protocol::limits::{MAX_INLINE_PAYLOAD, MAX_PAYLOAD};
+use skep_protocol::{BlobRef, Failure, FailureKind, Payload, RunId, Timestamp};
+use skep_workflow::StepPart;
+
+use crate::larder::Larder;
+use crate::run::NodeId;
+
+/// Why a decision cannot be made.
+#[derive(Debug)]
+pub(crate) enum Obstacle {
+    /// A large value has to be fetched first; which one is noted on the desk.
+    Missing,
+    /// It cannot be made at all.
+    Failure(Box<Failure>),
+}
+
+impl From<Failure> for Obstacle {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(Box::new(failure))
+    }
+}
+
+/// Everything that a decision may use beside the state, for the time of one input.
+#[derive(Debug)]
+pub(crate) struct Desk<'a> {
+    pub(crate) now: Timestamp,
+    larder: &'a Larder,
+    parsed: &'a RefCell<Parsed>,
+    /// Large texts that were made, to be stored.
+    pub(crate) made: RefCell<Vec<Bytes>>,
+    /// Large values that are wanted.
+    pub(crate) missing: RefCell<Vec<BlobRef>>,
+}
+
+/// Outputs that were parsed while one input was handled.
+pub(crate) type Parsed = BTreeMap<(RunId, NodeId, StepPart), Arc<Value>>;
+
+impl<'a> Desk<'a> {
+    pub(crate) fn new(now: Timestamp, larder: &'a Larder, parsed: &'a RefCell<Parsed>) -> Self {
+        Self { now, larder, parsed, made: RefCell::default(), missing: RefCell::default() }
+    }
+
+    /// Returns the text of a payload.
+    pub(crate) fn text<'p>(&'p self, payload: &'p Payload) -> Result<&'p str, Obstacle> {
+        let blob = match payload {
+            Payload::Json(raw) => return Ok(raw.get()),
+            Payload::Blob(blob) => blob,
+        };
+        match self.larder.text(blob.hash) {
+            Some(Some(text)) => Ok(text),
+            Some(None) => Err(gone(blob).into()),
+            None => {
+                self.missing.borrow_mut().push(*blob);
+                Err(Obstacle::Missing)
+            }
+        }
+    }
+
+    /// Returns the value of a payload.
+    pub(crate) fn value(&self, payload: &Payload) -> Result<Value, Obstacle> {
+        self.parse(self.text(payload)?)
+    }
+
+    /// Returns the value of a text.
+    pub(crate) fn parse(&self, text: &str) -> Result<Value, Obstacle> {
+        serde_json::from_str(text).map_err(|error| {
+            let message = format!("a value is not the JSON it was said to be: {error}");
+            Failure::new(FailureKind::Expression, "not_json", message).fatal().into()
+        })
+    }
+
+    /// Returns a value that was parsed before, or parses it.
+    pub(crate) fn parsed(
+        &self,
+        key: (RunId, NodeId, StepPart),
+        value: impl FnOnce() -> Result<Option<Value>, Obstacle>,
+    ) -> Result<Option<Arc<Value>>, Obstacle> {
+        if let Some(value) = self.parsed.borrow().get(&key) {
+            return Ok(Some(Arc::clone(value)));
+        }
+        let Some(value) = value()?.map(Arc::new) else { return Ok(None) };
+        self.parsed.borrow_mut().insert(key, Arc::clone(&value));
+        Ok(Some(value))
+    }
+
+    /// Returns the payload of a text that was made here: a large one goes to the blob store.
+    pub(crate) fn payload(&self, text: String) -> Result<Payload, Obstacle> {
+        if text.len() > MAX_PAYLOAD {
+            let message = format!("a value of {} bytes is over the limit", text.len());
+            return Err(Failure::new(FailureKind::Limit, "payload_size", message).fatal().into());
+        }
+        if text.len() <= MAX_INLINE_PAYLOAD {
+            let raw = serde_json::value::RawValue::from_string(text);
+            let raw = raw.map_err(|error| {
+                let message = format!("a value is not JSON: {error}");
+                Failure::new(FailureKind::Expression, "not_json", message).fatal()
+            })?;
+            return Ok(Payload::Json(raw.into()));
+        }
+        let blob = BlobRef::of(text.as_bytes());
+        self.made.borrow_mut().push(text.into());
+        Ok(Payload::Blob(blob))
+    }
+
+    /// Returns the payload of a value that was made here.
+    pub(crate) fn encode(&self, value: &Value) -> Result<Payload, Obstacle> {
+        self.payload(value.to_string())
+    }
+
+    /// Moves a payload from outside to the blob store if it is large.
+    pub(crate) fn bounded(&self, payload: Payload) -> Payload {
+        match payload.text() {
+            Some(text) if text.len() > MAX_INLINE_PAYLOAD => {
+                let blob = BlobRef::of(text.as_bytes());
+                self.made.borrow_mut().push(Bytes::copy_from_slice(text.as_bytes()));
+                Payload::Blob(blob)
+            }
+            Some(_) | None => payload,
+        }
+    }
+}
+
+fn gone(blob: &BlobRef) -> Failure {
+    let message = format!("the value {} is not in the blob store", blob.hash.short());
+    Failure::new(FailureKind::Expression, "value_gone", message).fatal()
+}

@@ -1,0 +1,123 @@
+//! Large values that decisions look into: asked for, kept while somebody needs them.
+//!
+//! Soft state: who waits for what is found out again when the steps are looked at again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use skep_protocol::{BlobRef, Hash, RunId};
+
+use crate::effect::{Change, Effect, EffectKey};
+use crate::run::NodeId;
+
+/// Who waits for a value.
+pub(crate) type Waiter = (RunId, NodeId);
+
+/// The values, and who waits for them.
+#[derive(Debug, Default)]
+pub(crate) struct Larder {
+    shelves: BTreeMap<Hash, Shelf>,
+    waits: BTreeMap<Waiter, Vec<Hash>>,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    blob: BlobRef,
+    waiters: BTreeSet<Waiter>,
+    /// None while it is being fetched; then the text, if there is one.
+    content: Option<Option<String>>,
+}
+
+impl Shelf {
+    /// Returns whether the engine itself asks for the value; those outside fetch for themselves.
+    fn is_owed(&self) -> bool {
+        self.content.is_none() && self.waiters.iter().any(|(_, node)| *node != NodeId::OUTSIDE)
+    }
+}
+
+impl Larder {
+    /// Returns the text of a value: none if it was not fetched, none inside if it is gone.
+    pub(crate) fn text(&self, hash: Hash) -> Option<Option<&str>> {
+        Some(self.shelves.get(&hash)?.content.as_ref()?.as_deref())
+    }
+
+    /// Takes note of all that `waiter` waits for, and forgets what it waited for before.
+    pub(crate) fn waits_for(
+        &mut self,
+        waiter: Waiter,
+        blobs: &[BlobRef],
+        changes: &mut Vec<Change>,
+    ) {
+        if blobs.is_empty() && !self.waits.contains_key(&waiter) {
+            return;
+        }
+        for blob in blobs {
+            let shelf = self.shelves.entry(blob.hash);
+            let shelf = shelf.or_insert_with(|| Shelf {
+                blob: *blob,
+                waiters: BTreeSet::new(),
+                content: None,
+            });
+            let owed = shelf.is_owed();
+            shelf.waiters.insert(waiter);
+            if !owed && shelf.is_owed() {
+                changes.push(Change::Owed(Effect::FetchBlob { blob: *blob }));
+            }
+        }
+        // While something is missing, what is there stays: the next look needs all of it.
+        let waits: BTreeSet<Hash> = blobs.iter().map(|blob| blob.hash).collect();
+        let before = self.waits.remove(&waiter).unwrap_or_default();
+        if blobs.is_empty() {
+            for hash in before {
+                self.leave(waiter, hash, changes);
+            }
+        } else {
+            let all = before.into_iter().chain(waits).collect::<BTreeSet<_>>();
+            self.waits.insert(waiter, all.into_iter().collect());
+        }
+    }
+
+    fn leave(&mut self, waiter: Waiter, hash: Hash, changes: &mut Vec<Change>) {
+        let Some(shelf) = self.shelves.get_mut(&hash) else { return };
+        let owed = shelf.is_owed();
+        shelf.waiters.remove(&waiter);
+        if owed && !shelf.is_owed() {
+            changes.push(Change::Settled(EffectKey::Blob(hash)));
+        }
+        if shelf.waiters.is_empty() {
+            self.shelves.remove(&hash);
+        }
+    }
+
+    /// Puts a value where it is waited for; returns who waits.
+    pub(crate) fn fetched(
+        &mut self,
+        blob: &BlobRef,
+        bytes: Option<&Bytes>,
+        changes: &mut Vec<Change>,
+    ) -> Vec<Waiter> {
+        let Some(shelf) = self.shelves.get_mut(&blob.hash) else { return Vec::new() };
+        let owed = shelf.is_owed();
+        // Bytes that are not what was asked for are as good as none.
+        let right = bytes.filter(|bytes| BlobRef::of(bytes) == shelf.blob);
+        shelf.content = Some(right.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()));
+        if owed {
+            changes.push(Change::Settled(EffectKey::Blob(blob.hash)));
+        }
+        shelf.waiters.iter().copied().collect()
+    }
+
+    /// Forgets everybody who belongs to a run.
+    pub(crate) fn run_ended(&mut self, run: RunId, changes: &mut Vec<Change>) {
+        let waiters = self.waits.range((run, NodeId(0))..=(run, NodeId::RUN));
+        for waiter in waiters.map(|(waiter, _)| *waiter).collect::<Vec<_>>() {
+            self.waits_for(waiter, &[], changes);
+        }
+    }
+
+    /// Returns what the engine asks for.
+    pub(crate) fn owed(&self) -> impl Iterator<Item = Effect> {
+        let owed = self.shelves.values().filter(|shelf| shelf.is_owed());
+        owed.map(|shelf| Effect::FetchBlob { blob: shelf.blob })
+    }
+}

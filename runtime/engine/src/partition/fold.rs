@@ -1,0 +1,118 @@
+//! Law 2 for a partition: records change the state, and nothing is decided.
+
+use std::sync::Arc;
+
+use skep_protocol::{
+    ChildOutcome, Event, OwnerChanged, Record, RunId, RunRecord, RunStarted, RunStatus, Timestamp,
+};
+
+use super::Partition;
+use super::memory::{Ended, Notice, fingerprint};
+use crate::effect::{Change, EffectKey};
+use crate::error::FoldError;
+use crate::run::{NodeId, Run, RunState, Signals};
+
+impl Partition {
+    /// Applies a record of the journal; decides nothing.
+    ///
+    /// # Errors
+    /// [`FoldError`] if the record does not follow from those before it. The state is not to be
+    /// used any more then.
+    pub fn apply(&mut self, record: &Record) -> Result<(), FoldError> {
+        match record {
+            Record::OwnerChanged(OwnerChanged { epoch, .. }) => {
+                if *epoch != self.epoch + 1 {
+                    return Err(FoldError::Epoch { current: self.epoch, found: *epoch });
+                }
+                self.epoch = *epoch;
+                Ok(())
+            }
+            Record::WorkflowAdded(added) => self.workflows.add(added),
+            Record::Run(RunRecord { run, at, event }) => self.apply_to_run(*run, *at, event),
+        }
+    }
+
+    fn apply_to_run(&mut self, run: RunId, at: Timestamp, event: &Event) -> Result<(), FoldError> {
+        match event {
+            Event::RunStarted(started) => self.start(run, at, started),
+            Event::RunCompleted { outputs } => {
+                let outcome = ChildOutcome::Completed(outputs.clone());
+                self.end(run, RunStatus::Completed, outcome)
+            }
+            Event::RunFailed { failure } => {
+                self.end(run, RunStatus::Failed, ChildOutcome::Failed(failure.clone()))
+            }
+            Event::RunCancelled {} => {
+                self.end(run, RunStatus::Cancelled, ChildOutcome::Cancelled {})
+            }
+            Event::ParentNotified {} => {
+                if self.notices.remove(&run).is_none() {
+                    let what = "a notice that nobody owes";
+                    return Err(FoldError::OutOfPlace { run, what });
+                }
+                self.index.changes.push(Change::Settled(EffectKey::Parent(run)));
+                Ok(())
+            }
+            event => match self.runs.get_mut(&run) {
+                Some(live) => live.apply(event, at, &mut self.index),
+                None => Err(FoldError::UnknownRun { run }),
+            },
+        }
+    }
+
+    fn start(&mut self, id: RunId, at: Timestamp, started: &RunStarted) -> Result<(), FoldError> {
+        if self.runs.contains_key(&id) || self.finished.status(id).is_some() {
+            return Err(FoldError::RunExists { run: id });
+        }
+        let digest = started.digest;
+        let plan = self.workflows.begin(digest).ok_or(FoldError::UnknownWorkflow { digest })?;
+        let state = RunState {
+            id,
+            at,
+            started: Box::new(started.clone()),
+            paused: false,
+            cancelling: None,
+            nodes: Vec::new(),
+            scopes: Vec::new(),
+            items: std::collections::BTreeMap::new(),
+            signals: Signals::default(),
+        };
+        let mut run = Run::new(self.id, Arc::clone(&plan), state);
+        run.open_root(&mut self.index);
+        self.runs.insert(id, Box::new(run));
+        Ok(())
+    }
+
+    fn end(
+        &mut self,
+        id: RunId,
+        status: RunStatus,
+        outcome: ChildOutcome,
+    ) -> Result<(), FoldError> {
+        let run = self.runs.remove(&id).ok_or(FoldError::UnknownRun { run: id })?;
+        if !run.all_nodes().all(|node| run.is_over(node)) {
+            return run.out_of_place("its end while steps are under way");
+        }
+        let started = &run.state.started;
+        self.workflows.end(started.digest);
+        self.finished.push(id, Ended { status, fingerprint: fingerprint(started) });
+        self.larder.run_ended(id, &mut self.index.changes);
+        if let Some(parent) = started.parent.clone() {
+            let notice = Notice { parent, outcome };
+            self.index.changes.push(Change::Owed(notice.effect(id)));
+            self.notices.insert(id, notice);
+        }
+        Ok(())
+    }
+
+    /// Puts everything that is not over into the frontier: what a recovery starts from.
+    pub(super) fn look_at_everything(&mut self) {
+        for run in self.runs.values_mut() {
+            let open: Vec<NodeId> = run.all_nodes().filter(|node| !run.is_over(*node)).collect();
+            for node in open {
+                run.enqueue(node, &mut self.index);
+            }
+            run.enqueue_run(&mut self.index);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What is worked out once per workflow, so that no event has to.
+
+use skep_protocol::Hash;
+use skep_workflow::{Step, StepIndex, StepKind, Workflow};
+
+/// A workflow, and who reads what in it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    workflow: Workflow,
+    digest: Hash,
+    steps: Vec<StepPlan>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct StepPlan {
+    /// Its position among the steps of its scope.
+    slot: u32,
+    /// How many steps of its scope read it, themselves or by something inside them.
+    readers: u32,
+    /// The steps of its scope that it reads, itself or by something inside it.
+    reads: Vec<StepIndex>,
+    /// Its output is read by somebody, or is part of an output that is.
+    wanted: bool,
+}
+
+impl Plan {
+    pub(crate) fn new(workflow: Workflow) -> Self {
+        let mut steps = vec![StepPlan::default(); workflow.steps().len()];
+        number_slots(workflow.roots(), &mut steps);
+        for step in workflow.steps() {
+            number_slots(step.children(), &mut steps);
+            for read in step.reads() {
+                if let Some(reader) = lifted(&workflow, step.index(), *read) {
+                    steps[reader.as_usize()].reads.push(*read);
+                }
+            }
+        }
+        for reader in 0..steps.len() {
+            let mut reads = std::mem::take(&mut steps[reader].reads);
+            reads.sort_unstable();
+            reads.dedup();
+            for read in &reads {
+                steps[read.as_usize()].readers += 1;
+            }
+            steps[reader].reads = reads;
+        }
+        for step in workflow.steps() {
+            let of_parent = step.parent().is_some_and(|parent| steps[parent.as_usize()].wanted);
+            let plan = &mut steps[step.index().as_usize()];
+            plan.wanted = of_parent || plan.readers > 0 || step.outputs_read();
+        }
+        let digest = Hash::from_bytes(*workflow.digest().as_bytes());
+        Self { workflow, digest, steps }
+    }
+
+    pub(crate) fn workflow(&self) -> &Workflow {
+        &self.workflow
+    }
+
+    pub(crate) fn digest(&self) -> Hash {
+        self.digest
+    }
+
+    pub(crate) fn step(&self, step: StepIndex) -> &Step {
+        self.workflow.step(step)
+    }
+
+    pub(crate) fn slot(&self, step: StepIndex) -> u32 {
+        self.steps[step.as_usize()].slot
+    }
+
+    pub(crate) fn readers(&self, step: StepIndex) -> u32 {
+        self.steps[step.as_usize()].readers
+    }
+
+    pub(crate) fn reads(&self, step: StepIndex) -> &[StepIndex] {
+        &self.steps[step.as_usize()].reads
+    }
+
+    pub(crate) fn wanted(&self, step: StepIndex) -> bool {
+        self.steps[step.as_usize()].wanted
+    }
+
+    /// Returns whether a step may start although its scope stops: it asked for it.
+    pub(crate) fn cleans_up(&self, step: StepIndex) -> bool {
+        self.step(step).condition().is_some_and(skep_workflow::Condition::asks_status)
+    }
+
+    /// Returns the steps inside a group, or those of the whole workflow.
+    pub(crate) fn inside(&self, group: Option<StepIndex>) -> &[StepIndex] {
+        match group {
+            Some(group) => self.step(group).children(),
+            None => self.workflow.roots(),
+        }
+    }
+
+    /// Returns the sub-workflow of a step as written: `NAME` or `NAME@VERSION`.
+    pub(crate) fn reference(step: &Step) -> Option<String> {
+        match step.kind() {
+            StepKind::Workflow { name, version: None, .. } => Some(name.to_string()),
+            StepKind::Workflow { name, version: Some(version), .. } => {
+                Some(format!("{name}@{version}"))
+            }
+            StepKind::Agent { .. }
+            | StepKind::Wait(_)
+            | StepKind::Signal { .. }
+            | StepKind::Group => None,
+        }
+    }
+}
+
+fn number_slots(siblings: &[StepIndex], steps: &mut [StepPlan]) {
+    for (slot, step) in (0..).zip(siblings) {
+        steps[step.as_usize()].slot = slot;
+    }
+}
+
+/// Returns the step around `reader` that has the same scope as `read`.
+fn lifted(workflow: &Workflow, reader: StepIndex, read: StepIndex) -> Option<StepIndex> {
+    let scope = workflow.step(read).parent();
+    let mut at = reader;
+    loop {
+        let parent = workflow.step(at).parent();
+        if parent == scope {
+            return (at != read).then_some(at);
+        }
+        at = parent?;
+    }
+}

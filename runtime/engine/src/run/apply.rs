@@ -1,0 +1,238 @@
+//! Law 2: an event changes the state, and nothing is decided.
+
+use compact_str::CompactString;
+use skep_protocol::{
+    AttemptCompleted, AttemptFailed, AttemptScheduled, CancelReason, ChildStarted, Event, Failure,
+    Payload, SignalId, SkipReason, StepExpanded, StepPath, Timestamp, WaitStarted, WaitingFor,
+};
+use skep_workflow::{Join, OnFailure, StepOnFailure};
+
+use super::standing::Index;
+use super::step::{Phase, Progress, Setback, StepState};
+use super::{EarlySignal, NodeId, Run, ScopeId};
+use crate::error::FoldError;
+
+mod inner_events;
+mod step_events;
+
+type Applied = Result<(), FoldError>;
+
+impl Run {
+    /// Creates the steps of a run that has just started.
+    pub(crate) fn open_root(&mut self, index: &mut Index) {
+        let root = self.open_scope(None, Timestamp::EPOCH);
+        self.enqueue_scope(root, index);
+        self.enqueue_run(index);
+    }
+
+    /// Applies an event of this run; those that start or end a run are the partition's.
+    pub(crate) fn apply(&mut self, event: &Event, at: Timestamp, index: &mut Index) -> Applied {
+        match event {
+            Event::RunPaused { .. } => self.set_paused(true, at, index),
+            Event::RunResumed { .. } => self.set_paused(false, at, index),
+            Event::CancelRequested { reason } => self.cancel(reason, index),
+            Event::SignalReceived { name, id, payload } => {
+                self.receive(name, id, payload, index);
+                Ok(())
+            }
+            Event::RunStarted(_)
+            | Event::RunCompleted { .. }
+            | Event::RunFailed { .. }
+            | Event::RunCancelled {}
+            | Event::ParentNotified {} => self.out_of_place("an event of the partition"),
+            Event::StepSkipped { .. }
+            | Event::StepExpanded(_)
+            | Event::GroupStarted { .. }
+            | Event::GroupRestarted { .. }
+            | Event::WaitStarted(_)
+            | Event::ChildStarted(_)
+            | Event::AttemptScheduled(_)
+            | Event::AttemptTaken { .. }
+            | Event::AttemptReleased { .. }
+            | Event::CheckpointSaved { .. }
+            | Event::AttemptCompleted(_)
+            | Event::AttemptFailed(_)
+            | Event::AttemptLost { .. }
+            | Event::ReportIgnored(_)
+            | Event::StepCompleted { .. }
+            | Event::StepStopping { .. }
+            | Event::StepFailed { .. }
+            | Event::StepCancelled { .. } => self.apply_to_step(event, at, index),
+        }
+    }
+
+    pub(crate) fn out_of_place(&self, what: &'static str) -> Applied {
+        Err(FoldError::OutOfPlace { run: self.id(), what })
+    }
+
+    /// Changes what concerns every step of the run: the only events that look at all of them.
+    fn change_all(&mut self, index: &mut Index, change: impl FnOnce(&mut Self)) {
+        let all = || (0..self.next_node().0).map(NodeId);
+        let before: Vec<_> = all().map(|id| self.standing(id)).collect();
+        change(self);
+        for (id, before) in (0..).map(NodeId).zip(before) {
+            let after = self.standing(id);
+            if before != after {
+                self.compare(id, &before, &after, index);
+            }
+            if !self.node(id).phase.is_final() {
+                self.enqueue(id, index);
+            }
+        }
+    }
+
+    fn set_paused(&mut self, paused: bool, at: Timestamp, index: &mut Index) -> Applied {
+        if self.state.paused == paused {
+            return self.out_of_place("a pause of a paused run, or a resumption of another");
+        }
+        self.change_all(index, |run| {
+            run.state.paused = paused;
+            for node in &mut run.state.nodes {
+                // The wait for an agent starts over, since nothing was offered meanwhile.
+                if let Phase::Scheduled { queued, .. } = &mut node.phase {
+                    *queued = at.max(*queued);
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn cancel(&mut self, reason: &str, index: &mut Index) -> Applied {
+        if self.state.cancelling.is_some() {
+            return self.out_of_place("a second cancellation");
+        }
+        self.change_all(index, |run| run.state.cancelling = Some(reason.to_owned()));
+        self.enqueue_run(index);
+        Ok(())
+    }
+
+    fn receive(&mut self, name: &str, id: &SignalId, payload: &Payload, index: &mut Index) {
+        let signals = &mut self.state.signals;
+        let (name, id, payload) = (CompactString::new(name), id.clone(), payload.clone());
+        signals.seen.push_back(id.clone());
+        if signals.seen.len() > skep_protocol::limits::MAX_SIGNAL_IDS {
+            signals.seen.pop_front();
+        }
+        let waiters = self.soft.waiters.get(name.as_str());
+        let waiters: Vec<_> = waiters.into_iter().flatten().copied().collect();
+        self.state.signals.early.push_back(EarlySignal { name, id, payload });
+        for waiter in waiters {
+            self.enqueue(waiter, index);
+        }
+    }
+
+    /// Puts a step into the frontier.
+    pub(crate) fn enqueue(&mut self, id: NodeId, index: &mut Index) {
+        let run = self.id();
+        let node = self.node_mut(id);
+        if !node.queued {
+            node.queued = true;
+            index.frontier.push_back((run, id));
+        }
+    }
+
+    /// Puts the run as a whole into the frontier.
+    pub(crate) fn enqueue_run(&mut self, index: &mut Index) {
+        if !self.soft.queued {
+            self.soft.queued = true;
+            index.frontier.push_back((self.id(), NodeId::RUN));
+        }
+    }
+
+    fn enqueue_scope(&mut self, scope: ScopeId, index: &mut Index) {
+        for id in self.scope(scope).nodes() {
+            if !self.node(id).phase.is_final() {
+                self.enqueue(id, index);
+            }
+        }
+    }
+
+    /// Puts whatever is around a scope into the frontier.
+    fn enqueue_owner(&mut self, scope: ScopeId, index: &mut Index) {
+        match self.scope(scope).owner {
+            Some(owner) => self.enqueue(owner, index),
+            None => self.enqueue_run(index),
+        }
+    }
+
+    /// Draws the consequences of the end of a step for what is around and after it.
+    fn ended(&mut self, id: NodeId, index: &mut Index) {
+        let node = self.node_mut(id);
+        node.input = None;
+        node.checkpoint = None;
+        node.stop = None;
+        let (item_of, scope) = (node.item_of, node.scope);
+        match item_of {
+            Some((fan, _)) => {
+                self.state.items.remove(&id);
+                self.item_ended(fan, id, index);
+            }
+            None => {
+                self.needs_ended(id, index);
+                self.release_reads(id);
+                self.step_of_scope_ended(id, scope, index);
+            }
+        }
+        self.release(id);
+    }
+
+    fn item_ended(&mut self, fan: NodeId, item: NodeId, index: &mut Index) {
+        let completed = self.node(item).phase == Phase::Completed;
+        let skipped = matches!(self.node(item).phase, Phase::Skipped { .. });
+        let next = {
+            let Phase::Expanded(progress) = &mut self.node_mut(fan).phase else { return };
+            progress.ended += 1;
+            progress.failed += u32::from(!completed && !skipped);
+            let next = (progress.admitted < progress.total).then_some(progress.admitted);
+            progress.admitted += u32::from(next.is_some());
+            next
+        };
+        if let Some(next) = next {
+            let next = self.items_of(fan)[next as usize];
+            self.enqueue(next, index);
+        }
+        self.enqueue(fan, index);
+    }
+
+    fn needs_ended(&mut self, id: NodeId, index: &mut Index) {
+        let scope = self.node(id).scope;
+        let phase = self.node(id).phase.clone();
+        let plan = std::sync::Arc::clone(&self.plan);
+        for step in plan.step(self.step_index(id)).dependents() {
+            let Some(dependent) = self.in_scope(scope, *step) else { continue };
+            let needs = &mut self.node_mut(dependent).needs;
+            needs.open -= 1;
+            match phase {
+                Phase::Completed => needs.completed += 1,
+                Phase::Skipped { tainted } => {
+                    needs.skipped += 1;
+                    needs.troubled += u32::from(tainted);
+                }
+                _ => needs.troubled += 1,
+            }
+            let early = matches!(plan.step(*step).join(), Join::Any | Join::AtLeast(_));
+            if needs.open == 0 || early {
+                self.enqueue(dependent, index);
+            }
+        }
+    }
+
+    fn step_of_scope_ended(&mut self, id: NodeId, scope: ScopeId, index: &mut Index) {
+        let fails = self.node(id).phase == Phase::Failed
+            && self.definition(id).on_failure() == StepOnFailure::Fail;
+        let stops = self.plan.workflow().on_failure() != OnFailure::Continue;
+        let state = self.scope_mut(scope);
+        state.open -= 1;
+        let over = state.open == 0;
+        if fails && state.failed.is_none() {
+            state.failed = Some(id);
+            if stops {
+                state.stopping = true;
+                self.enqueue_scope(scope, index);
+            }
+        }
+        if over {
+            self.enqueue_owner(scope, index);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Events that bring inner steps into being: items and groups.
+
+use super::*;
+
+impl Run {
+    pub(super) fn expanded(
+        &mut self,
+        id: NodeId,
+        event: &StepExpanded,
+        at: Timestamp,
+        index: &mut Index,
+    ) -> Applied {
+        let mut progress = match self.node(id).phase {
+            Phase::Expanded(progress) => progress,
+            _ => Progress { total: event.total, ..Progress::default() },
+        };
+        let known = progress.known as usize + event.items.len();
+        let follows = event.offset == progress.known && event.total == progress.total;
+        if !self.is_fan(id) || !follows || known > event.total as usize {
+            return self.out_of_place("items that do not follow from those before");
+        }
+        self.check_shift(id, &Phase::Expanded(progress))?;
+        if event.offset == 0 {
+            self.create_items(id, event.total);
+        }
+        for (index, payload) in (event.offset as usize..).zip(&event.items) {
+            let item = self.items_of(id)[index];
+            self.state.items.insert(item, payload.clone());
+            progress.known += 1;
+        }
+        if progress.known == progress.total {
+            let limit = self.definition(id).for_each().and_then(|fan| fan.max_parallel);
+            let limit = limit.map_or(u32::MAX, std::num::NonZero::get);
+            progress.admitted = limit.min(progress.total);
+        }
+        self.change(id, index, |node| {
+            node.began.get_or_insert(at);
+            node.phase = Phase::Expanded(progress);
+        });
+        for item in self.items_of(id)[..progress.admitted as usize].to_vec() {
+            self.enqueue(item, index);
+        }
+        self.enqueue(id, index);
+        Ok(())
+    }
+
+    fn create_items(&mut self, id: NodeId, total: u32) {
+        let (step, scope) = (self.node(id).step, self.node(id).scope);
+        let mut inner = self.node_mut(id).inner.take().unwrap_or_default();
+        inner.used = total as usize;
+        for item in inner.items.iter().take(inner.used) {
+            self.node_mut(*item).reset();
+        }
+        while inner.items.len() < inner.used {
+            let index = u32::try_from(inner.items.len()).expect("items are bounded");
+            inner.items.push(self.next_node());
+            self.state.nodes.push(StepState::pending(step, scope, Some((id, index))));
+        }
+        self.node_mut(id).inner = Some(inner);
+    }
+
+    pub(super) fn group_started(
+        &mut self,
+        id: NodeId,
+        at: Timestamp,
+        index: &mut Index,
+    ) -> Applied {
+        let around = self.scope(self.node(id).scope).not_before;
+        self.check_shift(id, &Phase::Group { round: 1 })?;
+        self.change(id, index, |node| {
+            node.began.get_or_insert(at);
+            node.phase = Phase::Group { round: 1 };
+        });
+        self.open_group(id, around, index);
+        Ok(())
+    }
+
+    pub(super) fn group_restarted(
+        &mut self,
+        id: NodeId,
+        round: u32,
+        not_before: Timestamp,
+        index: &mut Index,
+    ) -> Applied {
+        let inner = self.node(id).inner.as_ref();
+        let open = inner.and_then(|inner| inner.scope).map(|scope| self.scope(scope).open);
+        if open != Some(0) || !matches!(self.node(id).phase, Phase::Group { .. }) {
+            return self.out_of_place("the start-over of a group that is under way");
+        }
+        self.shift(id, Phase::Group { round }, index)?;
+        self.open_group(id, not_before, index);
+        Ok(())
+    }
+
+    fn open_group(&mut self, id: NodeId, not_before: Timestamp, index: &mut Index) {
+        let scope = self.open_scope(Some(id), not_before);
+        self.enqueue_scope(scope, index);
+        self.enqueue(id, index);
+    }
+}

@@ -1,0 +1,276 @@
+//! Events about one step.
+
+use super::*;
+
+impl Run {
+    pub(super) fn apply_to_step(
+        &mut self,
+        event: &Event,
+        at: Timestamp,
+        index: &mut Index,
+    ) -> Applied {
+        let Some(path) = event.step() else { return self.out_of_place("a step event of no step") };
+        let id = self.find(path).ok_or_else(|| self.unknown(path))?;
+        match event {
+            Event::AttemptScheduled(event) => self.scheduled(id, event, at, index),
+            Event::AttemptCompleted(event) => self.attempt_completed(id, event, index),
+            Event::AttemptFailed(event) => self.attempt_failed(id, event, index),
+            Event::AttemptTaken { attempt, agent, .. } => {
+                self.check_attempt(id, *attempt)?;
+                self.shift(id, Phase::Taken { agent: agent.clone(), since: at }, index)
+            }
+            Event::AttemptReleased { attempt, .. } => {
+                self.check_attempt(id, *attempt)?;
+                self.shift(id, Phase::Scheduled { not_before: at, queued: at }, index)?;
+                self.owe_again(id, index);
+                Ok(())
+            }
+            Event::AttemptLost { attempt, .. } => {
+                self.check_attempt(id, *attempt)?;
+                self.node_mut(id).losses += 1;
+                self.shift(id, Phase::Retrying(Setback::Lost), index)?;
+                self.enqueue(id, index);
+                Ok(())
+            }
+            Event::CheckpointSaved { attempt, checkpoint, .. } => {
+                self.check_attempt(id, *attempt)?;
+                self.node_mut(id).checkpoint = Some(checkpoint.clone());
+                Ok(())
+            }
+            Event::ReportIgnored(_) => {
+                let node = self.node_mut(id);
+                node.ignored = node.ignored.saturating_add(1);
+                Ok(())
+            }
+            Event::ChildStarted(event) => self.child_started(id, event, at, index),
+            Event::WaitStarted(event) => self.wait_started(id, event, at, index),
+            Event::StepExpanded(event) => self.expanded(id, event, at, index),
+            Event::GroupStarted { .. } => self.group_started(id, at, index),
+            Event::GroupRestarted { round, not_before, .. } => {
+                self.group_restarted(id, *round, *not_before, index)
+            }
+            Event::StepStopping { reason, .. } => self.stopping(id, *reason, index),
+            Event::StepSkipped { reason, .. } => self.skipped(id, reason, index),
+            Event::StepCompleted { output, signal, .. } => {
+                self.completed(id, output.as_ref(), signal.as_ref(), index)
+            }
+            Event::StepFailed { failure, .. } => self.failed(id, failure, index),
+            Event::StepCancelled { .. } => self.end(id, Phase::Cancelled, index),
+            Event::RunStarted(_)
+            | Event::RunPaused { .. }
+            | Event::RunResumed { .. }
+            | Event::CancelRequested { .. }
+            | Event::RunCompleted { .. }
+            | Event::RunFailed { .. }
+            | Event::RunCancelled {}
+            | Event::ParentNotified {}
+            | Event::SignalReceived { .. } => self.out_of_place("a step event of no step"),
+        }
+    }
+
+    fn unknown(&self, step: &StepPath) -> FoldError {
+        FoldError::UnknownStep { run: self.id(), step: step.clone() }
+    }
+
+    fn check_attempt(&self, id: NodeId, found: u32) -> Applied {
+        let current = self.node(id).attempt;
+        if found == current {
+            return Ok(());
+        }
+        Err(FoldError::WrongAttempt { run: self.id(), step: self.path(id), current, found })
+    }
+
+    /// Leads a step into another phase, if the table of transitions has that.
+    pub(super) fn shift(&mut self, id: NodeId, to: Phase, index: &mut Index) -> Applied {
+        self.check_shift(id, &to)?;
+        self.leave_wait(id);
+        self.change(id, index, |node| node.phase = to);
+        Ok(())
+    }
+
+    pub(super) fn check_shift(&self, id: NodeId, to: &Phase) -> Applied {
+        let from = &self.node(id).phase;
+        if from.may_become(to) {
+            return Ok(());
+        }
+        let (run, step) = (self.id(), self.path(id));
+        Err(FoldError::IllegalTransition { run, step, from: from.name(), to: to.name() })
+    }
+
+    /// Leads a step to its end.
+    pub(super) fn end(&mut self, id: NodeId, to: Phase, index: &mut Index) -> Applied {
+        self.shift(id, to, index)?;
+        self.ended(id, index);
+        Ok(())
+    }
+
+    fn leave_wait(&mut self, id: NodeId) {
+        let Phase::Waiting { waiting_for: WaitingFor::Signal(name), .. } = &self.node(id).phase
+        else {
+            return;
+        };
+        let name = name.clone();
+        if let Some(waiters) = self.soft.waiters.get_mut(&name) {
+            waiters.remove(&id);
+            if waiters.is_empty() {
+                self.soft.waiters.remove(&name);
+            }
+        }
+    }
+
+    fn scheduled(
+        &mut self,
+        id: NodeId,
+        event: &AttemptScheduled,
+        at: Timestamp,
+        index: &mut Index,
+    ) -> Applied {
+        let lost = self.next_attempt(id, event.attempt)?;
+        let not_before = event.not_before;
+        let queued = not_before.max(at);
+        self.check_shift(id, &Phase::Scheduled { not_before, queued })?;
+        self.change(id, index, |node| {
+            node.attempt = event.attempt;
+            node.tries += u32::from(!lost);
+            node.began.get_or_insert(at);
+            if let Some(input) = &event.input {
+                node.input = Some(input.clone());
+            }
+            node.phase = Phase::Scheduled { not_before, queued };
+        });
+        Ok(())
+    }
+
+    /// Checks the number of a new attempt; tells whether it makes up for a lost one.
+    fn next_attempt(&self, id: NodeId, found: u32) -> Result<bool, FoldError> {
+        let node = self.node(id);
+        let current = node.attempt + 1;
+        if found != current {
+            let (run, step) = (self.id(), self.path(id));
+            return Err(FoldError::WrongAttempt { run, step, current, found });
+        }
+        Ok(node.phase == Phase::Retrying(Setback::Lost))
+    }
+
+    fn attempt_completed(
+        &mut self,
+        id: NodeId,
+        event: &AttemptCompleted,
+        index: &mut Index,
+    ) -> Applied {
+        self.check_attempt(id, event.attempt)?;
+        let node = self.node_mut(id);
+        node.output = Some(event.output.clone());
+        node.reporter = Some((event.agent.clone(), event.attempt));
+        self.end(id, Phase::Completed, index)
+    }
+
+    fn attempt_failed(&mut self, id: NodeId, event: &AttemptFailed, index: &mut Index) -> Applied {
+        self.check_attempt(id, event.attempt)?;
+        let to = Phase::Retrying(Setback::Failed);
+        self.check_shift(id, &to)?;
+        self.change(id, index, |node| {
+            node.failure = Some(Box::new(event.failure.clone()));
+            node.reporter = event.agent.clone().map(|agent| (agent, event.attempt));
+            node.stop = None;
+            node.phase = to;
+        });
+        self.enqueue(id, index);
+        Ok(())
+    }
+
+    fn child_started(
+        &mut self,
+        id: NodeId,
+        event: &ChildStarted,
+        at: Timestamp,
+        index: &mut Index,
+    ) -> Applied {
+        let lost = self.next_attempt(id, event.attempt)?;
+        let (child, not_before) = (event.child, event.not_before);
+        self.check_shift(id, &Phase::Child { child, not_before })?;
+        self.change(id, index, |node| {
+            node.attempt = event.attempt;
+            node.tries += u32::from(!lost);
+            node.began.get_or_insert(at);
+            node.input = Some(event.inputs.clone());
+            node.phase = Phase::Child { child, not_before };
+        });
+        Ok(())
+    }
+
+    fn wait_started(
+        &mut self,
+        id: NodeId,
+        event: &WaitStarted,
+        at: Timestamp,
+        index: &mut Index,
+    ) -> Applied {
+        let (waiting_for, until) = (event.waiting_for.clone(), event.until);
+        self.check_shift(id, &Phase::Waiting { waiting_for: WaitingFor::Time, until })?;
+        if let WaitingFor::Signal(name) = &waiting_for {
+            self.soft.waiters.entry(name.clone()).or_default().insert(id);
+        }
+        self.change(id, index, |node| {
+            node.began.get_or_insert(at);
+            node.phase = Phase::Waiting { waiting_for, until };
+        });
+        self.enqueue(id, index);
+        Ok(())
+    }
+
+    fn stopping(&mut self, id: NodeId, reason: CancelReason, index: &mut Index) -> Applied {
+        let inside = matches!(
+            self.node(id).phase,
+            Phase::Child { .. } | Phase::Expanded(_) | Phase::Group { .. }
+        );
+        if !inside || self.node(id).stop.is_some() {
+            return self.out_of_place("a stop of a step with nothing inside, or a second one");
+        }
+        self.change(id, index, |node| node.stop = Some(reason));
+        for item in self.items_of(id).to_vec() {
+            if !self.node(item).phase.is_final() {
+                self.enqueue(item, index);
+            }
+        }
+        if let Some(scope) = self.node(id).inner.as_ref().and_then(|inner| inner.scope) {
+            self.enqueue_scope(scope, index);
+        }
+        self.enqueue(id, index);
+        Ok(())
+    }
+
+    fn skipped(&mut self, id: NodeId, reason: &SkipReason, index: &mut Index) -> Applied {
+        let tainted = match reason {
+            SkipReason::Stopping => true,
+            SkipReason::Condition | SkipReason::Upstream(_) | SkipReason::Join => {
+                self.node(id).needs.troubled > 0
+            }
+            SkipReason::SignalTimeout => false,
+        };
+        self.end(id, Phase::Skipped { tainted }, index)
+    }
+
+    fn completed(
+        &mut self,
+        id: NodeId,
+        output: Option<&Payload>,
+        signal: Option<&SignalId>,
+        index: &mut Index,
+    ) -> Applied {
+        if let Some(signal) = signal {
+            let early = &mut self.state.signals.early;
+            let Some(position) = early.iter().position(|early| early.id == *signal) else {
+                return self.out_of_place("a signal that is not there");
+            };
+            early.remove(position);
+        }
+        self.node_mut(id).output = output.cloned();
+        self.end(id, Phase::Completed, index)
+    }
+
+    fn failed(&mut self, id: NodeId, failure: &Failure, index: &mut Index) -> Applied {
+        self.node_mut(id).failure = Some(Box::new(failure.clone()));
+        self.end(id, Phase::Failed, index)
+    }
+}

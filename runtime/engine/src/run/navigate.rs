@@ -1,0 +1,103 @@
+//! From paths to steps and back; from steps to their neighbours.
+
+use skep_protocol::StepPath;
+use skep_workflow::{Step, StepIndex};
+
+use super::{NodeId, Run, ScopeId};
+
+impl Run {
+    /// Returns the step of the workflow behind a step of the run.
+    pub(crate) fn definition(&self, id: NodeId) -> &Step {
+        self.plan.step(self.step_index(id))
+    }
+
+    pub(crate) fn step_index(&self, id: NodeId) -> StepIndex {
+        StepIndex::from_u32(self.node(id).step)
+    }
+
+    /// Returns whether this is a `for_each` as a whole.
+    pub(crate) fn is_fan(&self, id: NodeId) -> bool {
+        self.node(id).item_of.is_none() && self.definition(id).for_each().is_some()
+    }
+
+    /// Returns the path of a step.
+    pub(crate) fn path(&self, id: NodeId) -> StepPath {
+        let node = self.node(id);
+        let name = self.definition(id).id().as_str();
+        let path = match self.scope(node.scope).owner {
+            Some(owner) => self.path(owner).inner(name),
+            None => StepPath::new(name),
+        };
+        match node.item_of {
+            Some((_, index)) => path.item(index),
+            None => path,
+        }
+    }
+
+    /// Returns the step at a path.
+    pub(crate) fn find(&self, path: &StepPath) -> Option<NodeId> {
+        let mut scope = ScopeId::ROOT;
+        let mut segments = path.as_str().split('/');
+        loop {
+            let segment = segments.next()?;
+            let (name, item) = match segment.strip_suffix(']') {
+                Some(rest) => {
+                    let (name, index) = rest.split_once('[')?;
+                    (name, Some(index.parse::<u32>().ok()?))
+                }
+                None => (segment, None),
+            };
+            let step = self.plan.workflow().find(name)?;
+            let mut id = self.in_scope(scope, step)?;
+            if let Some(index) = item {
+                id = *self.items_of(id).get(index as usize)?;
+            }
+            if segments.clone().next().is_none() {
+                return Some(id);
+            }
+            scope = self.node(id).inner.as_ref()?.scope?;
+        }
+    }
+
+    /// Returns the step of the run for a step of the workflow that lives in `scope`.
+    pub(crate) fn in_scope(&self, scope: ScopeId, step: StepIndex) -> Option<NodeId> {
+        let scope = self.scope(scope);
+        let id = NodeId(scope.first.0 + self.plan.slot(step));
+        let fits = self.plan.slot(step) < scope.len && self.node(id).step == step.as_u32();
+        fits.then_some(id)
+    }
+
+    /// Returns the step of the run that `step` means to somebody in `scope`: the nearest one.
+    pub(crate) fn visible_from(&self, mut scope: ScopeId, step: StepIndex) -> Option<NodeId> {
+        let home = self.plan.step(step).parent();
+        loop {
+            let state = self.scope(scope);
+            if state.owner.map(|owner| self.step_index(owner)) == home {
+                return self.in_scope(scope, step);
+            }
+            scope = self.node(state.owner?).scope;
+        }
+    }
+
+    /// Returns the items of a `for_each` that are in use, in order.
+    pub(crate) fn items_of(&self, id: NodeId) -> &[NodeId] {
+        let Some(inner) = &self.node(id).inner else { return &[] };
+        &inner.items[..inner.used.min(inner.items.len())]
+    }
+
+    /// Returns the innermost item around a step, the step itself included.
+    pub(crate) fn nearest_item(&self, mut id: NodeId) -> Option<(NodeId, u32)> {
+        loop {
+            let node = self.node(id);
+            if let Some((_, index)) = node.item_of {
+                return Some((id, index));
+            }
+            id = self.scope(node.scope).owner?;
+        }
+    }
+
+    /// Returns whether a step is over. What is left from an earlier round of a group is, too.
+    pub(crate) fn is_over(&self, id: NodeId) -> bool {
+        self.node(id).phase.is_final()
+    }
+}

@@ -1,0 +1,102 @@
+//! The steps of a run, or of one group in it, as a unit.
+
+use serde::{Deserialize, Serialize};
+use skep_protocol::Timestamp;
+use skep_workflow::StepIndex;
+
+use super::step::StepState;
+use super::{NodeId, Run, ScopeId};
+
+/// Steps that stop together: those of the run, or of one group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ScopeState {
+    /// The group; none for the run itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<NodeId>,
+    /// Its steps lie next to each other in the arena.
+    pub(crate) first: NodeId,
+    pub(crate) len: u32,
+    /// How many are not over.
+    pub(crate) open: u32,
+    /// The step whose failure decided the scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failed: Option<NodeId>,
+    /// Nothing starts any more, except what cleans up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) stopping: bool,
+    /// Nothing starts earlier.
+    pub(crate) not_before: Timestamp,
+}
+
+impl ScopeState {
+    /// Returns its steps, in the order of the file.
+    pub(crate) fn nodes(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (self.first.0..self.first.0 + self.len).map(NodeId)
+    }
+}
+
+impl Run {
+    /// Creates the steps of the run (`owner` is none) or of a group, or sets them back.
+    pub(super) fn open_scope(&mut self, owner: Option<NodeId>, not_before: Timestamp) -> ScopeId {
+        let existing = owner.and_then(|owner| self.node(owner).inner.as_ref()?.scope);
+        let id = existing.unwrap_or_else(|| self.create_scope(owner));
+        let scope = self.scope_mut(id);
+        scope.open = scope.len;
+        scope.failed = None;
+        scope.stopping = false;
+        scope.not_before = not_before;
+        for node in scope.nodes() {
+            self.begin_anew(node);
+        }
+        id
+    }
+
+    fn create_scope(&mut self, owner: Option<NodeId>) -> ScopeId {
+        let id = ScopeId(u32::try_from(self.state.scopes.len()).expect("steps are bounded"));
+        let group = owner.map(|owner| StepIndex::from_u32(self.node(owner).step));
+        let plan = std::sync::Arc::clone(&self.plan);
+        let steps = plan.inside(group);
+        let first = self.next_node();
+        let len = u32::try_from(steps.len()).expect("steps are bounded");
+        self.state.nodes.extend(steps.iter().map(|s| StepState::pending(s.as_u32(), id, None)));
+        let (failed, stopping, not_before) = (None, false, Timestamp::EPOCH);
+        let open = len;
+        self.state.scopes.push(ScopeState {
+            owner,
+            first,
+            len,
+            open,
+            failed,
+            stopping,
+            not_before,
+        });
+        if let Some(owner) = owner {
+            self.node_mut(owner).inner.get_or_insert_default().scope = Some(id);
+        }
+        id
+    }
+
+    /// Sets a step of a scope to its beginning.
+    fn begin_anew(&mut self, id: NodeId) {
+        let step = StepIndex::from_u32(self.node(id).step);
+        let needs = u32::try_from(self.plan.step(step).needs().len()).expect("edges are bounded");
+        let readers = self.plan.readers(step);
+        let node = self.node_mut(id);
+        node.reset();
+        node.needs.open = needs;
+        node.readers = readers;
+    }
+
+    pub(crate) fn next_node(&self) -> NodeId {
+        NodeId(u32::try_from(self.state.nodes.len()).expect("steps are bounded"))
+    }
+
+    /// Returns how many steps a group or the items of a `for_each` add to the run.
+    pub(crate) fn growth(&self, id: NodeId, wanted: usize, items: bool) -> usize {
+        match &self.node(id).inner {
+            Some(inner) if items => wanted.saturating_sub(inner.items.len()),
+            Some(inner) if inner.scope.is_some() => 0,
+            Some(_) | None => wanted,
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Laws 3 and 4 for one step: what is owed for it, and when time matters to it.
+//!
+//! Both follow from the state of the step and its run alone. Whoever changes a step compares what
+//! stood before with what stands after, and so keeps effects and timers at the cost of the step.
+
+use std::collections::VecDeque;
+
+use skep_protocol::{AttemptId, Parent, RunId, StartRun, Task, Timestamp, WaitingFor};
+use skep_workflow::StepKind;
+
+use super::step::{Phase, StepState};
+use super::{NodeId, Run};
+use crate::effect::{Change, Effect, EffectKey, OfferTask};
+use crate::wake::{Timer, Timers, WakeReason};
+
+/// What follows from the states of all runs of a partition, kept as they change.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    pub(crate) timers: Timers,
+    pub(crate) changes: Vec<Change>,
+    /// The steps about which something may have to be decided.
+    pub(crate) frontier: VecDeque<(RunId, NodeId)>,
+}
+
+/// What is owed for a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owe {
+    Nothing,
+    Offer { attempt: u32, not_before: Timestamp, taken: bool },
+    Withheld { attempt: u32 },
+    Child { child: RunId, not_before: Timestamp },
+}
+
+/// What follows from the state of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    owe: Owe,
+    cancel: Option<RunId>,
+    timers: [Option<(Timestamp, WakeReason)>; 2],
+    pub(crate) busy: bool,
+    pub(crate) waiting: bool,
+}
+
+impl Run {
+    /// Returns what follows from the state of a step.
+    pub(crate) fn standing(&self, id: NodeId) -> Standing {
+        let node = self.node(id);
+        let cancel = match node.phase {
+            Phase::Child { child, .. }
+                if self.state.cancelling.is_some() || node.stop.is_some() =>
+            {
+                Some(child)
+            }
+            _ => None,
+        };
+        let busy = matches!(
+            node.phase,
+            Phase::Scheduled { .. }
+                | Phase::Taken { .. }
+                | Phase::Retrying(_)
+                | Phase::Child { .. }
+        );
+        let waiting = matches!(node.phase, Phase::Waiting { .. });
+        let timers = [self.phase_timer(id, node), self.deadline_timer(id, node)];
+        Standing { owe: self.owe(node), cancel, timers, busy, waiting }
+    }
+
+    fn owe(&self, node: &StepState) -> Owe {
+        let attempt = node.attempt;
+        match &node.phase {
+            Phase::Scheduled { .. } if self.state.paused => Owe::Withheld { attempt },
+            Phase::Scheduled { not_before, .. } => {
+                Owe::Offer { attempt, not_before: *not_before, taken: false }
+            }
+            Phase::Taken { .. } => {
+                Owe::Offer { attempt, not_before: Timestamp::EPOCH, taken: true }
+            }
+            Phase::Child { child, not_before } => {
+                Owe::Child { child: *child, not_before: *not_before }
+            }
+            Phase::Pending
+            | Phase::Retrying(_)
+            | Phase::Waiting { .. }
+            | Phase::Expanded(_)
+            | Phase::Group { .. }
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Skipped { .. }
+            | Phase::Cancelled => Owe::Nothing,
+        }
+    }
+
+    fn phase_timer(&self, id: NodeId, node: &StepState) -> Option<(Timestamp, WakeReason)> {
+        match &node.phase {
+            Phase::Scheduled { queued, .. } => {
+                let bound = self.definition(id).queue_timeout()?;
+                (!self.state.paused).then(|| (queued.after(bound), WakeReason::QueueTimeout))
+            }
+            Phase::Taken { since, .. } => {
+                Some((since.after(self.definition(id).timeout()?), WakeReason::Timeout))
+            }
+            Phase::Child { not_before, .. } if node.stop.is_none() => {
+                Some((not_before.after(self.definition(id).timeout()?), WakeReason::Timeout))
+            }
+            Phase::Waiting { waiting_for: WaitingFor::Time, until } => {
+                until.map(|until| (until, WakeReason::Wait))
+            }
+            Phase::Waiting { waiting_for: WaitingFor::Signal(_), until } => {
+                until.map(|until| (until, WakeReason::SignalTimeout))
+            }
+            Phase::Pending
+            | Phase::Retrying(_)
+            | Phase::Child { .. }
+            | Phase::Expanded(_)
+            | Phase::Group { .. }
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Skipped { .. }
+            | Phase::Cancelled => None,
+        }
+    }
+
+    fn deadline_timer(&self, id: NodeId, node: &StepState) -> Option<(Timestamp, WakeReason)> {
+        if node.stop.is_some() || node.item_of.is_some() || node.phase.is_final() {
+            return None;
+        }
+        let began = node.began?;
+        Some((began.after(self.definition(id).deadline()?), WakeReason::Deadline))
+    }
+
+    /// Changes a step and keeps effects, timers and counters in step with it.
+    pub(crate) fn change(
+        &mut self,
+        id: NodeId,
+        index: &mut Index,
+        change: impl FnOnce(&mut StepState),
+    ) {
+        let before = self.standing(id);
+        change(self.node_mut(id));
+        let after = self.standing(id);
+        if before != after {
+            self.compare(id, &before, &after, index);
+        }
+    }
+
+    /// Tells how what follows from a step changed.
+    pub(crate) fn compare(
+        &mut self,
+        id: NodeId,
+        before: &Standing,
+        after: &Standing,
+        index: &mut Index,
+    ) {
+        self.soft.busy = self.soft.busy + u32::from(after.busy) - u32::from(before.busy);
+        self.soft.waiting =
+            self.soft.waiting + u32::from(after.waiting) - u32::from(before.waiting);
+        if before.timers != after.timers {
+            for (at, reason) in before.timers.into_iter().flatten() {
+                index.timers.remove(&Timer { at, run: self.id(), node: id, reason });
+            }
+            index.timers.extend(self.timers_of(id, after));
+        }
+        if before.owe != after.owe {
+            self.compare_owed(id, before.owe, after.owe, index);
+        }
+        match (before.cancel, after.cancel) {
+            (None, Some(_)) => index.changes.extend(self.cancellation(after).map(Change::Owed)),
+            (Some(child), None) => {
+                index.changes.push(Change::Settled(EffectKey::CancelChild(child)));
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+
+    fn compare_owed(&self, id: NodeId, before: Owe, after: Owe, index: &mut Index) {
+        let key = |owe| match owe {
+            Owe::Nothing => None,
+            Owe::Offer { attempt, .. } | Owe::Withheld { attempt } => {
+                Some(EffectKey::Attempt(self.attempt_id(id, attempt)))
+            }
+            Owe::Child { child, .. } => Some(EffectKey::StartChild(child)),
+        };
+        if let Owe::Withheld { attempt } = after {
+            index.changes.push(Change::Withheld(self.attempt_id(id, attempt)));
+            return;
+        }
+        if let Some(settled) = key(before).filter(|before| Some(before) != key(after).as_ref()) {
+            index.changes.push(Change::Settled(settled));
+        }
+        index.changes.extend(self.effect(id, after).map(Change::Owed));
+    }
+
+    fn attempt_id(&self, id: NodeId, attempt: u32) -> AttemptId {
+        AttemptId { run: self.id(), step: self.path(id), attempt }
+    }
+
+    pub(crate) fn timers_of(
+        &self,
+        id: NodeId,
+        standing: &Standing,
+    ) -> impl Iterator<Item = Timer> + use<> {
+        let run = self.id();
+        let timer = move |(at, reason)| Timer { at, run, node: id, reason };
+        standing.timers.into_iter().flatten().map(timer)
+    }
+
+    /// Returns everything that is owed for a step.
+    pub(crate) fn owed(&self, id: NodeId) -> impl Iterator<Item = Effect> {
+        let standing = self.standing(id);
+        self.effect(id, standing.owe).into_iter().chain(self.cancellation(&standing))
+    }
+
+    /// Says again what is owed for a step, because the world forgot it.
+    pub(crate) fn owe_again(&self, id: NodeId, index: &mut Index) {
+        index.changes.extend(self.owed(id).map(Change::Owed));
+    }
+
+    fn cancellation(&self, standing: &Standing) -> Option<Effect> {
+        let reason = match &self.state.cancelling {
+            Some(reason) => reason.clone(),
+            None => "the step that started it stops".to_owned(),
+        };
+        standing.cancel.map(|child| Effect::CancelChild { child, reason })
+    }
+
+    fn effect(&self, id: NodeId, owe: Owe) -> Option<Effect> {
+        match owe {
+            Owe::Nothing | Owe::Withheld { .. } => None,
+            Owe::Offer { not_before, .. } => {
+                Some(Effect::OfferTask(Box::new(self.offer(id, not_before)?)))
+            }
+            Owe::Child { child, not_before } => {
+                let start = Box::new(self.child_start(id, child)?);
+                Some(Effect::StartChild { start, not_before })
+            }
+        }
+    }
+
+    fn offer(&self, id: NodeId, not_before: Timestamp) -> Option<OfferTask> {
+        let (node, step) = (self.node(id), self.definition(id));
+        let StepKind::Agent { capability, .. } = step.kind() else { return None };
+        let taken_by = match &node.phase {
+            Phase::Taken { agent, .. } => Some(agent.clone()),
+            _ => None,
+        };
+        let timeout = step.timeout().map_or(u128::MAX, |timeout| timeout.as_millis());
+        let timeout_ms = u64::try_from(timeout).unwrap_or(u64::MAX);
+        let task = Task {
+            v: Task::VERSION,
+            run: self.id(),
+            step: self.path(id),
+            attempt: node.attempt,
+            capability: capability.to_string(),
+            workflow: self.state.started.workflow.clone(),
+            partition: self.partition,
+            input: node.input.clone()?,
+            checkpoint: node.checkpoint.clone(),
+            timeout_ms,
+            deadline: self.deadline(id),
+            priority: step.priority(),
+            labels: step.labels().require.clone(),
+        };
+        Some(OfferTask { task, not_before, taken_by, prefer: step.labels().prefer.clone() })
+    }
+
+    /// Returns when a step and everything around it has to be over.
+    fn deadline(&self, id: NodeId) -> Option<Timestamp> {
+        let mut at = Some(id);
+        let mut earliest = None;
+        while let Some(id) = at {
+            let node = self.node(id);
+            let own = node.began.zip(self.definition(id).deadline());
+            let own =
+                own.filter(|_| node.item_of.is_none()).map(|(began, bound)| began.after(bound));
+            earliest = [earliest, own].into_iter().flatten().min();
+            at = match node.item_of {
+                Some((fan, _)) => Some(fan),
+                None => self.scope(node.scope).owner,
+            };
+        }
+        earliest
+    }
+
+    fn child_start(&self, id: NodeId, child: RunId) -> Option<StartRun> {
+        let node = self.node(id);
+        let reference = crate::plan::Plan::reference(self.definition(id))?;
+        Some(StartRun {
+            run: child,
+            workflow: self.state.started.pinned.get(&reference)?.to_string(),
+            inputs: node.input.clone()?,
+            parent: Some(Parent { run: self.id(), step: self.path(id), attempt: node.attempt }),
+            depth: self.state.started.depth + 1,
+            labels: self.state.started.labels.clone(),
+        })
+    }
+}
