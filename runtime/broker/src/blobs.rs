@@ -8,6 +8,9 @@ use skep_protocol::{BlobRef, PartitionId, Seq};
 use crate::error::Unavailable;
 
 /// Large values, by the hash of their content.
+///
+/// - **C39** A blob of any size comes back to every client; kept twice, it is one.
+/// - **C40** One that nobody kept is `None`, and so is one that is said to have another size.
 pub trait Blobs: Clone + Send + Sync + 'static {
     /// Keeps `bytes`; durable once it returns. Keeping them twice is one.
     fn put_blob(&self, bytes: Bytes) -> impl Future<Output = Result<BlobRef, Unavailable>> + Send;
@@ -30,15 +33,19 @@ pub struct Snapshot {
 }
 
 /// Where snapshots lie.
+///
+/// - **C46** They come with the highest position first; at least the two highest are kept, whatever the
+///   order in which they were written.
+/// - **C47** They are as large as they need to be, and belong to one partition.
 pub trait Snapshots: Clone + Send + Sync + 'static {
-    /// Keeps a snapshot; older ones but the last two may be dropped.
+    /// Keeps a snapshot; all but the two highest may be dropped.
     fn put_snapshot(
         &self,
         partition: PartitionId,
         snapshot: Snapshot,
     ) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// Returns the kept snapshots, newest first; those that cannot be read are left out.
+    /// Returns the kept snapshots, highest position first; those that cannot be read are left out.
     fn snapshots(
         &self,
         partition: PartitionId,

@@ -9,6 +9,10 @@ use skep_protocol::Heartbeat;
 use crate::error::Unavailable;
 
 /// Agents → everybody: that they are there.
+///
+/// - **C33** A heartbeat reaches everybody who listens, in the order in which one client sends them.
+/// - **C34** A listener that does not listen hinders neither the sender nor others; it may lose some.
+/// - **C35** A client whose broker answers says that it is connected.
 pub trait Presence: Clone + Send + Sync + 'static {
     /// Says it once; it may be lost.
     fn beat(&self, heartbeat: Heartbeat) -> impl Future<Output = Result<(), Unavailable>> + Send;
@@ -88,7 +92,13 @@ pub fn is_key(key: &str) -> bool {
     key.len() <= 255 && key.bytes().all(known) && key.split('.').all(|token| !token.is_empty())
 }
 
-/// Small facts by key, durable, changed by compare-and-set. Keys are of `A-Z a-z 0-9 _ - . =`.
+/// Small facts by key, durable, changed by compare-and-set.
+///
+/// - **C41** A fact is written only if its key is at the expected revision; revisions rise.
+/// - **C42** Of writes at once that expect the same revision, exactly one succeeds.
+/// - **C43** `keys` is sorted; a prefix is plain text; buckets do not share keys.
+/// - **C44** What is no key ([`is_key`]) is refused when written, and is under no fact.
+/// - **C45** A fact may be as large as the largest definition.
 pub trait Registry: Clone + Send + Sync + 'static {
     /// Returns the fact under `key`.
     fn get(

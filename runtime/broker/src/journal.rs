@@ -30,7 +30,7 @@ pub enum AppendError {
     Conflict {
         /// Where the writer thought it ends.
         expected: Seq,
-        /// Where it ends, if the broker told.
+        /// Where it ends.
         last: Seq,
     },
     /// No answer came: the message may be stored, now or later.
@@ -53,7 +53,7 @@ pub enum AppendError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// A position is missing although nothing before it was trimmed.
+    /// A position is missing: the journal is damaged, or a trim overtook the reader.
     #[error("the journal has a hole: message {expected} is missing, {found} follows")]
     Hole {
         /// The position that was due.
@@ -67,6 +67,20 @@ pub enum ReadError {
 }
 
 /// One ordered, durable stream of messages for each partition.
+///
+/// - **C1** An append succeeds only if the journal ends at `expected`, and takes the next position.
+/// - **C2** Any other expectation is a conflict: nothing is appended, and it tells the last position.
+/// - **C3** Of appends at once that expect the same end, from any client, exactly one succeeds.
+/// - **C4** The bytes of a message come back exactly as they were, whatever they are.
+/// - **C5** A message over the limit is `TooLarge`; one of `MAX_BATCH_BYTES` is taken.
+/// - **C6** What an append has returned, every client reads as the last message from there on.
+/// - **C7** A follower gets every message once, in order, those there were and those that come.
+/// - **C8** It starts at `from`, or at the first message kept, and yields none before `from`, even if
+///   the journal ends before it.
+/// - **C9** Followers do not disturb each other, nor does one that stops or does not read.
+/// - **C10** A trim changes no position and never drops the last message, whatever is asked for.
+/// - **C11** A follower that a trim overtakes ends with a hole; it never skips.
+/// - **C48** Journals survive a restart of the broker, and followers go on where they were.
 pub trait Journal: Clone + Send + Sync + 'static {
     /// Appends one message if the journal ends at `expected` ([`Seq::ZERO`] if it is empty), and
     /// returns its position: `expected + 1`.
@@ -98,7 +112,8 @@ pub trait Journal: Clone + Send + Sync + 'static {
         from: Seq,
     ) -> impl Future<Output = Result<JournalReader, Unavailable>> + Send;
 
-    /// Drops every message before `first_kept`. What is trimmed never comes back; positions stay.
+    /// Drops every message before `first_kept`, except the last message of all. What is trimmed never
+    /// comes back; positions stay.
     fn trim(
         &self,
         partition: PartitionId,

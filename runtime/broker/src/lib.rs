@@ -2,7 +2,7 @@
 //!
 //! The port speaks skep, not NATS: typed messages of `skep-protocol`, partitions, capabilities,
 //! agents. This crate never decides anything about runs and never touches the network. Its contract
-//! is a list of numbered **clauses**, written where the traits are; [`conformance`] holds a test
+//! is a list of numbered **clauses** (C1, C2, …), written where the traits are; [`conformance`] holds a test
 //! for each, and every implementation has to pass them all.
 //!
 //! Read [`Broker`] first: it names the parts. [`Embedded`] is the implementation that needs no

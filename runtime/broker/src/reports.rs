@@ -41,7 +41,12 @@ impl fmt::Debug for DurableReport {
     }
 }
 
-/// How reports reach the owner of a partition.
+/// How reports reach the owner of a partition. What is sent by `report` keeps the clauses of
+/// [`Requests`]; what is left by `report_durably` keeps these:
+///
+/// - **C36** It is read in the order in which it was left, before and after the reader came.
+/// - **C37** What was not confirmed comes again, in order, to the next reader; the rest does not.
+/// - **C38** It is read only by the partition that it was left for.
 pub trait Reports: Clone + Send + Sync + 'static {
     /// Reports to the owner and returns its verdicts, once they are durable.
     ///

@@ -45,7 +45,21 @@ impl<R> fmt::Debug for Responder<R> {
     }
 }
 
-/// Requests as they arrive. Dropping it stops listening, and askers learn that nobody listens.
+/// Requests as they arrive, of commands, queries, tasks and reports alike:
+///
+/// - **C23** With nobody listening, a request ends with `NoResponders` at once.
+/// - **C24** Each asker gets the answer to its own request, in whatever order they are answered.
+/// - **C25** When a listener was dropped, nobody listens any more; one that comes later is heard.
+/// - **C26** A listener that goes with requests unanswered, taken or not, leaves `NoResponders` to
+///   their askers. The request may have had its effect.
+/// - **C27** A listener that stays and does not answer leaves `TimedOut`.
+/// - **C28** A message over the limit is `TooLarge` and reaches nobody.
+/// - **C29** A request reaches only the partition, or the agent, that it is for.
+/// - **C31** It reaches a listener that has just come, even if one from before still listens and never
+///   answers: a successor does not depend on its predecessor.
+/// - **C49** Who listens when the broker restarts is heard again afterwards.
+///
+///  Dropping it stops listening, and askers learn that nobody listens.
 pub type Requests<M, R> = BoxStream<'static, Request<M, R>>;
 
 /// Client ↔ owner of a partition: what changes something.
@@ -75,7 +89,7 @@ pub trait Queries: Clone + Send + Sync + 'static {
     /// [`RequestError::NoResponders`] if there is no coordinator.
     fn query(&self, query: Query) -> impl Future<Output = Result<QueryReply, RequestError>> + Send;
 
-    /// Listens; with several listeners each question reaches one of them.
+    /// Listens; with several listeners each question reaches one of them (**C30**).
     fn serve_queries(
         &self,
     ) -> impl Future<Output = Result<Requests<Query, QueryReply>, Unavailable>> + Send;
@@ -99,7 +113,7 @@ pub trait Direct: Clone + Send + Sync + 'static {
         agent: &AgentId,
     ) -> impl Future<Output = Result<Requests<TaskBatch, Delivery>, Unavailable>> + Send;
 
-    /// Tells one agent, or all of them, something that may be lost.
+    /// Tells one agent, or all of them, something that may be lost (**C32**).
     fn control(
         &self,
         agent: Option<&AgentId>,

@@ -65,7 +65,23 @@ impl fmt::Debug for Delivered {
     }
 }
 
-/// One queue for each capability. Its content is a hint and may vanish at any time.
+/// One queue for each capability. Its content is a hint and may vanish at any time, say when the
+/// broker restarts (**C50**: the queue works again afterwards).
+///
+/// - **C12** Tasks are pulled in the order in which they were offered, each once, as they were.
+/// - **C13** Any text of 1 to 64 bytes names a capability with a queue of its own.
+/// - **C14** The same attempt with the same `sending` is kept once, even after it was pulled and
+///   acknowledged; the broker may forget this after two minutes.
+/// - **C15** A pull returns as soon as there is one task, with at most `max`; nothing in time is an
+///   empty list; a pull that is dropped takes nothing.
+/// - **C16** Of many who pull at once, each task reaches one.
+/// - **C17** A task that was pulled and not settled within the broker's `ack_wait` comes again.
+/// - **C18** An acknowledged task does not come again; a late acknowledgement counts.
+/// - **C19** An extended task does not come again for another `ack_wait`.
+/// - **C20** A returned task comes again after its delay, to anybody.
+/// - **C21** `depth` counts each task once; one that was given back, or not settled in time, counts as
+///   waiting or as held.
+/// - **C22** After `clear`, nothing that was offered before is pulled, held or not.
 pub trait Tasks: Clone + Send + Sync + 'static {
     /// Puts a task into the queue of its capability. `sending` rises each time the same attempt is
     /// sent again on purpose; the same attempt with the same `sending` is kept once.
@@ -89,6 +105,7 @@ pub trait Tasks: Clone + Send + Sync + 'static {
         capability: &str,
     ) -> impl Future<Output = Result<QueueDepth, Unavailable>> + Send;
 
-    /// Drops everything that waits in the queue.
+    /// Drops every task of the queue; those held are not taken from their holders, but do not come
+    /// again. To offer one of them again, raise `sending`.
     fn clear(&self, capability: &str) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }
