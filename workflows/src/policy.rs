@@ -234,3 +234,57 @@ pub struct Supervision {
     /// The period.
     pub within: Duration,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
+
+    use super::{Backoff, Duration, Jitter, RetryPolicy, Share, Tolerate};
+
+    fn policy() -> impl Strategy<Value = RetryPolicy> {
+        let backoff =
+            prop_oneof![Just(Backoff::Exponential), Just(Backoff::Linear), Just(Backoff::Constant)];
+        let jitter = prop_oneof![Just(Jitter::Full), Just(Jitter::None)];
+        let millis = || (0u64..10_000_000_000).prop_map(Duration::from_millis);
+        (backoff, jitter, millis(), millis()).prop_map(|(backoff, jitter, initial, max)| {
+            RetryPolicy { backoff, jitter, initial, max, ..RetryPolicy::default() }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn delays_never_pass_the_cap(policy in policy(), attempt: u32, entropy: u64) {
+            let delay = policy.delay(attempt, entropy);
+            prop_assert!(delay <= policy.cap(attempt));
+            prop_assert!(policy.cap(attempt) <= policy.max);
+            prop_assert_eq!(delay, policy.delay(attempt, entropy));
+        }
+
+        #[test]
+        fn caps_never_shrink(policy in policy(), attempt in 1u32..100_000) {
+            prop_assert!(policy.cap(attempt) <= policy.cap(attempt + 1));
+        }
+
+        #[test]
+        fn full_jitter_uses_the_whole_range(policy in policy(), attempt in 1u32..40) {
+            let policy = RetryPolicy { jitter: Jitter::Full, ..policy };
+            prop_assert_eq!(policy.delay(attempt, 0), Duration::ZERO);
+            prop_assert_eq!(policy.delay(attempt, u64::MAX), policy.cap(attempt));
+        }
+
+        #[test]
+        fn a_share_tolerates_no_more_than_it_says(per_mille in 0u16..=1000, total in 0u64..1_000_000) {
+            let tolerate = Tolerate::Share(Share(per_mille));
+            let most = total * u64::from(per_mille) / 1000;
+            prop_assert!(tolerate.allows(most, total));
+            prop_assert!(!tolerate.allows(most + 1, total));
+        }
+    }
+
+    #[test]
+    fn exponential_delays_double() {
+        let policy = RetryPolicy { jitter: Jitter::None, ..RetryPolicy::default() };
+        let delays: Vec<u64> = (1..=8).map(|attempt| policy.delay(attempt, 9).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+}

@@ -193,8 +193,12 @@ impl<'s> Machine<'s> {
         found.map_or_else(|| Item::Undefined(describe(reference)), Item::Value)
     }
 
+    /// Returns a field; that of something undefined is undefined too, so that `default` can help.
     fn field(&self, of: &'s Code, name: &str) -> Evaluated<'s> {
-        let value = self.value(of)?;
+        let value = match self.evaluate(of)? {
+            Item::Value(value) => value,
+            undefined @ Item::Undefined(_) => return Ok(undefined),
+        };
         Ok(match value {
             Cow::Borrowed(Value::Object(map)) => map.get(name).map(Cow::Borrowed),
             Cow::Owned(Value::Object(mut map)) => map.remove(name).map(Cow::Owned),
@@ -211,7 +215,10 @@ impl<'s> Machine<'s> {
         if let Value::String(name) = at.as_ref() {
             return self.field(of, name);
         }
-        let value = self.value(of)?;
+        let value = match self.evaluate(of)? {
+            Item::Value(value) => value,
+            undefined @ Item::Undefined(_) => return Ok(undefined),
+        };
         let Some(at) = at.as_i64() else {
             return Err(format!("{} cannot be an index", kind(&at)));
         };

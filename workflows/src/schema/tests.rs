@@ -1,0 +1,100 @@
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::*;
+use crate::definition::{
+    AgentDefinition, BreakerDefinition, DefaultsDefinition, Keyed, LabelsDefinition,
+    RetryDefinition, StepDefinition, SuperviseDefinition, UntilDefinition, WaitForDefinition,
+};
+use crate::diagnostic::Problems;
+
+fn fixtures(folder: &str) -> Vec<(String, String)> {
+    let folder = format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension != "expected"))
+        .filter_map(|path| {
+            let name = path.file_name()?.to_string_lossy().into_owned();
+            Some((name, String::from_utf8(std::fs::read(&path).ok()?).ok()?))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn as_json(text: &str) -> Option<Value> {
+    crate::parse::parse(text, &mut Problems::default()).map(|node| node.to_json())
+}
+
+#[test]
+fn valid_definitions_match_the_schema() {
+    let schema = jsonschema::validator_for(&language()).unwrap();
+    for (name, text) in fixtures("fixtures/valid").into_iter().chain(fixtures("catalog")) {
+        let errors: Vec<String> = schema
+            .iter_errors(&as_json(&text).unwrap())
+            .map(|error| format!("{} at {}", error.masked(), error.instance_path()))
+            .collect();
+        assert_eq!(errors, Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn definitions_of_the_wrong_shape_do_not_match() {
+    let schema = jsonschema::validator_for(&language()).unwrap();
+    let shapes = [
+        "defaults_invalid", "durations", "foreign_keys", "github_actions", "missing_name",
+        "missing_steps", "name_invalid", "name_number", "negative", "nested_unknown_keys",
+        "null_values", "root_list", "shares", "signal_invalid", "step_id_invalid", "step_null",
+        "steps_list", "typo_keys", "version_number", "wait_invalid", "words", "workflow_invalid",
+        "wrong_types", "compensate_invalid", "input_schema_invalid",
+    ];
+    let fixtures = fixtures("fixtures/invalid");
+    for shape in shapes {
+        let (_, text) = fixtures.iter().find(|(name, _)| name.starts_with(shape)).unwrap();
+        assert!(!schema.is_valid(&as_json(text).unwrap()), "{shape}");
+    }
+}
+
+/// Returns the keys that the schema knows for a type.
+fn keys_in_schema(schema: &Value, name: Option<&str>) -> BTreeSet<String> {
+    let object = name.map_or(schema, |name| &schema["$defs"][name]);
+    assert_eq!(object["additionalProperties"], json!(false), "{name:?}");
+    object["properties"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn the_parser_and_the_schema_know_the_same_keys() {
+    let schema = language();
+    let types: &[(Option<&str>, &[&str])] = &[
+        (None, WorkflowDefinition::KEYS),
+        (Some("Defaults"), DefaultsDefinition::KEYS),
+        (Some("Step"), StepDefinition::KEYS),
+        (Some("Agent"), AgentDefinition::KEYS),
+        (Some("WaitFor"), WaitForDefinition::KEYS),
+        (Some("Until"), UntilDefinition::KEYS),
+        (Some("Retry"), RetryDefinition::KEYS),
+        (Some("Breaker"), BreakerDefinition::KEYS),
+        (Some("Supervise"), SuperviseDefinition::KEYS),
+        (Some("Labels"), LabelsDefinition::KEYS),
+    ];
+    for (name, keys) in types {
+        let known: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        assert_eq!(keys_in_schema(&schema, *name), known, "{name:?}");
+    }
+    let closed = schema["$defs"].as_object().unwrap().values();
+    let keyed = closed.filter(|object| object.get("properties").is_some()).count();
+    assert_eq!(keyed + 1, types.len(), "a type is missing here");
+}
+
+#[test]
+fn violations_are_few_and_do_not_repeat_the_data() {
+    let schema = Schema::compile(json!({"type": "array", "items": {"type": "integer"}})).unwrap();
+    assert_eq!(schema.check(&json!([1, 2])), Ok(()));
+    let secret = "s".repeat(10_000);
+    let violations = schema.check(&json!(vec![secret; 100])).unwrap_err();
+    assert_eq!(violations.len(), VIOLATIONS);
+    assert_eq!(violations[1].path, "/1");
+    assert!(violations.iter().all(|violation| !violation.message.contains("ss")));
+}
