@@ -1,0 +1,65 @@
+//! What an operator may choose.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use skep_protocol::limits::MAX_RUNS_PER_PARTITION;
+use skep_protocol::{CoordinatorId, PartitionCount};
+
+/// The settings of one coordinator.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its name; one is made up if there is none.
+    pub coordinator: Option<CoordinatorId>,
+    /// The number of partitions, should this coordinator be the one that creates the cluster.
+    pub partitions: PartitionCount,
+    /// Where the read model lies.
+    pub read_model: ReadModelAt,
+    /// A snapshot is due after so many records.
+    pub snapshot_after_records: u64,
+    /// A snapshot is due after this time, if anything was recorded.
+    pub snapshot_every: Duration,
+    /// Journal messages that are kept beyond what a recovery needs, so that a new read model knows
+    /// of runs that ended.
+    pub keep_messages: u64,
+    /// How often a standby looks whether a partition has an owner.
+    pub standby_every: Duration,
+    /// Runs of one partition that may be live; beyond it, starts are refused as busy.
+    pub max_runs_per_partition: usize,
+}
+
+/// Where the read model lies. It can be thrown away at any time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadModelAt {
+    /// In memory; rebuilt at each start.
+    Memory,
+    /// In this file; picked up where it was.
+    File(PathBuf),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            coordinator: None,
+            partitions: PartitionCount::DEFAULT,
+            read_model: ReadModelAt::Memory,
+            snapshot_after_records: 20_000,
+            snapshot_every: Duration::from_secs(60),
+            keep_messages: 100_000,
+            standby_every: Duration::from_millis(250),
+            max_runs_per_partition: MAX_RUNS_PER_PARTITION,
+        }
+    }
+}
+
+impl Config {
+    /// Returns the settings for a coordinator inside another program: everything in memory.
+    pub fn embedded() -> Self {
+        Self::default()
+    }
+
+    /// Returns the settings for a daemon that keeps its read model in `file`.
+    pub fn daemon(file: PathBuf) -> Self {
+        Self { read_model: ReadModelAt::File(file), ..Self::default() }
+    }
+}

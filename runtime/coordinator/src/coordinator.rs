@@ -1,0 +1,188 @@
+//! Starting and stopping a coordinator: it owns every task it starts.
+
+use std::fmt;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use skep_broker::Broker;
+use skep_protocol::{CoordinatorId, PartitionCount};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::catalog::Catalog;
+use crate::clock::{Clock, new_coordinator_id};
+use crate::config::Config;
+use crate::fleet_loop::{FleetLoop, Inbox};
+use crate::partition::{Context, LivePartitions};
+use crate::read_model::{OpenError, ReadModel};
+use crate::settings::{SettingsError, agree};
+use crate::{observe, partition, queries};
+
+/// Drives the runs of the partitions it owns.
+#[derive(Debug)]
+pub struct Coordinator;
+
+/// Why a coordinator did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The settings of the cluster cannot be used.
+    #[error("cannot agree on the settings of the cluster")]
+    Settings(#[from] SettingsError),
+    /// The read model cannot be opened.
+    #[error("cannot open the read model")]
+    ReadModel(#[from] OpenError),
+}
+
+/// A coordinator that was started. Dropping it ends everything at once, as a crash would.
+pub struct Handle {
+    id: CoordinatorId,
+    partitions: PartitionCount,
+    draining: CancellationToken,
+    serving: watch::Receiver<usize>,
+    supervisor: JoinHandle<()>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Coordinator {
+    /// Starts a coordinator on `broker`: it agrees with the others on the settings of the cluster
+    /// and takes over every partition that nobody owns. It returns before that is done; see
+    /// [`Handle::serving`].
+    ///
+    /// # Errors
+    /// [`StartError`] if the settings or the read model cannot be used.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is done starts nothing.
+    pub async fn start<B: Broker>(broker: B, config: Config) -> Result<Handle, StartError> {
+        let id = config.coordinator.clone().unwrap_or_else(new_coordinator_id);
+        let cluster = new_coordinator_id().to_string();
+        let settings = agree(&broker, config.partitions, cluster).await?;
+        let partitions = settings.partitions;
+        let read_model = ReadModel::open(&config.read_model, &settings)?;
+        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
+        let (serving_sender, serving) = watch::channel(0);
+
+        let clock = Arc::new(Clock::new());
+        let inboxes: Arc<[Arc<Inbox>]> = partitions.all().map(|_| Arc::default()).collect();
+        let (fleet_loop, fleet) =
+            FleetLoop::new(broker.clone(), Arc::clone(&clock), partitions, Arc::clone(&inboxes));
+        let live: LivePartitions = Arc::new(DashMap::new());
+        let catalog = Catalog::new(broker.clone());
+        let config = Arc::new(config);
+        let serving_sender = Arc::new(serving_sender);
+
+        let mut owners = JoinSet::new();
+        for (partition, inbox) in partitions.all().zip(inboxes.iter()) {
+            let context = Context {
+                broker: broker.clone(),
+                id: partition,
+                count: partitions,
+                coordinator: id.clone(),
+                clock: Arc::clone(&clock),
+                fleet: fleet.clone(),
+                catalog: catalog.clone(),
+                inbox: Arc::clone(inbox),
+                live: Arc::clone(&live),
+                serving: Arc::clone(&serving_sender),
+                positions: read_model.positions(),
+                config: Arc::clone(&config),
+            };
+            let span = observe::partition_span(partition, &id);
+            owners.spawn(partition::run(context, draining.clone()).instrument(span));
+        }
+
+        let mut helpers = JoinSet::new();
+        helpers.spawn(fleet_loop.run(closing.clone()));
+        for partition in partitions.all() {
+            helpers.spawn(read_model.follow(broker.clone(), partition));
+        }
+        let state = queries::State { count: partitions, fleet, live, catalog, read_model };
+        helpers.spawn(queries::serve(broker, state, closing.clone()));
+        let supervisor = tokio::spawn(supervise(owners, helpers, closing));
+        Ok(Handle { id, partitions, draining, serving, supervisor })
+    }
+}
+
+impl Handle {
+    /// Returns the name of the coordinator.
+    pub const fn id(&self) -> &CoordinatorId {
+        &self.id
+    }
+
+    /// Returns how many partitions the cluster has.
+    pub const fn partitions(&self) -> PartitionCount {
+        self.partitions
+    }
+
+    /// Waits until this coordinator serves every partition of the cluster.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn serving(&self) {
+        let all = usize::from(self.partitions.get());
+        let mut serving = self.serving.clone();
+        // The sender lives as long as the partitions do; without it there is nothing to wait for.
+        let _ = serving.wait_for(|owned| *owned == all).await;
+    }
+
+    /// Waits until the coordinator has ended.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn stopped(&mut self) {
+        let _ = (&mut self.supervisor).await;
+    }
+
+    /// Asks the coordinator to hand over: it takes in nothing more, makes durable what it has, and
+    /// ends. See [`stopped`](Self::stopped).
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Drains, and waits for the end.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends everything at once, as a crash would.
+    pub async fn shutdown(mut self) {
+        self.drain();
+        self.stopped().await;
+    }
+
+    /// Ends everything at once, as a crash would, and waits until nothing of it runs any more.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn kill(mut self) {
+        self.supervisor.abort();
+        self.stopped().await;
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.supervisor.abort();
+    }
+}
+
+async fn supervise(
+    mut owners: JoinSet<()>,
+    mut helpers: JoinSet<()>,
+    closing: CancellationToken,
+) {
+    while let Some(ended) = owners.join_next().await {
+        if let Err(error) = ended {
+            observe::task_died("partition", &error);
+        }
+    }
+    closing.cancel();
+    helpers.abort_all();
+    while helpers.join_next().await.is_some() {}
+}

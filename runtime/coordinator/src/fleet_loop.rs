@@ -1,0 +1,277 @@
+//! The loop that owns the fleet: heartbeats in, deliveries and queue traffic out.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use skep_broker::{Broker, RequestError};
+use skep_engine::fleet::{Fleet, FleetEffect, FleetInput, Link};
+use skep_protocol::{
+    AgentId, AgentView, AttemptId, Control, Heartbeat, PartitionCount, PartitionId, Task,
+    TaskBatch,
+};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::observe;
+
+/// How often the link to the broker is looked at.
+const LINK_CHECK: Duration = Duration::from_millis(200);
+/// Inputs that may wait for the loop.
+const INPUTS: usize = 4_096;
+/// Inputs that are taken in before effects are performed again.
+const AT_ONCE: usize = 256;
+
+/// What the fleet has to tell a partition. Bounded by what the partition owes: for each attempt
+/// that is out there is at most one of each kind.
+#[derive(Debug)]
+pub(crate) enum Feedback {
+    Held { agent: AgentId, attempt: AttemptId },
+    Lost { attempt: AttemptId, agent: Option<AgentId>, cause: String },
+    Stray { agent: AgentId, attempt: AttemptId },
+}
+
+/// Where a partition finds what the fleet has to tell it.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    feedback: Mutex<Vec<Feedback>>,
+    arrived: Notify,
+}
+
+impl Inbox {
+    fn put(&self, feedback: Feedback) {
+        self.feedback.lock().expect("no holder panics").push(feedback);
+        self.arrived.notify_one();
+    }
+
+    /// Waits until there is something.
+    pub(crate) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    pub(crate) fn take(&self) -> Vec<Feedback> {
+        std::mem::take(&mut *self.feedback.lock().expect("no holder panics"))
+    }
+}
+
+/// A message to the loop.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Input(FleetInput),
+    Explain { attempts: Vec<AttemptId>, answer: oneshot::Sender<Vec<Option<String>>> },
+    Agents { answer: oneshot::Sender<Vec<AgentView>> },
+}
+
+/// The way to the loop.
+#[derive(Debug, Clone)]
+pub(crate) struct FleetHandle(mpsc::Sender<Message>);
+
+impl FleetHandle {
+    /// Tells the fleet something; waits while it has too much to do.
+    pub(crate) async fn tell(&self, input: FleetInput) {
+        // The loop outlives the partitions; without it the process is about to end.
+        let _ = self.0.send(Message::Input(input)).await;
+    }
+
+    pub(crate) async fn agents(&self) -> Vec<AgentView> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.0.send(Message::Agents { answer }).await;
+        answered.await.unwrap_or_default()
+    }
+
+    pub(crate) async fn explain(&self, attempts: Vec<AttemptId>) -> Vec<Option<String>> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.0.send(Message::Explain { attempts, answer }).await;
+        answered.await.unwrap_or_default()
+    }
+}
+
+/// The loop and everything in its hands.
+pub(crate) struct FleetLoop<B> {
+    broker: B,
+    clock: Arc<Clock>,
+    fleet: Fleet,
+    inboxes: Arc<[Arc<Inbox>]>,
+    messages: mpsc::Receiver<Message>,
+    jobs: JoinSet<Option<FleetInput>>,
+    effects: Vec<FleetEffect>,
+}
+
+impl<B: Broker> FleetLoop<B> {
+    pub(crate) fn new(
+        broker: B,
+        clock: Arc<Clock>,
+        count: PartitionCount,
+        inboxes: Arc<[Arc<Inbox>]>,
+    ) -> (Self, FleetHandle) {
+        let (sender, messages) = mpsc::channel(INPUTS);
+        let (fleet, jobs) = (Fleet::new(count), JoinSet::new());
+        let this = Self { broker, clock, fleet, inboxes, messages, jobs, effects: Vec::new() };
+        (this, FleetHandle(sender))
+    }
+
+    /// Runs until `closing`. What is on its way to agents by then is left to its fate: the next
+    /// coordinator asks them what they hold.
+    pub(crate) async fn run(mut self, closing: CancellationToken) {
+        let mut beats = listen(self.broker.clone()).await;
+        let mut link = tokio::time::interval(LINK_CHECK);
+        link.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut up = true;
+        loop {
+            let wake = self.fleet.next_wake();
+            let sleep = wake.map_or(LINK_CHECK, |at| self.clock.until(at));
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => return,
+                Some(done) = self.jobs.join_next() => {
+                    if let Ok(Some(input)) = done {
+                        self.handle(input);
+                    }
+                }
+                beat = beats.next() => match beat {
+                    Some(beat) => self.handle(FleetInput::Beat(beat)),
+                    None => beats = listen(self.broker.clone()).await,
+                },
+                message = self.messages.recv() => match message {
+                    Some(message) => self.messages(message),
+                    None => return,
+                },
+                _ = link.tick() => {
+                    let connected = self.broker.is_connected();
+                    if connected != up {
+                        up = connected;
+                        observe::link(up);
+                        let link = if up { Link::Up } else { Link::Down };
+                        self.handle(FleetInput::Link(link));
+                    }
+                }
+                () = tokio::time::sleep(sleep), if wake.is_some() => self.handle(FleetInput::Wake),
+            }
+            self.perform();
+        }
+    }
+
+    fn handle(&mut self, input: FleetInput) {
+        self.fleet.handle(input, self.clock.now(), &mut self.effects);
+    }
+
+    fn messages(&mut self, first: Message) {
+        let mut next = Some(first);
+        for _ in 0..AT_ONCE {
+            match next {
+                Some(Message::Input(input)) => self.handle(input),
+                Some(Message::Agents { answer }) => {
+                    let _ = answer.send(self.fleet.agents());
+                }
+                Some(Message::Explain { attempts, answer }) => {
+                    let now = self.clock.now();
+                    let why = attempts.iter().map(|id| self.fleet.explain(id, now)).collect();
+                    let _ = answer.send(why);
+                }
+                None => return,
+            }
+            next = self.messages.try_recv().ok();
+        }
+        if let Some(Message::Input(input)) = next {
+            self.handle(input);
+        }
+    }
+
+    fn perform(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            let broker = self.broker.clone();
+            match effect {
+                FleetEffect::Deliver { agent, tasks } => {
+                    self.jobs.spawn(deliver(broker, agent, tasks));
+                }
+                FleetEffect::Enqueue { task, sending } => {
+                    self.jobs.spawn(async move {
+                        // A task that did not get there is missed when the depth is asked for.
+                        if let Err(error) = broker.offer(task, sending).await {
+                            observe::trying_again("put a task into its queue", &error);
+                        }
+                        None
+                    });
+                }
+                FleetEffect::ClearQueue { capability } => {
+                    self.jobs.spawn(async move {
+                        if let Err(error) = broker.clear(&capability).await {
+                            observe::trying_again("clear a queue", &error);
+                        }
+                        None
+                    });
+                }
+                FleetEffect::AskDepth { capability } => {
+                    self.jobs.spawn(async move {
+                        let depth = broker.depth(&capability).await.ok()?;
+                        let (waiting, held) = (depth.waiting, depth.held);
+                        Some(FleetInput::Depth { capability, waiting, held })
+                    });
+                }
+                FleetEffect::CancelAttempts { agent, attempts } => {
+                    self.control(Some(agent), Control::Cancel { attempts });
+                }
+                FleetEffect::RollCall => self.control(None, Control::RollCall {}),
+                FleetEffect::Strays { agent, attempts } => self.strays(&agent, attempts),
+                FleetEffect::Held { partition, agent, attempt } => {
+                    self.feed(partition, Feedback::Held { agent, attempt });
+                }
+                FleetEffect::Lost { partition, attempt, agent, cause } => {
+                    self.feed(partition, Feedback::Lost { attempt, agent, cause });
+                }
+            }
+        }
+    }
+
+    fn control(&mut self, agent: Option<AgentId>, control: Control) {
+        let broker = self.broker.clone();
+        self.jobs.spawn(async move {
+            if let Err(error) = broker.control(agent.as_ref(), control).await {
+                observe::trying_again("tell agents something", &error);
+            }
+            None
+        });
+    }
+
+    fn strays(&self, agent: &AgentId, attempts: Vec<AttemptId>) {
+        let count = PartitionCount::new(u16::try_from(self.inboxes.len()).unwrap_or(u16::MAX));
+        let Some(count) = count else { return };
+        for attempt in attempts {
+            let agent = agent.clone();
+            self.feed(count.of(attempt.run), Feedback::Stray { agent, attempt });
+        }
+    }
+
+    fn feed(&self, partition: PartitionId, feedback: Feedback) {
+        if let Some(inbox) = self.inboxes.get(usize::from(partition.get())) {
+            inbox.put(feedback);
+        }
+    }
+}
+
+async fn deliver<B: Broker>(broker: B, agent: AgentId, tasks: Vec<Task>) -> Option<FleetInput> {
+    let attempts: Vec<AttemptId> = tasks.iter().map(Task::id).collect();
+    Some(match broker.deliver(&agent, TaskBatch { tasks }).await {
+        Ok(delivery) => FleetInput::Delivered { agent, attempts, refused: delivery.refused },
+        Err(RequestError::NoResponders { .. }) => FleetInput::NoAgent { agent, attempts },
+        Err(error) => {
+            observe::delivery_failed(&agent, &error);
+            FleetInput::DeliveryUnknown { agent, attempts }
+        }
+    })
+}
+
+async fn listen<B: Broker>(broker: B) -> BoxStream<'static, Heartbeat> {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match broker.beats().await {
+            Ok(beats) => return beats,
+            Err(error) => observe::trying_again("listen to heartbeats", &error),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}

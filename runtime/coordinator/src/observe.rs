@@ -1,0 +1,184 @@
+//! What is told to the outside: every span and every event of the log, by name.
+//!
+//! Each event of a journal is logged once, by its writer, when it is durable. Payloads never are.
+
+use skep_protocol::{AgentId, CoordinatorId, Event, PartitionId, Record, RunRecord, Seq};
+use tracing::{Span, debug, error, info, info_span, warn};
+
+/// The span of everything that is done about one partition.
+pub(crate) fn partition_span(partition: PartitionId, coordinator: &CoordinatorId) -> Span {
+    info_span!("partition", partition = partition.get(), coordinator = %coordinator)
+}
+
+/// A message of the journal is durable.
+pub(crate) fn committed(partition: PartitionId, seq: Seq, records: &[Record]) {
+    debug!(
+        partition = partition.get(),
+        seq = seq.get(),
+        records = records.len(),
+        "journal message durable"
+    );
+    for record in records {
+        match record {
+            Record::OwnerChanged(changed) => info!(
+                partition = partition.get(),
+                seq = seq.get(),
+                epoch = changed.epoch,
+                coordinator = %changed.coordinator,
+                "partition taken over"
+            ),
+            Record::WorkflowAdded(added) => debug!(
+                partition = partition.get(),
+                seq = seq.get(),
+                digest = %added.digest,
+                "definition added"
+            ),
+            Record::Run(record) => run_event(seq, record),
+        }
+    }
+}
+
+fn run_event(seq: Seq, record: &RunRecord) {
+    let (run_id, seq) = (record.run, seq.get());
+    match &record.event {
+        Event::RunStarted(started) => {
+            info!(%run_id, seq, workflow = started.workflow, "run started");
+        }
+        Event::RunCompleted { .. } => info!(%run_id, seq, "run completed"),
+        Event::RunFailed { failure } => info!(%run_id, seq, code = failure.code, "run failed"),
+        Event::RunCancelled {} => info!(%run_id, seq, "run cancelled"),
+        Event::AttemptLost { step, attempt, cause, .. } => {
+            warn!(%run_id, %step, attempt, seq, cause, "attempt lost");
+        }
+        Event::AttemptFailed(failed) => debug!(
+            %run_id,
+            step = %failed.step,
+            attempt = failed.attempt,
+            seq,
+            code = failed.failure.code,
+            "attempt failed"
+        ),
+        Event::RunPaused { .. }
+        | Event::RunResumed { .. }
+        | Event::CancelRequested { .. }
+        | Event::ParentNotified {}
+        | Event::SignalReceived { .. }
+        | Event::StepSkipped { .. }
+        | Event::StepExpanded(_)
+        | Event::GroupStarted { .. }
+        | Event::GroupRestarted { .. }
+        | Event::WaitStarted(_)
+        | Event::ChildStarted(_)
+        | Event::AttemptScheduled(_)
+        | Event::AttemptTaken { .. }
+        | Event::AttemptReleased { .. }
+        | Event::CheckpointSaved { .. }
+        | Event::AttemptCompleted(_)
+        | Event::ReportIgnored(_)
+        | Event::StepCompleted { .. }
+        | Event::StepStopping { .. }
+        | Event::StepFailed { .. }
+        | Event::StepCancelled { .. } => match record.event.step() {
+            Some(step) => debug!(%run_id, %step, seq, event = name(&record.event), "step event"),
+            None => debug!(%run_id, seq, event = name(&record.event), "run event"),
+        },
+    }
+}
+
+/// The name of an event, as it is stored.
+pub(crate) const fn name(event: &Event) -> &'static str {
+    match event {
+        Event::RunStarted(_) => "run_started",
+        Event::RunPaused { .. } => "run_paused",
+        Event::RunResumed { .. } => "run_resumed",
+        Event::CancelRequested { .. } => "cancel_requested",
+        Event::RunCompleted { .. } => "run_completed",
+        Event::RunFailed { .. } => "run_failed",
+        Event::RunCancelled {} => "run_cancelled",
+        Event::ParentNotified {} => "parent_notified",
+        Event::SignalReceived { .. } => "signal_received",
+        Event::StepSkipped { .. } => "step_skipped",
+        Event::StepExpanded(_) => "step_expanded",
+        Event::GroupStarted { .. } => "group_started",
+        Event::GroupRestarted { .. } => "group_restarted",
+        Event::WaitStarted(_) => "wait_started",
+        Event::ChildStarted(_) => "child_started",
+        Event::AttemptScheduled(_) => "attempt_scheduled",
+        Event::AttemptTaken { .. } => "attempt_taken",
+        Event::AttemptReleased { .. } => "attempt_released",
+        Event::CheckpointSaved { .. } => "checkpoint_saved",
+        Event::AttemptCompleted(_) => "attempt_completed",
+        Event::AttemptFailed(_) => "attempt_failed",
+        Event::AttemptLost { .. } => "attempt_lost",
+        Event::ReportIgnored(_) => "report_ignored",
+        Event::StepCompleted { .. } => "step_completed",
+        Event::StepStopping { .. } => "step_stopping",
+        Event::StepFailed { .. } => "step_failed",
+        Event::StepCancelled { .. } => "step_cancelled",
+    }
+}
+
+/// A partition was loaded from its journal.
+pub(crate) fn loaded(partition: PartitionId, seq: Seq, snapshot: Option<Seq>, runs: usize) {
+    let from = snapshot.map_or(0, Seq::get);
+    info!(partition = partition.get(), seq = seq.get(), from, runs, "partition loaded");
+}
+
+/// Somebody else writes the journal of this partition.
+pub(crate) fn replaced(partition: PartitionId) {
+    warn!(partition = partition.get(), "partition taken over by somebody else, dropped");
+}
+
+/// A partition has an owner; this coordinator waits.
+pub(crate) fn standing_by(partition: PartitionId) {
+    debug!(partition = partition.get(), "partition has an owner, standing by");
+}
+
+/// A partition cannot go on.
+pub(crate) fn stopped(partition: PartitionId, cause: &str) {
+    error!(partition = partition.get(), cause, "partition stopped");
+}
+
+/// An append got no answer.
+pub(crate) fn append_unknown(partition: PartitionId, expected: Seq, reason: &str) {
+    warn!(partition = partition.get(), seq = expected.get(), reason, "append without an answer");
+}
+
+/// Something that is tried again did not work.
+pub(crate) fn trying_again(what: &'static str, reason: &dyn std::fmt::Display) {
+    warn!(what, %reason, "trying again");
+}
+
+/// A snapshot that is there cannot be used.
+pub(crate) fn bad_snapshot(partition: PartitionId, seq: Seq, reason: &str) {
+    warn!(partition = partition.get(), seq = seq.get(), reason, "snapshot skipped");
+}
+
+/// A snapshot is kept.
+pub(crate) fn snapshot_kept(partition: PartitionId, seq: Seq) {
+    debug!(partition = partition.get(), seq = seq.get(), "snapshot kept");
+}
+
+/// The link to the broker came or went.
+pub(crate) fn link(up: bool) {
+    if up {
+        info!("broker reachable");
+    } else {
+        warn!("broker unreachable: the silence of agents does not count");
+    }
+}
+
+/// An agent answered a delivery in a way that nothing can be made of.
+pub(crate) fn delivery_failed(agent: &AgentId, reason: &dyn std::fmt::Display) {
+    debug!(agent_id = %agent, %reason, "delivery failed");
+}
+
+/// The read model cannot follow a journal.
+pub(crate) fn read_model_stopped(partition: PartitionId, reason: &dyn std::fmt::Display) {
+    error!(partition = partition.get(), %reason, "read model cannot follow the journal");
+}
+
+/// A task of the coordinator ended in a way that no task should.
+pub(crate) fn task_died(what: &'static str, reason: &dyn std::fmt::Display) {
+    error!(what, %reason, "task died");
+}

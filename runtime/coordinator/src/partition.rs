@@ -1,0 +1,180 @@
+//! One partition: standing by, taking over, serving, stopping.
+
+mod commit;
+mod jobs;
+mod load;
+mod report;
+mod requests;
+mod serve;
+mod snapshots;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use futures::StreamExt as _;
+use skep_broker::{Broker, RequestError};
+use skep_engine::fleet::FleetInput;
+use skep_protocol::{
+    Command, CommandReply, CoordinatorId, PartitionCount, PartitionId, Rejection, RunId, RunStatus,
+    WaitingView,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::fleet_loop::{FleetHandle, Inbox};
+use crate::observe;
+use crate::read_model::Positions;
+
+/// An owner that does not answer for so many times in a row is hung; whether it really is, the
+/// fence decides.
+const UNANSWERED: u32 = 2;
+
+/// A question about live state, answered by the loop that owns the partition.
+#[derive(Debug)]
+pub(crate) struct LiveQuestion {
+    pub(crate) run: RunId,
+    pub(crate) answer: oneshot::Sender<LiveAnswer>,
+}
+
+/// What a partition knows of a live run.
+#[derive(Debug, Default)]
+pub(crate) struct LiveAnswer {
+    pub(crate) status: Option<RunStatus>,
+    pub(crate) waiting: Vec<WaitingView>,
+}
+
+/// The partitions that this coordinator serves, and the way to ask them.
+pub(crate) type LivePartitions = Arc<DashMap<PartitionId, mpsc::Sender<LiveQuestion>>>;
+
+/// What a partition needs of the coordinator around it.
+#[derive(Debug, Clone)]
+pub(crate) struct Context<B> {
+    pub(crate) broker: B,
+    pub(crate) id: PartitionId,
+    pub(crate) count: PartitionCount,
+    pub(crate) coordinator: CoordinatorId,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) fleet: FleetHandle,
+    pub(crate) catalog: Catalog<B>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) live: LivePartitions,
+    pub(crate) serving: Arc<watch::Sender<usize>>,
+    pub(crate) positions: Positions,
+    pub(crate) config: Arc<Config>,
+}
+
+/// Why a partition is not served any more.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The coordinator drains.
+    Drained,
+    /// Somebody else writes the journal.
+    Replaced,
+    /// It cannot go on.
+    Broken(String),
+}
+
+/// Owns the partition for as long as nobody else does.
+pub(crate) async fn run<B: Broker>(context: Context<B>, draining: CancellationToken) {
+    let mut pause = Pause::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = draining.cancelled() => return,
+            () = until_vacant(&context) => {}
+        }
+        let loaded = tokio::select! {
+            biased;
+            () = draining.cancelled() => return,
+            loaded = load::load(&context) => loaded,
+        };
+        let end = match loaded {
+            Ok(loaded) => {
+                pause = Pause::new();
+                serve::serve(context.clone(), loaded, &draining).await
+            }
+            Err(load::LoadError::Unavailable(error)) => {
+                observe::trying_again("load a partition", &error);
+                pause.rest().await;
+                continue;
+            }
+            Err(load::LoadError::Damaged(cause)) => End::Broken(cause),
+        };
+        context.fleet.tell(FleetInput::Dropped { partition: context.id }).await;
+        match end {
+            End::Drained => return,
+            End::Replaced => observe::replaced(context.id),
+            End::Broken(cause) => {
+                observe::stopped(context.id, &cause);
+                tokio::select! {
+                    biased;
+                    () = draining.cancelled() => {}
+                    () = answer_stopped(&context, &cause) => {}
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until nobody answers for the partition. The question changes nothing: no run has the id.
+async fn until_vacant<B: Broker>(context: &Context<B>) {
+    let mut unanswered = 0;
+    loop {
+        let run = RunId::from_uuid(uuid::Uuid::nil());
+        let ping = Command::Resume { run, by: "standby".to_owned() };
+        match context.broker.command(context.id, ping).await {
+            Err(RequestError::NoResponders { .. }) => return,
+            Err(RequestError::TimedOut { .. }) => {
+                unanswered += 1;
+                if unanswered >= UNANSWERED {
+                    return;
+                }
+            }
+            Ok(_) => {
+                unanswered = 0;
+                observe::standing_by(context.id);
+            }
+            Err(error) => observe::trying_again("look for the owner of a partition", &error),
+        }
+        tokio::time::sleep(context.config.standby_every).await;
+    }
+}
+
+/// Tells everybody who asks that the partition has stopped. Nobody listens for reports: agents
+/// leave them where they are durable.
+async fn answer_stopped<B: Broker>(context: &Context<B>, cause: &str) {
+    let mut pause = Pause::new();
+    loop {
+        match context.broker.serve_commands(context.id).await {
+            Ok(mut commands) => {
+                while let Some(request) = commands.next().await {
+                    let rejection = Rejection::PartitionStopped { cause: cause.to_owned() };
+                    request.responder.send(CommandReply::Rejected(rejection));
+                }
+            }
+            Err(error) => observe::trying_again("serve commands", &error),
+        }
+        pause.rest().await;
+    }
+}
+
+/// Back-off of the shell's own retries.
+#[derive(Debug)]
+pub(crate) struct Pause(Duration);
+
+impl Pause {
+    pub(crate) const fn new() -> Self {
+        Self(Duration::from_millis(20))
+    }
+
+    /// Waits, the next time for longer.
+    pub(crate) async fn rest(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,255 @@
+//! Group commit: one append in flight, everything else gathers into the next one.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use skep_broker::{AppendError, Broker, DurableReport, Responder};
+use skep_engine::Change;
+use skep_engine::fleet::FleetInput;
+use skep_protocol::limits::{MAX_BATCH_BYTES, TARGET_BATCH_BYTES};
+use skep_protocol::{
+    AgentId, AttemptId, CommandReply, PartitionId, Record, ReportReply, Seq,
+};
+
+use super::Pause;
+use crate::chain::{Chain, RawBatch};
+use crate::observe;
+
+/// What a message takes beside its records, in bytes.
+const ENVELOPE: usize = 512;
+/// With more than this gathered, no more input is taken in, in bytes.
+const MAX_GATHERED: usize = 4 * TARGET_BATCH_BYTES;
+
+/// What is let out once the records before it are durable.
+pub(crate) enum Release {
+    Command(Responder<CommandReply>, CommandReply),
+    Reports(Responder<ReportReply>, ReportReply),
+    Confirm(DurableReport),
+    Changes { changes: Vec<Change>, reporter: Option<(AgentId, AttemptId)> },
+    Fleet(FleetInput),
+}
+
+/// The records that follow from one input, and what waits for them.
+pub(crate) struct Unit {
+    pub(crate) records: Vec<Record>,
+    encoded: Vec<Box<RawValue>>,
+    bytes: usize,
+    pub(crate) blobs: Vec<Bytes>,
+    pub(crate) releases: Vec<Release>,
+}
+
+impl Unit {
+    pub(crate) fn new(records: Vec<Record>, blobs: Vec<Bytes>, releases: Vec<Release>) -> Self {
+        let encoded: Vec<Box<RawValue>> = records
+            .iter()
+            .map(|record| {
+                serde_json::value::to_raw_value(record).expect("records have a JSON form")
+            })
+            .collect();
+        let bytes = encoded.iter().map(|raw| raw.get().len() + 1).sum();
+        Self { records, encoded, bytes, blobs, releases }
+    }
+
+    /// Splits off what fits into one message; what waits for the records stays with the rest.
+    fn split(&mut self) -> Self {
+        let mut bytes = 0;
+        let fitting = self.encoded.iter().take_while(|raw| {
+            bytes += raw.get().len() + 1;
+            bytes <= TARGET_BATCH_BYTES
+        });
+        let count = fitting.count().max(1);
+        let rest = self.encoded.split_off(count);
+        let encoded = std::mem::replace(&mut self.encoded, rest);
+        let rest = self.records.split_off(count);
+        let records = std::mem::replace(&mut self.records, rest);
+        let bytes: usize = encoded.iter().map(|raw| raw.get().len() + 1).sum();
+        self.bytes -= bytes;
+        let blobs = std::mem::take(&mut self.blobs);
+        Self { records, encoded, bytes, blobs, releases: Vec::new() }
+    }
+}
+
+/// How an append ended.
+#[derive(Debug)]
+enum Landing {
+    Durable,
+    Replaced,
+    TooLarge { size: usize, limit: usize },
+}
+
+struct Flight {
+    append: Pin<Box<dyn Future<Output = Landing> + Send>>,
+    message: Bytes,
+    records: Vec<Record>,
+    releases: Vec<Release>,
+}
+
+/// What became of the append in flight.
+pub(crate) enum Landed {
+    /// It is in the journal; these may be let out.
+    Durable(Vec<Release>),
+    /// Somebody else writes the journal.
+    Replaced,
+    /// The broker will never take it.
+    TooLarge(String),
+}
+
+/// The writer of one journal.
+pub(crate) struct Commit<B> {
+    broker: B,
+    partition: PartitionId,
+    chain: Chain,
+    gathered: VecDeque<Unit>,
+    gathered_bytes: usize,
+    flight: Option<Flight>,
+    /// Records that became durable since the last snapshot.
+    pub(crate) records_since_snapshot: u64,
+}
+
+impl<B: Broker> Commit<B> {
+    pub(crate) const fn new(broker: B, partition: PartitionId, chain: Chain) -> Self {
+        Self {
+            broker,
+            partition,
+            chain,
+            gathered: VecDeque::new(),
+            gathered_bytes: 0,
+            flight: None,
+            records_since_snapshot: 0,
+        }
+    }
+
+    /// Adds what follows from one input.
+    pub(crate) fn push(&mut self, unit: Unit) {
+        self.gathered_bytes += unit.bytes;
+        self.gathered.push_back(unit);
+    }
+
+    /// Returns whether no more input should be taken in before something is durable.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.gathered_bytes > MAX_GATHERED
+    }
+
+    pub(crate) const fn in_flight(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Returns whether everything that was decided is durable.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.flight.is_none() && self.gathered.is_empty()
+    }
+
+    pub(crate) const fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// Starts the next append unless one is in flight. Returns what waits for no append at all.
+    pub(crate) fn start(&mut self, epoch: u64) -> Vec<Release> {
+        if self.flight.is_some() {
+            return Vec::new();
+        }
+        let (mut records, mut encoded, mut blobs, mut releases) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut bytes = 0;
+        while let Some(next) = self.gathered.front_mut() {
+            let fits = bytes + next.bytes <= TARGET_BATCH_BYTES;
+            let unit = if fits || (bytes == 0 && next.bytes + ENVELOPE <= MAX_BATCH_BYTES) {
+                self.gathered.pop_front()
+            } else if bytes == 0 {
+                Some(next.split())
+            } else {
+                None
+            };
+            let Some(mut unit) = unit else { break };
+            bytes += unit.bytes;
+            records.append(&mut unit.records);
+            encoded.append(&mut unit.encoded);
+            blobs.append(&mut unit.blobs);
+            releases.append(&mut unit.releases);
+        }
+        self.gathered_bytes -= bytes;
+        if encoded.is_empty() {
+            return releases;
+        }
+        let message = RawBatch::new(self.partition, epoch, self.chain.hash, &encoded).encode();
+        let append = append(
+            self.broker.clone(),
+            self.partition,
+            self.chain.seq,
+            message.clone(),
+            blobs,
+        );
+        self.flight = Some(Flight { append: Box::pin(append), message, records, releases });
+        Vec::new()
+    }
+
+    /// Waits for the append in flight; for ever if there is none.
+    ///
+    /// # Cancel safety
+    /// Safe: the append goes on where it was.
+    pub(crate) async fn landed(&mut self) -> Landed {
+        let Some(flight) = &mut self.flight else { return std::future::pending().await };
+        let landing = (&mut flight.append).await;
+        let Some(flight) = self.flight.take() else { return std::future::pending().await };
+        match landing {
+            Landing::Durable => {
+                self.chain = self.chain.extended(&flight.message);
+                self.records_since_snapshot += flight.records.len() as u64;
+                observe::committed(self.partition, self.chain.seq, &flight.records);
+                Landed::Durable(flight.releases)
+            }
+            Landing::Replaced => Landed::Replaced,
+            Landing::TooLarge { size, limit } => Landed::TooLarge(format!(
+                "a journal message of {size} bytes is needed, the broker takes {limit}"
+            )),
+        }
+    }
+}
+
+/// Appends the same bytes until their fate is known.
+async fn append<B: Broker>(
+    broker: B,
+    partition: PartitionId,
+    expected: Seq,
+    message: Bytes,
+    blobs: Vec<Bytes>,
+) -> Landing {
+    for blob in blobs {
+        keep_blob(&broker, blob).await;
+    }
+    let mut pause = Pause::new();
+    loop {
+        match broker.append(partition, expected, message.clone()).await {
+            Ok(_) => return Landing::Durable,
+            Err(AppendError::TooLarge { size, limit }) => {
+                return Landing::TooLarge { size, limit };
+            }
+            Err(AppendError::Unknown { reason }) => {
+                observe::append_unknown(partition, expected, &reason);
+            }
+            // The journal ends elsewhere: with our own bytes, if an append without an answer was
+            // stored after all, or with those of a successor.
+            Err(AppendError::Conflict { .. }) => match broker.last(partition).await {
+                Ok(Some(last)) if last.seq == expected.next() && last.bytes == message => {
+                    return Landing::Durable;
+                }
+                Ok(_) => return Landing::Replaced,
+                Err(error) => observe::trying_again("read the end of a journal", &error),
+            },
+            Err(error) => observe::trying_again("append to a journal", &error),
+        }
+        pause.rest().await;
+    }
+}
+
+/// Keeps a large value; it has to lie there before the record that refers to it.
+async fn keep_blob<B: Broker>(broker: &B, blob: Bytes) {
+    let mut pause = Pause::new();
+    while let Err(error) = broker.put_blob(blob.clone()).await {
+        observe::trying_again("keep a large value", &error);
+        pause.rest().await;
+    }
+}

@@ -1,0 +1,211 @@
+//! What is done beside the loop of a partition: effects, look-ups, housekeeping.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use bytes::Bytes;
+use skep_broker::{Broker, Responder};
+use skep_engine::{EffectKey, Input, Resolved};
+use skep_protocol::{
+    BlobRef, ChildOutcome, Command, CommandReply, Failure, FailureKind, Parent, Rejection, RunId,
+    Seq, StartRun, Timestamp,
+};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::{Context, Pause};
+use crate::observe;
+
+/// A job has ended.
+pub(crate) enum Done {
+    /// Nothing follows.
+    Nothing,
+    /// An effect was performed; the engine may have to know.
+    Effect { key: EffectKey, input: Option<Input> },
+    /// A large value was looked up.
+    Blob { blob: BlobRef, bytes: Option<Bytes> },
+    /// The definition and the inputs of a start were looked at.
+    Prepared {
+        start: Box<StartRun>,
+        resolved: Result<Resolved, Rejection>,
+        responder: Responder<CommandReply>,
+    },
+    /// A snapshot is kept, or it could not be.
+    Snapshot(Option<Seq>),
+    /// The end of the journal, as the broker sees it.
+    End(Option<Seq>),
+}
+
+/// The jobs of one partition; dropping them stops them.
+pub(crate) struct Jobs {
+    set: JoinSet<Done>,
+    effects: BTreeMap<EffectKey, AbortHandle>,
+}
+
+impl Jobs {
+    pub(crate) fn new() -> Self {
+        Self { set: JoinSet::new(), effects: BTreeMap::new() }
+    }
+
+    pub(crate) fn spawn(&mut self, job: impl Future<Output = Done> + Send + 'static) {
+        self.set.spawn(job);
+    }
+
+    /// Starts an effect unless it is under way.
+    pub(crate) fn effect(
+        &mut self,
+        key: EffectKey,
+        job: impl Future<Output = Done> + Send + 'static,
+    ) {
+        if !self.effects.contains_key(&key) {
+            self.effects.insert(key, self.set.spawn(job));
+        }
+    }
+
+    /// Stops an effect that is not owed any more.
+    pub(crate) fn stop(&mut self, key: &EffectKey) {
+        if let Some(job) = self.effects.remove(key) {
+            job.abort();
+        }
+    }
+
+    pub(crate) fn ended(&mut self, key: &EffectKey) {
+        self.effects.remove(key);
+    }
+
+    /// Waits for the next job to end; for ever if there is none.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn next(&mut self) -> Done {
+        loop {
+            match self.set.join_next().await {
+                Some(Ok(done)) => return done,
+                Some(Err(error)) if error.is_cancelled() => {}
+                Some(Err(error)) => observe::task_died("job of a partition", &error),
+                None => return std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// Starts a sub-workflow; tries again until its partition answers.
+pub(crate) async fn start_child<B: Broker>(
+    context: Context<B>,
+    start: Box<StartRun>,
+    not_before: Timestamp,
+) -> Done {
+    tokio::time::sleep(context.clock.until(not_before)).await;
+    let (child, parent) = (start.run, start.parent.clone());
+    let key = EffectKey::StartChild(child);
+    let mut pause = Pause::new();
+    loop {
+        let command = Command::Start(start.clone());
+        match context.broker.command(context.count.of(child), command).await {
+            Ok(CommandReply::Rejected(rejection)) => match final_rejection(rejection) {
+                Some(Rejection::RunAlreadyFinished { .. }) => {
+                    return Done::Effect { key, input: None };
+                }
+                Some(rejection) => {
+                    let input = parent.map(|parent| not_started(parent, child, &rejection));
+                    return Done::Effect { key, input };
+                }
+                None => {}
+            },
+            Ok(_) => return Done::Effect { key, input: None },
+            Err(error) => observe::trying_again("start a sub-workflow", &error),
+        }
+        pause.rest().await;
+    }
+}
+
+fn not_started(parent: Parent, child: RunId, rejection: &Rejection) -> Input {
+    let message = format!("the sub-workflow was not started: {rejection}");
+    let failure = Failure::new(FailureKind::Inner, "rejected", message).fatal();
+    Input::ChildEnded { parent, child, outcome: ChildOutcome::Failed(failure) }
+}
+
+/// Cancels a sub-workflow. One that is not there yet is about to be started.
+pub(crate) async fn cancel_child<B: Broker>(
+    context: Context<B>,
+    child: RunId,
+    reason: String,
+) -> Done {
+    let mut pause = Pause::new();
+    loop {
+        let command = Command::Cancel { run: child, reason: reason.clone() };
+        match context.broker.command(context.count.of(child), command).await {
+            Ok(CommandReply::Rejected(rejection)) => match final_rejection(rejection) {
+                Some(Rejection::RunNotFound { .. }) | None => {}
+                Some(_) => break,
+            },
+            Ok(_) => break,
+            Err(error) => observe::trying_again("cancel a sub-workflow", &error),
+        }
+        pause.rest().await;
+    }
+    Done::Effect { key: EffectKey::CancelChild(child), input: None }
+}
+
+/// Tells the parent how its sub-workflow ended, until it has recorded it or has no use for it.
+pub(crate) async fn notify_parent<B: Broker>(
+    context: Context<B>,
+    parent: Parent,
+    child: RunId,
+    outcome: ChildOutcome,
+) -> Done {
+    let mut pause = Pause::new();
+    loop {
+        let partition = context.count.of(parent.run);
+        let (parent, outcome) = (parent.clone(), outcome.clone());
+        let command = Command::ChildEnded { parent, child, outcome };
+        match context.broker.command(partition, command).await {
+            Ok(CommandReply::Rejected(rejection)) => {
+                if final_rejection(rejection).is_some() {
+                    break;
+                }
+            }
+            Ok(_) => break,
+            Err(error) => observe::trying_again("tell a run of its sub-workflow", &error),
+        }
+        pause.rest().await;
+    }
+    let input = Some(Input::ParentNotified { run: child });
+    Done::Effect { key: EffectKey::Parent(child), input }
+}
+
+/// Returns the rejection unless trying again may help.
+fn final_rejection(rejection: Rejection) -> Option<Rejection> {
+    match rejection {
+        Rejection::Busy { .. } | Rejection::NotOwner {} | Rejection::PartitionStopped { .. } => {
+            None
+        }
+        Rejection::InvalidDefinition { .. }
+        | Rejection::UnknownWorkflow { .. }
+        | Rejection::InvalidInputs { .. }
+        | Rejection::RunNotFound { .. }
+        | Rejection::RunAlreadyFinished { .. }
+        | Rejection::RunIdTaken { .. }
+        | Rejection::LimitExceeded { .. }
+        | Rejection::StepNotFound { .. } => Some(rejection),
+    }
+}
+
+/// Looks up a large value.
+pub(crate) async fn fetch_blob<B: Broker>(context: Context<B>, blob: BlobRef) -> Done {
+    let mut pause = Pause::new();
+    loop {
+        match context.broker.blob(blob).await {
+            Ok(bytes) => return Done::Blob { blob, bytes },
+            Err(error) => observe::trying_again("look up a large value", &error),
+        }
+        pause.rest().await;
+    }
+}
+
+/// Asks where the journal ends.
+pub(crate) async fn journal_end<B: Broker>(context: Context<B>) -> Done {
+    match context.broker.last(context.id).await {
+        Ok(message) => Done::End(Some(message.map_or(Seq::ZERO, |message| message.seq))),
+        Err(_) => Done::End(None),
+    }
+}

@@ -1,0 +1,184 @@
+//! Reports: taken in as batches, answered when everything that follows is durable.
+
+use skep_broker::{DurableReport, Responder};
+use skep_engine::Input;
+use skep_engine::fleet::FleetInput;
+use skep_protocol::limits::{MAX_JSON_DEPTH, MAX_PAYLOAD};
+use skep_protocol::{
+    AgentId, AttemptId, Failure, FailureKind, Outcome, Payload, Report, ReportBatch, ReportBody,
+    ReportReply, Verdict,
+};
+
+use super::commit::Release;
+
+/// Who wants to know the verdicts.
+pub(crate) enum Asker {
+    /// An agent that waits for them.
+    Live(Responder<ReportReply>),
+    /// Nobody: the reports lie where they were left, until they are confirmed.
+    Durable(DurableReport),
+}
+
+/// A batch of reports of which some were not decided yet.
+pub(crate) struct Ticket {
+    verdicts: Vec<Option<Verdict>>,
+    missing: usize,
+    asker: Asker,
+}
+
+impl Ticket {
+    pub(crate) fn new(reports: usize, asker: Asker) -> Self {
+        Self { verdicts: vec![None; reports], missing: reports, asker }
+    }
+
+    /// Notes a verdict; returns whether it was the last one.
+    pub(crate) fn decided(&mut self, index: usize, verdict: Verdict) -> bool {
+        if let Some(slot) = self.verdicts.get_mut(index)
+            && slot.replace(verdict).is_none()
+        {
+            self.missing -= 1;
+        }
+        self.missing == 0
+    }
+
+    pub(crate) fn into_release(self) -> Release {
+        match self.asker {
+            Asker::Live(responder) => {
+                let verdicts = self.verdicts.into_iter().flatten().collect();
+                Release::Reports(responder, ReportReply { verdicts })
+            }
+            Asker::Durable(report) => Release::Confirm(report),
+        }
+    }
+}
+
+/// One report on its way to the engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Incoming {
+    pub(crate) ticket: u64,
+    pub(crate) index: usize,
+    pub(crate) agent: AgentId,
+    pub(crate) attempt: AttemptId,
+    kind: Kind,
+    /// Why the report was not taken as it came.
+    rejected: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Taken,
+    Released,
+    Other,
+}
+
+impl Incoming {
+    /// Looks at a report; one that cannot be taken as it is becomes the failure of its attempt.
+    pub(crate) fn new(ticket: u64, index: usize, agent: &AgentId, report: Report) -> (Self, Input) {
+        let kind = match report.body {
+            ReportBody::Taken {} => Kind::Taken,
+            ReportBody::Released {} => Kind::Released,
+            ReportBody::Checkpoint(_) | ReportBody::Outcome(_) => Kind::Other,
+        };
+        let (attempt, rejected) = (report.id(), problem(&report.body));
+        let report = match &rejected {
+            None => report,
+            Some(why) => Report { body: failed(why), ..report },
+        };
+        let agent = agent.clone();
+        let input = Input::Report { agent: agent.clone(), report };
+        (Self { ticket, index, agent, attempt, kind, rejected }, input)
+    }
+
+    /// Returns what the agent is told, and what the fleet is.
+    pub(crate) fn conclude(&self, verdict: Verdict) -> (Verdict, Option<FleetInput>) {
+        let applied = verdict == Verdict::Applied;
+        let (agent, attempt) = (self.agent.clone(), self.attempt.clone());
+        let note = match self.kind {
+            Kind::Taken if applied => Some(FleetInput::Taken { agent, attempt }),
+            Kind::Released if applied => Some(FleetInput::Released { agent, attempt }),
+            Kind::Taken | Kind::Released | Kind::Other => None,
+        };
+        let verdict = match &self.rejected {
+            Some(why) if applied => Verdict::Rejected(why.clone()),
+            Some(_) | None => verdict,
+        };
+        (verdict, note)
+    }
+}
+
+/// Splits a batch into its reports.
+pub(crate) fn incoming(ticket: u64, batch: ReportBatch) -> impl Iterator<Item = (Incoming, Input)> {
+    let agent = batch.agent;
+    batch
+        .reports
+        .into_iter()
+        .enumerate()
+        .map(move |(index, report)| Incoming::new(ticket, index, &agent, report))
+}
+
+fn failed(why: &str) -> ReportBody {
+    let failure = Failure::new(FailureKind::Limit, "unusable_report", why).fatal();
+    ReportBody::Outcome(Outcome::Failed { failure, duration_ms: 0 })
+}
+
+fn problem(body: &ReportBody) -> Option<String> {
+    match body {
+        ReportBody::Taken {} | ReportBody::Released {} => None,
+        ReportBody::Checkpoint(payload) => payload_problem("checkpoint", payload),
+        ReportBody::Outcome(Outcome::Completed { output, .. }) => payload_problem("output", output),
+        ReportBody::Outcome(Outcome::Failed { failure, .. }) => {
+            failure.details.as_ref().and_then(|details| payload_problem("details", details))
+        }
+    }
+}
+
+/// Says what keeps a payload from being taken.
+pub(crate) fn payload_problem(what: &str, payload: &Payload) -> Option<String> {
+    if payload.size() > MAX_PAYLOAD as u64 {
+        let size = payload.size();
+        return Some(format!("the {what} has {size} bytes, at most {MAX_PAYLOAD} are taken"));
+    }
+    let depth = payload.text().map_or(0, json_depth);
+    (depth > MAX_JSON_DEPTH)
+        .then(|| format!("the {what} is nested deeper than {MAX_JSON_DEPTH} levels"))
+}
+
+/// Returns how deep valid JSON is nested.
+fn json_depth(text: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_in_texts_are_not_depth() {
+        assert_eq!(json_depth("1"), 0);
+        assert_eq!(json_depth(r#"{"a":[[],"[[[[\"[["]}"#), 3);
+        let deep = "[".repeat(65) + &"]".repeat(65);
+        let payload = Payload::from_text(&deep).unwrap();
+        assert!(payload_problem("output", &payload).unwrap().contains("64 levels"));
+    }
+}

@@ -1,0 +1,235 @@
+//! Commands on their way to the engine.
+
+use serde_json::{Map, Value};
+use skep_broker::{Broker, Request, Responder};
+use skep_engine::{Input, Resolved};
+use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD, MAX_NAME_LEN, MAX_RUN_DEPTH};
+use skep_protocol::{
+    Command, CommandReply, Payload, Rejection, RunId, StartRun, StoredText, encode,
+};
+use skep_workflow::{InputProblem, Workflow};
+
+use super::jobs::Done;
+use super::report::payload_problem;
+use super::serve::{Origin, Serving};
+use super::{Context, End, Pause};
+use crate::catalog::{CatalogError, supported};
+use crate::observe;
+
+/// What a client is told to wait when there is no room for its run.
+const BUSY_RETRY_MS: u64 = 1_000;
+/// How often something unavailable is tried while a client waits.
+const TRIES: u32 = 4;
+/// Labels of one run.
+const MAX_LABELS: usize = 32;
+/// Longest value of a label, in bytes.
+const MAX_LABEL_BYTES: usize = 256;
+/// Starts that may be looked at at the same time.
+pub(crate) const MAX_PREPARING: usize = 512;
+
+impl<B: Broker> Serving<B> {
+    pub(crate) fn command(&mut self, request: Request<Command, CommandReply>) -> Result<(), End> {
+        let Request { message, responder } = request;
+        match message {
+            Command::Register(request) => {
+                let catalog = self.context.catalog.clone();
+                self.jobs.spawn(async move {
+                    match catalog.register(request).await {
+                        Ok(reply) => responder.send(reply),
+                        Err(error) => observe::trying_again("register a definition", &error),
+                    }
+                    Done::Nothing
+                });
+                Ok(())
+            }
+            Command::Start(start) => {
+                match self.refusal(&start) {
+                    Some(rejection) => responder.send(CommandReply::Rejected(rejection)),
+                    None => {
+                        self.preparing += 1;
+                        self.jobs.spawn(prepare(self.context.clone(), start, responder));
+                    }
+                }
+                Ok(())
+            }
+            Command::Cancel { run, reason } => {
+                self.about_run(run, Input::Cancel { run, reason }, responder)
+            }
+            Command::Pause { run, by } => self.about_run(run, Input::Pause { run, by }, responder),
+            Command::Resume { run, by } => {
+                self.about_run(run, Input::Resume { run, by }, responder)
+            }
+            Command::Signal(signal) => {
+                if let Some(message) = payload_problem("signal", &signal.payload) {
+                    let rejection = Rejection::LimitExceeded { message };
+                    responder.send(CommandReply::Rejected(rejection));
+                    return Ok(());
+                }
+                self.about_run(signal.run, Input::Signal(signal), responder)
+            }
+            Command::ChildEnded { parent, child, outcome } => {
+                let run = parent.run;
+                self.about_run(run, Input::ChildEnded { parent, child, outcome }, responder)
+            }
+        }
+    }
+
+    fn about_run(
+        &mut self,
+        run: RunId,
+        input: Input,
+        responder: Responder<CommandReply>,
+    ) -> Result<(), End> {
+        if self.context.count.of(run) != self.context.id {
+            responder.send(CommandReply::Rejected(Rejection::NotOwner {}));
+            return Ok(());
+        }
+        self.decide(input, Origin::Command(responder))
+    }
+
+    /// Refuses a start that need not be looked at any further.
+    fn refusal(&self, start: &StartRun) -> Option<Rejection> {
+        if self.context.count.of(start.run) != self.context.id {
+            return Some(Rejection::NotOwner {});
+        }
+        let limit = |message: String| Some(Rejection::LimitExceeded { message });
+        if start.depth > MAX_RUN_DEPTH {
+            return limit(format!("sub-workflows are nested deeper than {MAX_RUN_DEPTH}"));
+        }
+        let long = |(key, value): (&String, &String)| {
+            key.len() > MAX_NAME_LEN || value.len() > MAX_LABEL_BYTES
+        };
+        if start.labels.len() > MAX_LABELS || start.labels.iter().any(long) {
+            return limit(format!(
+                "a run may have {MAX_LABELS} labels with names of {MAX_NAME_LEN} and values of \
+                 {MAX_LABEL_BYTES} bytes"
+            ));
+        }
+        if let Some(message) = payload_problem("inputs", &start.inputs) {
+            return limit(message);
+        }
+        let runs = self.engine.live_runs() + self.preparing;
+        let full = runs >= self.context.config.max_runs_per_partition
+            || self.preparing >= MAX_PREPARING;
+        (full && self.engine.status(start.run).is_none())
+            .then_some(Rejection::Busy { retry_after_ms: BUSY_RETRY_MS })
+    }
+
+    /// The definition and the inputs of a start were looked at.
+    pub(crate) fn prepared(
+        &mut self,
+        start: Box<StartRun>,
+        resolved: Result<Resolved, Rejection>,
+        responder: Responder<CommandReply>,
+    ) -> Result<(), End> {
+        self.preparing -= 1;
+        match resolved {
+            Ok(workflow) => {
+                self.decide(Input::Start { start, workflow }, Origin::Command(responder))
+            }
+            Err(rejection) => {
+                responder.send(CommandReply::Rejected(rejection));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Finds out what a start means and whether its inputs will do.
+async fn prepare<B: Broker>(
+    context: Context<B>,
+    mut start: Box<StartRun>,
+    responder: Responder<CommandReply>,
+) -> Done {
+    let mut pause = Pause::new();
+    let mut tries = 0;
+    let resolved = loop {
+        match resolve(&context, &mut start).await {
+            Ok(resolved) => break Ok(resolved),
+            Err(CatalogError::Rejected(rejection)) => break Err(rejection),
+            Err(CatalogError::Unavailable(error)) => {
+                observe::trying_again("look at the start of a run", &error);
+                tries += 1;
+                if tries == TRIES {
+                    break Err(Rejection::Busy { retry_after_ms: BUSY_RETRY_MS });
+                }
+            }
+        }
+        pause.rest().await;
+    };
+    Done::Prepared { start, resolved, responder }
+}
+
+async fn resolve<B: Broker>(
+    context: &Context<B>,
+    start: &mut StartRun,
+) -> Result<Resolved, CatalogError> {
+    let (digest, workflow) = context.catalog.find(&start.workflow).await?;
+    supported(&workflow)?;
+    fits_journal(&workflow)?;
+    let pinned = context.catalog.pin(&workflow).await?;
+    let given = given_inputs(context, &start.inputs).await?;
+    let accepted = workflow.inputs().accept(given).map_err(|problems| {
+        Rejection::InvalidInputs { problems: problems.iter().map(line).collect() }
+    })?;
+    start.inputs = keep_inputs(context, accepted).await?;
+    Ok(Resolved { digest, workflow: Some(workflow), pinned })
+}
+
+/// A definition becomes one record of the journal.
+fn fits_journal(workflow: &Workflow) -> Result<(), Rejection> {
+    let source = workflow.source();
+    if source.len() * 2 < MAX_BATCH_BYTES {
+        return Ok(());
+    }
+    let stored = encode(&StoredText::new(source.to_owned())).len();
+    if stored < MAX_BATCH_BYTES / 8 * 7 {
+        return Ok(());
+    }
+    let message = format!("the definition takes {stored} bytes of a journal message");
+    Err(Rejection::LimitExceeded { message })
+}
+
+async fn given_inputs<B: Broker>(
+    context: &Context<B>,
+    inputs: &Payload,
+) -> Result<Map<String, Value>, CatalogError> {
+    let not_object = |what: String| Rejection::InvalidInputs { problems: vec![what] };
+    let parsed = match inputs {
+        Payload::Json(raw) => serde_json::from_str::<Value>(raw.get()),
+        Payload::Blob(blob) => {
+            let missing = || not_object("the inputs are not in the blob store".to_owned());
+            let bytes = context.broker.blob(*blob).await?.ok_or_else(missing)?;
+            serde_json::from_slice(&bytes)
+        }
+    };
+    match parsed {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(Value::Null) => Ok(Map::new()),
+        Ok(_) => Err(not_object("the inputs are a JSON object, by name".to_owned()).into()),
+        Err(error) => Err(not_object(format!("the inputs are not JSON: {error}")).into()),
+    }
+}
+
+async fn keep_inputs<B: Broker>(
+    context: &Context<B>,
+    accepted: Map<String, Value>,
+) -> Result<Payload, CatalogError> {
+    let payload = Payload::from(Value::Object(accepted));
+    match payload.text() {
+        Some(text) if text.len() > MAX_INLINE_PAYLOAD => {
+            let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
+            Ok(Payload::Blob(context.broker.put_blob(bytes).await?))
+        }
+        Some(_) | None => Ok(payload),
+    }
+}
+
+fn line(problem: &InputProblem) -> String {
+    let InputProblem { input, message, schema } = problem;
+    if schema.is_null() {
+        format!("input `{input}`: {message}")
+    } else {
+        format!("input `{input}`: {message} (schema: {schema})")
+    }
+}

@@ -1,0 +1,490 @@
+//! The loop that owns a partition: decide, gather, append, let out.
+
+mod upkeep;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
+use skep_broker::{Broker, DurableReport, Request, Requests, Responder};
+use skep_engine::fleet::FleetInput;
+use skep_engine::{Change, Effect, EffectKey, Handled, Input, Partition, Reply};
+use skep_protocol::{
+    Command, CommandReply, Control, Hash, ReportBatch, ReportReply, Seq, Timestamp,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::commit::{Commit, Landed, Release, Unit};
+use super::jobs::{self, Done, Jobs};
+use super::load::Loaded;
+use super::report::{Asker, Incoming, Ticket, incoming};
+use super::requests::MAX_PREPARING;
+use super::{Context, End, LiveAnswer, LiveQuestion};
+use crate::fleet_loop::Feedback;
+use crate::observe;
+
+/// How often the loop looks whether it was replaced, and whether a snapshot is due.
+const HOUSEKEEPING: Duration = Duration::from_secs(2);
+/// How long a drain may take; what is not durable by then is told to nobody.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+/// Questions about live runs that may wait.
+const QUESTIONS: usize = 64;
+/// Reports, commands and so on that are taken in before the next append starts.
+const AT_ONCE: usize = 64;
+
+/// Where an input came from, and so where its answer goes.
+pub(crate) enum Origin {
+    Nobody,
+    Command(Responder<CommandReply>),
+    Report(Incoming),
+}
+
+/// A partition that this coordinator owns.
+pub(crate) struct Serving<B> {
+    pub(crate) context: Context<B>,
+    pub(crate) engine: Partition,
+    pub(crate) jobs: Jobs,
+    /// Starts that are being looked at.
+    pub(crate) preparing: usize,
+    commit: Commit<B>,
+    tickets: BTreeMap<u64, Ticket>,
+    next_ticket: u64,
+    /// Inputs that cannot be decided before a large value was looked up.
+    waiting: BTreeMap<Hash, Vec<(Input, Origin)>>,
+    snapshots: Vec<Seq>,
+    snapshot_at: Timestamp,
+    snapshot_running: bool,
+}
+
+/// What the loop listens to.
+struct Sources {
+    reports: Requests<ReportBatch, ReportReply>,
+    durable: BoxStream<'static, DurableReport>,
+    commands: Requests<Command, CommandReply>,
+    questions: mpsc::Receiver<LiveQuestion>,
+    housekeeping: Interval,
+}
+
+enum Happened {
+    Landed(Landed),
+    Job(Done),
+    Feedback,
+    Reports(Option<Request<ReportBatch, ReportReply>>),
+    Durable(Option<DurableReport>),
+    Command(Option<Request<Command, CommandReply>>),
+    Question(LiveQuestion),
+    Wake,
+    Housekeeping,
+    Drain,
+}
+
+/// Takes the partition over and serves it.
+pub(crate) async fn serve<B: Broker>(
+    context: Context<B>,
+    loaded: Loaded,
+    draining: &CancellationToken,
+) -> End {
+    let mut serving = Serving::new(context.clone(), loaded);
+    tokio::select! {
+        biased;
+        () = draining.cancelled() => return End::Drained,
+        taken = serving.take_over() => if let Err(end) = taken {
+            return end;
+        }
+    }
+    let (questions_sender, questions) = mpsc::channel(QUESTIONS);
+    let mut sources = listen(&context, questions).await;
+    context.live.insert(context.id, questions_sender);
+    context.serving.send_modify(|owned| *owned += 1);
+    let end = serving.run(&mut sources, draining).await;
+    context.live.remove(&context.id);
+    context.serving.send_modify(|owned| *owned -= 1);
+    drop(sources);
+    match end {
+        End::Drained => {
+            if tokio::time::timeout(DRAIN_WITHIN, serving.drain()).await.is_err() {
+                observe::trying_again("drain a partition", &"it took too long");
+            }
+            End::Drained
+        }
+        End::Replaced | End::Broken(_) => end,
+    }
+}
+
+/// Starts to listen as the owner of the partition.
+async fn listen<B: Broker>(
+    context: &Context<B>,
+    questions: mpsc::Receiver<LiveQuestion>,
+) -> Sources {
+    let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Sources {
+        durable: context.durable_reports().await,
+        reports: context.reports().await,
+        commands: context.commands().await,
+        questions,
+        housekeeping,
+    }
+}
+
+impl<B: Broker> Serving<B> {
+    fn new(context: Context<B>, loaded: Loaded) -> Self {
+        let commit = Commit::new(context.broker.clone(), context.id, loaded.chain);
+        let snapshot_at = context.clock.now().after(context.config.snapshot_every);
+        Self {
+            context,
+            engine: loaded.engine,
+            jobs: Jobs::new(),
+            preparing: 0,
+            commit,
+            tickets: BTreeMap::new(),
+            next_ticket: 0,
+            waiting: BTreeMap::new(),
+            snapshots: loaded.snapshots,
+            snapshot_at,
+            snapshot_running: false,
+        }
+    }
+
+    /// Makes this coordinator the writer of the journal, and only then performs what is owed.
+    async fn take_over(&mut self) -> Result<(), End> {
+        drop(self.context.inbox.take());
+        let owed = self.engine.outstanding();
+        let coordinator = self.context.coordinator.clone();
+        self.decide(Input::TookOver { coordinator }, Origin::Nobody)?;
+        let mut releases = Vec::new();
+        loop {
+            releases.append(&mut self.commit.start(self.engine.epoch()));
+            if self.commit.is_settled() {
+                break;
+            }
+            match self.commit.landed().await {
+                Landed::Durable(mut landed) => releases.append(&mut landed),
+                Landed::Replaced => return Err(End::Replaced),
+                Landed::TooLarge(cause) => return Err(End::Broken(cause)),
+            }
+        }
+        let (mut offers, mut others) = (Vec::new(), Vec::new());
+        for effect in owed {
+            match effect {
+                Effect::OfferTask(offer) => offers.push(*offer),
+                Effect::StartChild { .. }
+                | Effect::CancelChild { .. }
+                | Effect::NotifyParent { .. }
+                | Effect::FetchBlob { .. } => others.push(effect),
+            }
+        }
+        let partition = self.context.id;
+        self.context.fleet.tell(FleetInput::Recovered { partition, owed: offers }).await;
+        for effect in others {
+            self.perform(effect).await;
+        }
+        self.release(releases).await;
+        Ok(())
+    }
+
+    async fn run(&mut self, sources: &mut Sources, draining: &CancellationToken) -> End {
+        loop {
+            let ready = self.commit.start(self.engine.epoch());
+            self.release(ready).await;
+            self.keep_snapshot();
+            let happened = self.next(sources, draining).await;
+            if let Err(end) = self.take_in(happened, sources).await {
+                return end;
+            }
+            if let Err(end) = self.sweep(sources).await {
+                return end;
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen. No more is taken in while too much is gathered, or while
+    /// a snapshot waits for everything to be durable.
+    async fn next(&mut self, sources: &mut Sources, draining: &CancellationToken) -> Happened {
+        let open = self.is_open();
+        let wake = self.engine.next_wake();
+        let sleep = wake.map_or(HOUSEKEEPING, |wake| self.context.clock.until(wake.at));
+        tokio::select! {
+            biased;
+            landed = self.commit.landed(), if self.commit.in_flight() => Happened::Landed(landed),
+            () = draining.cancelled() => Happened::Drain,
+            done = self.jobs.next(), if open => Happened::Job(done),
+            Some(question) = sources.questions.recv() => Happened::Question(question),
+            () = self.context.inbox.arrived(), if open => Happened::Feedback,
+            () = tokio::time::sleep(sleep), if open && wake.is_some() => Happened::Wake,
+            _ = sources.housekeeping.tick() => Happened::Housekeeping,
+            report = sources.durable.next(), if open => Happened::Durable(report),
+            reports = sources.reports.next(), if open => Happened::Reports(reports),
+            command = sources.commands.next(), if open && self.preparing < MAX_PREPARING => {
+                Happened::Command(command)
+            }
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.commit.is_full() && !self.snapshot_due()
+    }
+
+    /// Takes in more of what is there already: with one append for all of it, and so that a flood
+    /// of one kind keeps nobody else waiting.
+    async fn sweep(&mut self, sources: &mut Sources) -> Result<(), End> {
+        for _ in 0..AT_ONCE {
+            if !self.is_open() {
+                return Ok(());
+            }
+            let mut found = false;
+            if let Some(reports @ Some(_)) = sources.reports.next().now_or_never() {
+                found = true;
+                self.take_in(Happened::Reports(reports), sources).await?;
+            }
+            if self.preparing < MAX_PREPARING
+                && let Some(command @ Some(_)) = sources.commands.next().now_or_never()
+            {
+                found = true;
+                self.take_in(Happened::Command(command), sources).await?;
+            }
+            if !found {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_in(&mut self, happened: Happened, sources: &mut Sources) -> Result<(), End> {
+        match happened {
+            Happened::Landed(Landed::Durable(releases)) => {
+                self.release(releases).await;
+                Ok(())
+            }
+            Happened::Landed(Landed::Replaced) => Err(End::Replaced),
+            Happened::Landed(Landed::TooLarge(cause)) => Err(End::Broken(cause)),
+            Happened::Drain => Err(End::Drained),
+            Happened::Job(done) => self.job_done(done),
+            Happened::Feedback => self.feedback(),
+            Happened::Wake => self.decide(Input::Wake, Origin::Nobody),
+            Happened::Question(question) => {
+                self.answer(question);
+                Ok(())
+            }
+            Happened::Housekeeping => {
+                if self.commit.is_settled() {
+                    self.jobs.spawn(jobs::journal_end(self.context.clone()));
+                }
+                Ok(())
+            }
+            Happened::Reports(Some(request)) => {
+                self.report(request.message, Asker::Live(request.responder))
+            }
+            Happened::Durable(Some(report)) => {
+                let batch = report.batch.clone();
+                self.report(batch, Asker::Durable(report))
+            }
+            Happened::Command(Some(request)) => self.command(request),
+            Happened::Reports(None) => {
+                sources.reports = self.context.reports().await;
+                Ok(())
+            }
+            Happened::Durable(None) => {
+                sources.durable = self.context.durable_reports().await;
+                Ok(())
+            }
+            Happened::Command(None) => {
+                sources.commands = self.context.commands().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands an input to the engine; what follows joins the next append.
+    pub(crate) fn decide(&mut self, input: Input, origin: Origin) -> Result<(), End> {
+        let again = match &origin {
+            Origin::Nobody => None,
+            Origin::Command(_) | Origin::Report(_) => Some(input.clone()),
+        };
+        let handled = self.engine.handle(input, self.context.clock.now());
+        let Handled { records, blobs, reply } =
+            handled.map_err(|error| End::Broken(format!("a decision is impossible: {error}")))?;
+        let changes = self.engine.take_changes();
+        let reporter = match &origin {
+            Origin::Report(report) => Some((report.agent.clone(), report.attempt.clone())),
+            Origin::Nobody | Origin::Command(_) => None,
+        };
+        let mut releases = Vec::new();
+        if !changes.is_empty() {
+            releases.push(Release::Changes { changes, reporter });
+        }
+        match (reply, origin) {
+            (Some(Reply::NeedsBlob(blob)), origin) => {
+                if let Some(input) = again {
+                    self.waiting.entry(blob.hash).or_default().push((input, origin));
+                    let key = EffectKey::Blob(blob.hash);
+                    self.jobs.effect(key, jobs::fetch_blob(self.context.clone(), blob));
+                }
+            }
+            (Some(Reply::Command(reply)), Origin::Command(responder)) => {
+                releases.push(Release::Command(responder, reply));
+            }
+            (Some(Reply::Verdict(verdict)), Origin::Report(report)) => {
+                let (verdict, note) = report.conclude(verdict);
+                releases.extend(note.map(Release::Fleet));
+                let done = self
+                    .tickets
+                    .get_mut(&report.ticket)
+                    .is_some_and(|ticket| ticket.decided(report.index, verdict));
+                if done && let Some(ticket) = self.tickets.remove(&report.ticket) {
+                    releases.push(ticket.into_release());
+                }
+            }
+            (None | Some(Reply::Command(_) | Reply::Verdict(_)), _) => {}
+        }
+        if !(records.is_empty() && releases.is_empty()) {
+            self.commit.push(Unit::new(records, blobs, releases));
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, batch: ReportBatch, asker: Asker) -> Result<(), End> {
+        let ticket = Ticket::new(batch.reports.len(), asker);
+        if batch.reports.is_empty() {
+            self.commit.push(Unit::new(Vec::new(), Vec::new(), vec![ticket.into_release()]));
+            return Ok(());
+        }
+        self.next_ticket += 1;
+        let number = self.next_ticket;
+        self.tickets.insert(number, ticket);
+        for (report, input) in incoming(number, batch) {
+            self.decide(input, Origin::Report(report))?;
+        }
+        Ok(())
+    }
+
+    fn feedback(&mut self) -> Result<(), End> {
+        for feedback in self.context.inbox.take() {
+            let input = match feedback {
+                Feedback::Held { agent, attempt } => Input::Held { agent, attempt },
+                Feedback::Lost { attempt, agent, cause } => Input::Lost { attempt, agent, cause },
+                Feedback::Stray { agent, attempt } => {
+                    let live = self.engine.status(attempt.run).is_some_and(|s| !s.is_final());
+                    if !live {
+                        let broker = self.context.broker.clone();
+                        let cancel = Control::Cancel { attempts: vec![attempt] };
+                        self.jobs.spawn(async move {
+                            // The next heartbeat shows whether it got there.
+                            let _ = broker.control(Some(&agent), cancel).await;
+                            Done::Nothing
+                        });
+                        continue;
+                    }
+                    Input::Held { agent, attempt }
+                }
+            };
+            self.decide(input, Origin::Nobody)?;
+        }
+        Ok(())
+    }
+
+    fn job_done(&mut self, done: Done) -> Result<(), End> {
+        match done {
+            Done::Nothing => Ok(()),
+            Done::Effect { key, input } => {
+                self.jobs.ended(&key);
+                input.map_or(Ok(()), |input| self.decide(input, Origin::Nobody))
+            }
+            Done::Blob { blob, bytes } => {
+                self.jobs.ended(&EffectKey::Blob(blob.hash));
+                self.decide(Input::BlobFetched { blob, bytes }, Origin::Nobody)?;
+                for (input, origin) in self.waiting.remove(&blob.hash).unwrap_or_default() {
+                    self.decide(input, origin)?;
+                }
+                Ok(())
+            }
+            Done::Prepared { start, resolved, responder } => {
+                self.prepared(start, resolved, responder)
+            }
+            Done::Snapshot(kept) => {
+                self.snapshot_running = false;
+                if let Some(seq) = kept {
+                    self.snapshots.insert(0, seq);
+                    self.snapshots.truncate(2);
+                }
+                Ok(())
+            }
+            // An answer may be older than the last append; it is never ahead of its writer.
+            Done::End(Some(end)) if self.commit.is_settled() && end > self.commit.chain().seq => {
+                Err(End::Replaced)
+            }
+            Done::End(_) => Ok(()),
+        }
+    }
+
+    fn answer(&self, question: LiveQuestion) {
+        let status = self.engine.status(question.run);
+        let waiting = self.engine.waiting(question.run);
+        // Whoever asked may have given up.
+        let _ = question.answer.send(LiveAnswer { status, waiting });
+    }
+
+    /// Lets out what waited for records that are durable by now.
+    async fn release(&mut self, releases: Vec<Release>) {
+        for release in releases {
+            match release {
+                Release::Command(responder, reply) => responder.send(reply),
+                Release::Reports(responder, reply) => responder.send(reply),
+                Release::Confirm(report) => self.jobs.spawn(async move {
+                    if let Err(error) = report.confirm().await {
+                        observe::trying_again("confirm reports", &error);
+                    }
+                    Done::Nothing
+                }),
+                Release::Fleet(input) => self.context.fleet.tell(input).await,
+                Release::Changes { changes, reporter } => {
+                    for change in changes {
+                        self.change(change, reporter.as_ref()).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn change(
+        &mut self,
+        change: Change,
+        reporter: Option<&(skep_protocol::AgentId, skep_protocol::AttemptId)>,
+    ) {
+        match change {
+            Change::Owed(effect) => self.perform(effect).await,
+            Change::Withheld(attempt) => {
+                self.context.fleet.tell(FleetInput::Withheld { attempt }).await;
+            }
+            Change::Settled(EffectKey::Attempt(attempt)) => {
+                let by = reporter.filter(|(_, reported)| *reported == attempt);
+                let reported_by = by.map(|(agent, _)| agent.clone());
+                self.context.fleet.tell(FleetInput::Settled { attempt, reported_by }).await;
+            }
+            Change::Settled(EffectKey::Blob(hash)) if self.waiting.contains_key(&hash) => {}
+            Change::Settled(key) => self.jobs.stop(&key),
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) {
+        let (key, context) = (effect.key(), self.context.clone());
+        match effect {
+            Effect::OfferTask(offer) => self.context.fleet.tell(FleetInput::Owed(offer)).await,
+            Effect::StartChild { start, not_before } => {
+                self.jobs.effect(key, jobs::start_child(context, start, not_before));
+            }
+            Effect::CancelChild { child, reason } => {
+                self.jobs.effect(key, jobs::cancel_child(context, child, reason));
+            }
+            Effect::NotifyParent { parent, child, outcome } => {
+                self.jobs.effect(key, jobs::notify_parent(context, parent, child, outcome));
+            }
+            Effect::FetchBlob { blob } => {
+                self.jobs.effect(key, jobs::fetch_blob(context, blob));
+            }
+        }
+    }
+}

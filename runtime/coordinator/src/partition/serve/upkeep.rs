@@ -1,0 +1,90 @@
+//! What keeps a served partition going: its ears, its snapshots, its orderly end.
+
+use futures::stream::BoxStream;
+use skep_broker::{Broker, DurableReport, Requests};
+use skep_protocol::{Command, CommandReply, ReportBatch, ReportReply};
+
+use super::super::{Context, Pause, snapshots};
+use super::{Done, Landed, Serving};
+use crate::observe;
+
+impl<B: Broker> Context<B> {
+    pub(super) async fn reports(&self) -> Requests<ReportBatch, ReportReply> {
+        let mut pause = Pause::new();
+        loop {
+            match self.broker.serve_reports(self.id).await {
+                Ok(reports) => return reports,
+                Err(error) => observe::trying_again("serve reports", &error),
+            }
+            pause.rest().await;
+        }
+    }
+
+    pub(super) async fn durable_reports(&self) -> BoxStream<'static, DurableReport> {
+        let mut pause = Pause::new();
+        loop {
+            match self.broker.durable_reports(self.id).await {
+                Ok(reports) => return reports,
+                Err(error) => observe::trying_again("read durable reports", &error),
+            }
+            pause.rest().await;
+        }
+    }
+
+    pub(super) async fn commands(&self) -> Requests<Command, CommandReply> {
+        let mut pause = Pause::new();
+        loop {
+            match self.broker.serve_commands(self.id).await {
+                Ok(commands) => return commands,
+                Err(error) => observe::trying_again("serve commands", &error),
+            }
+            pause.rest().await;
+        }
+    }
+}
+
+impl<B: Broker> Serving<B> {
+    /// Returns whether a snapshot is to be taken as soon as everything decided is durable.
+    pub(super) fn snapshot_due(&self) -> bool {
+        let records = self.commit.records_since_snapshot;
+        !self.snapshot_running
+            && (records >= self.context.config.snapshot_after_records
+                || (records > 0 && self.context.clock.now() >= self.snapshot_at))
+    }
+
+    /// Takes a snapshot if one is due and the state is that of the journal.
+    pub(super) fn keep_snapshot(&mut self) {
+        if self.snapshot_due() && self.commit.is_settled() {
+            self.snapshot_running = true;
+            let keep = self.snapshot();
+            self.jobs.spawn(keep);
+        }
+    }
+
+    fn snapshot(&mut self) -> impl Future<Output = Done> + Send + 'static + use<B> {
+        self.commit.records_since_snapshot = 0;
+        self.snapshot_at = self.context.clock.now().after(self.context.config.snapshot_every);
+        let before = self.snapshots.first().copied();
+        let state = self.engine.snapshot();
+        snapshots::keep(self.context.clone(), self.commit.chain(), state, before)
+    }
+
+    /// Makes durable what was decided, answers it, and leaves a snapshot for the next owner.
+    pub(super) async fn drain(&mut self) {
+        loop {
+            let ready = self.commit.start(self.engine.epoch());
+            self.release(ready).await;
+            if self.commit.is_settled() {
+                break;
+            }
+            match self.commit.landed().await {
+                Landed::Durable(releases) => self.release(releases).await,
+                Landed::Replaced | Landed::TooLarge(_) => return,
+            }
+        }
+        if self.commit.records_since_snapshot > 0 {
+            let keep = self.snapshot();
+            keep.await;
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The read model: what lists and histories are answered from. SQLite, filled by following the
+//! journals, thrown away and rebuilt at will. Nothing on the hot path waits for it.
+
+mod answer;
+mod fold;
+mod schema;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use rusqlite::Connection;
+use skep_broker::{Broker, ReadError};
+use skep_protocol::{
+    Batch, PartitionId, QueryReply, RunFilter, RunId, Seq, decode,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::ReadModelAt;
+use crate::observe;
+use crate::settings::Settings;
+
+/// Messages and questions that may wait for the thread.
+const WAITING: usize = 1_024;
+/// Messages that share one transaction.
+const SHARED: usize = 256;
+
+/// Why the read model cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("the database of the read model cannot be used")]
+pub struct OpenError(#[from] rusqlite::Error);
+
+/// What can be asked of the database.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Runs(RunFilter),
+    Run(RunId),
+    History { run: RunId, after: u64, limit: u32 },
+}
+
+enum Work {
+    Message { partition: PartitionId, seq: Seq, batch: Batch },
+    Question { question: Question, answer: oneshot::Sender<QueryReply> },
+}
+
+/// How far each journal was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Positions(Arc<[AtomicU64]>);
+
+impl Positions {
+    pub(crate) fn of(&self, partition: PartitionId) -> Seq {
+        let position = self.0.get(usize::from(partition.get()));
+        position.map_or(Seq::ZERO, |position| Seq::new(position.load(Ordering::Relaxed)))
+    }
+
+    fn reached(&self, partition: PartitionId, seq: Seq) {
+        if let Some(position) = self.0.get(usize::from(partition.get())) {
+            position.store(seq.get(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The way to the thread that owns the database. The thread ends when the last way to it does.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadModel {
+    work: mpsc::Sender<Work>,
+    positions: Positions,
+    changes: watch::Receiver<u64>,
+}
+
+impl ReadModel {
+    /// Opens the database and starts its thread. A database of another format is thrown away.
+    pub(crate) fn open(at: &ReadModelAt, settings: &Settings) -> Result<Self, OpenError> {
+        let connection = match at {
+            ReadModelAt::Memory => Connection::open_in_memory()?,
+            ReadModelAt::File(path) => Connection::open(path)?,
+        };
+        schema::prepare(&connection, &settings.cluster)?;
+        let all = settings.partitions.all();
+        let positions = Positions(all.map(|_| AtomicU64::new(0)).collect());
+        for (partition, seq) in fold::positions(&connection)? {
+            positions.reached(partition, seq);
+        }
+        let (work, waiting) = mpsc::channel(WAITING);
+        let (changed, changes) = watch::channel(0);
+        let thread = Thread { connection, positions: positions.clone(), changed };
+        std::thread::Builder::new()
+            .name("skep-read-model".to_owned())
+            .spawn(move || thread.run(waiting))
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        Ok(Self { work, positions, changes })
+    }
+
+    pub(crate) fn positions(&self) -> Positions {
+        self.positions.clone()
+    }
+
+    /// Returns a receiver that sees a change after each transaction.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+
+    pub(crate) async fn ask(&self, question: Question) -> QueryReply {
+        let (answer, answered) = oneshot::channel();
+        // Without the thread the answer never comes, which is said below.
+        let _ = self.work.send(Work::Question { question, answer }).await;
+        answered.await.unwrap_or_else(|_| QueryReply::Failed {
+            message: "the read model has stopped".to_owned(),
+        })
+    }
+
+    /// Follows one journal from where the database is.
+    pub(crate) fn follow<B: Broker>(
+        &self,
+        broker: B,
+        partition: PartitionId,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (work, mut position) = (self.work.clone(), self.positions.of(partition));
+        async move {
+            let mut pause = Duration::from_millis(50);
+            loop {
+                match broker.follow(partition, position.next()).await {
+                    Ok(mut messages) => {
+                        while let Some(message) = messages.next().await {
+                            let message = match message {
+                                Ok(message) => message,
+                                Err(ReadError::Unavailable(_)) => break,
+                                Err(error) => {
+                                    observe::read_model_stopped(partition, &error);
+                                    return;
+                                }
+                            };
+                            let seq = message.seq;
+                            let batch = match decode::<Batch>(&message.bytes) {
+                                Ok(batch) if batch.v <= Batch::VERSION => batch,
+                                Ok(batch) => {
+                                    let reason = format!("format {} is not known", batch.v);
+                                    observe::read_model_stopped(partition, &reason);
+                                    return;
+                                }
+                                Err(error) => {
+                                    observe::read_model_stopped(partition, &error);
+                                    return;
+                                }
+                            };
+                            position = seq;
+                            if work.send(Work::Message { partition, seq, batch }).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                    Err(error) => observe::trying_again("follow a journal", &error),
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+        }
+    }
+}
+
+struct Thread {
+    connection: Connection,
+    positions: Positions,
+    changed: watch::Sender<u64>,
+}
+
+impl Thread {
+    fn run(mut self, mut waiting: mpsc::Receiver<Work>) {
+        while let Some(first) = waiting.blocking_recv() {
+            let mut next = Some(first);
+            let (mut messages, mut questions) = (Vec::new(), Vec::new());
+            while let Some(work) = next.take() {
+                match work {
+                    Work::Message { partition, seq, batch } => {
+                        messages.push((partition, seq, batch));
+                    }
+                    Work::Question { question, answer } => questions.push((question, answer)),
+                }
+                if messages.len() < SHARED && questions.len() < SHARED {
+                    next = waiting.try_recv().ok();
+                }
+            }
+            self.store(messages);
+            for (question, answer) in questions {
+                let reply = answer::answer(&self.connection, &question).unwrap_or_else(|error| {
+                    let message = format!("the read model cannot answer: {error}");
+                    QueryReply::Failed { message }
+                });
+                let _ = answer.send(reply);
+            }
+        }
+    }
+
+    fn store(&mut self, messages: Vec<(PartitionId, Seq, Batch)>) {
+        if messages.is_empty() {
+            return;
+        }
+        match fold::store(&mut self.connection, &messages) {
+            Ok(()) => {
+                for (partition, seq, _) in messages {
+                    self.positions.reached(partition, seq);
+                }
+                self.changed.send_modify(|change| *change += 1);
+            }
+            Err(error) => {
+                for (partition, _, _) in messages {
+                    observe::read_model_stopped(partition, &error);
+                }
+            }
+        }
+    }
+}

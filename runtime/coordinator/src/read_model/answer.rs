@@ -1,0 +1,196 @@
+//! Tables into answers.
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::de::DeserializeOwned;
+use skep_protocol::{
+    AgentId, AttemptView, HistoryEntry, QueryReply, RunDetail, RunFilter, RunId, RunStatus,
+    RunSummary, StepPath, StepStatus, StepView, Timestamp,
+};
+
+use super::Question;
+
+/// Runs in a list, and entries of a history, if no number is asked for.
+const DEFAULT_LIMIT: u32 = 100;
+/// The most of them.
+const MAX_LIMIT: u32 = 10_000;
+/// Bytes of history in one answer; it has to fit into a message.
+const MAX_HISTORY_BYTES: usize = 512 * 1024;
+
+const SUMMARY: &str = "run, workflow, digest, status, started, ended, parent, labels, steps, \
+                       steps_ended, active, waiting";
+
+pub(super) fn answer(connection: &Connection, question: &Question) -> rusqlite::Result<QueryReply> {
+    match question {
+        Question::Runs(filter) => runs(connection, filter).map(QueryReply::Runs),
+        Question::Run(run) => detail(connection, *run),
+        Question::History { run, after, limit } => history(connection, *run, *after, *limit),
+    }
+}
+
+fn runs(connection: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunSummary>> {
+    let sql = format!(
+        "SELECT {SUMMARY} FROM runs
+         WHERE (?1 IS NULL OR workflow = ?1) AND (?2 IS NULL OR parent_run = ?2)
+         ORDER BY started DESC, run DESC"
+    );
+    let parent = filter.parent.map(|run| run.to_string());
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![filter.workflow, parent], summary)?;
+    let wanted = |run: &RunSummary| filter.status.is_empty() || filter.status.contains(&run.status);
+    let limit = bounded(filter.limit);
+    rows.filter(|row| row.as_ref().map_or(true, &wanted)).take(limit).collect()
+}
+
+fn bounded(limit: u32) -> usize {
+    let limit = if limit == 0 { DEFAULT_LIMIT } else { limit.min(MAX_LIMIT) };
+    limit as usize
+}
+
+fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
+    let (active, waiting): (i64, i64) = (row.get(10)?, row.get(11)?);
+    let stored: RunStatus = word(row, 3)?;
+    let status = match stored {
+        RunStatus::Running if active == 0 && waiting > 0 => RunStatus::Waiting,
+        stored => stored,
+    };
+    Ok(RunSummary {
+        run: word(row, 0)?,
+        workflow: row.get(1)?,
+        digest: word(row, 2)?,
+        status,
+        started: time(row.get(4)?),
+        ended: row.get::<_, Option<i64>>(5)?.map(time),
+        parent: optional_json(row, 6)?,
+        labels: json(row, 7)?,
+        steps: row.get(8)?,
+        steps_ended: row.get(9)?,
+    })
+}
+
+fn detail(connection: &Connection, run: RunId) -> rusqlite::Result<QueryReply> {
+    let sql = format!("SELECT {SUMMARY}, inputs, outputs, error FROM runs WHERE run = ?1");
+    let detail = connection
+        .prepare_cached(&sql)?
+        .query_row([run.to_string()], |row| {
+            Ok(RunDetail {
+                summary: summary(row)?,
+                inputs: json(row, 12)?,
+                outputs: optional_json(row, 13)?,
+                error: optional_json(row, 14)?,
+                steps: Vec::new(),
+                waiting: Vec::new(),
+            })
+        })
+        .optional()?;
+    let Some(mut detail) = detail else { return Ok(QueryReply::NotFound {}) };
+    detail.steps = steps(connection, run)?;
+    Ok(QueryReply::Run(Box::new(detail)))
+}
+
+fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>> {
+    let mut steps: Vec<StepView> = connection
+        .prepare_cached(
+            "SELECT step, status, started, ended, output, error, child FROM steps
+             WHERE run = ?1 ORDER BY ordinal",
+        )?
+        .query_map([run.to_string()], |row| {
+            Ok(StepView {
+                step: StepPath::new(&row.get::<_, String>(0)?),
+                status: word::<StepStatus>(row, 1)?,
+                attempts: Vec::new(),
+                started: row.get::<_, Option<i64>>(2)?.map(time),
+                ended: row.get::<_, Option<i64>>(3)?.map(time),
+                output: optional_json(row, 4)?,
+                error: optional_json(row, 5)?,
+                child: optional_word(row, 6)?,
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut by_path: std::collections::BTreeMap<String, Vec<AttemptView>> = Default::default();
+    let mut statement = connection.prepare_cached(
+        "SELECT step, attempt, status, scheduled, agent, ended, duration_ms, error
+         FROM attempts WHERE run = ?1 ORDER BY step, attempt",
+    )?;
+    let mut rows = statement.query([run.to_string()])?;
+    while let Some(row) = rows.next()? {
+        let view = AttemptView {
+            attempt: row.get(1)?,
+            status: row.get(2)?,
+            scheduled: time(row.get(3)?),
+            agent: optional_word::<AgentId>(row, 4)?,
+            ended: row.get::<_, Option<i64>>(5)?.map(time),
+            duration_ms: row.get::<_, Option<i64>>(6)?.map(i64::unsigned_abs),
+            error: optional_json(row, 7)?,
+        };
+        by_path.entry(row.get(0)?).or_default().push(view);
+    }
+    for step in &mut steps {
+        step.attempts = by_path.remove(step.step.as_str()).unwrap_or_default();
+    }
+    Ok(steps)
+}
+
+fn history(
+    connection: &Connection,
+    run: RunId,
+    after: u64,
+    limit: u32,
+) -> rusqlite::Result<QueryReply> {
+    let known: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM runs WHERE run = ?1)")?
+        .query_row([run.to_string()], |row| row.get(0))?;
+    if !known {
+        return Ok(QueryReply::NotFound {});
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT number, record FROM history WHERE run = ?1 AND number > ?2
+         ORDER BY number LIMIT ?3",
+    )?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![run.to_string(), after, bounded(limit) as i64])?;
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let text = row.get_ref(1)?.as_str().map_err(|error| wrong(1, error))?;
+        bytes += text.len();
+        if bytes > MAX_HISTORY_BYTES && !entries.is_empty() {
+            break;
+        }
+        let record = serde_json::from_str(text).map_err(|error| wrong(1, error))?;
+        entries.push(HistoryEntry { number: row.get::<_, i64>(0)?.unsigned_abs(), record });
+    }
+    Ok(QueryReply::History(entries))
+}
+
+fn time(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms.unsigned_abs())
+}
+
+/// Reads a value whose JSON is a bare text.
+fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_value(text.into()).map_err(|error| wrong(column, error))
+}
+
+fn optional_word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| serde_json::from_value(text.into()).map_err(|error| wrong(column, error)))
+        .transpose()
+}
+
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| wrong(column, error))
+}
+
+fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|error| wrong(column, error))).transpose()
+}
+
+fn wrong(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+}
