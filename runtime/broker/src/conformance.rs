@@ -3,7 +3,7 @@
 //! Each clause is one function here, named after its number and generic over [`Harness`];
 //! [`conformance_tests!`](crate::conformance_tests) makes a test of each:
 //!
-//! ```ignore
+//! ```text
 //! skep_broker::conformance_tests!(tokio::test(flavor = "multi_thread"), my_harness().await);
 //! ```
 //!

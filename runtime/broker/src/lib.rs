@@ -14,6 +14,7 @@ pub mod differential;
 mod directory;
 mod embedded;
 mod error;
+pub mod faulty;
 mod journal;
 pub mod memory;
 mod reports;
