@@ -47,6 +47,9 @@ pub(crate) struct Cluster {
     /// A file with NATS credentials.
     #[arg(long, global = true, env = "SKEP_NATS_CREDS", value_name = "FILE", hide = true)]
     pub(crate) creds: Option<std::path::PathBuf>,
+    /// How many NATS servers keep each message, in streams that are made.
+    #[arg(long, global = true, env = "SKEP_REPLICAS", value_name = "N", hide = true)]
+    pub(crate) replicas: Option<usize>,
 }
 
 impl Cluster {

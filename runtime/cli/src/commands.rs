@@ -1,51 +1,106 @@
-//! One file for each command.
+//! One file for each command, and what several of them share.
 
+mod agent;
 mod agents;
 mod apply;
 mod bench;
-mod change;
+pub(crate) mod change;
 mod completions;
+mod dev;
+mod doctor;
 mod get;
 mod graph;
-mod history;
+pub(crate) mod history;
 mod list;
+mod run;
 mod run_ref;
 mod schema;
+mod serve;
 mod table;
 mod validate;
 
 use clap::Subcommand;
 
 use crate::cli::Global;
+use crate::cluster::ask;
 use crate::error::{Error, Exit};
 
 /// What skep is asked to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check definition files and report every problem at once.
+    Run(Box<run::Run>),
     Validate(validate::Validate),
-    /// Draw the steps of a definition and what they depend on.
     Graph(graph::Graph),
-    /// Print the JSON Schema of definition files, for editors.
+    Dev(Box<dev::Dev>),
+    Serve(serve::Serve),
+    Agent(Box<agent::AgentCommand>),
+    Apply(apply::Apply),
+    List(list::List),
+    Get(get::Get),
+    Watch(history::Watch),
+    Logs(history::Logs),
+    History(history::History),
+    Signal(change::SendSignal),
+    Pause(change::Pause),
+    Resume(change::Resume),
+    Cancel(change::Cancel),
+    Agents(agents::Agents),
+    Doctor(doctor::Doctor),
     Schema(schema::Schema),
-    /// Print a completion script for a shell.
     Completions(completions::Completions),
-    /// Measure skep on this machine.
     Bench(bench::Bench),
 }
 
 impl Command {
     /// Returns what is traced without `-v`: a daemon tells of its life, other commands of trouble.
     pub(crate) const fn quiet(&self) -> &'static str {
-        "error"
+        match self {
+            Self::Serve(_) | Self::Agent(_) => "info",
+            Self::Dev(_) => "warn",
+            Self::Run(_)
+            | Self::Validate(_)
+            | Self::Graph(_)
+            | Self::Apply(_)
+            | Self::List(_)
+            | Self::Get(_)
+            | Self::Watch(_)
+            | Self::Logs(_)
+            | Self::History(_)
+            | Self::Signal(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Cancel(_)
+            | Self::Agents(_)
+            | Self::Doctor(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Bench(_) => "error",
+        }
     }
 }
 
 /// Performs a command to its end.
 pub(crate) fn perform(command: Command, global: &Global) -> Result<Exit, Error> {
+    let cluster = &global.cluster;
     match command {
+        Command::Run(run) => run.perform(global),
         Command::Validate(validate) => validate.perform(global),
         Command::Graph(graph) => graph.perform(global),
+        Command::Dev(dev) => dev.perform(global),
+        Command::Serve(serve) => serve.perform(global),
+        Command::Agent(agent) => agent.perform(global),
+        Command::Apply(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::List(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Get(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Watch(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Logs(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::History(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Signal(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Pause(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Resume(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Cancel(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Agents(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Doctor(doctor) => doctor.perform(global),
         Command::Schema(schema) => schema.perform(),
         Command::Completions(completions) => completions.perform(),
         Command::Bench(bench) => bench.perform(global),

@@ -163,6 +163,21 @@ pub(crate) fn inputs(problems: &[String]) -> Error {
     .help("give inputs with -i NAME=VALUE, or all of them with --input FILE.json")
 }
 
+/// Returns an error and its sources in one line, each said once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = error.source();
+    }
+    text
+}
+
 fn plain(payload: &Payload) -> Value {
     payload.text().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 use serde_json::{Map, Value};
-use skep_workflow::{Inputs, Workflow};
+use skep_workflow::{InputProblem, Inputs, Workflow};
 
 use crate::error::{self, Error, Exit};
 
@@ -43,10 +43,17 @@ impl InputArgs {
     pub(crate) fn accept(&self, workflow: &Workflow) -> Result<Map<String, Value>, Error> {
         let given = self.read(Some(workflow.inputs()))?;
         workflow.inputs().accept(given.clone()).map_err(|problems| {
-            let lines: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
+            let lines: Vec<String> = problems.iter().map(declared_as).collect();
             error::inputs(&lines)
         })?;
         Ok(given)
+    }
+}
+
+fn declared_as(problem: &InputProblem) -> String {
+    match &problem.schema {
+        Value::Null => problem.to_string(),
+        schema => format!("{problem} (declared as {schema})"),
     }
 }
 

@@ -197,9 +197,7 @@ mod tests {
                 not_before: Timestamp::from_millis(2_000),
                 input: Some(json!({ "json": 1 }).into()),
             }),
-            expect![[
-                r#"{"number":7,"at":"1970-01-01T00:00:01.000Z","event":"attempt_scheduled","step":"greet","attempt":1,"not_before":"1970-01-01T00:00:02.000Z","input":{"json":1}}"#
-            ]],
+            expect![[r#"{"number":7,"at":"1970-01-01T00:00:01.000Z","input":{"json":1},"event":"attempt_scheduled","step":"greet","attempt":1,"not_before":"1970-01-01T00:00:02.000Z"}"#]],
         );
         check(
             Event::RunCancelled {},

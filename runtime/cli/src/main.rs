@@ -3,19 +3,24 @@
 //! The command line and the daemon. It is the only place where the parts of skep are chosen: which
 //! broker, which agents, where state lies. It decides nothing about runs.
 
+mod agents;
 mod cli;
 mod client;
+mod cluster;
 mod commands;
-mod config;
 mod definition;
+mod drive;
 mod error;
 mod follow;
 mod human;
 mod inputs;
 mod json;
+mod local;
 mod output;
+mod programs;
 mod progress;
 mod report;
+mod runtime;
 mod signals;
 mod telemetry;
 

@@ -222,6 +222,7 @@ const fn cancelled(reason: CancelReason) -> &'static str {
     match reason {
         CancelReason::RunCancelled => "the run was cancelled",
         CancelReason::Stopping => "the run stops",
+        CancelReason::Timeout => "its time was up",
         CancelReason::Deadline => "the deadline of its group passed",
     }
 }

@@ -40,6 +40,7 @@ pub(crate) fn line(
 
 fn placed(at: Timestamp, step: Option<String>, text: &str) -> String {
     let time = paint(DIM, human::time_of_day(at));
+    let text = text.trim_end().replace('\n', "\n            ");
     match step {
         Some(step) => format!("{time}  {step}: {text}"),
         None => format!("{time}  {text}"),

@@ -19,7 +19,9 @@ pub(crate) struct Frame {
 }
 
 const SPINNER: &[char] = &['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
-const BAR: usize = 20;
+const BAR: usize = 12;
+/// Fewer columns than these are left for words: the bar goes.
+const WORDS: usize = 40;
 
 /// Draws a run, at most `frame.height` lines.
 pub(crate) fn draw(progress: &Progress, frame: Frame) -> Vec<String> {
@@ -134,8 +136,8 @@ fn row_line(progress: &Progress, row: &Row, column: usize, frame: Frame) -> Stri
         StepStatus::Cancelled => paint(YELLOW, '■'),
     };
     let name = if status == StepStatus::Pending { paint(DIM, name) } else { name };
-    let (plain, styled) = words(progress, row, status, frame.now);
     let space = frame.width.saturating_sub(column + 8);
+    let (plain, styled) = words(progress, row, frame.now, space);
     let styled = if plain.chars().count() > space {
         human::first_line(&plain, space.max(10))
     } else {
@@ -145,13 +147,17 @@ fn row_line(progress: &Progress, row: &Row, column: usize, frame: Frame) -> Stri
 }
 
 /// Returns what is to be said of a row, without and with style.
-fn words(progress: &Progress, row: &Row, status: StepStatus, now: Timestamp) -> (String, String) {
+fn words(progress: &Progress, row: &Row, now: Timestamp, space: usize) -> (String, String) {
+    let status = row.status();
     let mut words: Vec<(String, String)> = Vec::new();
     let mut say = |plain: String, styled: String| words.push((plain, styled));
     if row.is_many() && status != StepStatus::Pending {
+        let (plain, styled) = bar(row);
+        if space >= WORDS + BAR {
+            say(plain, styled);
+        }
         let counts = counters(row);
-        let bar = bar(row);
-        say(format!("{} {counts}", bar.0), format!("{} {counts}", bar.1));
+        say(counts.clone(), counts);
     }
     if let Some(time) = time(row, status, now) {
         say(time.clone(), paint(DIM, &time));
@@ -184,13 +190,10 @@ fn time(row: &Row, status: StepStatus, now: Timestamp) -> Option<String> {
 
 fn counters(row: &Row) -> String {
     let counts = row.counts;
-    let mut text = format!("{}/{}", counts.done(), row.total());
-    for (number, word) in [(counts.failed, "failed"), (counts.active, "under way")] {
-        if number > 0 {
-            text.push_str(&format!(", {number} {word}"));
-        }
-    }
-    text
+    let text = format!("{}/{}", counts.done(), row.total());
+    let more = [(counts.failed, "failed"), (counts.active, "under way")];
+    let more = more.iter().filter(|(number, _)| *number > 0);
+    more.fold(text, |text, (number, word)| format!("{text}, {number} {word}"))
 }
 
 fn bar(row: &Row) -> (String, String) {

@@ -107,9 +107,19 @@ fn a_run_is_drawn_as_it_goes_on() {
     told.progress.rows.declare("read", false);
     told.progress.rows.declare("publish", false);
     told.scheduled("fetch", 1, 0).after(1_200);
-    check(&told.frame(10), &expect![[""]]);
+    check(&told.frame(10), &expect![[r#"
+        ⠹ review  running  1.2 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ⠹ fetch     1.2 s
+          · read
+          · publish
+    "#]]);
     told.failed("fetch", 1, "connection refused").scheduled("fetch", 2, 2_000).after(500);
-    check(&told.frame(10), &expect![[""]]);
+    check(&told.frame(10), &expect![[r#"
+        ⠧ review  running  1.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ⠧ fetch     1.7 s  attempt 2  in 1.5 s, after: exit_1: connection refused
+          · read
+          · publish
+    "#]]);
     told.after(2_000).completed("fetch", 2).event(fan_out(4));
     for item in 0..3 {
         told.scheduled(&format!("read[{item}]"), 1, 0);
@@ -117,21 +127,56 @@ fn a_run_is_drawn_as_it_goes_on() {
     told.after(3_000).completed("read[0]", 1).failed("read[1]", 1, "not text\nat all");
     let failure = Failure::new(FailureKind::Agent, "exit_1", "not text\nat all");
     told.event(Event::StepFailed { step: StepPath::new("read[1]"), failure });
-    check(&told.frame(10), &expect![[""]]);
+    check(&told.frame(10), &expect![[r#"
+        ⠧ review  running  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ✔ fetch     3.7 s  attempt 2
+          ⠧ read      ━━━━━━━━━━────────── 2/4, 1 failed, 1 under way  3.0 s  exit_1:…
+          · publish
+    "#]]);
     let waiting = WaitingView {
         step: StepPath::new("read[2]"),
         reason: "no live agent offers reader".into(),
     };
     told.progress.set_waiting(&[waiting]);
-    check(&told.frame(10), &expect![[""]]);
+    check(&told.frame(10), &expect![[r#"
+        ⠧ review  running  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ✔ fetch     3.7 s  attempt 2
+          ⠧ read      ━━━━━━━━━━────────── 2/4, 1 failed, 1 under way  3.0 s  no live…
+          · publish
+    "#]]);
     let failure = Failure::new(FailureKind::Inner, "item_failed", "1 of 4 items failed");
     told.event(Event::StepFailed { step: StepPath::new("read"), failure: failure.clone() });
     let reason = SkipReason::Upstream(StepPath::new("read"));
     told.event(Event::StepSkipped { step: StepPath::new("publish"), reason });
     told.event(Event::RunFailed { failure });
-    check(&told.frame(10), &expect![[""]]);
-    check(&plain(&summary(&told.progress)), &expect![[""]]);
-    check(&told.lines(), &expect![[""]]);
+    check(&told.frame(10), &expect![[r#"
+        ✘ review  failed  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ✔ fetch     3.7 s  attempt 2
+          ✘ read      ━━━━━━━━━━────────── 2/4, 1 failed, 1 under way  3.0 s  item_fa…
+          – publish   `read` did not complete
+    "#]]);
+    check(&plain(&summary(&told.progress)), &expect![[r#"
+        ✘ review failed in 6.7 s (6 steps, 5 attempts)
+          item_failed: 1 of 4 items failed"#]]);
+    check(&told.lines(), &expect![[r#"
+        run of review started (definition 000000000000)
+        fetch: attempt 1 scheduled
+        fetch: attempt 1 failed: exit_1: connection refused
+        fetch: attempt 2 scheduled
+        fetch: completed in 250 ms by exec-1, attempt 2
+        read: fans out to 4 items
+        read[0]: attempt 1 scheduled
+        read[1]: attempt 1 scheduled
+        read[2]: attempt 1 scheduled
+        read[0]: completed in 250 ms by exec-1
+        read[1]: attempt 1 failed: exit_1: not text
+        at all
+        read[1]: failed: exit_1: not text
+        at all
+        read: failed: item_failed: 1 of 4 items failed
+        publish: skipped: `read` did not complete
+        run failed: item_failed: 1 of 4 items failed
+    "#]]);
 }
 
 #[test]

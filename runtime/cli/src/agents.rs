@@ -1,0 +1,178 @@
+//! Agents inside this process: the ready-made ones, and the user's own programs.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use skep_agent::{Agent, RunError};
+use skep_agents::Stock;
+use skep_agents::corpus::CorpusConfig;
+use skep_agents::exec::{Commands, ExecConfig};
+use skep_agents::http::{AddressPolicy, HttpConfig, Network};
+use skep_broker::AgentBroker;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Exit, chain};
+use crate::output;
+use crate::programs::{self, Program};
+
+/// A ready-made agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum ReadyMade {
+    /// Runs allowed programs: `--allow-command`.
+    Exec,
+    /// Makes HTTP requests to public addresses: `--allow-address` adds others.
+    Http,
+    /// Indexes text files below `--root` and answers questions from them.
+    Corpus,
+    /// None of them.
+    None,
+}
+
+impl ReadyMade {
+    const ALL: [Self; 3] = [Self::Exec, Self::Http, Self::Corpus];
+
+    /// Tells whether the agent offers a capability.
+    fn offers(self, capability: &str) -> bool {
+        match self {
+            Self::Exec => capability == "exec",
+            Self::Http => capability == "http",
+            Self::Corpus => capability.starts_with("corpus-"),
+            Self::None => false,
+        }
+    }
+}
+
+/// What ready-made agents may do.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Agents in this process")]
+pub(crate) struct AgentArgs {
+    /// Serve a capability with a program of yours: for each task it is started once, gets the
+    /// step's `with` as JSON on stdin, and answers with JSON on stdout.
+    #[arg(long = "agent", value_name = "NAME=PROGRAM")]
+    pub(crate) programs: Vec<Program>,
+    /// A program that steps with `agent: exec` may run: a name in PATH, or an absolute path.
+    #[arg(long = "allow-command", value_name = "NAME")]
+    pub(crate) commands: Vec<String>,
+    /// Addresses that steps with `agent: http` may reach although they are not public.
+    #[arg(long = "allow-address", value_name = "NETWORK")]
+    pub(crate) addresses: Vec<Network>,
+    /// Where programs run and files are read; the current folder if not given.
+    #[arg(long = "root", value_name = "DIR")]
+    pub(crate) roots: Vec<PathBuf>,
+    /// Where reports are written.
+    #[arg(long, value_name = "DIR", default_value = ".skep/reports")]
+    pub(crate) reports: PathBuf,
+    /// How many tasks each agent performs at a time.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) slots: Option<u32>,
+}
+
+impl AgentArgs {
+    /// Builds the programs, and those ready-made agents that were asked for; if none was named,
+    /// those that offer one of the `needed` capabilities.
+    pub(crate) fn build(
+        &self,
+        named: &[ReadyMade],
+        needed: &BTreeSet<String>,
+    ) -> Result<Vec<Agent>, Error> {
+        let mut agents = programs::agents(&self.programs, self.slots)?;
+        let own: BTreeSet<&str> = self.programs.iter().map(Program::capability).collect();
+        let wanted = |one: &ReadyMade| match named {
+            [] => needed.iter().any(|name| one.offers(name) && !own.contains(name.as_str())),
+            named => named.contains(one),
+        };
+        let wanted: Vec<ReadyMade> = ReadyMade::ALL.into_iter().filter(wanted).collect();
+        agents.extend(self.stock(&wanted)?.agents().map_err(|error| failed(&error))?);
+        Ok(agents)
+    }
+
+    fn stock(&self, wanted: &[ReadyMade]) -> Result<Stock, Error> {
+        let mut stock = Stock::default();
+        let root = self.roots.first().cloned().unwrap_or_else(|| PathBuf::from("."));
+        if wanted.contains(&ReadyMade::Exec) {
+            let path = std::env::var_os("PATH");
+            let commands = Commands::resolve(self.commands.iter().map(String::as_str), path.as_deref());
+            let commands = commands.map_err(|error| Error::usage(chain(&error)))?;
+            let mut config = ExecConfig::new(commands, root.clone());
+            config.slots = self.slots.unwrap_or(config.slots);
+            stock.exec = Some(config);
+        }
+        if wanted.contains(&ReadyMade::Http) {
+            let addresses = AddressPolicy { allowed: self.addresses.clone() };
+            let mut config = HttpConfig { addresses, ..HttpConfig::default() };
+            config.slots = self.slots.unwrap_or(config.slots);
+            stock.http = Some(config);
+        }
+        if wanted.contains(&ReadyMade::Corpus) {
+            let mut config = CorpusConfig::new(root, ".skep/corpus", self.reports.clone());
+            if !self.roots.is_empty() {
+                config.roots.clone_from(&self.roots);
+            }
+            config.slots = self.slots.unwrap_or(config.slots);
+            stock.corpus = Some(config);
+        }
+        Ok(stock)
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> Error {
+    Error::new(Exit::Usage, chain(error))
+}
+
+/// Agents that are running in this process. Dropping it ends them at once.
+#[derive(Debug)]
+pub(crate) struct Running {
+    tasks: JoinSet<Result<(), RunError>>,
+    stop: CancellationToken,
+    capabilities: BTreeSet<String>,
+}
+
+impl Running {
+    /// Starts agents on a broker.
+    pub(crate) fn start<B: AgentBroker>(agents: Vec<Agent>, broker: &B) -> Self {
+        let stop = CancellationToken::new();
+        let names = agents.iter().flat_map(|agent| agent.capabilities().map(str::to_owned));
+        let capabilities = names.collect();
+        let mut tasks = JoinSet::new();
+        for agent in agents {
+            let (broker, stop) = (broker.clone(), stop.clone());
+            tasks.spawn(async move { agent.run_until(&broker, stop.cancelled()).await });
+        }
+        Self { tasks, stop, capabilities }
+    }
+
+    /// Returns what they offer.
+    pub(crate) const fn capabilities(&self) -> &BTreeSet<String> {
+        &self.capabilities
+    }
+
+    /// Lets them finish what they hold and waits until they have left, at most so long.
+    pub(crate) async fn stop(mut self, within: Duration) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(within, async {
+            while let Some(ended) = self.tasks.join_next().await {
+                match ended {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => output::warn(error),
+                    Err(error) => output::warn(format!("an agent ended badly: {error}")),
+                }
+            }
+        });
+        if ended.await.is_err() {
+            output::warn("agents were ended before they had finished");
+        }
+    }
+
+    /// Waits until one of them ends by itself; for ever if there is none.
+    pub(crate) async fn ended(&mut self) -> Option<Error> {
+        match self.tasks.join_next().await {
+            None => std::future::pending().await,
+            Some(Ok(Ok(()))) => None,
+            Some(Ok(Err(error))) => Some(Error::new(Exit::Failed, chain(&error))),
+            Some(Err(error)) => Some(Error::new(Exit::Failed, error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A cluster over NATS: where it is, how to sign in, and a client of its coordinators.
+
+use skep_coordinator::SettingsError;
+use skep_nats::{ConnectError, ConnectOptions, ContextError, Credentials, LayoutError, Nats};
+
+use crate::cli::Cluster;
+use crate::client::Client;
+use crate::error::{Error, Exit, chain};
+use crate::runtime;
+
+/// Puts together what options, environment and contexts say.
+fn options(cluster: &Cluster) -> Result<ConnectOptions, Error> {
+    let mut options = match &cluster.context {
+        Some(name) => ConnectOptions::context(Some(name))?,
+        None => ConnectOptions::default(),
+    };
+    if let Some(url) = &cluster.nats {
+        options.servers = ConnectOptions::url(url).servers;
+    }
+    if let Some(creds) = &cluster.creds {
+        options.credentials = Credentials::File(creds.clone());
+    }
+    options.replicas = cluster.replicas;
+    Ok(options)
+}
+
+/// Returns the addresses that are tried, without secrets, for people.
+pub(crate) fn address(cluster: &Cluster) -> Result<String, Error> {
+    let shown = |server: &String| match (server.find("://"), server.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => {
+            format!("{}{}", &server[..scheme + 3], &server[at + 1..])
+        }
+        _ => server.clone(),
+    };
+    Ok(options(cluster)?.servers.iter().map(shown).collect::<Vec<_>>().join(","))
+}
+
+/// Connects to the NATS of a cluster.
+pub(crate) async fn connect(cluster: &Cluster) -> Result<Nats, Error> {
+    Ok(Nats::connect(options(cluster)?).await?)
+}
+
+/// Connects, and finds out how to reach the coordinators.
+pub(crate) async fn client(cluster: &Cluster) -> Result<Client<Nats>, Error> {
+    let nats = connect(cluster).await?;
+    let partitions = skep_coordinator::partitions(&nats).await?.ok_or_else(|| {
+        let message = "no coordinator was ever started on this NATS server";
+        Error::new(Exit::Unreachable, message)
+            .help("start one: skep serve (or, to try things out, skep dev)")
+    })?;
+    Ok(Client::new(nats, partitions))
+}
+
+/// Asks the coordinators of a cluster something.
+pub(crate) fn ask(
+    cluster: &Cluster,
+    ask: impl AsyncFnOnce(Client<Nats>) -> Result<Exit, Error>,
+) -> Result<Exit, Error> {
+    runtime::small()?.block_on(async { ask(client(cluster).await?).await })
+}
+
+impl From<ContextError> for Error {
+    fn from(error: ContextError) -> Self {
+        let exit = match error {
+            ContextError::Unreadable { .. } | ContextError::NoneSelected { .. } => Exit::NotFound,
+            ContextError::Damaged { .. } | ContextError::Unsupported { .. } => Exit::Usage,
+            _ => Exit::Usage,
+        };
+        Self::new(exit, chain(&error))
+            .help("see the contexts there are: nats context ls; or give an address: --nats URL")
+    }
+}
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        let exit = match error {
+            ConnectError::Address { .. } | ConnectError::Credentials { .. } => Exit::Usage,
+            _ => Exit::Unreachable,
+        };
+        let text = chain(&error);
+        // The first line says what happened, the others what to do.
+        let mut lines = text.lines();
+        let this = Self::new(exit, lines.next().unwrap_or_default());
+        lines.fold(this, |this, line| this.help(line.trim()))
+    }
+}
+
+impl From<LayoutError> for Error {
+    fn from(error: LayoutError) -> Self {
+        Self::new(Exit::Unreachable, chain(&error)).help("look at the streams: skep doctor")
+    }
+}
+
+impl From<SettingsError> for Error {
+    fn from(error: SettingsError) -> Self {
+        Self::new(Exit::Unreachable, chain(&error))
+    }
+}

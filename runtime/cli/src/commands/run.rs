@@ -1,0 +1,297 @@
+//! `skep run`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use skep_broker::Broker;
+use skep_nats::Nats;
+use skep_protocol::{Payload, RegisterWorkflow, RunId, StartRun};
+use skep_workflow::Workflow;
+use tokio::time::Instant;
+
+use crate::agents::{AgentArgs, ReadyMade, Running};
+use crate::cli::Global;
+use crate::client::{Client, Existed};
+use crate::commands::change::mint;
+use crate::drive::{Drive, Home};
+use crate::error::{Error, Exit};
+use crate::inputs::InputArgs;
+use crate::local::Local;
+use crate::output::{self, BOLD, CYAN, Format, paint};
+use crate::progress::Progress;
+use crate::signals::Interrupts;
+use crate::{cluster, definition, human, runtime};
+
+/// How long agents in this process may take to leave a cluster.
+const LEAVE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Run a definition: in this process, without any server, or on a cluster.
+///
+/// Without --nats, --context or SKEP_NATS_URL everything happens in this process: nothing is
+/// installed, nothing is left behind. With one of them the definition is registered with the cluster,
+/// and the run is started there and followed.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The definition file; on a cluster also the name of a registered workflow.
+    #[arg(value_name = "FILE")]
+    target: String,
+    #[command(flatten)]
+    inputs: InputArgs,
+    /// Give up after this long: 90s, 5m, 1h30m. A run in this process is cancelled then, one on a
+    /// cluster goes on.
+    #[arg(long, value_name = "DURATION", value_parser = human::parse_duration)]
+    timeout: Option<Duration>,
+    /// The id of the run: starting the same again makes no second run.
+    #[arg(long, value_name = "UUID", conflicts_with = "key")]
+    id: Option<RunId>,
+    /// A word of yours that stands for the id: the same workflow and key are one run.
+    #[arg(long, value_name = "WORD")]
+    key: Option<String>,
+    /// A word to find the run by later.
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<String>,
+    /// Start the run on the cluster, print its id, and leave.
+    #[arg(short, long)]
+    detach: bool,
+    /// Run in this process even if a cluster is named.
+    #[arg(long, conflicts_with = "detach")]
+    embedded: bool,
+    /// Show no progress, only how it ended.
+    #[arg(short, long)]
+    quiet: bool,
+    /// The ready-made agents to start in this process; without it, those the steps need.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST")]
+    agents: Vec<ReadyMade>,
+    #[command(flatten)]
+    allowed: AgentArgs,
+}
+
+impl Run {
+    pub(crate) fn perform(self, global: &Global) -> Result<Exit, Error> {
+        let labels = labels(&self.labels)?;
+        if self.embedded || !global.cluster.is_named() {
+            if self.detach {
+                return Err(Error::usage("--detach needs a cluster that the run can live on")
+                    .help("name one with --nats URL, or start one with: skep dev"));
+            }
+            let workflow = definition::load_to_run(&self.target)?;
+            let called = definition::beside(&self.target, &workflow)?;
+            all_called(&workflow, &called)?;
+            let inputs = self.inputs.accept(&workflow)?;
+            let start = self.start(workflow.name(), &json!(inputs), labels);
+            return runtime::large()?.block_on(self.here(workflow, called, start, global));
+        }
+        let (named, start) = if is_name(&self.target) {
+            (None, self.start(&self.target, &json!(self.inputs.read(None)?), labels))
+        } else {
+            let workflow = definition::load_to_run(&self.target)?;
+            let inputs = self.inputs.accept(&workflow)?;
+            let start = self.start(workflow.name(), &json!(inputs), labels);
+            (Some(workflow), start)
+        };
+        runtime::large()?.block_on(self.there(named, start, global))
+    }
+
+    fn start(
+        &self,
+        workflow: &str,
+        inputs: &serde_json::Value,
+        labels: BTreeMap<String, String>,
+    ) -> StartRun {
+        let run = match (&self.id, &self.key) {
+            (Some(id), _) => *id,
+            (None, Some(key)) => RunId::from_key(workflow, key),
+            (None, None) => RunId::from_uuid(mint()),
+        };
+        let (workflow, inputs) = (workflow.to_owned(), Payload::from(inputs));
+        StartRun { run, workflow, inputs, parent: None, depth: 0, labels }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.timeout.map(|timeout| Instant::now() + timeout)
+    }
+
+    /// Runs it in this process.
+    async fn here(
+        self,
+        workflow: Workflow,
+        called: Vec<Workflow>,
+        start: StartRun,
+        global: &Global,
+    ) -> Result<Exit, Error> {
+        let deadline = self.deadline();
+        let mut interrupts = Interrupts::listen()?;
+        let all = || called.iter().chain([&workflow]);
+        let needed = all().flat_map(|one| one.capabilities().iter().map(ToString::to_string));
+        let needed: BTreeSet<String> = needed.collect();
+        let agents = self.allowed.build(&self.agents, &needed)?;
+        let local = Local::start(agents).await?;
+        warn_of_missing(&needed, local.agents().capabilities(), all());
+        for one in &called {
+            register(local.client(), one, &format!("{}.skep.yaml", one.name()), true).await?;
+        }
+        let progress = Progress::new(start.run).with_workflow(&workflow);
+        let start = named(local.client(), &workflow, &self.target, start).await?;
+        local.client().start(start).await?;
+        let drive = Drive { client: local.client(), global, home: Home::Here, deadline };
+        let exit = drive.to_the_end(progress, self.quiet, &mut interrupts).await;
+        local.stop().await;
+        exit
+    }
+
+    /// Runs it on a cluster.
+    async fn there(
+        self,
+        workflow: Option<Workflow>,
+        start: StartRun,
+        global: &Global,
+    ) -> Result<Exit, Error> {
+        let deadline = self.deadline();
+        let client = cluster::client(&global.cluster).await?;
+        let agents = self.allowed.build(&self.agents, &BTreeSet::new())?;
+        let agents = Running::start(agents, client.broker());
+        let exit = self.on(&client, workflow, start, deadline, global).await;
+        agents.stop(LEAVE_WITHIN).await;
+        exit
+    }
+
+    async fn on(
+        &self,
+        client: &Client<Nats>,
+        workflow: Option<Workflow>,
+        start: StartRun,
+        deadline: Option<Instant>,
+        global: &Global,
+    ) -> Result<Exit, Error> {
+        let run = start.run;
+        let mut progress = Progress::new(run);
+        let start = match &workflow {
+            Some(workflow) => {
+                progress = progress.with_workflow(workflow);
+                named(client, workflow, &self.target, start).await?
+            }
+            None => start,
+        };
+        let existed = client.start(start).await? == Existed::Before;
+        if self.detach {
+            match global.output {
+                Format::Text => output::data(run),
+                Format::Json => output::json(&json!({ "run": run, "existing": existed })),
+            }
+            return Ok(Exit::Ok);
+        }
+        let word = if existed { "run (it existed)" } else { "run" };
+        output::note(format!("{word} {}", paint(BOLD, run)));
+        let mut interrupts = Interrupts::listen()?;
+        let drive = Drive { client, global, home: Home::Cluster, deadline };
+        drive.to_the_end(progress, self.quiet, &mut interrupts).await
+    }
+}
+
+/// Registers the definition and starts from its digest, so that it is this one that runs.
+async fn named<B: Broker>(
+    client: &Client<B>,
+    workflow: &Workflow,
+    file: &str,
+    start: StartRun,
+) -> Result<StartRun, Error> {
+    let digest = register(client, workflow, file, false).await?;
+    Ok(StartRun { workflow: digest, ..start })
+}
+
+async fn register<B: Broker>(
+    client: &Client<B>,
+    workflow: &Workflow,
+    file: &str,
+    publish: bool,
+) -> Result<String, Error> {
+    let (source, file) = (workflow.source().to_owned(), file.to_owned());
+    let kept = client.register(RegisterWorkflow { source, file, publish }).await?;
+    Ok(kept.digest.to_string())
+}
+
+fn labels(pairs: &[String]) -> Result<BTreeMap<String, String>, Error> {
+    let split = |pair: &String| {
+        let pair = pair.split_once('=');
+        let pair = pair.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        pair.ok_or_else(|| Error::usage("a label looks like --label team=search"))
+    };
+    pairs.iter().map(split).collect()
+}
+
+/// Tells a name of a registered workflow from a file.
+fn is_name(target: &str) -> bool {
+    let file = target == "-" || target.contains(['/', '\\']) || Path::new(target).exists();
+    let ending = [".yaml", ".yml", ".json"].iter().any(|ending| target.ends_with(ending));
+    !file && !ending
+}
+
+/// Refuses a definition whose sub-workflows are nowhere: without a cluster nobody else has them.
+fn all_called(workflow: &Workflow, called: &[Workflow]) -> Result<(), Error> {
+    let known = |name: &str| name == &**workflow.name() || called.iter().any(|one| one.name() == name);
+    for caller in called.iter().chain([workflow]) {
+        for (name, _) in caller.referenced_workflows() {
+            if !known(name) {
+                let message = format!("`{}` uses the workflow `{name}`, which is not there", caller.name());
+                return Err(Error::new(Exit::NotFound, message)
+                    .help(format!("put its definition beside the file, as {name}.skep.yaml")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says what nobody in this process will ever do, and how to change that.
+fn warn_of_missing<'a>(
+    needed: &BTreeSet<String>,
+    offered: &BTreeSet<String>,
+    workflows: impl Iterator<Item = &'a Workflow>,
+) {
+    let missing: Vec<&String> = needed.difference(offered).collect();
+    let Some(first) = missing.first() else { return };
+    let uses = |step: &skep_workflow::Step| match step.kind() {
+        skep_workflow::StepKind::Agent { capability, .. } => capability == first.as_str(),
+        skep_workflow::StepKind::Workflow { .. }
+        | skep_workflow::StepKind::Wait(_)
+        | skep_workflow::StepKind::Signal { .. }
+        | skep_workflow::StepKind::Group => false,
+    };
+    let steps: Vec<String> = workflows
+        .flat_map(|workflow| workflow.steps().iter().filter(|step| uses(step)))
+        .map(|step| format!("`{}`", step.id()))
+        .collect();
+    let names = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let offered = match offered.is_empty() {
+        true => "nothing".to_owned(),
+        false => offered.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+    };
+    let help = paint(CYAN, "help");
+    output::warn(format!("no agent in this process offers {names}: the run will wait for ever"));
+    output::note(format!("  needed by step {}", steps.join(", ")));
+    output::note(format!("  offered here: {offered}"));
+    output::note(format!("  {help}: serve it with a program of yours: --agent {first}=./PROGRAM"));
+    output::note(format!("  {help}: or let agents of other processes join: skep dev"));
+    output::note(format!("  {help}: --timeout 30s bounds the wait, Ctrl-C ends it"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_files_are_told_apart() {
+        assert!(is_name("review-pr") && is_name("review-pr@2"));
+        for file in ["-", "review.skep.yaml", "./review", "a/b", "x.json", "Cargo.toml"] {
+            assert!(!is_name(file), "{file}");
+        }
+    }
+
+    #[test]
+    fn labels_are_pairs() {
+        assert_eq!(labels(&["a=b=c".to_owned()]).unwrap()["a"], "b=c");
+        assert!(labels(&["a".to_owned()]).is_err());
+    }
+}

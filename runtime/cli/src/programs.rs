@@ -1,0 +1,163 @@
+//! A user's own program as an agent: one process for each task, JSON in, JSON out, no shell.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use skep_agent::{Agent, Context};
+use skep_agents::exec::{
+    self, Commands, ExecConfig, ExecError, ExecInput, RetryOnExit, StdoutFormat, Surroundings,
+};
+
+use crate::error::{Error, chain};
+
+/// Processes of one program at a time.
+const SLOTS: u32 = 4;
+
+/// A capability and the program that performs it, as in `greet=./greet.py` or
+/// `greet=python3 greet.py`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Program {
+    capability: String,
+    argv: Vec<String>,
+}
+
+impl FromStr for Program {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = "write NAME=PROGRAM, such as greet=./greet.py or \"greet=python3 greet.py\"";
+        let (capability, program) = text.split_once('=').ok_or(wanted)?;
+        let argv: Vec<String> = if program.trim_start().starts_with('[') {
+            serde_json::from_str(program)
+                .map_err(|error| format!("not a JSON array of strings: {error}"))?
+        } else {
+            program.split_whitespace().map(str::to_owned).collect()
+        };
+        if capability.is_empty() || argv.is_empty() {
+            return Err(wanted.to_owned());
+        }
+        Ok(Self { capability: capability.to_owned(), argv })
+    }
+}
+
+impl Program {
+    /// Returns the capability.
+    pub(crate) fn capability(&self) -> &str {
+        &self.capability
+    }
+
+    /// Returns the file to run: found once, now, so that nothing changes it later.
+    fn file(&self) -> Result<String, Error> {
+        let name = &self.argv[0];
+        if !name.contains('/') {
+            return Ok(name.clone());
+        }
+        let file = env::current_dir().map(|here| here.join(name)).unwrap_or_else(|_| name.into());
+        let file = file.canonicalize().map_err(|error| {
+            Error::usage(format!("cannot serve `{}` with {name}: {error}", self.capability))
+        })?;
+        Ok(file.to_string_lossy().into_owned())
+    }
+}
+
+/// Builds one agent for each program.
+pub(crate) fn agents(programs: &[Program], slots: Option<u32>) -> Result<Vec<Agent>, Error> {
+    programs.iter().map(|program| agent(program, slots.unwrap_or(SLOTS))).collect()
+}
+
+fn agent(program: &Program, slots: u32) -> Result<Agent, Error> {
+    let (capability, file) = (program.capability.clone(), program.file()?);
+    let path = env::var_os("PATH");
+    let commands = Commands::resolve([file.as_str()], path.as_deref()).map_err(|error| {
+        let error = Error::usage(format!("cannot serve `{capability}`: {}", chain(&error)));
+        let name = &program.argv[0];
+        match Path::new(&file).exists() {
+            true => error.help(format!("make it executable: chmod +x {name}"))
+                .help(format!("or name what runs it: --agent \"{capability}=python3 {name}\"")),
+            false => error,
+        }
+    })?;
+    let root = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    let mut config = ExecConfig::new(commands, root);
+    // It is the user's own program: it sees what it would see when started by hand.
+    config.pass_env = env::vars().map(|(name, _)| name).collect();
+    let grace = config.grace;
+    let config = Arc::new(config);
+    let argv: Vec<String> =
+        std::iter::once(file).chain(program.argv.iter().skip(1).cloned()).collect();
+    let handler = move |context: Context, input: Value| {
+        let (config, argv) = (Arc::clone(&config), argv.clone());
+        async move {
+            let input = task(argv, input);
+            let output = exec::run(&config, &input, surroundings(&context)).await;
+            output.map(|output| tidy(output.stdout)).map_err(ExecError::failure)
+        }
+    };
+    let agent = Agent::builder(&capability).serve(&capability, handler).slots(slots);
+    let agent = agent.cancel_within(grace + Duration::from_secs(1));
+    agent.build().map_err(|error| Error::usage(chain(&error)))
+}
+
+fn task(argv: Vec<String>, input: Value) -> ExecInput {
+    ExecInput {
+        argv,
+        stdin: Some(input),
+        stdin_text: None,
+        env: std::collections::BTreeMap::new(),
+        cwd: None,
+        stdout: StdoutFormat::Auto,
+        retry_on_exit: RetryOnExit::Any(true),
+    }
+}
+
+/// What a program prints without being JSON is text, and its last line end is no part of it.
+fn tidy(stdout: Value) -> Value {
+    match stdout {
+        Value::String(text) => Value::String(text.trim_end_matches(['\n', '\r']).to_owned()),
+        json => json,
+    }
+}
+
+fn surroundings(
+    context: &Context,
+) -> Surroundings<impl Future<Output = ()> + use<>, impl FnMut(&str) + use<>> {
+    let identity = [
+        ("SKEP_RUN", context.run().to_string()),
+        ("SKEP_STEP", context.step().to_string()),
+        ("SKEP_ATTEMPT", context.attempt().to_string()),
+        ("SKEP_IDEMPOTENCY_KEY", context.idempotency_key()),
+    ];
+    let identity = identity.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    let (watched, told) = (context.clone(), context.clone());
+    Surroundings {
+        identity,
+        stop: async move { watched.cancelled().await },
+        progress: move |line: &str| told.progress(line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_written_in_three_ways() {
+        let argv = |text: &str| text.parse::<Program>().map(|program| program.argv.join("|"));
+        assert_eq!(argv("greet=./greet.py"), Ok("./greet.py".to_owned()));
+        assert_eq!(argv("greet=python3 -u greet.py"), Ok("python3|-u|greet.py".to_owned()));
+        assert_eq!(argv(r#"greet=["my program", "a b"]"#), Ok("my program|a b".to_owned()));
+        for wrong in ["greet", "=x", "greet=", "greet=[1]"] {
+            assert!(argv(wrong).is_err(), "{wrong} was taken");
+        }
+    }
+
+    #[test]
+    fn a_line_end_is_no_part_of_a_text() {
+        assert_eq!(tidy(Value::from("Hello\n")), Value::from("Hello"));
+        assert_eq!(tidy(serde_json::json!({ "a": "x\n" })), serde_json::json!({ "a": "x\n" }));
+    }
+}
