@@ -106,7 +106,7 @@ pub enum HttpError {
     #[error("{0}")]
     InvalidInput(String),
     /// The request, or a redirect, leads to where it may not.
-    #[error("the request may not be made: {0}")]
+    #[error("the request may not be made")]
     Refused(#[from] Refused),
     /// It took too long.
     #[error("no complete response from {host} within {} s", .within.as_secs_f64())]

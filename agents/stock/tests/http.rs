@@ -143,13 +143,13 @@ async fn check_answer(lines: &[&str], expected: Expect) {
 async fn a_request_carries_what_the_task_says() {
     check(
         json!({ "url": "/echo", "headers": { "X-One": "1", "Accept": "a/b" } }),
-        expect![[r#"{"status":200,"headers":{"content-length":"131","content-type":"application/json"},"json":{"head":"get /echo http/1.1\r\nx-one: 1\r\naccept: a/b\r\nuser-agent: skep-http/0.1.0\r\nhost: 127.0.0.1:PORT","body":""}}"#]],
+        expect![[r#"{"status":200,"headers":{"content-length":"122","content-type":"application/json"},"json":{"head":"get /echo http/1.1\r\naccept: a/b\r\nx-one: 1\r\nuser-agent: skep-http/0.1.0\r\nhost: 127.0.0.1:PORT","body":""}}"#]],
     )
     .await;
-    check(json!({ "url": "/echo", "method": "post", "json": { "a": 1 } }), expect![[]]).await;
+    check(json!({ "url": "/echo", "method": "post", "json": { "a": 1 } }), expect![[r#"{"status":200,"headers":{"content-length":"204","content-type":"application/json"},"json":{"head":"post /echo http/1.1\r\ncontent-type: application/json\r\nidempotency-key: run/step\r\naccept: */*\r\nuser-agent: skep-http/0.1.0\r\nhost: 127.0.0.1:PORT\r\ncontent-length: 7","body":"{\"a\":1}"}}"#]]).await;
     check(
         json!({ "url": "/echo", "method": "PUT", "body": "text", "headers": { "idempotency-key": "mine" } }),
-        expect![[]],
+        expect![[r#"{"status":200,"headers":{"content-length":"160","content-type":"application/json"},"json":{"head":"put /echo http/1.1\r\nidempotency-key: mine\r\naccept: */*\r\nuser-agent: skep-http/0.1.0\r\nhost: 127.0.0.1:PORT\r\ncontent-length: 4","body":"text"}}"#]],
     )
     .await;
 }
@@ -159,21 +159,25 @@ async fn a_response_is_json_text_or_bytes() {
     let ok = "HTTP/1.1 200 OK";
     check_answer(
         &[ok, "content-type: application/problem+json; x=y", "", "{\"a\":1}"],
-        expect![[]],
+        expect![[r#"{"status":200,"headers":{"content-type":"application/problem+json; x=y"},"json":{"a":1}}"#]],
     )
     .await;
-    check_answer(&[ok, "set-cookie: a", "set-cookie: b", "", "plain"], expect![[]]).await;
+    check_answer(
+        &[ok, "set-cookie: a", "set-cookie: b", "", "plain"],
+        expect![[r#"{"status":200,"headers":{"set-cookie":"a, b"},"text":"plain"}"#]],
+    )
+    .await;
     check_answer(
         &["HTTP/1.1 204 No Content", "content-type: application/json", "", ""],
-        expect![[]],
+        expect![[r#"{"status":204,"headers":{"content-type":"application/json"},"text":""}"#]],
     )
     .await;
-    check_answer(&[ok, "content-type: application/json", "", "{"], expect![[]]).await;
+    check_answer(&[ok, "content-type: application/json", "", "{"], expect!["fatal body_format: the body of the response is not what was expected: it is not JSON: EOF while parsing an object at line 1 column 1"]).await;
     let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
-    check_answer(&[ok, "content-type: application/json", "", &deep], expect![[]]).await;
+    check_answer(&[ok, "content-type: application/json", "", &deep], expect!["fatal body_format: the body of the response is not what was expected: the JSON is nested too deeply"]).await;
     check(
         json!({ "url": "/raw?HTTP/1.1%20200%20OK%0D%0A%0D%0Aplain", "response": "json" }),
-        expect![[]],
+        expect!["fatal body_format: the body of the response is not what was expected: it is not JSON: expected value at line 1 column 1"],
     )
     .await;
 }
@@ -181,10 +185,26 @@ async fn a_response_is_json_text_or_bytes() {
 #[tokio::test]
 async fn a_status_is_expected_or_a_failure() {
     let status = |line: &'static str| ["HTTP/1.1 ", line].concat();
-    check_answer(&[&status("500 Oops"), "", "trouble"], expect![[]]).await;
-    check_answer(&[&status("501 Not Implemented"), "", ""], expect![[]]).await;
-    check_answer(&[&status("503 Busy"), "retry-after: 7", "", ""], expect![[]]).await;
-    check_answer(&[&status("429 Slow"), "retry-after: 120", "", ""], expect![[]]).await;
+    check_answer(
+        &[&status("500 Oops"), "", "trouble"],
+        expect!["retryable status_500: 127.0.0.1 answered with status 500"],
+    )
+    .await;
+    check_answer(
+        &[&status("501 Not Implemented"), "", ""],
+        expect!["fatal status_501: 127.0.0.1 answered with status 501"],
+    )
+    .await;
+    check_answer(
+        &[&status("503 Busy"), "retry-after: 7", "", ""],
+        expect!["retryable after 7s status_503: 127.0.0.1 answered with status 503"],
+    )
+    .await;
+    check_answer(
+        &[&status("429 Slow"), "retry-after: 120", "", ""],
+        expect!["retryable after 120s status_429: 127.0.0.1 answered with status 429"],
+    )
+    .await;
     check_answer(
         &[
             &status("429 Slow"),
@@ -193,24 +213,53 @@ async fn a_status_is_expected_or_a_failure() {
             "",
             "",
         ],
-        expect![[]],
+        expect!["retryable after 10s status_429: 127.0.0.1 answered with status 429"],
     )
     .await;
-    check_answer(&[&status("403 No"), "", ""], expect![[]]).await;
-    check(json!({ "url": "/missing" }), expect![[]]).await;
-    check(json!({ "url": "/missing", "expect_status": [200, 404] }), expect![[]]).await;
-    check(json!({ "url": "/missing", "expect_status": 404 }), expect![[]]).await;
-    check(json!({ "url": "/echo", "expect_status": 201 }), expect![[]]).await;
+    check_answer(
+        &[&status("403 No"), "", ""],
+        expect!["fatal status_403: 127.0.0.1 answered with status 403"],
+    )
+    .await;
+    check(
+        json!({ "url": "/missing" }),
+        expect!["fatal status_404: 127.0.0.1 answered with status 404"],
+    )
+    .await;
+    check(
+        json!({ "url": "/missing", "expect_status": [200, 404] }),
+        expect![[r#"{"status":404,"headers":{"content-length":"7"},"text":"nothing"}"#]],
+    )
+    .await;
+    check(
+        json!({ "url": "/missing", "expect_status": 404 }),
+        expect![[r#"{"status":404,"headers":{"content-length":"7"},"text":"nothing"}"#]],
+    )
+    .await;
+    check(
+        json!({ "url": "/echo", "expect_status": 201 }),
+        expect!["fatal status_200: 127.0.0.1 answered with status 200"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn size_and_time_are_bounded() {
-    check(json!({ "url": "/endless" }), expect![[]]).await;
-    check_answer(&["HTTP/1.1 200 OK", "content-length: 99999999", "", "x"], expect![[]]).await;
+    check(
+        json!({ "url": "/endless" }),
+        expect!["fatal body_too_large: the body of the response is longer than 2000 bytes"],
+    )
+    .await;
+    check_answer(
+        &["HTTP/1.1 200 OK", "content-length: 99999999", "", "x"],
+        expect!["fatal body_too_large: the body of the response is longer than 2000 bytes"],
+    )
+    .await;
     let server = Server::start("127.0.0.1").await;
     let config = HttpConfig { max_time: Duration::from_millis(100), ..config("127.0.0.1") };
     let task = json!({ "url": format!("http://127.0.0.1:{}/slow", server.port) });
-    expect![[]].assert_eq(&show(send(config, task).await));
+    expect!["retryable http_timeout: no complete response from 127.0.0.1 within 0.1 s"]
+        .assert_eq(&show(send(config, task).await));
 }
 
 #[tokio::test]
@@ -225,16 +274,20 @@ async fn a_broken_connection_is_retryable() {
 
 #[tokio::test]
 async fn redirects_are_followed_within_bounds() {
-    check(json!({ "url": "/to?/to?/missing" }), expect![[]]).await;
-    check(json!({ "url": "/loop" }), expect![[]]).await;
-    check(json!({ "url": "/to?ftp://127.0.0.1/" }), expect![[]]).await;
+    check(
+        json!({ "url": "/to?/to?/missing" }),
+        expect!["fatal status_404: 127.0.0.1 answered with status 404"],
+    )
+    .await;
+    check(json!({ "url": "/loop" }), expect!["fatal too_many_redirects: the request may not be made: more than 3 redirects: more than 3 redirects"]).await;
+    check(json!({ "url": "/to?ftp://127.0.0.1/" }), expect!["fatal invalid_url: the request may not be made: `ftp:` is not http: or https:: `ftp:` is not http: or https:"]).await;
 }
 
 #[tokio::test]
 async fn addresses_inside_are_refused_at_the_start_and_on_every_hop() {
-    check(json!({ "url": "/to?http://169.254.169.254/latest/meta-data/" }), expect![[]]).await;
-    check(json!({ "url": "/to?http://[::ffff:10.0.0.1]/" }), expect![[]]).await;
-    check(json!({ "url": "/to?/to?http://2130706434/" }), expect![[]]).await;
+    check(json!({ "url": "/to?http://169.254.169.254/latest/meta-data/" }), expect!["fatal address_refused: the request may not be made: `169.254.169.254` is at 169.254.169.254, which is not public and not allowed by the operator: `169.254.169.254` is at 169.254.169.254, which is not public and not allowed by the operator"]).await;
+    check(json!({ "url": "/to?http://[::ffff:10.0.0.1]/" }), expect!["fatal address_refused: the request may not be made: `[::ffff:a00:1]` is at ::ffff:10.0.0.1, which is not public and not allowed by the operator: `[::ffff:a00:1]` is at ::ffff:10.0.0.1, which is not public and not allowed by the operator"]).await;
+    check(json!({ "url": "/to?/to?http://2130706434/" }), expect!["fatal address_refused: the request may not be made: `127.0.0.2` is at 127.0.0.2, which is not public and not allowed by the operator: `127.0.0.2` is at 127.0.0.2, which is not public and not allowed by the operator"]).await;
     let server = Server::start("127.0.0.1").await;
     for host in ["127.0.0.1", "localhost"] {
         let task = json!({ "url": format!("http://{host}:{}/echo", server.port) });
@@ -250,7 +303,7 @@ async fn a_name_that_leads_inside_is_refused_after_a_redirect() {
     let server = Server::start("127.0.0.2").await;
     let task = json!({ "url": format!("http://127.0.0.2:{}/bounce?localhost", server.port) });
     let failure = send(config("127.0.0.2"), task).await.unwrap_err();
-    expect![[]].assert_eq(&failure.to_string());
+    expect!["address_refused: the request may not be made: `localhost` is at 127.0.0.1, which is not public and not allowed by the operator: `localhost` is at 127.0.0.1, which is not public and not allowed by the operator"].assert_eq(&failure.to_string());
 }
 
 #[tokio::test]

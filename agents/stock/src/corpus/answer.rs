@@ -129,7 +129,7 @@ fn split(passage: &Found) -> Vec<Sentence> {
         }
         for word in line.split_whitespace() {
             splitter.take(number, word);
-            if word.ends_with(['.', '!', '?']) && word.len() > 3 {
+            if ends_sentence(word) {
                 splitter.end();
             }
         }
@@ -139,6 +139,12 @@ fn split(passage: &Found) -> Vec<Sentence> {
     }
     splitter.end();
     splitter.done
+}
+
+/// Tells a full stop from that of an initial or an abbreviation such as `e.g.`
+fn ends_sentence(word: &str) -> bool {
+    let is_short = word.len() <= 3 || (word.len() <= 6 && word.matches('.').count() > 1);
+    word.ends_with(['.', '!', '?']) && (!is_short || word.ends_with("!") || word.ends_with("?"))
 }
 
 fn is_numbered(line: &str) -> bool {
@@ -166,7 +172,9 @@ impl Splitter {
     }
 
     fn end(&mut self) {
-        let mut text = std::mem::take(&mut self.text);
+        let text = std::mem::take(&mut self.text);
+        // What marks an item, a heading, a row or a comment says nothing in a quote.
+        let mut text = text.trim_start_matches(['#', '-', '*', '+', '|', '/', '>', ' ']).to_owned();
         if text.len() > MAX_SENTENCE {
             text.truncate(text.floor_char_boundary(MAX_SENTENCE));
             text.push('…');
@@ -202,7 +210,17 @@ mod tests {
             .into_iter()
             .map(|s| format!("{}-{} {}", s.first_line, s.last_line, s.text))
             .collect();
-        expect_test::expect![[]].assert_debug_eq(&sentences);
+        expect_test::expect![[r#"
+            [
+                "10-10 # A heading of some length",
+                "11-11 The first sentence, e.g.",
+                "12-12 The second sentence here.",
+                "14-15 - an item of a list, long and longer",
+                "17-17 | a row | of some table |",
+                "18-19 1. a numbered item of one short.",
+            ]
+        "#]]
+        .assert_debug_eq(&sentences);
     }
 
     #[test]

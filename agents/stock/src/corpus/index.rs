@@ -21,7 +21,7 @@ const BUSY: Duration = Duration::from_secs(30);
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS files (
         id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, hash TEXT NOT NULL,
-        bytes INTEGER NOT NULL, passages INTEGER NOT NULL
+        bytes INTEGER NOT NULL, passage_count INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE IF NOT EXISTS bad_files (
         path TEXT PRIMARY KEY, reason TEXT NOT NULL
@@ -154,7 +154,9 @@ impl Index {
         transaction.execute("DELETE FROM bad_files WHERE path = ?1", [file])?;
         let counts = params![file, hash.as_str(), bytes.cast_signed(), count.cast_signed()];
         transaction
-            .prepare_cached("INSERT INTO files (path, hash, bytes, passages) VALUES (?, ?, ?, ?)")?
+            .prepare_cached(
+                "INSERT INTO files (path, hash, bytes, passage_count) VALUES (?, ?, ?, ?)",
+            )?
             .execute(counts)?;
         let first = transaction.last_insert_rowid() << POSITION_BITS;
         let mut insert = transaction.prepare_cached(
@@ -201,8 +203,9 @@ impl Index {
         }
         let quoted = |term: &String| format!("\"{term}\"");
         let total: i64 =
-            self.0
-                .query_row("SELECT coalesce(sum(passages), 0) FROM files", [], |row| row.get(0))?;
+            self.0.query_row("SELECT coalesce(sum(passage_count), 0) FROM files", [], |row| {
+                row.get(0)
+            })?;
         let mut weights = Terms::new();
         let mut count =
             self.0.prepare_cached("SELECT count(*) FROM passages WHERE passages MATCH ?1")?;

@@ -73,10 +73,10 @@ impl Cutter {
             }
             return;
         }
-        if self.text.len() + line.len() > MAX {
-            self.end();
-        }
         for piece in pieces(line) {
+            if self.text.len() + piece.len() > MAX {
+                self.end();
+            }
             if self.text.trim_end().is_empty() {
                 self.text.clear();
                 self.first_line = number;
@@ -84,9 +84,6 @@ impl Cutter {
             self.text.push_str(piece);
             self.text.push('\n');
             self.last_line = number;
-            if self.text.len() > MAX {
-                self.end();
-            }
         }
     }
 
@@ -144,19 +141,65 @@ mod tests {
         check(
             "a.md",
             "intro\n\n# One #\ntext\n\n## Two\n\n```sh\n# no heading\n```\n#no heading\n",
-            expect![[]],
+            expect![[r###"
+                1-1 [] "intro"
+                3-4 [One] "# One #\ntext"
+                6-11 [Two] "## Two\n\n```sh\n# no heading\n```\n#no heading"
+            "###]],
         );
-        check("a.py", "# a comment\nprint(1)\n", expect![[]]);
+        check(
+            "a.py",
+            "# a comment\nprint(1)\n",
+            expect![[r##"
+            1-2 [] "# a comment\nprint(1)"
+        "##]],
+        );
     }
 
     #[test]
     fn long_texts_are_cut_at_blank_lines_and_before_they_grow_too_long() {
         let paragraph = "word ".repeat(60);
-        check("a.txt", &format!("{paragraph}\n\n").repeat(6), expect![[]]);
-        check("a.txt", &format!("{paragraph}\n").repeat(12), expect![[]]);
-        check("a.txt", &"word ".repeat(1000), expect![[]]);
-        check("a.txt", &"é".repeat(2000), expect![[]]);
-        check("a.txt", "\u{feff}\n\n  \n\nonly\n\n", expect![[]]);
+        check(
+            "a.txt",
+            &format!("{paragraph}\n\n").repeat(6),
+            expect![[r#"
+            1-5 [] "<901 bytes>"
+            7-11 [] "<901 bytes>"
+        "#]],
+        );
+        check(
+            "a.txt",
+            &format!("{paragraph}\n").repeat(12),
+            expect![[r#"
+            1-5 [] "<1499 bytes>"
+            6-10 [] "<1499 bytes>"
+            11-12 [] "<599 bytes>"
+        "#]],
+        );
+        check(
+            "a.txt",
+            &"word ".repeat(1000),
+            expect![[r#"
+            1-1 [] "<3199 bytes>"
+            1-1 [] "<1799 bytes>"
+        "#]],
+        );
+        check(
+            "a.txt",
+            &"é".repeat(2000),
+            expect![[r#"
+            1-1 [] "<1600 bytes>"
+            1-1 [] "<1600 bytes>"
+            1-1 [] "<800 bytes>"
+        "#]],
+        );
+        check(
+            "a.txt",
+            "\u{feff}\n\n  \n\nonly\n\n",
+            expect![[r#"
+            5-5 [] "only"
+        "#]],
+        );
     }
 
     proptest! {

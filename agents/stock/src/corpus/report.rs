@@ -105,11 +105,10 @@ fn counters(out: &mut String, directory: &str, summary: &Summary) {
 }
 
 fn quotes(out: &mut String, answer: &Answer) {
-    if !answer.answered {
-        out.push_str("No passage answers this; what comes nearest:\n");
-        if !answer.quotes.is_empty() {
-            out.push('\n');
-        }
+    match (answer.answered, answer.quotes.is_empty()) {
+        (true, _) => {}
+        (false, true) => out.push_str("No passage answers this.\n"),
+        (false, false) => out.push_str("No passage quite answers this; what comes nearest:\n\n"),
     }
     for (position, Quote { text, source, first_line, last_line }) in
         answer.quotes.iter().enumerate()
@@ -156,7 +155,7 @@ fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '&' | '~' => {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '|' => {
                 out.push('\\');
                 out.push(c);
             }
@@ -224,7 +223,41 @@ mod tests {
 
     #[test]
     fn a_report_reads_well_and_holds_no_markup_of_others() {
-        expect![[]].assert_eq(&render(&input()));
+        expect![[r#"
+            # A report
+
+            Read from `.`.
+
+            | files found | indexed | left out | passages | bytes of text |
+            | ---: | ---: | ---: | ---: | ---: |
+            | 14 | 1 | 13 | 5 | 1234 |
+
+            ## 1. What is \<b\>it\</b\>?
+
+            > It is \`that\`. \[1: 4\]
+            >
+            > Or \[this\](x). \[1: 4\]
+
+            Sources:
+
+            1. `docs/a��.md:3-9`, “The \*journal\*” (score 0.81)
+
+            ## 2. Why?
+
+            No passage answers this; what comes nearest:
+
+            ## Files left out
+
+            12 `binary_file`:
+
+            - `x.gz`
+            - … and 11 more
+
+            1 `empty_file`:
+
+            - … and 1 more
+        "#]]
+        .assert_eq(&render(&input()));
     }
 
     #[test]

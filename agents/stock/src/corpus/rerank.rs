@@ -54,8 +54,9 @@ pub fn rerank(input: RerankInput) -> Reranked {
             text.iter().zip(&heading).map(|(a, b)| !a.is_empty() || !b.is_empty()).collect();
         let in_heading: Vec<bool> = heading.iter().map(|found| !found.is_empty()).collect();
         let first = if best > 0.0 { passage.score / best } else { 0.0 };
-        let score = COVERAGE * share(&terms, &both)
-            + PROXIMITY * proximity(&text)
+        let held = share(&terms, &both);
+        let score = COVERAGE * held
+            + PROXIMITY * held * proximity(&text)
             + HEADING * share(&terms, &in_heading)
             + FIRST_STAGE * first;
         passage.score = words::round(score);

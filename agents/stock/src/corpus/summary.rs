@@ -118,14 +118,34 @@ mod tests {
 
     #[test]
     fn every_file_is_counted_once() {
-        check(&[some("a"), None, None, some("d")], &["a", "d", "z"], expect_test::expect![[]]);
-        check(&[None, None, None, None], &[], expect_test::expect![[]]);
+        check(
+            &[some("a"), None, None, some("d")],
+            &["a", "d", "z"],
+            expect_test::expect![[
+                r#"{"files":4,"indexed":2,"passages":4,"bytes":20,"bad":2,"bad_by_reason":{"empty_file":1,"not_processed":1},"examples":{"empty_file":["b"],"not_processed":["c"]}}"#
+            ]],
+        );
+        check(
+            &[None, None, None, None],
+            &[],
+            expect_test::expect![[
+                r#"{"files":4,"indexed":0,"passages":0,"bytes":0,"bad":4,"bad_by_reason":{"empty_file":1,"not_processed":3},"examples":{"empty_file":["b"],"not_processed":["a","c","d"]}}"#
+            ]],
+        );
     }
 
     #[test]
     fn what_does_not_fit_together_is_an_error() {
-        check(&[some("a")], &["a"], expect_test::expect![[]]);
-        check(&[some("a"), some("b"), some("c"), None], &["b"], expect_test::expect![[]]);
+        check(
+            &[some("a")],
+            &["a"],
+            expect_test::expect!["4 files but 1 outputs of `corpus-ingest`"],
+        );
+        check(
+            &[some("a"), some("b"), some("c"), None],
+            &["b"],
+            expect_test::expect!["`a` and 1 other files were ingested but are not in the index"],
+        );
     }
 
     #[test]
