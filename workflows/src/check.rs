@@ -152,7 +152,7 @@ impl Check<'_> {
         {
             step::unsupported(self.unsupported, "on_failure: compensate", at.span);
         }
-        let defaults = policies::Defaults::of(definition.defaults.as_ref(), self.problems);
+        let defaults = policies::Defaults::of(definition.defaults.as_ref().map(|at| &at.value), self.problems);
         defaults.unsupported(self.unsupported);
         let mut builder = step::Builder {
             text: self.text,

@@ -37,7 +37,7 @@ keyed! {
         /// The inputs, each with a JSON Schema; required unless it has a default.
         inputs: At<Named<SchemaText>> = "inputs",
         /// What holds for every step that does not say otherwise.
-        defaults: At<DefaultsDefinition> = "defaults",
+        defaults: Box<At<DefaultsDefinition>> = "defaults",
         /// The steps by id.
         steps: At<Named<StepDefinition>> = "steps",
         /// What the run does when a step fails.
@@ -59,15 +59,15 @@ keyed! {
         /// How long an attempt may go without progress.
         progress_within: At<DurationText> = "progress_within",
         /// When a step is tried again.
-        retry: At<RetryDefinition> = "retry",
+        retry: Box<At<RetryDefinition>> = "retry",
         /// 0 to 9; greater goes first.
         priority: At<Count> = "priority",
         /// Which agents may take a step.
-        labels: At<LabelsDefinition> = "labels",
+        labels: Box<At<LabelsDefinition>> = "labels",
         /// What happens while the circuit breaker is open.
         when_open: At<WhenOpen> = "when_open",
         /// When work is held back.
-        breaker: At<BreakerDefinition> = "breaker",
+        breaker: Box<At<BreakerDefinition>> = "breaker",
     }
 }
 
@@ -77,13 +77,13 @@ keyed! {
         /// The capability that an agent must offer.
         agent: At<Identifier> = "agent",
         /// A sub-workflow: NAME or NAME@VERSION.
-        workflow: At<WorkflowReference> = "workflow",
+        workflow: Box<At<WorkflowReference>> = "workflow",
         /// A timer: a duration, or `until` with a timestamp.
-        wait: At<WaitText> = "wait",
+        wait: Box<At<WaitText>> = "wait",
         /// A signal or a human approval.
-        wait_for: At<WaitForDefinition> = "wait_for",
+        wait_for: Box<At<WaitForDefinition>> = "wait_for",
         /// A group: an inner graph of steps.
-        steps: At<Named<StepDefinition>> = "steps",
+        steps: Box<At<Named<StepDefinition>>> = "steps",
 
         /// What the step is for.
         description: At<Text> = "description",
@@ -110,27 +110,27 @@ keyed! {
         /// How long an attempt may go without progress.
         progress_within: At<DurationText> = "progress_within",
         /// When it is tried again.
-        retry: At<RetryDefinition> = "retry",
+        retry: Box<At<RetryDefinition>> = "retry",
         /// The JSON Schema of its output.
         expect: At<SchemaText> = "expect",
         /// What makes the step good when the run unwinds.
-        compensate: At<AgentDefinition> = "compensate",
+        compensate: Box<At<AgentDefinition>> = "compensate",
         /// After this step a run only goes forward.
         pivot: At<bool> = "pivot",
         /// The agent that takes over when attempts are used up.
-        fallback: At<AgentDefinition> = "fallback",
+        fallback: Box<At<AgentDefinition>> = "fallback",
         /// What happens while the circuit breaker is open.
         when_open: At<WhenOpen> = "when_open",
         /// A circuit breaker of its own.
-        breaker: At<BreakerDefinition> = "breaker",
+        breaker: Box<At<BreakerDefinition>> = "breaker",
         /// 0 to 9, 5 if not given; greater goes first.
         priority: At<Count> = "priority",
         /// Which agents may take it.
-        labels: At<LabelsDefinition> = "labels",
+        labels: Box<At<LabelsDefinition>> = "labels",
         /// What its failure means for its scope.
         on_failure: At<StepOnFailure> = "on_failure",
         /// How a group restarts its steps.
-        supervise: At<SuperviseDefinition> = "supervise",
+        supervise: Box<At<SuperviseDefinition>> = "supervise",
     }
 }
 

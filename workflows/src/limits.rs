@@ -23,7 +23,7 @@ pub(crate) const YAML_EVENTS: usize = 1_000_000;
 /// Aliases, and anchors.
 pub(crate) const ALIASES: usize = 1_000;
 /// Tokens that aliases may repeat.
-pub(crate) const REPLAYED_EVENTS: usize = 100_000;
+pub(crate) const REPLAYED_EVENTS: usize = 20_000;
 /// Problems that are reported; the rest is counted.
 pub(crate) const PROBLEMS: usize = 200;
 /// Bytes of one JSON Schema.

@@ -35,7 +35,7 @@ pub(super) struct Defaults {
 }
 
 impl Defaults {
-    pub(super) fn of(written: Option<&At<DefaultsDefinition>>, problems: &mut Problems) -> Self {
+    pub(super) fn of(written: Option<&DefaultsDefinition>, problems: &mut Problems) -> Self {
         let mut defaults = Self {
             timeout: None,
             deadline: None,
@@ -49,7 +49,7 @@ impl Defaults {
             breaker: None,
             later: Vec::new(),
         };
-        let Some(At { value: written, .. }) = written else { return defaults };
+        let Some(written) = written else { return defaults };
         defaults.timeout = positive(written.timeout.as_ref(), "`timeout`", problems);
         defaults.deadline = positive(written.deadline.as_ref(), "`deadline`", problems);
         defaults.queue_timeout =

@@ -87,7 +87,7 @@ impl Survey {
             if let Some(parent) = parent {
                 self.steps[parent.as_usize()].children.push(index);
             }
-            if let Some(At { value, span }) = inner {
+            if let Some(At { value, span }) = inner.map(|inner| *inner) {
                 if value.entries.is_empty() && value.broken.is_empty() {
                     problems
                         .error(codes::NO_STEPS, span, "the group has no steps")
@@ -156,5 +156,17 @@ impl Survey {
             input_names: names,
             suggestions: Cell::new(limits::SUGGESTIONS),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::Step;
+
+    #[test]
+    fn ten_thousand_steps_stay_small() {
+        assert!(size_of::<Surveyed>() <= 1024, "{}", size_of::<Surveyed>());
+        assert!(size_of::<Step>() <= 640, "{}", size_of::<Step>());
     }
 }

@@ -13,6 +13,13 @@ pub(crate) trait Shape: JsonSchema + Sized {
     fn decode(node: Node, what: &str, problems: &mut Problems) -> Option<Self>;
 }
 
+/// Keeps what few steps have out of the way of those that do not.
+impl<T: Shape> Shape for Box<T> {
+    fn decode(node: Node, what: &str, problems: &mut Problems) -> Option<Self> {
+        T::decode(node, what, problems).map(Self::new)
+    }
+}
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct At<T> {

@@ -1,0 +1,93 @@
+//! Files that were made to do harm: each is refused with the code that names the cause.
+
+use skep_workflow::{Style, read};
+
+fn check(source: &[u8], code: &str) {
+    let rejected = read(source, "hostile").expect_err("the file is accepted");
+    let codes: Vec<String> =
+        rejected.diagnostics().iter().map(|one| one.code.to_string()).collect();
+    assert!(codes.iter().any(|found| found == code), "{code} is not among {codes:?}");
+    // Whatever the file is, what is drawn of it is bounded.
+    assert!(rejected.render(Style::Plain).len() < 1024 * 1024);
+    assert!(rejected.render(Style::Colour).len() < 1024 * 1024);
+}
+
+fn with_steps(steps: &str) -> Vec<u8> {
+    format!("name: n\nsteps:\n{steps}").into_bytes()
+}
+
+#[test]
+fn files_that_are_too_large() {
+    check(&vec![b'a'; 1024 * 1024 + 1], "SK0001");
+    check(&vec![b'\n'; 256 * 1024 * 1024], "SK0001");
+    let steps: String = (0..10_001).map(|step| format!("  s{step}: {{ agent: x }}\n")).collect();
+    check(&with_steps(&steps), "SK0023");
+    let inputs: String = (0..300).map(|input| format!("  i{input}: true\n")).collect();
+    check(format!("name: n\ninputs:\n{inputs}steps: {{ a: {{ agent: x }} }}").as_bytes(), "SK0023");
+}
+
+#[test]
+fn files_that_are_deep() {
+    for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", "")] {
+        let deep = format!("name: {}x{}", open.repeat(100_000), close.repeat(100_000));
+        assert!(read(deep.as_bytes(), "deep").is_err());
+    }
+    let groups: String = (0..20)
+        .map(|depth| format!("{}g{depth}:\n{}steps:\n", "  ".repeat(2 * depth + 1), "  ".repeat(2 * depth + 2)))
+        .collect();
+    check(&with_steps(&groups), "SK0004");
+}
+
+#[test]
+fn cycles_of_ten_thousand_steps() {
+    let ring: String = (0..10_000)
+        .map(|step| format!("  s{step}: {{ agent: x, needs: [s{}] }}\n", (step + 1) % 10_000))
+        .collect();
+    check(&with_steps(&ring), "SK0026");
+}
+
+#[test]
+fn ten_thousand_unknown_steps() {
+    let steps: String =
+        (0..9_000).map(|step| format!("  step_{step}: {{ agent: x, needs: [stepp_{step}] }}\n")).collect();
+    check(&with_steps(&steps), "SK0024");
+    let steps: String = (0..9_000)
+        .map(|step| format!("  step_{step}: {{ agent: x, with: \"${{{{ steps.stepp_{step}.output }}}}\" }}\n"))
+        .collect();
+    check(&with_steps(&steps), "SK0032");
+}
+
+#[test]
+fn everybody_needs_everybody() {
+    let ids: Vec<String> = (0..1_000).map(|step| format!("s{step}")).collect();
+    let all = ids.join(",");
+    let steps = format!("  a: {{ agent: x, needs: &all [{all}] }}\n")
+        + &(0..1_000).map(|step| format!("  s{step}: {{ agent: x, needs: *all }}\n")).collect::<String>();
+    check(&with_steps(&steps), "SK0005");
+}
+
+#[test]
+fn one_long_line_with_a_thousand_problems() {
+    let needs = vec!["nobody"; 100_000].join(",");
+    check(&with_steps(&format!("  a: {{ agent: x, needs: [{needs}] }}\n")), "SK0024");
+    let text = "${{ x }}".repeat(100_000);
+    check(&with_steps(&format!("  a: {{ agent: x, with: \"{text}\" }}\n")), "SK0029");
+}
+
+#[test]
+fn keys_and_names_of_a_megabyte() {
+    let long = "x".repeat(900_000);
+    check(format!("name: {long}\nsteps: {{ a: {{ agent: x }} }}").as_bytes(), "SK0012");
+    check(format!("{long}: 1\nname: n\nsteps: {{ a: {{ agent: x }} }}").as_bytes(), "SK0008");
+    check(&with_steps(&format!("  a: {{ agent: x, timeout: {long} }}\n")), "SK0014");
+    check(&with_steps(&format!("  a: {{ agent: x, if: {long} }}\n")), "SK0028");
+}
+
+#[test]
+fn patterns_that_cost_too_much() {
+    let many: String = (0..200)
+        .map(|step| format!("  s{step}: {{ agent: x, expect: {{ pattern: \"a{step}\" }} }}\n"))
+        .collect();
+    check(&with_steps(&many), "SK0038");
+    check(&with_steps("  a: { agent: x, expect: { pattern: '((a{100}){100}){100}' } }\n"), "SK0038");
+}
