@@ -301,3 +301,6 @@ pub(crate) fn inline_size(report: &Report) -> u64 {
     };
     256 + report.step.as_str().len() as u64 + body
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,8 @@ mod failure;
 mod handler;
 mod lease;
 mod listen;
+#[cfg(feature = "nats")]
+mod nats;
 mod outbox;
 mod payloads;
 mod perform;
@@ -48,4 +50,8 @@ pub use context::Context;
 pub use drain::terminated;
 pub use failure::{Failure, Result};
 pub use handler::Handler;
+#[cfg(feature = "nats")]
+pub use nats::{JoinError, JoinedAgent, run};
+#[cfg(feature = "nats")]
+pub use skep_nats::{ConnectError, ConnectOptions};
 pub use skep_protocol::{AgentId, AttemptId, FailureKind, Lane, RunId, StepPath, Timestamp};

@@ -121,3 +121,6 @@ impl Pending {
         self.ready.drain(..count).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,9 +60,11 @@ impl<B: AgentBroker> Worker<B> {
                 }
             }
             Answer::Left => {
-                self.outbox.answered(partition);
                 let (questions, left): (Vec<_>, Vec<_>) =
                     reports.into_iter().partition(is_question);
+                if !left.is_empty() {
+                    self.outbox.answered(partition);
+                }
                 for report in left {
                     self.confirmed(partition, report, Verdict::Applied);
                 }

@@ -234,7 +234,7 @@ fn a_handler_that_blocks_its_thread_keeps_its_slot_until_it_returns() {
             let waiting = std::sync::Arc::clone(&waiting);
             async move {
                 if block {
-                    waiting.lock().unwrap().recv().unwrap();
+                    tokio::task::block_in_place(|| waiting.lock().unwrap().recv().unwrap());
                 }
                 Ok::<_, Failure>(block)
             }

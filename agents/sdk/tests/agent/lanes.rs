@@ -116,7 +116,9 @@ async fn only_as_many_are_pulled_as_there_are_slots() {
     let stage = Stage::start(echo(&count)).await;
     let mut owner = stage.own().await;
     for step in ["a", "b", "c", "d", "e"] {
-        stage.broker.offer(task(step, "echo", json!("endless")), 1).await.unwrap();
+        let mut task = task(step, "echo", json!("endless"));
+        task.timeout_ms = 10_000_000;
+        stage.broker.offer(task, 1).await.unwrap();
     }
     owner.apply_all(2).await;
     until_depth(&stage, 3, 2).await;
@@ -132,6 +134,9 @@ async fn a_cancelled_task_leaves_the_queue() {
     let begun = task("begun", "echo", json!("endless"));
     stage.broker.offer(begun.clone(), 1).await.unwrap();
     owner.apply().await;
+    while count.get() == 0 {
+        tokio::task::yield_now().await;
+    }
     stage.control(Control::Cancel { attempts: vec![begun.id()] }).await;
     until_depth(&stage, 0, 0).await;
     drop(owner);

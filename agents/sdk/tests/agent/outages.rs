@@ -120,7 +120,7 @@ async fn an_outage_of_the_broker_costs_time_only() {
     reports.sort_by(|a, b| b.step.cmp(&a.step));
     expect![[r#"
         small/1 completed "x"
-        large/1 completed <blob 5ad91d79b57d, 100002 bytes>
+        large/1 completed <blob c659e23813b8, 100002 bytes>
     "#]]
     .assert_eq(&lines(&reports));
     assert_eq!(count.get(), 2);
