@@ -94,7 +94,8 @@ impl AgentArgs {
         let root = self.roots.first().cloned().unwrap_or_else(|| PathBuf::from("."));
         if wanted.contains(&ReadyMade::Exec) {
             let path = std::env::var_os("PATH");
-            let commands = Commands::resolve(self.commands.iter().map(String::as_str), path.as_deref());
+            let commands =
+                Commands::resolve(self.commands.iter().map(String::as_str), path.as_deref());
             let commands = commands.map_err(|error| Error::usage(chain(&error)))?;
             let mut config = ExecConfig::new(commands, root.clone());
             config.slots = self.slots.unwrap_or(config.slots);

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use skep_broker::{Broker, RequestError};
 use skep_protocol::{
-    Command, CommandReply, Hash, HistoryEntry, PartitionCount, PartitionId, Payload, Query,
-    QueryReply, RegisterWorkflow, Rejection, RunDetail, RunFilter, RunId, RunSummary, StartRun,
+    AgentView, Command, CommandReply, Hash, HistoryEntry, PartitionCount, PartitionId, Payload,
+    Query, QueryReply, RegisterWorkflow, Rejection, RunDetail, RunFilter, RunId, RunSummary,
+    StartRun,
 };
 use tokio::time::{Instant, sleep};
 
@@ -42,47 +43,42 @@ impl<B: Broker> Client<B> {
     /// Registers a definition and returns its digest.
     pub(crate) async fn register(&self, register: RegisterWorkflow) -> Result<Registered, Error> {
         let partition = PartitionId::new(0);
-        match self.ask(partition, Command::Register(register)).await? {
-            CommandReply::Registered { name, version, digest, warnings } => {
-                Ok(Registered { name, version, digest, warnings })
-            }
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.ask(partition, Command::Register(register)).await?;
+        let CommandReply::Registered { name, version, digest, .. } = reply else {
+            return Err(unexpected());
+        };
+        Ok(Registered { name, version, digest })
     }
 
     /// Starts a run and returns whether it existed before.
     pub(crate) async fn start(&self, start: StartRun) -> Result<Existed, Error> {
         let run = start.run;
-        match self.ask(self.partitions.of(run), Command::Start(Box::new(start))).await? {
-            CommandReply::Started { existing: true, .. } => Ok(Existed::Before),
-            CommandReply::Started { existing: false, .. } => Ok(Existed::NotBefore),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.ask(self.partitions.of(run), Command::Start(Box::new(start))).await?;
+        let CommandReply::Started { existing, .. } = reply else { return Err(unexpected()) };
+        Ok(if existing { Existed::Before } else { Existed::NotBefore })
     }
 
     /// Sends a command about a run that is answered with no more than "done".
     pub(crate) async fn change(&self, run: RunId, command: Command) -> Result<(), Error> {
-        match self.ask(self.partitions.of(run), command).await? {
-            CommandReply::Done {} => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.ask(self.partitions.of(run), command).await?;
+        if reply == (CommandReply::Done {}) { Ok(()) } else { Err(unexpected()) }
     }
 
     /// Returns the runs that a filter lets through, newest first.
     pub(crate) async fn runs(&self, filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
-        match self.query(Query::Runs(filter)).await? {
-            QueryReply::Runs(runs) => Ok(runs),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.query(Query::Runs(filter)).await?;
+        let QueryReply::Runs(runs) = reply else { return Err(unexpected()) };
+        Ok(runs)
     }
 
     /// Returns everything about a run, if there is one.
     pub(crate) async fn run(&self, run: RunId) -> Result<Option<RunDetail>, Error> {
-        match self.query(Query::Run { run }).await? {
-            QueryReply::Run(detail) => Ok(Some(*detail)),
-            QueryReply::NotFound {} => Ok(None),
-            other => Err(unexpected(&other)),
+        let reply = self.query(Query::Run { run }).await?;
+        if reply == (QueryReply::NotFound {}) {
+            return Ok(None);
         }
+        let QueryReply::Run(detail) = reply else { return Err(unexpected()) };
+        Ok(Some(*detail))
     }
 
     /// Returns what happened to a run after entry `after`, a page at most; waits for something to
@@ -94,15 +90,30 @@ impl<B: Broker> Client<B> {
         wait: Duration,
     ) -> Result<Option<Vec<HistoryEntry>>, Error> {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        match self.query(Query::History { run, after, limit: PAGE, wait_ms }).await? {
-            QueryReply::History(entries) => Ok(Some(entries)),
-            QueryReply::NotFound {} => Ok(None),
-            other => Err(unexpected(&other)),
+        let reply = self.query(Query::History { run, after, limit: PAGE, wait_ms }).await?;
+        if reply == (QueryReply::NotFound {}) {
+            return Ok(None);
         }
+        let QueryReply::History(entries) = reply else { return Err(unexpected()) };
+        Ok(Some(entries))
+    }
+
+    /// Returns the live agents.
+    pub(crate) async fn agents(&self) -> Result<Vec<AgentView>, Error> {
+        let reply = self.query(Query::Agents {}).await?;
+        let QueryReply::Agents(agents) = reply else { return Err(unexpected()) };
+        Ok(agents)
+    }
+
+    /// Returns the definitions registered by name: name, version, digest.
+    pub(crate) async fn workflows(&self) -> Result<Vec<(String, Option<String>, Hash)>, Error> {
+        let reply = self.query(Query::Workflows {}).await?;
+        let QueryReply::Workflows(workflows) = reply else { return Err(unexpected()) };
+        Ok(workflows)
     }
 
     /// Asks any coordinator, again while none answers.
-    pub(crate) async fn query(&self, query: Query) -> Result<QueryReply, Error> {
+    async fn query(&self, query: Query) -> Result<QueryReply, Error> {
         let mut tries = Tries::new(self.patience);
         loop {
             match self.broker.query(query.clone()).await {
@@ -123,12 +134,7 @@ impl<B: Broker> Client<B> {
         let mut tries = Tries::new(self.patience);
         loop {
             match self.broker.command(partition, command.clone()).await {
-                Ok(CommandReply::Rejected(rejection)) => match rejection {
-                    Rejection::NotOwner {} if tries.pause(FIRST_PAUSE).await => {}
-                    Rejection::Busy { retry_after_ms }
-                        if tries.pause(Duration::from_millis(retry_after_ms)).await => {}
-                    rejection => return Err(rejection.into()),
-                },
+                Ok(CommandReply::Rejected(rejection)) => tries.bear_rejection(rejection).await?,
                 Ok(reply) => return Ok(reply),
                 Err(error) => tries.bear(error).await?,
             }
@@ -153,7 +159,6 @@ pub(crate) struct Registered {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
     pub(crate) digest: Hash,
-    pub(crate) warnings: Vec<Payload>,
 }
 
 /// Whether what was to be made was there.
@@ -183,6 +188,19 @@ impl Tries {
         if passing && self.pause(Duration::ZERO).await { Ok(()) } else { Err(error.into()) }
     }
 
+    /// Waits before the next try if what was rejected may be taken later.
+    async fn bear_rejection(&mut self, rejection: Rejection) -> Result<(), Error> {
+        let pause = if let Rejection::Busy { retry_after_ms } = rejection {
+            Some(Duration::from_millis(retry_after_ms))
+        } else {
+            (rejection == Rejection::NotOwner {}).then_some(FIRST_PAUSE)
+        };
+        match pause {
+            Some(pause) if self.pause(pause).await => Ok(()),
+            Some(_) | None => Err(rejection.into()),
+        }
+    }
+
     /// Waits, at least so long; returns whether another try is allowed.
     async fn pause(&mut self, at_least: Duration) -> bool {
         let pause = self.pause.max(at_least);
@@ -195,10 +213,7 @@ impl Tries {
     }
 }
 
-fn unexpected(reply: &impl std::fmt::Debug) -> Error {
-    Error::new(
-        Exit::Unreachable,
-        format!("a coordinator gave an answer that makes no sense: {reply:?}"),
-    )
-    .help("is it of another version than this skep? see skep doctor")
+fn unexpected() -> Error {
+    Error::new(Exit::Unreachable, "a coordinator gave an answer to another question")
+        .help("is it of another version than this skep? see skep doctor")
 }

@@ -61,11 +61,9 @@ pub(crate) fn ask(
 
 impl From<ContextError> for Error {
     fn from(error: ContextError) -> Self {
-        let exit = match error {
-            ContextError::Unreadable { .. } | ContextError::NoneSelected { .. } => Exit::NotFound,
-            ContextError::Damaged { .. } | ContextError::Unsupported { .. } => Exit::Usage,
-            _ => Exit::Usage,
-        };
+        let absent =
+            matches!(error, ContextError::Unreadable { .. } | ContextError::NoneSelected { .. });
+        let exit = if absent { Exit::NotFound } else { Exit::Usage };
         Self::new(exit, chain(&error))
             .help("see the contexts there are: nats context ls; or give an address: --nats URL")
     }
@@ -73,10 +71,8 @@ impl From<ContextError> for Error {
 
 impl From<ConnectError> for Error {
     fn from(error: ConnectError) -> Self {
-        let exit = match error {
-            ConnectError::Address { .. } | ConnectError::Credentials { .. } => Exit::Usage,
-            _ => Exit::Unreachable,
-        };
+        let ours = matches!(error, ConnectError::Address { .. } | ConnectError::Credentials { .. });
+        let exit = if ours { Exit::Usage } else { Exit::Unreachable };
         let text = chain(&error);
         // The first line says what happened, the others what to do.
         let mut lines = text.lines();

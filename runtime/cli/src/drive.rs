@@ -74,7 +74,9 @@ impl<B: Broker> Drive<'_, B> {
         interrupts: &mut Interrupts,
     ) -> Result<End, Error> {
         let (client, run, until) = (self.client, progress.run(), Until::End);
-        Follow { client, run, view, until, deadline, fresh: true }.follow(progress, interrupts).await
+        Follow { client, run, view, until, deadline, fresh: true }
+            .follow(progress, interrupts)
+            .await
     }
 
     /// Leaves a run on its cluster.

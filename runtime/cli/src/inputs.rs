@@ -1,6 +1,7 @@
 //! The inputs of a run, from the command line and from a file.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use clap::Args;
@@ -51,10 +52,10 @@ impl InputArgs {
 }
 
 fn declared_as(problem: &InputProblem) -> String {
-    match &problem.schema {
-        Value::Null => problem.to_string(),
-        schema => format!("{problem} (declared as {schema})"),
+    if problem.schema.is_null() {
+        return problem.to_string();
     }
+    format!("{problem} (declared as {})", problem.schema)
 }
 
 fn object(file: &str) -> Result<Map<String, Value>, Error> {
@@ -121,13 +122,15 @@ pub(crate) fn text(file: &str) -> Result<String, Error> {
 
 /// Creates the error of a file that cannot be read.
 pub(crate) fn unreadable(file: &str, error: &std::io::Error) -> Error {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::new(Exit::NotFound, format!("there is no file `{file}`"))
-        }
-        std::io::ErrorKind::IsADirectory => Error::usage(format!("`{file}` is a folder")),
-        std::io::ErrorKind::InvalidData => Error::usage(format!("`{file}` is not UTF-8 text")),
-        _ => Error::new(Exit::NotFound, format!("cannot read `{file}`: {error}")),
+    let kind = error.kind();
+    if kind == ErrorKind::NotFound {
+        Error::new(Exit::NotFound, format!("there is no file `{file}`"))
+    } else if kind == ErrorKind::IsADirectory {
+        Error::usage(format!("`{file}` is a folder"))
+    } else if kind == ErrorKind::InvalidData {
+        Error::usage(format!("`{file}` is not UTF-8 text"))
+    } else {
+        Error::new(Exit::NotFound, format!("cannot read `{file}`: {error}"))
     }
 }
 

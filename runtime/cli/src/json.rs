@@ -138,8 +138,7 @@ pub(crate) fn entry(entry: &HistoryEntry) -> Value {
                 }
             }
         }
-        Ok(other) => drop(object.insert("event".to_owned(), other)),
-        Err(error) => drop(object.insert("event".to_owned(), json!(error.to_string()))),
+        other => drop(object.insert("event".to_owned(), other.unwrap_or_default())),
     }
     Value::Object(object)
 }
@@ -150,19 +149,18 @@ const PAYLOADS: &[&str] =
 /// The fields of events that hold times.
 const TIMES: &[&str] = &["not_before", "until"];
 
-fn tidy(key: String, value: Value) -> (String, Value) {
-    let value = match value {
-        value if PAYLOADS.contains(&key.as_str()) => plain(value),
-        Value::Array(items) if key == "items" => items.into_iter().map(plain).collect(),
-        Value::Object(fields) if key == "failure" => {
-            fields.into_iter().map(|(key, value)| tidy(key, value)).collect()
-        }
-        Value::Number(ms) if TIMES.contains(&key.as_str()) => {
-            let at = Timestamp::from_millis(ms.as_u64().unwrap_or_default());
-            if at == Timestamp::EPOCH { Value::Null } else { json!(rfc3339(at)) }
-        }
-        value => value,
-    };
+fn tidy(key: String, mut value: Value) -> (String, Value) {
+    if PAYLOADS.contains(&key.as_str()) {
+        value = plain(value);
+    } else if let (Value::Array(items), "items") = (&mut value, key.as_str()) {
+        items.iter_mut().for_each(|item| *item = plain(item.take()));
+    } else if let (Value::Object(fields), "failure") = (&mut value, key.as_str()) {
+        let fields = std::mem::take(fields).into_iter();
+        value = Value::Object(fields.map(|(key, value)| tidy(key, value)).collect());
+    } else if let (Some(ms), true) = (value.as_u64(), TIMES.contains(&key.as_str())) {
+        let at = Timestamp::from_millis(ms);
+        value = if at == Timestamp::EPOCH { Value::Null } else { json!(rfc3339(at)) };
+    }
     (key, value)
 }
 
@@ -197,7 +195,9 @@ mod tests {
                 not_before: Timestamp::from_millis(2_000),
                 input: Some(json!({ "json": 1 }).into()),
             }),
-            expect![[r#"{"number":7,"at":"1970-01-01T00:00:01.000Z","input":{"json":1},"event":"attempt_scheduled","step":"greet","attempt":1,"not_before":"1970-01-01T00:00:02.000Z"}"#]],
+            expect![[
+                r#"{"number":7,"at":"1970-01-01T00:00:01.000Z","input":{"json":1},"event":"attempt_scheduled","step":"greet","attempt":1,"not_before":"1970-01-01T00:00:02.000Z"}"#
+            ]],
         );
         check(
             Event::RunCancelled {},

@@ -76,7 +76,8 @@ fn agent(program: &Program, slots: u32) -> Result<Agent, Error> {
         let error = Error::usage(format!("cannot serve `{capability}`: {}", chain(&error)));
         let name = &program.argv[0];
         match Path::new(&file).exists() {
-            true => error.help(format!("make it executable: chmod +x {name}"))
+            true => error
+                .help(format!("make it executable: chmod +x {name}"))
                 .help(format!("or name what runs it: --agent \"{capability}=python3 {name}\"")),
             false => error,
         }
@@ -116,10 +117,8 @@ fn task(argv: Vec<String>, input: Value) -> ExecInput {
 
 /// What a program prints without being JSON is text, and its last line end is no part of it.
 fn tidy(stdout: Value) -> Value {
-    match stdout {
-        Value::String(text) => Value::String(text.trim_end_matches(['\n', '\r']).to_owned()),
-        json => json,
-    }
+    let text = stdout.as_str().map(|text| text.trim_end_matches(['\n', '\r']).to_owned());
+    text.map_or(stdout, Value::String)
 }
 
 fn surroundings(

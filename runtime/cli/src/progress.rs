@@ -11,13 +11,15 @@ use std::collections::BTreeMap;
 
 use skep_protocol::{
     CancelReason, Event, Failure, HistoryEntry, RunId, RunStatus, SkipReason, StepPath, StepStatus,
-    Timestamp, WaitingFor, WaitingView,
+    Timestamp, WaitStarted, WaitingFor, WaitingView,
 };
 use skep_workflow::{StepIndex, Workflow};
 
 pub(crate) use lines::{LineFilter, line};
 pub(crate) use render::{Frame, draw, summary};
 use rows::{Instance, Rows};
+
+use crate::human;
 
 /// What is known of a run.
 #[derive(Debug)]
@@ -90,7 +92,15 @@ impl Progress {
         }
         self.seen = entry.number;
         let at = entry.record.at;
-        match &entry.record.event {
+        let event = &entry.record.event;
+        match event.step() {
+            Some(step) => self.apply_to_step(step, event, at),
+            None => self.apply_to_run(event, at),
+        }
+    }
+
+    fn apply_to_run(&mut self, event: &Event, at: Timestamp) {
+        match event {
             Event::RunStarted(started) => {
                 self.workflow.clone_from(&started.workflow);
                 (self.started, self.status) = (Some(at), Some(RunStatus::Running));
@@ -104,24 +114,35 @@ impl Progress {
                 self.end(RunStatus::Failed, at);
             }
             Event::RunCancelled {} => self.end(RunStatus::Cancelled, at),
-            Event::ParentNotified {}
-            | Event::SignalReceived { .. }
+            Event::ParentNotified {} | Event::SignalReceived { .. } => {}
+            Event::StepSkipped { .. }
+            | Event::StepExpanded(_)
+            | Event::GroupStarted { .. }
+            | Event::GroupRestarted { .. }
+            | Event::WaitStarted(_)
+            | Event::ChildStarted(_)
+            | Event::AttemptScheduled(_)
+            | Event::AttemptTaken { .. }
+            | Event::AttemptReleased { .. }
             | Event::CheckpointSaved { .. }
-            | Event::ReportIgnored(_) => {}
-            Event::StepExpanded(event) => self.rows.expand(&event.step, event.total, at),
-            Event::GroupRestarted { step, round, .. } => {
-                self.rows.restart(step);
-                let note = format!("started again, round {round}");
-                self.step(step, at, |one| one.enter(StepStatus::Running, at).tell(note));
-            }
-            event => self.apply_to_step(event, at),
+            | Event::AttemptCompleted(_)
+            | Event::AttemptFailed(_)
+            | Event::AttemptLost { .. }
+            | Event::ReportIgnored(_)
+            | Event::StepCompleted { .. }
+            | Event::StepStopping { .. }
+            | Event::StepFailed { .. }
+            | Event::StepCancelled { .. } => {}
         }
     }
 
-    fn apply_to_step(&mut self, event: &Event, at: Timestamp) {
-        let Some(step) = event.step() else { return };
+    fn apply_to_step(&mut self, step: &StepPath, event: &Event, at: Timestamp) {
         if let Event::AttemptScheduled(_) = event {
             self.attempts += 1;
+        } else if let Event::StepExpanded(event) = event {
+            return self.rows.expand(step, event.total, at);
+        } else if let Event::GroupRestarted { .. } = event {
+            self.rows.restart(step);
         }
         self.step(step, at, |one| follow(one, event, at));
         if self.rows.status(step).is_some_and(StepStatus::is_final) {
@@ -146,16 +167,10 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
         Event::StepSkipped { reason, .. } => {
             one.enter(StepStatus::Skipped, at).tell(skipped(reason));
         }
-        Event::WaitStarted(wait) => {
-            let note = match (&wait.waiting_for, wait.until) {
-                (WaitingFor::Signal(name), _) => format!("waits for the signal `{name}`"),
-                (WaitingFor::Time, Some(until)) => {
-                    format!("waits until {}", crate::human::time_of_day(until))
-                }
-                (WaitingFor::Time, None) => "waits".to_owned(),
-            };
-            one.enter(StepStatus::Waiting, at).tell(note);
+        Event::GroupRestarted { round, .. } => {
+            one.enter(StepStatus::Running, at).tell(format!("started again, round {round}"));
         }
+        Event::WaitStarted(wait) => one.enter(StepStatus::Waiting, at).tell(waits(wait)),
         Event::ChildStarted(child) => {
             one.attempt = child.attempt;
             one.enter(StepStatus::Running, at).tell(format!("run {}", child.child));
@@ -200,9 +215,17 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
         | Event::ParentNotified {}
         | Event::SignalReceived { .. }
         | Event::StepExpanded(_)
-        | Event::GroupRestarted { .. }
         | Event::CheckpointSaved { .. }
         | Event::ReportIgnored(_) => {}
+    }
+}
+
+/// Says what a step waits for.
+fn waits(wait: &WaitStarted) -> String {
+    match (&wait.waiting_for, wait.until) {
+        (WaitingFor::Signal(name), _) => format!("waits for the signal `{name}`"),
+        (WaitingFor::Time, Some(until)) => format!("waits until {}", human::time_of_day(until)),
+        (WaitingFor::Time, None) => "waits".to_owned(),
     }
 }
 

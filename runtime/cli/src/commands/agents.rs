@@ -2,7 +2,7 @@
 
 use clap::Args;
 use skep_broker::Broker;
-use skep_protocol::{AgentView, Lane, Query, QueryReply};
+use skep_protocol::{AgentView, Lane};
 
 use crate::cli::Global;
 use crate::client::Client;
@@ -26,9 +26,7 @@ impl Agents {
         client: &Client<B>,
         global: &Global,
     ) -> Result<Exit, Error> {
-        let QueryReply::Agents(mut agents) = client.query(Query::Agents {}).await? else {
-            return Err(Error::new(Exit::Unreachable, "a coordinator answered something else"));
-        };
+        let mut agents = client.agents().await?;
         if let Some(capability) = &self.capability {
             agents.retain(|agent| agent.offers.iter().any(|one| one.capability == *capability));
         }

@@ -44,7 +44,8 @@ pub(crate) struct Dev {
 
 impl Dev {
     pub(crate) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        let named = if self.agents.is_empty() { vec![ReadyMade::None] } else { self.agents.clone() };
+        let named =
+            if self.agents.is_empty() { vec![ReadyMade::None] } else { self.agents.clone() };
         let agents = self.allowed.build(&named, &BTreeSet::new())?;
         runtime::large()?.block_on(async {
             let mut interrupts = Interrupts::listen()?;
@@ -85,7 +86,7 @@ impl Dev {
 
     fn port(&self) -> u16 {
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, USUAL_PORT)).is_ok();
-        self.port.unwrap_or(if free() { USUAL_PORT } else { 0 })
+        self.port.unwrap_or_else(|| if free() { USUAL_PORT } else { 0 })
     }
 }
 

@@ -173,7 +173,8 @@ fn durability(seen: &Inspection) -> Check {
     match seen.sync {
         Some(SyncPolicy::Always) => Check::ok("sync", "always"),
         Some(SyncPolicy::IntervalMs(ms)) => {
-            let found = format!("every {} s: a power failure loses what was written since", ms / 1_000);
+            let found =
+                format!("every {} s: a power failure loses what was written since", ms / 1_000);
             Check::warn("sync", found, advice)
         }
         None => Check::warn("sync", "the server does not tell outside its system account", advice),

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use skep_broker::Broker;
-use skep_protocol::{Query, QueryReply, RunFilter, RunId, RunStatus};
+use skep_protocol::{RunFilter, RunId, RunStatus};
 
 use crate::cli::Global;
 use crate::client::Client;
@@ -102,9 +102,7 @@ impl List {
 }
 
 async fn workflows<B: Broker>(client: &Client<B>, global: &Global) -> Result<Exit, Error> {
-    let QueryReply::Workflows(workflows) = client.query(Query::Workflows {}).await? else {
-        return Err(Error::new(Exit::Unreachable, "a coordinator answered something else"));
-    };
+    let workflows = client.workflows().await?;
     if global.output == Format::Json {
         let object = |(name, version, digest)| json!({ "workflow": name, "version": version, "digest": digest });
         output::json(&workflows.into_iter().map(object).collect::<Vec<_>>());

@@ -153,20 +153,19 @@ impl Run {
         let client = cluster::client(&global.cluster).await?;
         let agents = self.allowed.build(&self.agents, &BTreeSet::new())?;
         let agents = Running::start(agents, client.broker());
-        let exit = self.on(&client, workflow, start, deadline, global).await;
+        let drive = Drive { client: &client, global, home: Home::Cluster, deadline };
+        let exit = self.on(drive, workflow, start).await;
         agents.stop(LEAVE_WITHIN).await;
         exit
     }
 
     async fn on(
         &self,
-        client: &Client<Nats>,
+        drive: Drive<'_, Nats>,
         workflow: Option<Workflow>,
         start: StartRun,
-        deadline: Option<Instant>,
-        global: &Global,
     ) -> Result<Exit, Error> {
-        let run = start.run;
+        let (run, client) = (start.run, drive.client);
         let mut progress = Progress::new(run);
         let start = match &workflow {
             Some(workflow) => {
@@ -177,7 +176,7 @@ impl Run {
         };
         let existed = client.start(start).await? == Existed::Before;
         if self.detach {
-            match global.output {
+            match drive.global.output {
                 Format::Text => output::data(run),
                 Format::Json => output::json(&json!({ "run": run, "existing": existed })),
             }
@@ -186,7 +185,6 @@ impl Run {
         let word = if existed { "run (it existed)" } else { "run" };
         output::note(format!("{word} {}", paint(BOLD, run)));
         let mut interrupts = Interrupts::listen()?;
-        let drive = Drive { client, global, home: Home::Cluster, deadline };
         drive.to_the_end(progress, self.quiet, &mut interrupts).await
     }
 }
@@ -231,11 +229,13 @@ fn is_name(target: &str) -> bool {
 
 /// Refuses a definition whose sub-workflows are nowhere: without a cluster nobody else has them.
 fn all_called(workflow: &Workflow, called: &[Workflow]) -> Result<(), Error> {
-    let known = |name: &str| name == &**workflow.name() || called.iter().any(|one| one.name() == name);
+    let known =
+        |name: &str| name == &**workflow.name() || called.iter().any(|one| one.name() == name);
     for caller in called.iter().chain([workflow]) {
         for (name, _) in caller.referenced_workflows() {
             if !known(name) {
-                let message = format!("`{}` uses the workflow `{name}`, which is not there", caller.name());
+                let message =
+                    format!("`{}` uses the workflow `{name}`, which is not there", caller.name());
                 return Err(Error::new(Exit::NotFound, message)
                     .help(format!("put its definition beside the file, as {name}.skep.yaml")));
             }

@@ -1,6 +1,11 @@
 //! The history of a run as lines: for pipes, for `skep logs`.
 
-use skep_protocol::{Event, HistoryEntry, Payload, StepPath, Timestamp, WaitingFor};
+use std::time::Duration;
+
+use skep_protocol::{
+    AttemptCompleted, Event, HistoryEntry, Payload, StepExpanded, StepPath, Timestamp, WaitStarted,
+    WaitingFor,
+};
 
 use super::{Progress, cancelled, skipped};
 use crate::human;
@@ -68,17 +73,17 @@ fn counted(progress: &Progress, step: &StepPath, event: &Event) -> Option<(Strin
 }
 
 fn brief(event: &Event) -> Option<String> {
-    let untold = match event {
-        Event::AttemptScheduled(attempt) => attempt.attempt == 1,
-        Event::StepExpanded(event) => event.offset > 0,
-        Event::AttemptTaken { .. }
-        | Event::AttemptReleased { .. }
-        | Event::StepStopping { .. }
-        | Event::CheckpointSaved { .. }
-        | Event::ParentNotified {}
-        | Event::ReportIgnored(_) => true,
-        _ => false,
-    };
+    let untold = matches!(event, Event::AttemptScheduled(attempt) if attempt.attempt == 1)
+        || matches!(event, Event::StepExpanded(expanded) if expanded.offset > 0)
+        || matches!(
+            event,
+            Event::AttemptTaken { .. }
+                | Event::AttemptReleased { .. }
+                | Event::StepStopping { .. }
+                | Event::CheckpointSaved { .. }
+                | Event::ParentNotified {}
+                | Event::ReportIgnored(_)
+        );
     (!untold).then(|| full(event))
 }
 
@@ -91,6 +96,10 @@ fn failure(event: &Event) -> Option<String> {
 }
 
 fn full(event: &Event) -> String {
+    if event.step().is_some() { step_text(event) } else { run_text(event) }
+}
+
+fn run_text(event: &Event) -> String {
     match event {
         Event::RunStarted(run) => {
             format!("run of {} started (definition {})", run.workflow, run.digest.short())
@@ -105,31 +114,36 @@ fn full(event: &Event) -> String {
         Event::SignalReceived { name, payload, .. } => {
             format!("signal `{name}` received: {}", shown(payload))
         }
-        event => step_text(event),
+        Event::StepSkipped { .. }
+        | Event::StepExpanded(_)
+        | Event::GroupStarted { .. }
+        | Event::GroupRestarted { .. }
+        | Event::WaitStarted(_)
+        | Event::ChildStarted(_)
+        | Event::AttemptScheduled(_)
+        | Event::AttemptTaken { .. }
+        | Event::AttemptReleased { .. }
+        | Event::CheckpointSaved { .. }
+        | Event::AttemptCompleted(_)
+        | Event::AttemptFailed(_)
+        | Event::AttemptLost { .. }
+        | Event::ReportIgnored(_)
+        | Event::StepCompleted { .. }
+        | Event::StepStopping { .. }
+        | Event::StepFailed { .. }
+        | Event::StepCancelled { .. } => String::new(),
     }
 }
 
 fn step_text(event: &Event) -> String {
     match event {
         Event::StepSkipped { reason, .. } => paint(DIM, format!("skipped: {}", skipped(reason))),
-        Event::StepExpanded(event) if event.offset > 0 => {
-            format!("items {} to {}", event.offset, event.offset as usize + event.items.len())
-        }
-        Event::StepExpanded(event) => {
-            format!("fans out to {}", human::count(event.total as usize, "item"))
-        }
+        Event::StepExpanded(event) => expanded(event),
         Event::GroupStarted { .. } => "group started".to_owned(),
         Event::GroupRestarted { round, .. } => {
             paint(YELLOW, format!("group starts over, round {round}"))
         }
-        Event::WaitStarted(wait) => {
-            let until = wait.until.map(|at| format!(" until {}", human::date_and_time(at)));
-            let until = until.unwrap_or_default();
-            match &wait.waiting_for {
-                WaitingFor::Time => format!("waits{until}"),
-                WaitingFor::Signal(name) => format!("waits for the signal `{name}`{until}"),
-            }
-        }
+        Event::WaitStarted(wait) => waiting(wait),
         Event::ChildStarted(child) => format!("starts run {}", child.child),
         Event::AttemptScheduled(attempt) => format!("attempt {} scheduled", attempt.attempt),
         Event::AttemptTaken { attempt, agent, .. } => {
@@ -138,16 +152,8 @@ fn step_text(event: &Event) -> String {
         Event::AttemptReleased { attempt, agent, .. } => {
             format!("attempt {attempt} was given back by {agent}")
         }
-        Event::StepStopping { .. } => paint(YELLOW, "stopping"),
         Event::CheckpointSaved { attempt, .. } => format!("attempt {attempt} left a checkpoint"),
-        Event::AttemptCompleted(done) => {
-            let took = human::duration(std::time::Duration::from_millis(done.duration_ms));
-            let again = match done.attempt {
-                1 => String::new(),
-                number => format!(", attempt {number}"),
-            };
-            format!("{} in {took} by {}{again}", paint(GREEN, "completed"), done.agent)
-        }
+        Event::AttemptCompleted(done) => completed(done),
         Event::AttemptFailed(failed) => {
             let by = failed.agent.as_ref().map(|agent| format!(" at {agent}")).unwrap_or_default();
             let words = format!("attempt {} failed{by}", failed.attempt);
@@ -161,6 +167,7 @@ fn step_text(event: &Event) -> String {
             format!("a {why} report of attempt {} by {} was ignored", report.attempt, report.agent)
         }
         Event::StepCompleted { .. } => paint(GREEN, "completed"),
+        Event::StepStopping { .. } => paint(YELLOW, "stopping"),
         Event::StepFailed { failure, .. } => format!("{}: {failure}", paint(RED, "failed")),
         Event::StepCancelled { reason, .. } => {
             paint(YELLOW, format!("stopped: {}", cancelled(*reason)))
@@ -175,6 +182,32 @@ fn step_text(event: &Event) -> String {
         | Event::ParentNotified {}
         | Event::SignalReceived { .. } => String::new(),
     }
+}
+
+fn expanded(event: &StepExpanded) -> String {
+    if event.offset > 0 {
+        let last = event.offset as usize + event.items.len();
+        return format!("items {} to {last}", event.offset);
+    }
+    format!("fans out to {}", human::count(event.total as usize, "item"))
+}
+
+fn waiting(wait: &WaitStarted) -> String {
+    let until = wait.until.map(|at| format!(" until {}", human::date_and_time(at)));
+    let until = until.unwrap_or_default();
+    match &wait.waiting_for {
+        WaitingFor::Time => format!("waits{until}"),
+        WaitingFor::Signal(name) => format!("waits for the signal `{name}`{until}"),
+    }
+}
+
+fn completed(done: &AttemptCompleted) -> String {
+    let took = human::duration(Duration::from_millis(done.duration_ms));
+    let again = match done.attempt {
+        1 => String::new(),
+        number => format!(", attempt {number}"),
+    };
+    format!("{} in {took} by {}{again}", paint(GREEN, "completed"), done.agent)
 }
 
 fn shown(payload: &Payload) -> String {

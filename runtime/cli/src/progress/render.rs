@@ -124,8 +124,9 @@ fn rest(rows: &[Row], shown: &[&Row]) -> String {
 
 fn row_line(progress: &Progress, row: &Row, column: usize, frame: Frame) -> String {
     let status = row.status();
-    let name = format!("{}{}", "  ".repeat(row.depth()), row.id());
-    let pad = " ".repeat(column.saturating_sub(name.chars().count()));
+    let indent = "  ".repeat(row.depth());
+    let name = row.id().to_owned();
+    let pad = " ".repeat(column.saturating_sub(indent.len() + name.chars().count()));
     let mark = match status {
         StepStatus::Pending => paint(DIM, '·'),
         StepStatus::Scheduled | StepStatus::Running => paint(CYAN, spinner(frame.now)),
@@ -143,7 +144,7 @@ fn row_line(progress: &Progress, row: &Row, column: usize, frame: Frame) -> Stri
     } else {
         styled
     };
-    format!("  {mark} {name}{pad}  {styled}").trim_end().to_owned()
+    format!("  {indent}{mark} {name}{pad}  {styled}").trim_end().to_owned()
 }
 
 /// Returns what is to be said of a row, without and with style.
@@ -214,10 +215,10 @@ fn note(progress: &Progress, row: &Row, status: StepStatus, now: Timestamp) -> O
     if let Some(one) = one.filter(|_| !row.is_many()) {
         return single_note(one, now);
     }
-    match status {
-        StepStatus::Completed => None,
-        _ => one.and_then(|one| one.note.clone()).or_else(|| row.last_failure.clone()),
+    if status == StepStatus::Completed {
+        return None;
     }
+    one.and_then(|one| one.note.clone()).or_else(|| row.last_failure.clone())
 }
 
 fn single_note(one: &Instance, now: Timestamp) -> Option<String> {

@@ -308,15 +308,15 @@ mod tests {
         let (step, at) = (StepPath::new("s"), Timestamp::EPOCH);
         rows.expand(&step, 3, at);
         for index in 0..3 {
-            rows.change(&step.item(index), at, |one| drop(one.enter(StepStatus::Scheduled, at)));
+            rows.change(&step.item(index), at, |one| one.enter(StepStatus::Scheduled, at).forget());
         }
-        rows.change(&step.item(0), at, |one| drop(one.enter(StepStatus::Completed, at)));
+        rows.change(&step.item(0), at, |one| one.enter(StepStatus::Completed, at).forget());
         rows.change(&step.item(1), at, |one| one.enter(StepStatus::Failed, at).tell("x".into()));
         let row = rows.of(&step.item(2)).unwrap();
         assert_eq!(row.counts, Counts { active: 1, completed: 1, failed: 1, ..Counts::default() });
         assert_eq!((row.total(), row.status()), (3, StepStatus::Running));
         assert_eq!(row.last_failure.as_deref(), Some("x"));
-        rows.change(&step, at, |one| drop(one.enter(StepStatus::Failed, at)));
+        rows.change(&step, at, |one| one.enter(StepStatus::Failed, at).forget());
         assert_eq!(rows.of(&step).unwrap().status(), StepStatus::Failed);
     }
 
@@ -325,7 +325,7 @@ mod tests {
         let mut rows = Rows::default();
         let at = Timestamp::EPOCH;
         for path in ["g/a", "g/b[0]", "ga"] {
-            let done = |one: &mut Instance| drop(one.enter(StepStatus::Completed, at));
+            let done = |one: &mut Instance| one.enter(StepStatus::Completed, at).forget();
             rows.change(&StepPath::new(path), at, done);
         }
         rows.restart(&StepPath::new("g"));

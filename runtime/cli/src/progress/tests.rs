@@ -101,82 +101,122 @@ fn fan_out(total: u32) -> Event {
 }
 
 #[test]
-fn a_run_is_drawn_as_it_goes_on() {
-    let mut told = Told::new(LineFilter::All);
-    told.progress.rows.declare("fetch", false);
-    told.progress.rows.declare("read", false);
-    told.progress.rows.declare("publish", false);
+fn a_step_is_drawn_as_it_is_tried() {
+    let mut told = three_steps();
     told.scheduled("fetch", 1, 0).after(1_200);
-    check(&told.frame(10), &expect![[r#"
+    check(
+        &told.frame(10),
+        &expect![[r#"
         ⠹ review  running  1.2 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
           ⠹ fetch     1.2 s
           · read
           · publish
-    "#]]);
+    "#]],
+    );
     told.failed("fetch", 1, "connection refused").scheduled("fetch", 2, 2_000).after(500);
-    check(&told.frame(10), &expect![[r#"
+    check(
+        &told.frame(10),
+        &expect![[r#"
         ⠧ review  running  1.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
           ⠧ fetch     1.7 s  attempt 2  in 1.5 s, after: exit_1: connection refused
           · read
           · publish
-    "#]]);
-    told.after(2_000).completed("fetch", 2).event(fan_out(4));
+    "#]],
+    );
+}
+
+fn three_steps() -> Told {
+    let mut told = Told::new(LineFilter::All);
+    for step in ["fetch", "read", "publish"] {
+        told.progress.rows.declare(step, false);
+    }
+    told
+}
+
+/// Four items: one completed, one failed, one waits, one is still to come.
+fn in_the_middle() -> Told {
+    let mut told = three_steps();
+    told.scheduled("fetch", 1, 0).after(3_700).completed("fetch", 1).event(fan_out(4));
     for item in 0..3 {
         told.scheduled(&format!("read[{item}]"), 1, 0);
     }
     told.after(3_000).completed("read[0]", 1).failed("read[1]", 1, "not text\nat all");
     let failure = Failure::new(FailureKind::Agent, "exit_1", "not text\nat all");
     told.event(Event::StepFailed { step: StepPath::new("read[1]"), failure });
-    check(&told.frame(10), &expect![[r#"
+    told
+}
+
+#[test]
+fn items_are_counted_and_what_they_wait_for_is_said() {
+    let mut told = in_the_middle();
+    check(
+        &told.frame(10),
+        &expect![[r#"
         ⠧ review  running  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ✔ fetch     3.7 s  attempt 2
-          ⠧ read      ━━━━━━━━━━────────── 2/4, 1 failed, 1 under way  3.0 s  exit_1:…
+          ✔ fetch     3.7 s
+          ⠧ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s  exit_1: not te…
           · publish
-    "#]]);
+    "#]],
+    );
     let waiting = WaitingView {
         step: StepPath::new("read[2]"),
         reason: "no live agent offers reader".into(),
     };
     told.progress.set_waiting(&[waiting]);
-    check(&told.frame(10), &expect![[r#"
+    check(
+        &told.frame(10),
+        &expect![[r#"
         ⠧ review  running  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ✔ fetch     3.7 s  attempt 2
-          ⠧ read      ━━━━━━━━━━────────── 2/4, 1 failed, 1 under way  3.0 s  no live…
+          ✔ fetch     3.7 s
+          ⠧ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s  no live agent …
           · publish
-    "#]]);
+    "#]],
+    );
+}
+
+#[test]
+fn a_run_that_failed_says_why() {
+    let mut told = in_the_middle();
     let failure = Failure::new(FailureKind::Inner, "item_failed", "1 of 4 items failed");
     told.event(Event::StepFailed { step: StepPath::new("read"), failure: failure.clone() });
     let reason = SkipReason::Upstream(StepPath::new("read"));
     told.event(Event::StepSkipped { step: StepPath::new("publish"), reason });
     told.event(Event::RunFailed { failure });
-    check(&told.frame(10), &expect![[r#"
+    check(
+        &told.frame(10),
+        &expect![[r#"
         ✘ review  failed  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ✔ fetch     3.7 s  attempt 2
-          ✘ read      ━━━━━━━━━━────────── 2/4, 1 failed, 1 under way  3.0 s  item_fa…
+          ✔ fetch     3.7 s
+          ✘ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s  item_failed: 1…
           – publish   `read` did not complete
-    "#]]);
-    check(&plain(&summary(&told.progress)), &expect![[r#"
-        ✘ review failed in 6.7 s (6 steps, 5 attempts)
-          item_failed: 1 of 4 items failed"#]]);
-    check(&told.lines(), &expect![[r#"
+    "#]],
+    );
+    check(
+        &plain(&summary(&told.progress)),
+        &expect![[r#"
+        ✘ review failed in 6.7 s (6 steps, 4 attempts)
+          item_failed: 1 of 4 items failed"#]],
+    );
+    check(
+        &told.lines(),
+        &expect![[r#"
         run of review started (definition 000000000000)
         fetch: attempt 1 scheduled
-        fetch: attempt 1 failed: exit_1: connection refused
-        fetch: attempt 2 scheduled
-        fetch: completed in 250 ms by exec-1, attempt 2
+        fetch: completed in 250 ms by exec-1
         read: fans out to 4 items
         read[0]: attempt 1 scheduled
         read[1]: attempt 1 scheduled
         read[2]: attempt 1 scheduled
         read[0]: completed in 250 ms by exec-1
         read[1]: attempt 1 failed: exit_1: not text
-        at all
+                    at all
         read[1]: failed: exit_1: not text
-        at all
+                    at all
         read: failed: item_failed: 1 of 4 items failed
         publish: skipped: `read` did not complete
         run failed: item_failed: 1 of 4 items failed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -193,7 +233,19 @@ fn a_short_terminal_shows_what_matters() {
     }
     let failure = Failure::new(FailureKind::Timeout, "timeout", "took longer than 10 s");
     told.event(Event::StepFailed { step: StepPath::new("s07"), failure });
-    check(&told.frame(8), &expect![[""]]);
+    check(
+        &told.frame(8),
+        &expect![[r#"
+        ⠹ review  running  270 ms  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ✘ s07       270 ms  timeout: took longer than 10 s
+          ⠹ s28       270 ms
+          ⠹ s29       270 ms
+          · s30
+          · s31
+          · s32
+          … and 34 more: 27 over, 7 to come
+    "#]],
+    );
 }
 
 #[test]
@@ -205,7 +257,13 @@ fn what_waits_says_for_what() {
         until: None,
     }));
     told.after(4_000);
-    check(&told.frame(8), &expect![[""]]);
+    check(
+        &told.frame(8),
+        &expect![[r#"
+        ⠋ review  running  4.0 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ◌ approve   4.0 s  waits for the signal `approved`
+    "#]],
+    );
     told.event(Event::SignalReceived {
         name: "approved".to_owned(),
         id: "s-1".parse().unwrap(),
@@ -213,8 +271,20 @@ fn what_waits_says_for_what() {
     });
     told.event(Event::StepCompleted { step: StepPath::new("approve"), output: None, signal: None });
     told.event(Event::RunCompleted { outputs: json!({}).into() });
-    check(&told.lines(), &expect![[""]]);
-    check(&plain(&summary(&told.progress)), &expect![[""]]);
+    check(
+        &told.lines(),
+        &expect![[r#"
+        run of review started (definition 000000000000)
+        approve: waits for the signal `approved`
+        signal `approved` received: {"by":"Ada"}
+        approve: completed
+        run completed
+    "#]],
+    );
+    check(
+        &plain(&summary(&told.progress)),
+        &expect!["✔ review completed in 4.0 s (1 step, 0 attempts)"],
+    );
 }
 
 #[test]
@@ -230,7 +300,24 @@ fn items_are_counted_in_lines_not_told() {
         }
         told.completed(&step, 1);
     }
-    check(&told.lines(), &expect![[""]]);
+    check(
+        &told.lines(),
+        &expect![[r#"
+        run of review started (definition 000000000000)
+        read: fans out to 40 items
+        read[3]: attempt 1 failed: exit_1: not text
+        read: 4 of 40 done
+        read: 8 of 40 done
+        read: 12 of 40 done
+        read: 16 of 40 done
+        read: 20 of 40 done
+        read: 24 of 40 done
+        read: 28 of 40 done
+        read: 32 of 40 done
+        read: 36 of 40 done
+        read: 40 of 40 done
+    "#]],
+    );
 }
 
 #[test]
@@ -243,10 +330,26 @@ fn groups_hold_their_steps() {
     told.event(Event::GroupStarted { step: group.clone() });
     told.scheduled("build/compile", 1, 0).completed("build/compile", 1);
     told.scheduled("build/test", 1, 0).after(2_000).failed("build/test", 1, "red");
-    check(&told.frame(8), &expect![[""]]);
+    check(
+        &told.frame(8),
+        &expect![[r#"
+        ⠋ review  running  2.0 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ⠋ build      2.0 s
+            ✔ compile  0 ms
+            · test     exit_1: red
+    "#]],
+    );
     let not_before = Timestamp::from_millis(told.at);
     told.event(Event::GroupRestarted { step: group, round: 2, not_before });
-    check(&told.frame(8), &expect![[""]]);
+    check(
+        &told.frame(8),
+        &expect![[r#"
+        ⠋ review  running  2.0 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ⠋ build      2.0 s  started again, round 2
+            · compile
+            · test
+    "#]],
+    );
 }
 
 #[test]
