@@ -11,13 +11,13 @@ use tokio::sync::Mutex;
 /// The clauses speak of partitions 0 to 12.
 const PARTITIONS: u16 = 13;
 
-pub struct NatsHarness {
-    server: Mutex<ThrowawayServer>,
-    url: String,
+pub(crate) struct NatsHarness {
+    pub(crate) server: Mutex<ThrowawayServer>,
+    pub(crate) url: String,
 }
 
 impl NatsHarness {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let server = ThrowawayServer::start(Options::default()).await.expect("a nats-server");
         let harness = Self { url: server.url(), server: Mutex::new(server) };
         let partitions = PartitionCount::new(PARTITIONS).expect("not zero");
@@ -26,17 +26,28 @@ impl NatsHarness {
     }
 }
 
+/// Connects with options of one's own.
+pub(crate) async fn connect(harness: &NatsHarness, set: impl FnOnce(&mut ConnectOptions)) -> Nats {
+    let mut options = ConnectOptions::url(&harness.url);
+    set(&mut options);
+    Nats::connect(options).await.expect("a connection")
+}
+
+/// Connects as somebody who knows nothing of skep.
+pub(crate) async fn stranger(harness: &NatsHarness) -> async_nats::Client {
+    async_nats::connect(&harness.url).await.expect("a connection")
+}
+
 impl Harness for NatsHarness {
     type Broker = Nats;
 
     async fn client(&self) -> Nats {
         let bounds = self.bounds();
-        let options = ConnectOptions {
-            request_timeout: bounds.request_timeout,
-            ack_wait: bounds.ack_wait,
-            ..ConnectOptions::url(&self.url)
-        };
-        Nats::connect(options).await.expect("a connection")
+        connect(self, |options| {
+            options.request_timeout = bounds.request_timeout;
+            options.ack_wait = bounds.ack_wait;
+        })
+        .await
     }
 
     /// Kills the server, which is the least orderly way there is.

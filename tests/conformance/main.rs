@@ -1,7 +1,11 @@
-//! The contract of the broker over a real nats-server: every clause, and random operations compared
-//! with the memory machine.
+//! The contract of the broker over a real nats-server: every clause, random operations compared with
+//! the memory machine, and what only NATS can do wrong.
 
+mod connecting;
+mod differing;
 mod harness;
+mod hostile;
+mod outage;
 
 skep_broker::conformance_tests!(
     tokio::test(flavor = "multi_thread"),

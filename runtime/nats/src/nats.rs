@@ -138,38 +138,45 @@ impl Nats {
 
     /// Does `work` while the connection lasts. Nothing is sent without a connection, because it would
     /// be sent much later.
-    pub(crate) async fn while_connected<T>(
+    pub(crate) fn while_connected<T, F: Future<Output = T>>(
         &self,
         within: Duration,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Interrupted> {
-        let link = &self.shared.link;
-        let limit = tokio::time::sleep(within);
-        tokio::pin!(limit);
-        let period = tokio::select! {
-            biased;
-            period = link.connected() => period,
-            () = &mut limit => return Err(Interrupted::NotConnected),
-        };
-        tokio::select! {
-            biased;
-            result = work => Ok(result),
-            () = link.lost(period) => Err(Interrupted::Lost),
-            () = limit => Err(Interrupted::TimedOut),
+        work: F,
+    ) -> impl Future<Output = Result<T, Interrupted>> + use<T, F> {
+        let link = self.shared.link.clone();
+        // The futures of the client have many kilobytes; they would be copied at every level.
+        let work = Box::pin(work);
+        async move {
+            let limit = tokio::time::sleep(within);
+            tokio::pin!(limit);
+            let period = tokio::select! {
+                biased;
+                period = link.connected() => period,
+                () = &mut limit => return Err(Interrupted::NotConnected),
+            };
+            tokio::select! {
+                biased;
+                result = work => Ok(result),
+                () = link.lost(period) => Err(Interrupted::Lost),
+                () = limit => Err(Interrupted::TimedOut),
+            }
         }
     }
 
     /// Does `work` of the JetStream API.
-    pub(crate) async fn api<T, E: std::error::Error>(
+    pub(crate) fn api<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
         &self,
         attempted: &'static str,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Unavailable> {
-        let unavailable = |reason| Unavailable { attempted, reason };
-        match self.while_connected(self.patience(), work).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(unavailable(chain(&error))),
-            Err(interrupted) => Err(unavailable(interrupted.to_string())),
+        work: F,
+    ) -> impl Future<Output = Result<T, Unavailable>> + use<T, E, F> {
+        let work = self.while_connected(self.patience(), work);
+        async move {
+            let unavailable = |reason| Unavailable { attempted, reason };
+            match work.await {
+                Ok(Ok(value)) => Ok(value),
+                Ok(Err(error)) => Err(unavailable(chain(&error))),
+                Err(interrupted) => Err(unavailable(interrupted.to_string())),
+            }
         }
     }
 

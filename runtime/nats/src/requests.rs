@@ -1,9 +1,11 @@
 //! Commands, queries, the direct lane and control: requests and answers of core NATS.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use skep_broker::{Commands, Direct, Queries, RequestError, Requests, Unavailable};
 use skep_protocol::{
     AgentId, Command, CommandReply, Control, Delivery, PartitionId, Query, QueryReply, TaskBatch,
@@ -12,8 +14,8 @@ use skep_protocol::{
 use crate::layout::Layout;
 use crate::nats::{Nats, any};
 
-/// A coordinator that has not answered a question after this long is passed over once.
-const ASK_ANOTHER: Duration = Duration::from_secs(3);
+/// A coordinator that has not answered a question after this share of the time is passed over once.
+const ASK_ANOTHER: u32 = 4;
 
 impl Commands for Nats {
     async fn command(
@@ -37,12 +39,13 @@ impl Commands for Nats {
 impl Queries for Nats {
     async fn query(&self, query: Query) -> Result<QueryReply, RequestError> {
         let what = || "queries".to_owned();
-        let (first, whole) = (patience(&query) + ASK_ANOTHER, patience(&query) + self.patience());
-        let within = first.min(whole);
-        match self.ask(what, self.layout().query(), &query, within).await {
+        let extra = patience(&query);
+        let first = self.patience() / ASK_ANOTHER;
+        match self.ask(what, self.layout().query(), &query, first + extra).await {
             // It may have reached one that was just leaving; asking twice changes nothing.
-            Err(RequestError::TimedOut { .. }) if within < whole => {
-                self.ask(what, self.layout().query(), &query, whole - within).await
+            Err(RequestError::TimedOut { .. }) => {
+                let rest = self.patience() - first + extra;
+                self.ask(what, self.layout().query(), &query, rest).await
             }
             answer => answer,
         }
@@ -85,6 +88,35 @@ impl Direct for Nats {
         let attempted = "listen for control";
         let mine = self.hear(attempted, self.layout().control(Some(agent)), any).await?;
         let all = self.hear(attempted, self.layout().control(None), any).await?;
-        Ok(stream::select(mine, all).boxed())
+        Ok(Controls { mine, all, held: None }.boxed())
+    }
+}
+
+/// What an agent is told, and what all are told: two subscriptions. What was told to the one before
+/// it was told to all comes before it.
+struct Controls<S> {
+    mine: S,
+    all: S,
+    held: Option<Control>,
+}
+
+impl<S: Stream<Item = Control> + Unpin> Stream for Controls<S> {
+    type Item = Control;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Control>> {
+        let this = &mut *self;
+        if this.held.is_none()
+            && let Poll::Ready(all) = this.all.poll_next_unpin(cx)
+        {
+            this.held = all;
+        }
+        // Looked at after the other one: messages arrive in order, so that whatever came before it
+        // is here.
+        match this.mine.poll_next_unpin(cx) {
+            Poll::Pending => {
+                this.held.take().map_or(Poll::Pending, |control| Poll::Ready(Some(control)))
+            }
+            mine => mine,
+        }
     }
 }

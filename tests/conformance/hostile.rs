@@ -1,0 +1,139 @@
+//! Messages from outside that are not what they should be.
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use skep_broker::conformance::fixtures::{agent, command, heartbeat, partition, reports, task};
+use skep_broker::{
+    Commands as _, Journal as _, Presence as _, ReadError, Reports as _, Tasks as _,
+};
+use skep_protocol::{ReportReply, Seq, encode};
+
+use crate::harness::{NatsHarness, connect, stranger};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_dropped_and_the_rest_is_heard() {
+    let harness = NatsHarness::start().await;
+    let (nats, stranger) = (connect(&harness, |_| {}).await, stranger(&harness).await);
+    let mut beats = nats.beats().await.expect("listen");
+    let mut commands = nats.serve_commands(partition(0)).await.expect("serve");
+    let forged = encode(&heartbeat("victim", 9));
+    let bombs = [Bytes::from("[".repeat(100_000)), Bytes::from_static(b"\xff\0{"), Bytes::new()];
+    for bomb in bombs.iter().chain([&forged]) {
+        stranger.publish("skep.beat.mallory", bomb.clone()).await.expect("sent");
+        stranger.publish_with_reply("skep.command.0", "inbox", bomb.clone()).await.expect("sent");
+    }
+    stranger.publish("skep.command.0", encode(&command("no reply wanted"))).await.expect("sent");
+    stranger.flush().await.expect("flushed");
+    nats.beat(heartbeat("honest", 1)).await.expect("beat");
+    assert_eq!(beats.next().await.expect("a beat"), heartbeat("honest", 1));
+    let asking = nats.command(partition(0), command("real"));
+    let hearing = async {
+        let request = commands.next().await.expect("a command");
+        assert_eq!(request.message, command("real"));
+        drop(commands);
+    };
+    let (answer, ()) = tokio::join!(asking, hearing);
+    assert!(answer.is_err(), "the listener left without an answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_reports_in_the_name_of_another() {
+    let harness = NatsHarness::start().await;
+    let (nats, stranger) = (connect(&harness, |_| {}).await, stranger(&harness).await);
+    let p = partition(0);
+    let js = async_nats::jetstream::new(stranger.clone());
+    for payload in [encode(&reports("victim", "s")), Bytes::from_static(b"{")] {
+        let ack = js.publish("skep.late.0.mallory", payload).await.expect("sent");
+        ack.await.expect("stored");
+    }
+    nats.report_durably(p, reports("honest", "s")).await.expect("left");
+    let mut late = nats.durable_reports(p).await.expect("read");
+    let report = late.next().await.expect("a report");
+    assert_eq!(report.batch, reports("honest", "s"));
+    report.confirm().await.expect("confirmed");
+    let stream = js.get_stream("skep_late").await.expect("the stream");
+    assert_eq!(stream.cached_info().state.messages, 0, "what was refused is removed, too");
+
+    let mut owner = nats.serve_reports(p).await.expect("serve");
+    let forged = encode(&reports("victim", "s"));
+    stranger.publish_with_reply("skep.report.0.mallory", "inbox", forged).await.expect("sent");
+    stranger.flush().await.expect("flushed");
+    let asking = nats.report(p, reports("honest", "s"));
+    let serving = async {
+        let request = owner.next().await.expect("a report");
+        assert_eq!(request.message, reports("honest", "s"));
+        request.responder.send(ReportReply { verdicts: Vec::new() });
+    };
+    let (answer, ()) = tokio::join!(asking, serving);
+    answer.expect("an answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_no_task_leaves_the_queue() {
+    let harness = NatsHarness::start().await;
+    let (nats, stranger) = (connect(&harness, |_| {}).await, stranger(&harness).await);
+    nats.offer(task("writer", "first"), 1).await.expect("offer");
+    let js = async_nats::jetstream::new(stranger);
+    for payload in ["{\"v\":1}", ""] {
+        let ack = js.publish("skep.task.writer", payload.into()).await.expect("sent");
+        ack.await.expect("stored");
+    }
+    nats.offer(task("writer", "last"), 1).await.expect("offer");
+    let mut steps = Vec::new();
+    while steps.len() < 2 {
+        let wait = std::time::Duration::from_secs(10);
+        let pulled = nats.pull("writer", 9, wait).await.expect("pull");
+        assert!(!pulled.is_empty(), "{steps:?}");
+        steps.extend(pulled.iter().map(|delivered| delivered.task.step.to_string()));
+    }
+    assert_eq!(steps, ["first", "last"]);
+    let depth = nats.depth("writer").await.expect("depth");
+    assert_eq!((depth.waiting, depth.held), (0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_missing_in_the_middle_is_a_hole() {
+    let harness = NatsHarness::start().await;
+    let nats = connect(&harness, |options| {
+        options.namespace = "holes".parse().expect("a namespace");
+    })
+    .await;
+    let js = async_nats::jetstream::new(stranger(&harness).await);
+    let p = partition(0);
+    // Made by hand, because the streams that skep makes deny it.
+    let stream = js
+        .create_stream(async_nats::jetstream::stream::Config {
+            name: "holes_journal_0".to_owned(),
+            subjects: vec!["holes.journal.0".to_owned()],
+            ..Default::default()
+        })
+        .await
+        .expect("a stream");
+    for end in 0..5 {
+        nats.append(p, Seq::new(end), Bytes::from(end.to_string())).await.expect("append");
+    }
+    stream.delete_message(3).await.expect("deleted");
+    let mut follower = nats.follow(p, Seq::ZERO).await.expect("follow");
+    for seq in [1, 2] {
+        let read = follower.next().await.expect("a message").expect("no hole");
+        assert_eq!(read.seq, Seq::new(seq));
+    }
+    match follower.next().await {
+        Some(Err(ReadError::Hole { expected, found })) => {
+            assert_eq!((expected, found), (Seq::new(3), Seq::new(4)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(follower.next().await.is_none(), "a hole is the last item");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn journals_deny_the_deletion_of_a_message() {
+    let harness = NatsHarness::start().await;
+    let nats = connect(&harness, |_| {}).await;
+    nats.append(partition(0), Seq::ZERO, Bytes::from_static(b"{}")).await.expect("append");
+    let js = async_nats::jetstream::new(stranger(&harness).await);
+    let stream = js.get_stream("skep_journal_0").await.expect("the stream");
+    stream.delete_message(1).await.expect_err("denied");
+    assert_eq!(agent("a").as_str(), "a");
+}

@@ -1,0 +1,140 @@
+//! The server is killed in the middle of work and comes back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use skep_broker::conformance::fixtures::{agent, heartbeat, partition, soon, task};
+use skep_broker::{
+    AppendError, Direct as _, Journal as _, Presence as _, QueueDepth, RequestError, Tasks as _,
+};
+use skep_protocol::{Delivery, Seq, TaskBatch};
+
+use crate::harness::{NatsHarness, connect};
+
+/// A writer appends all the time, retrying what has an unknown outcome, while the server is killed
+/// three times: the journal has every message once, in order, and a follower sees them all.
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_through_kills_are_stored_once() {
+    const MESSAGES: u64 = 3_000;
+    let harness = NatsHarness::start().await;
+    let (writer, reader) = (connect(&harness, |_| {}).await, connect(&harness, |_| {}).await);
+    let p = partition(0);
+    let mut follower = reader.follow(p, Seq::ZERO).await.expect("follow");
+    let writing = async {
+        let mut unknown = 0;
+        for number in 1..=MESSAGES {
+            unknown += append_until_stored(&writer, number).await;
+        }
+        unknown
+    };
+    let reading = async {
+        for number in 1..=MESSAGES {
+            let read = follower.next().await.expect("a message").expect("no hole");
+            assert_eq!((read.seq, read.bytes), (Seq::new(number), body(number)));
+            if number % 800 == 0 {
+                harness.server.lock().await.restart().await.expect("the server again");
+            }
+        }
+    };
+    let both = async { tokio::join!(writing, reading) };
+    let (unknown, ()) = tokio::time::timeout(Duration::from_secs(100), both).await.expect("an end");
+    assert!(unknown > 0, "no append was interrupted: the test tests nothing");
+    let mut again = connect(&harness, |_| {}).await.follow(p, Seq::ZERO).await.expect("follow");
+    for number in 1..=MESSAGES {
+        let read = soon("a message", again.next()).await.expect("a message").expect("no hole");
+        assert_eq!((read.seq, read.bytes), (Seq::new(number), body(number)));
+    }
+}
+
+fn body(number: u64) -> Bytes {
+    Bytes::from(format!("message {number}"))
+}
+
+/// Appends by the rules: an unknown outcome is tried again with the same expectation, and a conflict
+/// with one's own bytes at the end is a success. Returns how often the outcome was unknown.
+async fn append_until_stored(writer: &skep_nats::Nats, number: u64) -> u32 {
+    let (p, expected) = (partition(0), Seq::new(number - 1));
+    let mut unknown = 0;
+    loop {
+        match writer.append(p, expected, body(number)).await {
+            Ok(seq) => {
+                assert_eq!(seq, Seq::new(number));
+                return unknown;
+            }
+            Err(AppendError::Conflict { last, .. }) => {
+                assert_eq!(last, Seq::new(number), "only an append of ours can be in the way");
+                let stored = writer.last(p).await.expect("last").expect("a message");
+                assert_eq!((stored.seq, stored.bytes), (Seq::new(number), body(number)));
+                return unknown;
+            }
+            Err(AppendError::Unknown { .. }) => {
+                unknown += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(other) => panic!("message {number}: {other}"),
+        }
+    }
+}
+
+/// A server that restarts makes no agent look dead: "nobody listens" is not believed until everybody had
+/// time to come back. The queue lane is empty and works again.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_listeners_are_found_again() {
+    let harness = NatsHarness::start().await;
+    let (coordinator, a) = (connect(&harness, |_| {}).await, agent("a"));
+    let sdk = connect(&harness, |_| {}).await;
+    let mut tasks = sdk.serve_tasks(&a).await.expect("serve");
+    let serving = tokio::spawn(async move {
+        while let Some(request) = tasks.next().await {
+            request.responder.send(Delivery::default());
+        }
+    });
+    coordinator.offer(task("writer", "lost"), 1).await.expect("offer");
+    for _ in 0..3 {
+        harness.server.lock().await.restart().await.expect("the server again");
+        let delivering = async {
+            loop {
+                match coordinator.deliver(&a, TaskBatch::default()).await {
+                    Ok(_) => return,
+                    Err(RequestError::Unavailable(_) | RequestError::TimedOut { .. }) => {}
+                    Err(other) => panic!("the agent is there: {other}"),
+                }
+            }
+        };
+        soon("a delivery", delivering).await;
+    }
+    let depth = soon("the depth", coordinator.depth("writer")).await.expect("depth");
+    assert_eq!(depth, QueueDepth::default(), "memory streams are empty after a restart");
+    coordinator.offer(task("writer", "again"), 1).await.expect("offer");
+    let pulled = sdk.pull("writer", 9, Duration::from_secs(10)).await.expect("pull");
+    assert_eq!(pulled.len(), 1);
+    serving.abort();
+}
+
+/// Without a connection nothing is sent late: heartbeats fail at once, and the link says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_is_noticed_and_comes_back() {
+    let harness = NatsHarness::start().await;
+    let nats = connect(&harness, |options| options.request_timeout = Duration::from_secs(2)).await;
+    let mut server = harness.server.lock().await;
+    server.kill().expect("killed");
+    soon("the loss", until(|| !nats.is_connected())).await;
+    nats.beat(heartbeat("a", 1)).await.expect_err("there is no connection");
+    let p = partition(0);
+    let unknown = nats.append(p, Seq::ZERO, Bytes::from_static(b"{}")).await;
+    assert!(matches!(unknown, Err(AppendError::Unknown { .. })), "{unknown:?}");
+    let failed = nats.deliver(&agent("a"), TaskBatch::default()).await;
+    assert!(matches!(failed, Err(RequestError::Unavailable(_))), "{failed:?}");
+    server.restart().await.expect("the server again");
+    soon("the return", until(|| nats.is_connected())).await;
+    let last = nats.last(p).await.expect("last");
+    assert_eq!(last, None, "nothing was stored late");
+    nats.append(p, Seq::ZERO, Bytes::from_static(b"{}")).await.expect("append");
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
