@@ -1,4 +1,13 @@
-//! What must always hold, as pure functions over the state: numbered as in the list of invariants.
+//! What must always hold, as pure functions: numbered as in the list of invariants.
+//!
+//! [`Partition::check_invariants`](crate::Partition::check_invariants) looks at a state, [`Audit`]
+//! at the records of a journal one after the other.
+
+mod audit;
+mod state;
+
+pub use audit::Audit;
+pub(crate) use state::check;
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,7 +19,9 @@ pub struct Violation {
     pub what: String,
 }
 
-pub(crate) fn check(partition: &crate::Partition) -> Result<(), Violation> {
-    let _ = partition;
-    Ok(())
+/// Says that an invariant has to hold.
+fn demand(holds: bool, number: &'static str, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(Violation { number, what: what() }) }
 }
+
+type Checked = Result<(), Violation>;

@@ -31,6 +31,6 @@ mod wake;
 pub use effect::{Change, Effect, EffectKey, OfferTask};
 pub use error::{FoldError, RestoreError};
 pub use input::{Handled, Input, Reply, Resolved};
-pub use invariant::Violation;
+pub use invariant::{Audit, Violation};
 pub use partition::Partition;
 pub use wake::{Wake, WakeReason};

@@ -1,13 +1,11 @@
 //! What is worked out once per workflow, so that no event has to.
 
-use skep_protocol::Hash;
 use skep_workflow::{Step, StepIndex, StepKind, Workflow};
 
 /// A workflow, and who reads what in it.
 #[derive(Debug)]
 pub(crate) struct Plan {
     workflow: Workflow,
-    digest: Hash,
     steps: Vec<StepPlan>,
 }
 
@@ -49,16 +47,11 @@ impl Plan {
             let plan = &mut steps[step.index().as_usize()];
             plan.wanted = of_parent || plan.readers > 0 || step.outputs_read();
         }
-        let digest = Hash::from_bytes(*workflow.digest().as_bytes());
-        Self { workflow, digest, steps }
+        Self { workflow, steps }
     }
 
     pub(crate) fn workflow(&self) -> &Workflow {
         &self.workflow
-    }
-
-    pub(crate) fn digest(&self) -> Hash {
-        self.digest
     }
 
     pub(crate) fn step(&self, step: StepIndex) -> &Step {

@@ -187,11 +187,12 @@ impl Run {
             progress.admitted += u32::from(next.is_some());
             next
         };
+        // The whole goes first: with one failure too many, no further item starts.
+        self.enqueue(fan, index);
         if let Some(next) = next {
             let next = self.items_of(fan)[next as usize];
             self.enqueue(next, index);
         }
-        self.enqueue(fan, index);
     }
 
     fn needs_ended(&mut self, id: NodeId, index: &mut Index) {

@@ -1,0 +1,300 @@
+//! Invariants of a journal, seen record by record and without the engine's state: a second,
+//! simpler opinion.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use skep_protocol::{
+    AttemptScheduled, Event, Failure, FailureKind, Record, RunId, RunRecord, StepPath, StepStatus,
+    Timestamp,
+};
+use skep_workflow::{Join, Step, Workflow};
+
+use super::{Checked, Violation, demand};
+use crate::partition::Partition;
+
+/// Watches the records of one journal.
+#[derive(Debug, Default)]
+pub struct Audit {
+    epoch: u64,
+    runs: BTreeMap<RunId, RunSeen>,
+}
+
+#[derive(Debug)]
+struct RunSeen {
+    workflow: Workflow,
+    steps: BTreeMap<StepPath, StepSeen>,
+    cancelled: bool,
+    over: bool,
+}
+
+#[derive(Debug, Default)]
+struct StepSeen {
+    status: Option<StepStatus>,
+    attempt: u32,
+    attempt_open: bool,
+    taken: Option<Timestamp>,
+    until: Option<Timestamp>,
+    began: Option<Timestamp>,
+    failures: u32,
+    last_failure: Option<Failure>,
+}
+
+impl Audit {
+    /// Looks at the next record; `partition` has applied it and is asked for definitions only.
+    ///
+    /// # Errors
+    /// The first invariant that the record violates.
+    pub fn record(&mut self, record: &Record, partition: &Partition) -> Result<(), Violation> {
+        match record {
+            Record::OwnerChanged(changed) => {
+                let rises = changed.epoch == self.epoch + 1;
+                self.epoch = changed.epoch;
+                demand(rises, "I-5", || format!("epoch {} is not the next", changed.epoch))
+            }
+            Record::WorkflowAdded(_) => Ok(()),
+            Record::Run(record) => self.of_run(record, partition),
+        }
+    }
+
+    /// Returns how often steps of all runs completed, by path: to be held against the world.
+    pub fn completed(&self) -> impl Iterator<Item = (RunId, &StepPath)> {
+        self.runs.iter().flat_map(|(run, seen)| {
+            let steps = seen.steps.iter();
+            let done = steps.filter(|(_, step)| step.status == Some(StepStatus::Completed));
+            done.map(|(path, _)| (*run, path))
+        })
+    }
+
+    fn of_run(&mut self, record: &RunRecord, partition: &Partition) -> Checked {
+        let RunRecord { run, at, event } = record;
+        if let Event::RunStarted(started) = event {
+            let fresh = !self.runs.contains_key(run);
+            let Some(workflow) = partition.workflow(started.digest).cloned() else { return Ok(()) };
+            let steps = BTreeMap::new();
+            let seen = RunSeen { workflow, steps, cancelled: false, over: false };
+            self.runs.insert(*run, seen);
+            return demand(fresh, "I-2", || format!("run {run} is started twice"));
+        }
+        let Some(seen) = self.runs.get_mut(run) else { return Ok(()) };
+        let notice = matches!(event, Event::ParentNotified {});
+        demand(!seen.over || notice, "I-1", || format!("run {run} goes on after its end"))?;
+        seen.over |= event.ends_run();
+        if matches!(event, Event::CancelRequested { .. }) {
+            seen.cancelled = true;
+        }
+        let Some(path) = event.step() else { return Ok(()) };
+        if starts(event) {
+            demand(!seen.cancelled, "I-15", || format!("{path} starts after the cancellation"))?;
+            seen.may_start(path, event)?;
+        }
+        seen.of_step(path, event, *at)
+    }
+}
+
+/// Returns whether something starts with an event.
+fn starts(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::AttemptScheduled(_)
+            | Event::ChildStarted(_)
+            | Event::StepExpanded(_)
+            | Event::GroupStarted { .. }
+            | Event::WaitStarted(_)
+    )
+}
+
+/// Returns the path of the step as a whole, if this is one of its items.
+fn whole(path: &StepPath) -> StepPath {
+    let text = path.as_str();
+    let last = text.rfind('/').map_or(0, |slash| slash + 1);
+    match text[last..].find('[') {
+        Some(bracket) => StepPath::new(&text[..last + bracket]),
+        None => path.clone(),
+    }
+}
+
+impl RunSeen {
+    fn definition(&self, path: &StepPath) -> Option<&Step> {
+        let whole = whole(path);
+        let name = whole.as_str().rsplit('/').next()?;
+        Some(self.workflow.step(self.workflow.find(name)?))
+    }
+
+    fn sibling(&self, path: &StepPath, name: &str) -> Option<StepStatus> {
+        let sibling = match path.as_str().rsplit_once('/') {
+            Some((around, _)) => StepPath::new(around).inner(name),
+            None => StepPath::new(name),
+        };
+        self.steps.get(&sibling)?.status
+    }
+
+    /// I-7: what completed never runs again; what starts has what it depends on.
+    fn may_start(&self, path: &StepPath, event: &Event) -> Checked {
+        let status = self.steps.get(path).and_then(|step| step.status);
+        let over = status.is_some_and(StepStatus::is_final);
+        demand(!over, "I-7", || format!("{path} is over and starts again: {event:?}"))?;
+        let Some(step) = self.definition(path) else { return Ok(()) };
+        let asks = step.condition().is_some_and(skep_workflow::Condition::asks_status);
+        let needs = step.needs().iter();
+        let needs: Vec<_> = needs
+            .map(|need| self.sibling(&whole(path), self.workflow.step(*need).id().as_str()))
+            .collect();
+        let completed = needs.iter().filter(|n| **n == Some(StepStatus::Completed)).count();
+        let skipped = needs.iter().filter(|n| **n == Some(StepStatus::Skipped)).count();
+        let open = needs.iter().filter(|n| !n.is_some_and(StepStatus::is_final)).count();
+        let holds = match step.join() {
+            Join::Unwritten => completed == needs.len() || (asks && open == 0),
+            Join::All => completed + skipped == needs.len() || (asks && open == 0),
+            Join::Any => completed >= 1 || (asks && open == 0) || needs.is_empty(),
+            Join::AtLeast(n) => completed >= n as usize || (asks && open == 0),
+        };
+        demand(holds, "I-7", || format!("{path} starts while its needs are {needs:?}"))
+    }
+
+    fn of_step(&mut self, path: &StepPath, event: &Event, at: Timestamp) -> Checked {
+        if let Event::GroupRestarted { .. } = event {
+            self.start_over(path);
+            return Ok(());
+        }
+        let policy = self.definition(path).map(|step| step.retry().clone()).unwrap_or_default();
+        let bound = self.definition(path).and_then(Step::timeout);
+        let deadline = self.definition(path).and_then(Step::deadline);
+        let step = self.steps.entry(path.clone()).or_default();
+        match event {
+            Event::AttemptScheduled(event) => step.scheduled(event, at, &policy)?,
+            Event::ChildStarted(event) => {
+                step.next_attempt(path, event.attempt)?;
+                step.status = Some(StepStatus::Running);
+            }
+            Event::AttemptTaken { attempt, .. } => {
+                step.current(path, *attempt)?;
+                step.taken = Some(at);
+            }
+            Event::AttemptReleased { attempt, .. } => {
+                step.current(path, *attempt)?;
+                step.taken = None;
+            }
+            Event::AttemptCompleted(event) => {
+                step.current(path, event.attempt)?;
+                step.end(StepStatus::Completed);
+            }
+            Event::AttemptFailed(event) => {
+                step.current(path, event.attempt)?;
+                if event.failure.kind == FailureKind::Timeout && event.agent.is_some() {
+                    let due = step.taken.zip(bound).map(|(taken, bound)| taken.after(bound));
+                    step.not_early(path, due, at)?;
+                }
+                step.attempt_open = false;
+                step.failures += 1;
+                step.last_failure = Some(event.failure.clone());
+            }
+            Event::AttemptLost { attempt, .. } => {
+                step.current(path, *attempt)?;
+                step.attempt_open = false;
+                step.last_failure = None;
+            }
+            Event::StepExpanded(_) | Event::GroupStarted { .. } => {
+                step.began.get_or_insert(at);
+                step.status = Some(StepStatus::Running);
+            }
+            Event::WaitStarted(event) => {
+                step.began.get_or_insert(at);
+                step.until = event.until;
+                step.status = Some(StepStatus::Waiting);
+            }
+            Event::StepCompleted { signal, .. } => {
+                if signal.is_none() {
+                    step.not_early(path, step.until, at)?;
+                }
+                step.end(StepStatus::Completed);
+            }
+            Event::StepFailed { failure, .. } => {
+                if failure.kind == FailureKind::Deadline {
+                    let due = step.began.zip(deadline).map(|(began, bound)| began.after(bound));
+                    step.not_early(path, due, at)?;
+                }
+                step.end(StepStatus::Failed);
+            }
+            Event::StepSkipped { .. } => step.end(StepStatus::Skipped),
+            Event::StepCancelled { .. } => step.end(StepStatus::Cancelled),
+            Event::CheckpointSaved { .. }
+            | Event::ReportIgnored(_)
+            | Event::StepStopping { .. }
+            | Event::GroupRestarted { .. }
+            | Event::RunStarted(_)
+            | Event::RunPaused { .. }
+            | Event::RunResumed { .. }
+            | Event::CancelRequested { .. }
+            | Event::RunCompleted { .. }
+            | Event::RunFailed { .. }
+            | Event::RunCancelled {}
+            | Event::ParentNotified {}
+            | Event::SignalReceived { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A group starts over: what is inside may run again, under higher attempt numbers.
+    fn start_over(&mut self, group: &StepPath) {
+        let inside = format!("{group}/");
+        for (path, step) in &mut self.steps {
+            if path.as_str().starts_with(&inside) {
+                let attempt = step.attempt;
+                *step = StepSeen { attempt, ..StepSeen::default() };
+            }
+        }
+    }
+}
+
+impl StepSeen {
+    /// I-12: attempts and delays stay within the policy.
+    fn scheduled(
+        &mut self,
+        event: &AttemptScheduled,
+        at: Timestamp,
+        policy: &skep_workflow::RetryPolicy,
+    ) -> Checked {
+        let path = &event.step;
+        self.next_attempt(path, event.attempt)?;
+        self.began.get_or_insert(at);
+        self.status = Some(StepStatus::Scheduled);
+        self.taken = None;
+        let delay = event.not_before.since(at);
+        demand(event.not_before >= at, "I-12", || format!("{path} is scheduled for the past"))?;
+        let Some(failure) = self.last_failure.take() else { return Ok(()) };
+        demand(self.failures < policy.attempts, "I-12", || {
+            format!("{path} is tried after {} failures", self.failures)
+        })?;
+        let barred = !failure.retryable || policy.unless.contains(&failure.code);
+        demand(!barred, "I-12", || format!("{path} is tried after {failure}"))?;
+        let asked = failure.retry_after().unwrap_or_default();
+        let longest = policy.cap(self.failures).max(asked) + Duration::from_millis(1);
+        demand(delay >= asked && delay <= longest, "I-12", || {
+            format!("{path} is tried after {delay:?}, between {asked:?} and {longest:?}")
+        })
+    }
+
+    fn next_attempt(&mut self, path: &StepPath, attempt: u32) -> Checked {
+        let rises = attempt == self.attempt + 1;
+        self.attempt = attempt;
+        self.attempt_open = true;
+        demand(rises, "I-3", || format!("attempt {attempt} of {path} is not the next"))
+    }
+
+    /// I-3: what is said of an attempt is said of the current one, and not after its end.
+    fn current(&self, path: &StepPath, attempt: u32) -> Checked {
+        demand(self.attempt_open && self.attempt == attempt, "I-3", || {
+            format!("attempt {attempt} of {path} is not the current one")
+        })
+    }
+
+    fn not_early(&self, path: &StepPath, due: Option<Timestamp>, at: Timestamp) -> Checked {
+        demand(due.is_none_or(|due| at >= due), "I-16", || format!("a timer of {path} is early"))
+    }
+
+    fn end(&mut self, status: StepStatus) {
+        self.status = Some(status);
+        self.attempt_open = false;
+    }
+}

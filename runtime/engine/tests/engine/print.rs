@@ -1,0 +1,209 @@
+//! Records, replies and effects as short lines.
+
+use skep_engine::{Change, Effect, EffectKey, Handled, Reply};
+use skep_protocol::{
+    CancelReason, ChildOutcome, CommandReply, Event, Failure, Payload, Record, SkipReason,
+    Timestamp, Verdict, WaitingFor,
+};
+
+use crate::world::START;
+
+pub(crate) fn time(at: Timestamp) -> String {
+    if at < START {
+        return "at once".to_owned();
+    }
+    match at.since(START).as_millis() {
+        ms if ms % 1000 == 0 => format!("t+{}s", ms / 1000),
+        ms => format!("t+{ms}ms"),
+    }
+}
+
+fn failure(failure: &Failure) -> String {
+    let Failure { kind, code, message, retryable, retry_after_ms, details } = failure;
+    let mut text = format!("{kind:?} {code}: {message}");
+    if !retryable {
+        text.push_str(" (final)");
+    }
+    if let Some(ms) = retry_after_ms {
+        text.push_str(&format!(" (retry after {ms}ms)"));
+    }
+    if let Some(details) = details {
+        text.push_str(&format!(" {details:?}"));
+    }
+    text
+}
+
+pub(crate) fn reply(handled: &Handled) -> Option<String> {
+    Some(match handled.reply.as_ref()? {
+        Reply::Command(CommandReply::Done {}) => "done".to_owned(),
+        Reply::Command(CommandReply::Started { existing: false, .. }) => "started".to_owned(),
+        Reply::Command(CommandReply::Started { existing: true, .. }) => "exists".to_owned(),
+        Reply::Command(CommandReply::Rejected(rejection)) => format!("rejected: {rejection}"),
+        Reply::Command(reply @ CommandReply::Registered { .. }) => format!("{reply:?}"),
+        Reply::Verdict(Verdict::Applied) => "applied".to_owned(),
+        Reply::Verdict(Verdict::Ignored(reason)) => format!("ignored: {reason:?}").to_lowercase(),
+        Reply::Verdict(Verdict::Rejected(problem)) => format!("rejected: {problem}"),
+        Reply::NeedsBlob(blob) => format!("needs a value of {} bytes", blob.size),
+    })
+}
+
+pub(crate) fn record(record: &Record) -> String {
+    match record {
+        Record::OwnerChanged(changed) => format!("OwnerChanged epoch {}", changed.epoch),
+        Record::WorkflowAdded(_) => "WorkflowAdded".to_owned(),
+        Record::Run(record) => event(&record.event),
+    }
+}
+
+fn skip(reason: &SkipReason) -> String {
+    match reason {
+        SkipReason::Condition => "its condition is false".to_owned(),
+        SkipReason::Upstream(step) => format!("{step} did not complete"),
+        SkipReason::Join => "too few of its needs completed".to_owned(),
+        SkipReason::SignalTimeout => "no signal came".to_owned(),
+        SkipReason::Stopping => "stopping".to_owned(),
+    }
+}
+
+fn cancel(reason: CancelReason) -> &'static str {
+    match reason {
+        CancelReason::RunCancelled => "the run is cancelled",
+        CancelReason::Stopping => "stopping",
+        CancelReason::Deadline => "deadline",
+        CancelReason::Timeout => "timeout",
+    }
+}
+
+fn event(event: &Event) -> String {
+    match event {
+        Event::RunStarted(e) => format!("RunStarted {} {:?}", e.workflow, e.inputs),
+        Event::RunPaused { by } => format!("RunPaused by {by}"),
+        Event::RunResumed { by } => format!("RunResumed by {by}"),
+        Event::CancelRequested { reason } => format!("CancelRequested: {reason}"),
+        Event::RunCompleted { outputs } => format!("RunCompleted {outputs:?}"),
+        Event::RunFailed { failure: f } => format!("RunFailed {}", failure(f)),
+        Event::RunCancelled {} => "RunCancelled".to_owned(),
+        Event::ParentNotified {} => "ParentNotified".to_owned(),
+        Event::SignalReceived { name, id, payload } => {
+            format!("SignalReceived {name} {id} {payload:?}")
+        }
+        Event::StepSkipped { step, reason } => format!("StepSkipped {step}: {}", skip(reason)),
+        Event::StepExpanded(e) => {
+            format!("StepExpanded {} {}/{} {:?}", e.step, e.offset, e.total, e.items)
+        }
+        Event::GroupStarted { step } => format!("GroupStarted {step}"),
+        Event::GroupRestarted { step, round, not_before } => {
+            format!("GroupRestarted {step} round {round} {}", time(*not_before))
+        }
+        Event::WaitStarted(e) => {
+            let what = match &e.waiting_for {
+                WaitingFor::Time => "time".to_owned(),
+                WaitingFor::Signal(name) => format!("signal {name}"),
+            };
+            let until = e.until.map(|until| format!(" until {}", time(until)));
+            format!("WaitStarted {} for {what}{}", e.step, until.unwrap_or_default())
+        }
+        Event::ChildStarted(e) => {
+            format!("ChildStarted {}#{} {} {:?}", e.step, e.attempt, time(e.not_before), e.inputs)
+        }
+        Event::AttemptScheduled(e) => {
+            let input = e.input.as_ref().map(|input| format!(" {input:?}"));
+            let input = input.unwrap_or_default();
+            format!("AttemptScheduled {}#{} {}{input}", e.step, e.attempt, time(e.not_before))
+        }
+        Event::AttemptTaken { step, attempt, agent } => {
+            format!("AttemptTaken {step}#{attempt} {agent}")
+        }
+        Event::AttemptReleased { step, attempt, agent } => {
+            format!("AttemptReleased {step}#{attempt} {agent}")
+        }
+        Event::CheckpointSaved { step, attempt, checkpoint } => {
+            format!("CheckpointSaved {step}#{attempt} {checkpoint:?}")
+        }
+        Event::AttemptCompleted(e) => {
+            format!("AttemptCompleted {}#{} {} {:?}", e.step, e.attempt, e.agent, e.output)
+        }
+        Event::AttemptFailed(e) => {
+            format!("AttemptFailed {}#{} {}", e.step, e.attempt, failure(&e.failure))
+        }
+        Event::AttemptLost { step, attempt, cause, .. } => {
+            format!("AttemptLost {step}#{attempt}: {cause}")
+        }
+        Event::ReportIgnored(e) => {
+            format!("ReportIgnored {}#{} {} {:?}", e.step, e.attempt, e.agent, e.reason)
+        }
+        Event::StepCompleted { step, output, signal } => {
+            let output = output.as_ref().map(|output: &Payload| format!(" {output:?}"));
+            let signal = signal.as_ref().map(|signal| format!(" by signal {signal}"));
+            let (output, signal) = (output.unwrap_or_default(), signal.unwrap_or_default());
+            format!("StepCompleted {step}{output}{signal}")
+        }
+        Event::StepStopping { step, reason } => format!("StepStopping {step}: {}", cancel(*reason)),
+        Event::StepFailed { step, failure: f } => format!("StepFailed {step} {}", failure(f)),
+        Event::StepCancelled { step, reason } => {
+            format!("StepCancelled {step}: {}", cancel(*reason))
+        }
+    }
+}
+
+pub(crate) fn change(change: &Change) -> String {
+    match change {
+        Change::Owed(effect) => format!("+ {}", owed(effect)),
+        Change::Settled(key) => format!("- {}", settled(key)),
+        Change::Withheld(attempt) => format!("~ withhold {}#{}", attempt.step, attempt.attempt),
+    }
+}
+
+fn owed(effect: &Effect) -> String {
+    match effect {
+        Effect::OfferTask(offer) => {
+            let task = &offer.task;
+            let mut text = format!("offer {}#{} to {}", task.step, task.attempt, task.capability);
+            let mut more = |what: String| text.push_str(&format!(", {what}"));
+            if offer.not_before > START {
+                more(format!("from {}", time(offer.not_before)));
+            }
+            if let Some(agent) = &offer.taken_by {
+                more(format!("taken by {agent}"));
+            }
+            if task.priority != 5 {
+                more(format!("priority {}", task.priority));
+            }
+            if let Some(deadline) = task.deadline {
+                more(format!("deadline {}", time(deadline)));
+            }
+            if let Some(checkpoint) = &task.checkpoint {
+                more(format!("checkpoint {checkpoint:?}"));
+            }
+            if !task.labels.is_empty() || !offer.prefer.is_empty() {
+                more(format!("labels {:?} {:?}", task.labels, offer.prefer));
+            }
+            text
+        }
+        Effect::StartChild { start, not_before } => {
+            let parent = start.parent.as_ref().unwrap();
+            let at = time(*not_before);
+            format!("start child of {}#{} {at} {:?}", parent.step, parent.attempt, start.inputs)
+        }
+        Effect::CancelChild { reason, .. } => format!("cancel child: {reason}"),
+        Effect::NotifyParent { parent, outcome, .. } => {
+            let outcome = match outcome {
+                ChildOutcome::Completed(outputs) => format!("completed {outputs:?}"),
+                ChildOutcome::Failed(f) => format!("failed {}", failure(f)),
+                ChildOutcome::Cancelled {} => "cancelled".to_owned(),
+            };
+            format!("notify {}#{}: {outcome}", parent.step, parent.attempt)
+        }
+        Effect::FetchBlob { blob } => format!("fetch {} bytes", blob.size),
+    }
+}
+
+fn settled(key: &EffectKey) -> String {
+    match key {
+        EffectKey::Attempt(attempt) => format!("offer {}#{}", attempt.step, attempt.attempt),
+        EffectKey::StartChild(_) => "start child".to_owned(),
+        EffectKey::CancelChild(_) => "cancel child".to_owned(),
+        EffectKey::Parent(_) => "notify".to_owned(),
+        EffectKey::Blob(_) => "fetch".to_owned(),
+    }
+}

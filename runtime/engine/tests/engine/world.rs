@@ -1,0 +1,251 @@
+//! A partition with everything around it, checked after every input in every way there is.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use skep_engine::{Audit, Change, Effect, EffectKey, Handled, Input, Partition, Resolved};
+use skep_protocol::{Hash, PartitionId, Record, RunId, StepPath, Timestamp};
+use skep_workflow::Workflow;
+
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_000_000_000_000);
+
+/// The run that tests start.
+pub(crate) fn run_id() -> RunId {
+    "00000000-0000-7000-8000-000000000001".parse().unwrap()
+}
+
+pub(crate) fn read(definition: &str) -> Workflow {
+    match skep_workflow::read(definition.as_bytes(), "test.skep.yaml") {
+        Ok(workflow) => workflow,
+        Err(rejected) => panic!("{}", rejected.render(skep_workflow::Style::Plain)),
+    }
+}
+
+pub(crate) fn digest(workflow: &Workflow) -> Hash {
+    Hash::from_bytes(*workflow.digest().as_bytes())
+}
+
+/// What one input led to.
+pub(crate) struct Step {
+    pub(crate) handled: Handled,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// What has to be done again after a crash for the same to follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Wake,
+    Fetched,
+    Other,
+}
+
+pub(crate) struct World {
+    pub(crate) partition: Partition,
+    pub(crate) now: Timestamp,
+    pub(crate) blobs: BTreeMap<Hash, Bytes>,
+    pub(crate) owed: BTreeMap<EffectKey, Effect>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) attempts: BTreeMap<StepPath, u32>,
+    audit: Audit,
+    /// Whether every input is handled by a replayed and by a restored partition, too.
+    thorough: bool,
+}
+
+const ID: PartitionId = PartitionId::new(3);
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            partition: Partition::new(ID),
+            now: START,
+            blobs: BTreeMap::new(),
+            owed: BTreeMap::new(),
+            records: Vec::new(),
+            attempts: BTreeMap::new(),
+            audit: Audit::default(),
+            thorough: true,
+        }
+    }
+
+    pub(crate) fn quick() -> Self {
+        Self { thorough: false, ..Self::new() }
+    }
+
+    pub(crate) fn resolved(&self, workflow: &Workflow) -> Resolved {
+        let references = workflow.referenced_workflows().iter();
+        let pinned = references.map(|(name, version)| {
+            let name = match version {
+                Some(version) => format!("{name}@{version}"),
+                None => name.to_string(),
+            };
+            let digest = Hash::of(name.as_bytes());
+            (name, digest)
+        });
+        let (digest, pinned) = (digest(workflow), pinned.collect());
+        Resolved { digest, workflow: Some(workflow.clone()), pinned }
+    }
+
+    /// Handles one input and checks whatever can be checked.
+    pub(crate) fn handle(&mut self, input: Input) -> Step {
+        let others = if self.thorough { self.others(&input) } else { Vec::new() };
+        let kind = match input {
+            Input::Wake => Kind::Wake,
+            Input::BlobFetched { .. } => Kind::Fetched,
+            _ => Kind::Other,
+        };
+        let handled = self.partition.handle(input, self.now).expect("decisions fit the state");
+        self.blobs.extend(handled.blobs.iter().map(|bytes| (Hash::of(bytes), bytes.clone())));
+        for (way, (records, digest)) in others {
+            assert_eq!(handled.records, records, "{way} decides otherwise");
+            assert_eq!(self.partition.digest(), digest, "{way} ends in another state");
+        }
+        let before = self.records.len();
+        self.records.extend(handled.records.iter().cloned());
+        if self.thorough {
+            self.check_cuts(before, kind);
+        }
+        for record in &handled.records {
+            self.audit.record(record, &self.partition).unwrap();
+            if let Record::Run(record) = record
+                && let skep_protocol::Event::AttemptScheduled(event) = &record.event
+            {
+                self.attempts.insert(event.step.clone(), event.attempt);
+            }
+        }
+        let changes = self.partition.take_changes();
+        self.follow(&changes);
+        self.partition.check_invariants().unwrap();
+        Step { handled, changes }
+    }
+
+    /// Hands a value in that was asked for from outside, then the same input again; only the
+    /// partition that asked remembers that it did.
+    pub(crate) fn asked_again<T>(
+        &mut self,
+        answer: Input,
+        again: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let thorough = std::mem::replace(&mut self.thorough, false);
+        self.handle(answer);
+        let result = again(self);
+        self.thorough = thorough;
+        result
+    }
+
+    /// Adds the changes up and holds the sum against what the state says.
+    fn follow(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Owed(effect) => {
+                    self.owed.insert(effect.key(), effect.clone());
+                }
+                Change::Settled(key) => {
+                    self.owed.remove(key);
+                }
+                Change::Withheld(attempt) => {
+                    self.owed.remove(&EffectKey::Attempt(attempt.clone()));
+                }
+            }
+        }
+        let outstanding = self.partition.outstanding();
+        let outstanding: BTreeMap<_, _> = outstanding.into_iter().map(|e| (e.key(), e)).collect();
+        let sum: Vec<_> = self.owed.keys().collect();
+        assert_eq!(sum, outstanding.keys().collect::<Vec<_>>(), "changes add up to what is owed");
+        for (key, effect) in &outstanding {
+            if !is_checkpoint_only(effect, &self.owed[key]) {
+                assert_eq!(effect, &self.owed[key]);
+            }
+        }
+    }
+
+    /// Handles the input by a partition replayed from the first record, and by one restored from a
+    /// snapshot.
+    fn others(&self, input: &Input) -> Vec<(&'static str, (Vec<Record>, Hash))> {
+        let replayed = self.replayed(self.records.len());
+        assert_eq!(replayed.digest(), self.partition.digest(), "a replay gives the same state");
+        let restored = Partition::restore(ID, &self.partition.snapshot()).unwrap();
+        assert_eq!(restored.digest(), self.partition.digest(), "a snapshot gives the same state");
+        assert_eq!(restored.next_wake(), self.partition.next_wake());
+        assert_eq!(replayed.next_wake(), self.partition.next_wake());
+        let ways = [("a replay", replayed), ("a snapshot", restored)];
+        let handle = |(way, mut partition): (_, Partition)| {
+            self.settle(&mut partition);
+            let handled = partition.handle(input.clone(), self.now).unwrap();
+            (way, (handled.records, partition.digest()))
+        };
+        ways.into_iter().map(handle).collect()
+    }
+
+    fn replayed(&self, len: usize) -> Partition {
+        let mut partition = Partition::new(ID);
+        for record in &self.records[..len] {
+            partition.apply(record).unwrap();
+        }
+        partition
+    }
+
+    /// Looks at everything, as after a recovery; nothing may follow but questions for values.
+    fn settle(&self, partition: &mut Partition) {
+        let handled =
+            partition.handle(Input::ParentNotified { run: RunId::from_key("", "") }, self.now);
+        assert_eq!(handled.unwrap().records, [], "a recovery decides nothing again");
+    }
+
+    /// Cuts the journal inside the records of the last input, resumes, and wants the same end.
+    fn check_cuts(&self, before: usize, kind: Kind) {
+        let end = self.partition.digest();
+        for cut in before + 1..self.records.len() {
+            if matches!(self.records[cut - 1], Record::WorkflowAdded(_)) {
+                continue;
+            }
+            let mut partition = self.replayed(cut);
+            let mut rest = self.records[cut..].to_vec();
+            let nothing = Input::ParentNotified { run: RunId::from_key("", "") };
+            let mut found = partition.handle(nothing, self.now).unwrap().records;
+            while kind == Kind::Fetched {
+                let wanted = self.fetched(&partition);
+                if wanted.is_empty() {
+                    break;
+                }
+                for input in wanted {
+                    found.extend(partition.handle(input, self.now).unwrap().records);
+                }
+            }
+            if kind == Kind::Wake {
+                found.extend(partition.handle(Input::Wake, self.now).unwrap().records);
+            }
+            let text = |record: &Record| format!("{record:?}");
+            rest.sort_by_key(text);
+            found.sort_by_key(text);
+            assert_eq!(rest, found, "cut after {:?}", self.records[cut - 1]);
+            assert_eq!(partition.digest(), end, "cut after {:?}", self.records[cut - 1]);
+        }
+    }
+
+    /// Returns the answers to all questions for values.
+    pub(crate) fn fetched(&self, partition: &Partition) -> Vec<Input> {
+        let owed = partition.outstanding().into_iter();
+        let answers = owed.filter_map(|effect| match effect {
+            Effect::FetchBlob { blob } => {
+                Some(Input::BlobFetched { blob, bytes: self.blobs.get(&blob.hash).cloned() })
+            }
+            Effect::OfferTask(_)
+            | Effect::StartChild { .. }
+            | Effect::CancelChild { .. }
+            | Effect::NotifyParent { .. } => None,
+        });
+        answers.collect()
+    }
+}
+
+/// A checkpoint reaches the next offer of a task; it is no reason to offer the task again.
+fn is_checkpoint_only(a: &Effect, b: &Effect) -> bool {
+    match (a, b) {
+        (Effect::OfferTask(a), Effect::OfferTask(b)) => {
+            let mut a = a.clone();
+            a.task.checkpoint.clone_from(&b.task.checkpoint);
+            a == *b
+        }
+        _ => false,
+    }
+}
