@@ -40,7 +40,10 @@ fn steps(count: usize) -> String {
     for step in 1..count {
         let (near, far) = (step - 1, step / 2);
         // Writing into a string cannot fail.
-        let _ = writeln!(text, "  s{step}: {{ agent: work, needs: [s{far}], with: {{ a: \"${{{{ steps.s{near}.output.n + {step} }}}}\" }} }}");
+        let _ = writeln!(
+            text,
+            "  s{step}: {{ agent: work, needs: [s{far}], with: {{ a: \"${{{{ steps.s{near}.output.n + {step} }}}}\" }} }}"
+        );
     }
     text
 }

@@ -37,7 +37,9 @@ pub fn read(source: &[u8], file_name: &str) -> Result<Workflow, Rejected> {
     let mut unsupported = Problems::default();
     let parts = parse::parse(text, &mut problems)
         .and_then(|root| decode(root, &mut problems))
-        .and_then(|definition| Check { text, problems: &mut problems, unsupported: &mut unsupported }.run(definition));
+        .and_then(|definition| {
+            Check { text, problems: &mut problems, unsupported: &mut unsupported }.run(definition)
+        });
     match parts {
         Some(mut parts) if problems.is_empty() => {
             parts.warnings = problems.finish(text, file_name);
@@ -60,7 +62,8 @@ fn reject(mut problems: Problems, source_text: String, file_name: &str) -> Rejec
 /// Returns the text of a file, or what of it can be shown.
 fn as_text<'a>(source: &'a [u8], problems: &mut Problems) -> Result<&'a str, String> {
     if source.len() > limits::FILE_BYTES {
-        let message = format!("the file has {} bytes; at most {} are read", source.len(), limits::FILE_BYTES);
+        let message =
+            format!("the file has {} bytes; at most {} are read", source.len(), limits::FILE_BYTES);
         problems
             .error(codes::TOO_LARGE, Span::default(), message)
             .help("split it into sub-workflows");
@@ -79,9 +82,12 @@ fn as_text<'a>(source: &'a [u8], problems: &mut Problems) -> Result<&'a str, Str
     };
     let control = |c: &(usize, char)| c.1.is_control() && !matches!(c.1, '\t' | '\n' | '\r');
     if let Some((offset, character)) = text.char_indices().find(control) {
-        let message = format!("the file holds the control character U+{:04X}", u32::from(character));
+        let message =
+            format!("the file holds the control character U+{:04X}", u32::from(character));
         let span = Span { offset: offset as u32, len: character.len_utf8() as u32 };
-        problems.error(codes::NOT_TEXT, span, message).help("in a string in double quotes, write `\\u` and its number");
+        problems
+            .error(codes::NOT_TEXT, span, message)
+            .help("in a string in double quotes, write `\\u` and its number");
         return Err(text.to_owned());
     }
     Ok(text)
@@ -152,7 +158,8 @@ impl Check<'_> {
         {
             step::unsupported(self.unsupported, "on_failure: compensate", at.span);
         }
-        let defaults = policies::Defaults::of(definition.defaults.as_ref().map(|at| &at.value), self.problems);
+        let defaults =
+            policies::Defaults::of(definition.defaults.as_ref().map(|at| &at.value), self.problems);
         defaults.unsupported(self.unsupported);
         let mut builder = step::Builder {
             text: self.text,
@@ -182,7 +189,12 @@ impl Check<'_> {
         let view = View { catalogue, owner: None, place: Place::Outputs, item: None };
         let mut outputs = Some(Vec::new());
         for (key, value) in &written.entries {
-            crate::definition::check_name(&key.text, "the name of an output", key.span, self.problems);
+            crate::definition::check_name(
+                &key.text,
+                "the name of an output",
+                key.span,
+                self.problems,
+            );
             match template(&value.0, self.text, &view, self.problems) {
                 Some(compiled) => {
                     reads.extend(compiled.reads.iter().filter_map(step_read));
@@ -218,7 +230,11 @@ impl Check<'_> {
             {
                 let span = survey.step(step.index).key.span;
                 self.problems
-                    .error(codes::SELF_WORKFLOW, span, format!("step `{}` starts this workflow again, without end", step.id))
+                    .error(
+                        codes::SELF_WORKFLOW,
+                        span,
+                        format!("step `{}` starts this workflow again, without end", step.id),
+                    )
                     .help("give it an `if` that ends the recursion");
             }
         }

@@ -21,9 +21,7 @@ use std::collections::BTreeMap;
 
 use keyed::keyed;
 
-use crate::policy::{
-    Backoff, Jitter, OnFailure, OnTimeout, StepOnFailure, Strategy, WhenOpen,
-};
+use crate::policy::{Backoff, Jitter, OnFailure, OnTimeout, StepOnFailure, Strategy, WhenOpen};
 
 keyed! {
     /// A workflow: a graph of steps that agents perform.

@@ -32,7 +32,9 @@ mod workflow;
 pub use check::read;
 pub use diagnostic::{Code, Diagnostic, Rejected, Severity, Span, Style};
 pub use digest::Digest;
-pub use expression::{Condition, EvaluationError, Expression, Reference, Scope, StepPart, Template};
+pub use expression::{
+    Condition, EvaluationError, Expression, Reference, Scope, StepPart, Template,
+};
 pub use inputs::{Input, InputProblem, Inputs};
 pub use name::Name;
 pub use policy::{

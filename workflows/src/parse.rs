@@ -61,10 +61,9 @@ impl Node {
             Data::Float(value) => Value::from(*value),
             Data::Text(text) => Value::from(text.as_str()),
             Data::List(items) => items.iter().map(Self::to_json).collect(),
-            Data::Map(entries) => entries
-                .iter()
-                .map(|(key, value)| (key.text.to_string(), value.to_json()))
-                .collect(),
+            Data::Map(entries) => {
+                entries.iter().map(|(key, value)| (key.text.to_string(), value.to_json())).collect()
+            }
         }
     }
 }
@@ -82,8 +81,10 @@ pub(crate) fn parse(source: &str, problems: &mut Problems) -> Option<Node> {
     }
     let body = source.strip_prefix('\u{feff}').unwrap_or(source);
     let shift = source.len() - body.len();
-    let result =
-        serde_saphyr::from_str_with_options::<Positioned>(body, options(DuplicateKeyPolicy::LastWins));
+    let result = serde_saphyr::from_str_with_options::<Positioned>(
+        body,
+        options(DuplicateKeyPolicy::LastWins),
+    );
     let mut node = match result {
         Ok(Positioned(node)) => node,
         Err(error) => {
@@ -232,7 +233,7 @@ impl Review<'_> {
         }
     }
 
-    fn map(&mut self, entries: &mut Vec<(Key, Node)>, depth: usize) {
+    fn map(&mut self, entries: &mut [(Key, Node)], depth: usize) {
         for (key, value) in entries.iter_mut() {
             key.span = self.tidy(key.span);
             self.integer_keys |= key.text.bytes().any(|byte| byte.is_ascii_digit())
@@ -250,7 +251,11 @@ impl Review<'_> {
             let (first, second) = (&entries[pair[0]].0, &entries[pair[1]].0);
             if first.text == second.text {
                 self.problems
-                    .error(codes::DUPLICATE_KEY, second.span, format!("duplicate key `{}`", second.text))
+                    .error(
+                        codes::DUPLICATE_KEY,
+                        second.span,
+                        format!("duplicate key `{}`", second.text),
+                    )
                     .related("first written here", first.span)
                     .help("remove one of them");
             }

@@ -39,14 +39,13 @@ impl Schema {
     pub(crate) fn compile(json: Value) -> Result<Self, String> {
         let patterns =
             PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(16 * PATTERN_BYTES);
-        let validator = jsonschema::options()
-            .with_pattern_options(patterns)
-            .offline()
-            .build(&json)
-            .map_err(|error| {
-                let place = error.instance_path().as_str().to_owned();
-                bounded(format!("{place} {}", error.masked()).trim())
-            })?;
+        let validator =
+            jsonschema::options().with_pattern_options(patterns).offline().build(&json).map_err(
+                |error| {
+                    let place = error.instance_path().as_str().to_owned();
+                    bounded(format!("{place} {}", error.masked()).trim())
+                },
+            )?;
         Ok(Self(Arc::new(Inner { json, validator })))
     }
 

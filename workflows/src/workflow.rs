@@ -126,7 +126,8 @@ impl Workflow {
 
     /// Returns the step with this id.
     pub fn find(&self, id: &str) -> Option<StepIndex> {
-        let at = self.0.by_id.binary_search_by(|index| self.step(*index).id.as_str().cmp(id)).ok()?;
+        let at =
+            self.0.by_id.binary_search_by(|index| self.step(*index).id.as_str().cmp(id)).ok()?;
         Some(self.0.by_id[at])
     }
 

@@ -33,11 +33,18 @@ fn outcome(source: &[u8]) -> String {
 fn graph(edges: &[Vec<usize>]) -> String {
     let mut text = String::from("name: graph\nsteps:\n");
     for (step, needs) in edges.iter().enumerate() {
-        let needs: Vec<usize> = needs.iter().map(|need| need % edges.len()).filter(|need| *need < step).collect();
+        let needs: Vec<usize> =
+            needs.iter().map(|need| need % edges.len()).filter(|need| *need < step).collect();
         let (written, read) = needs.split_at(needs.len() / 2);
         let written: Vec<String> = written.iter().map(|need| format!("s{need}")).collect();
-        let read: Vec<String> = read.iter().map(|need| format!("\"${{{{ steps.s{need}.output }}}}\"")).collect();
-        let _ = writeln!(text, "  s{step}: {{ agent: x, needs: [{}], with: [{}] }}", written.join(", "), read.join(", "));
+        let read: Vec<String> =
+            read.iter().map(|need| format!("\"${{{{ steps.s{need}.output }}}}\"")).collect();
+        let _ = writeln!(
+            text,
+            "  s{step}: {{ agent: x, needs: [{}], with: [{}] }}",
+            written.join(", "),
+            read.join(", ")
+        );
     }
     text
 }

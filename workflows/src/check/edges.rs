@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::step::Drafts;
 use super::survey::Survey;
+use crate::definition::{At, Text};
 use crate::diagnostic::{Problems, Span, codes};
 use crate::expression::Catalogue;
 use crate::limits;
@@ -40,7 +41,7 @@ pub(super) fn connect(
                 break;
             }
             let index = StepIndex(index as u32);
-            if let Some(needed) = resolve(survey, catalogue, index, &need.value.0, need.span, problems) {
+            if let Some(needed) = resolve(survey, catalogue, index, need, problems) {
                 edges[index.as_usize()].insert(needed, Some(need.span));
             }
         }
@@ -75,10 +76,11 @@ fn resolve(
     survey: &Survey,
     catalogue: &Catalogue<'_>,
     index: StepIndex,
-    id: &str,
-    span: Span,
+    need: &At<Text>,
     problems: &mut Problems,
 ) -> Option<StepIndex> {
+    let At { value: Text(id), span } = need;
+    let (id, span) = (id.as_str(), *span);
     let step = survey.step(index);
     let short: String = id.chars().take(64).collect();
     let Some(needed) = catalogue.by_id.get(id).copied() else {
@@ -116,7 +118,11 @@ fn join(step: &super::survey::Surveyed, needs: usize, problems: &mut Problems) {
     if needs == 0 {
         if step.definition.keys.span("needs").is_none() {
             problems
-                .error(codes::LONELY_KEY, join.span, "`join` means nothing: the step needs no other")
+                .error(
+                    codes::LONELY_KEY,
+                    join.span,
+                    "`join` means nothing: the step needs no other",
+                )
                 .help("add `needs` or remove `join`");
         }
         return;

@@ -56,13 +56,12 @@ fn check_default(
     problems: &mut Problems,
 ) {
     let Err(violations) = compiled.check(default) else { return };
-    let span = match &schema.0.data {
-        crate::parse::Data::Map(entries) => entries
-            .iter()
-            .find(|(key, _)| key.text == "default")
-            .map_or(schema.0.span, |(_, node)| node.span),
-        _ => schema.0.span,
-    };
+    let mut span = schema.0.span;
+    if let crate::parse::Data::Map(entries) = &schema.0.data
+        && let Some((_, node)) = entries.iter().find(|(key, _)| key.text == "default")
+    {
+        span = node.span;
+    }
     let why: Vec<String> = violations
         .into_iter()
         .map(|violation| format!("{} {}", violation.path, violation.message).trim().to_owned())

@@ -43,7 +43,11 @@ const KEYS: &[(&str, &[Kind], &str)] = &[
     ("for_each", WORK_AND_GROUPS, "put the step into a group and give the group `for_each`"),
     ("max_parallel", WORK_AND_GROUPS, "it belongs to `for_each`"),
     ("tolerate", WORK_AND_GROUPS, "it belongs to `for_each`"),
-    ("timeout", WORK, "it bounds one attempt; use `deadline` for a group, `wait_for.timeout` for a signal"),
+    (
+        "timeout",
+        WORK,
+        "it bounds one attempt; use `deadline` for a group, `wait_for.timeout` for a signal",
+    ),
     ("deadline", WORK_AND_GROUPS, "use `wait_for.timeout` for a signal; a timer ends by itself"),
     ("queue_timeout", DISPATCHED, "only agents take steps from a queue; use `deadline`"),
     ("progress_within", DISPATCHED, "only agents report progress"),
@@ -89,7 +93,11 @@ pub(super) fn kind(
         }
         [(first, first_span, kind), (second, second_span, _), ..] => {
             problems
-                .error(codes::STEP_KIND, second_span, format!("step `{id}` has both `{first}` and `{second}`"))
+                .error(
+                    codes::STEP_KIND,
+                    second_span,
+                    format!("step `{id}` has both `{first}` and `{second}`"),
+                )
                 .related("the first", first_span)
                 .help("a step is exactly one thing: make two steps of it");
             Some(kind)
@@ -108,9 +116,9 @@ pub(super) fn keys(definition: &StepDefinition, kind: Kind, problems: &mut Probl
                 .help(*help);
             continue;
         }
-        let lonely = LONELY.iter().find(|(known, needed)| {
-            *known == key && definition.keys.span(needed).is_none()
-        });
+        let lonely = LONELY
+            .iter()
+            .find(|(known, needed)| *known == key && definition.keys.span(needed).is_none());
         if let Some((_, needed)) = lonely {
             problems
                 .error(codes::LONELY_KEY, span, format!("`{key}` means nothing without `{needed}`"))

@@ -45,18 +45,14 @@ pub(super) fn order(survey: &Survey, edges: &Edges, problems: &mut Problems) -> 
 }
 
 /// Reports one shortest cycle through the first step of a knot.
-fn report(
-    survey: &Survey,
-    edges: &Edges,
-    component: &[NodeIndex<u32>],
-    problems: &mut Problems,
-) {
+fn report(survey: &Survey, edges: &Edges, component: &[NodeIndex<u32>], problems: &mut Problems) {
     let Some(start) = component.first().map(|node| node.index()) else { return };
     let members: std::collections::BTreeSet<usize> =
         component.iter().map(|node| node.index()).collect();
     let path = cycle(edges, start, &members);
     let name = |index: usize| survey.steps[index].key.text.as_str();
-    let mut shown: Vec<String> = path.iter().take(SHOWN).map(|at| format!("`{}`", name(*at))).collect();
+    let mut shown: Vec<String> =
+        path.iter().take(SHOWN).map(|at| format!("`{}`", name(*at))).collect();
     if path.len() > SHOWN {
         shown.push(format!("… {} more", path.len() - SHOWN));
     }
@@ -79,11 +75,7 @@ fn report(
 }
 
 /// Returns the steps of a shortest way along the needs from a step back to itself.
-fn cycle(
-    edges: &Edges,
-    start: usize,
-    members: &std::collections::BTreeSet<usize>,
-) -> Vec<usize> {
+fn cycle(edges: &Edges, start: usize, members: &std::collections::BTreeSet<usize>) -> Vec<usize> {
     let mut from: BTreeMap<usize, usize> = BTreeMap::new();
     let mut queue = VecDeque::from([start]);
     while let Some(at) = queue.pop_front() {

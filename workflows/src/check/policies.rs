@@ -68,7 +68,8 @@ impl Defaults {
         if let Some(written) = &written.breaker {
             defaults.breaker = Some(breaker(&written.value, problems));
         }
-        defaults.when_open = written.when_open.as_ref().map_or_else(WhenOpen::default, |at| at.value);
+        defaults.when_open =
+            written.when_open.as_ref().map_or_else(WhenOpen::default, |at| at.value);
         let later = ["progress_within", "when_open", "breaker"];
         defaults.later =
             later.iter().filter_map(|key| Some((*key, written.keys.span(key)?))).collect();
@@ -135,8 +136,7 @@ pub(super) fn retry_policy(
     base: &RetryPolicy,
     problems: &mut Problems,
 ) -> Arc<RetryPolicy> {
-    let attempts =
-        number(written.attempts.as_ref(), "`attempts`", 1, limits::ATTEMPTS, problems);
+    let attempts = number(written.attempts.as_ref(), "`attempts`", 1, limits::ATTEMPTS, problems);
     let attempts = attempts.unwrap_or(base.attempts);
     let initial = written.initial.as_ref().map(|at| at.value.0);
     let max = written.max.as_ref().map(|at| at.value.0);
@@ -162,9 +162,10 @@ pub(super) fn retry_policy(
             .warning(codes::NO_EFFECT, *span, "`retry` without `attempts` tries once")
             .help("add `attempts: 3`; it counts the first try too");
     }
-    let unless = written.unless.as_ref().map(|at| {
-        at.value.0.iter().map(|code| code.value.0.clone()).collect::<Vec<_>>()
-    });
+    let unless = written
+        .unless
+        .as_ref()
+        .map(|at| at.value.0.iter().map(|code| code.value.0.clone()).collect::<Vec<_>>());
     Arc::new(RetryPolicy {
         attempts,
         backoff: written.backoff.as_ref().map_or(base.backoff, |at| at.value),
@@ -193,7 +194,7 @@ pub(super) fn breaker(written: &BreakerDefinition, problems: &mut Problems) -> B
         at.as_ref().map_or(Share(otherwise), |at| at.value.0)
     };
     let mut duration = |at: &Option<At<DurationText>>, what: &str, otherwise: u64| {
-        positive(at.as_ref(), what, problems).unwrap_or(Duration::from_secs(otherwise))
+        positive(at.as_ref(), what, problems).unwrap_or_else(|| Duration::from_secs(otherwise))
     };
     let (slow, window, cooldown) = (
         duration(&written.slow, "`slow`", 5),

@@ -34,7 +34,11 @@ impl Schemas {
         let compiled = self.bounded(&json, &text).and_then(|()| Schema::compile(json));
         if let Err(problem) = &compiled {
             problems
-                .error(codes::INVALID_SCHEMA, node.span, format!("{what} is not a valid schema: {problem}"))
+                .error(
+                    codes::INVALID_SCHEMA,
+                    node.span,
+                    format!("{what} is not a valid schema: {problem}"),
+                )
                 .help("it must be a JSON Schema, draft 2020-12");
         }
         let compiled = compiled.ok();
@@ -47,7 +51,8 @@ impl Schemas {
         if text.len() > limits::SCHEMA_BYTES {
             return Err(format!("it is longer than {} bytes", limits::SCHEMA_BYTES));
         }
-        let mut walk = Walk { root: json, left: limits::SCHEMA_NODES, patterns: 0, refs: Vec::new() };
+        let mut walk =
+            Walk { root: json, left: limits::SCHEMA_NODES, patterns: 0, refs: Vec::new() };
         walk.schema(json)?;
         self.patterns += walk.patterns;
         if self.patterns > limits::SCHEMA_PATTERNS {
@@ -87,9 +92,10 @@ impl<'a> Walk<'a> {
         match (keyword, value) {
             ("enum" | "const" | "default" | "examples", _) => Ok(()),
             ("$ref", Value::String(target)) => self.reference(target),
-            ("$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor", Value::String(_)) => {
-                Err(format!("`{keyword}` is not supported"))
-            }
+            (
+                "$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor",
+                Value::String(_),
+            ) => Err(format!("`{keyword}` is not supported")),
             ("pattern", Value::String(_)) => {
                 self.patterns += 1;
                 Ok(())

@@ -119,19 +119,9 @@ impl<'a> One<'a, '_, '_> {
             Some(Kind::Workflow) => own.or(defaults.timeout),
             Some(Kind::Wait | Kind::Signal | Kind::Group) | None => None,
         };
-        let mut deadline = policies::positive(definition.deadline.as_ref(), "`deadline`", problems);
+        let (deadline, queue_timeout, progress_within) =
+            bounds(definition, kind, defaults, problems);
         shadowed(definition, timeout, deadline, problems);
-        let mut queue_timeout =
-            policies::positive(definition.queue_timeout.as_ref(), "`queue_timeout`", problems);
-        let mut progress_within =
-            policies::positive(definition.progress_within.as_ref(), "`progress_within`", problems);
-        if matches!(kind, Some(Kind::Agent | Kind::Workflow)) {
-            deadline = deadline.or(defaults.deadline);
-        }
-        if kind == Some(Kind::Agent) {
-            queue_timeout = queue_timeout.or(defaults.queue_timeout);
-            progress_within = progress_within.or(defaults.progress_within);
-        }
         let priority = policies::priority(definition.priority.as_ref(), problems);
         Some(Step {
             id: Name::new_unchecked(&id.text),
@@ -216,8 +206,13 @@ impl<'a> One<'a, '_, '_> {
             item: self.outer.clone(),
         };
         let problems = &mut *self.builder.problems;
-        let max_parallel =
-            policies::number(definition.max_parallel.as_ref(), "`max_parallel`", 1, u32::MAX, problems);
+        let max_parallel = policies::number(
+            definition.max_parallel.as_ref(),
+            "`max_parallel`",
+            1,
+            u32::MAX,
+            problems,
+        );
         let (items, item) = items(&written.value.0, self.builder.text, &view, problems)?;
         self.inner = Some(item);
         Some(Some(ForEach {
@@ -359,7 +354,7 @@ impl<'a> One<'a, '_, '_> {
                 .when_open
                 .as_ref()
                 .map(|at| at.value)
-                .or(defaults.map(|defaults| defaults.when_open))
+                .or_else(|| defaults.map(|defaults| defaults.when_open))
                 .unwrap_or_default(),
             breaker: breaker.or_else(|| defaults.and_then(|defaults| defaults.breaker.clone())),
             supervision,
@@ -392,7 +387,34 @@ impl<'a> One<'a, '_, '_> {
                 Labels::default()
             }
         };
-        definition.labels.as_ref().map_or(base.clone(), |at| policies::labels(&at.value, &base))
+        match &definition.labels {
+            Some(at) => policies::labels(&at.value, &base),
+            None => base,
+        }
+    }
+}
+
+/// Returns deadline, queue timeout and progress bound of a step.
+fn bounds(
+    definition: &StepDefinition,
+    kind: Option<Kind>,
+    defaults: &Defaults,
+    problems: &mut Problems,
+) -> (Option<Duration>, Option<Duration>, Option<Duration>) {
+    let mut own = |written, what| policies::positive(written, what, problems);
+    let deadline = own(definition.deadline.as_ref(), "`deadline`");
+    let queue_timeout = own(definition.queue_timeout.as_ref(), "`queue_timeout`");
+    let progress_within = own(definition.progress_within.as_ref(), "`progress_within`");
+    match kind {
+        Some(Kind::Agent) => (
+            deadline.or(defaults.deadline),
+            queue_timeout.or(defaults.queue_timeout),
+            progress_within.or(defaults.progress_within),
+        ),
+        Some(Kind::Workflow) => (deadline.or(defaults.deadline), queue_timeout, progress_within),
+        Some(Kind::Wait | Kind::Signal | Kind::Group) | None => {
+            (deadline, queue_timeout, progress_within)
+        }
     }
 }
 
@@ -407,7 +429,11 @@ fn shadowed(
         && timeout > deadline
     {
         problems
-            .warning(codes::NO_EFFECT, at.span, "`timeout` is longer than `deadline` and has no effect")
+            .warning(
+                codes::NO_EFFECT,
+                at.span,
+                "`timeout` is longer than `deadline` and has no effect",
+            )
             .help("`timeout` bounds one attempt, `deadline` the whole step");
     }
 }

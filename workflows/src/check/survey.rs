@@ -44,7 +44,11 @@ impl Survey {
         if survey.steps.len() > limits::STEPS {
             let first = survey.steps[limits::STEPS].key.span;
             problems
-                .error(codes::TOO_MANY, first, format!("there are more than {} steps", limits::STEPS))
+                .error(
+                    codes::TOO_MANY,
+                    first,
+                    format!("there are more than {} steps", limits::STEPS),
+                )
                 .help("use `for_each`, or split the workflow into sub-workflows");
             return None;
         }
@@ -112,7 +116,11 @@ impl Survey {
                 Some(before) if before.parent == step.parent => {}
                 Some(before) => {
                     problems
-                        .error(codes::DUPLICATE_STEP, step.key.span, format!("there are two steps `{id}`"))
+                        .error(
+                            codes::DUPLICATE_STEP,
+                            step.key.span,
+                            format!("there are two steps `{id}`"),
+                        )
                         .related("the other one", before.key.span)
                         .help("ids are unique in the whole file, also across groups");
                 }

@@ -108,8 +108,7 @@ pub(crate) fn text(duration: Duration) -> String {
 }
 
 /// The pattern that the JSON Schema of the language gives for durations.
-const PATTERN: &str =
-    "^(?:[0-9]+d)?(?:[0-9]+h)?(?:[0-9]+m)?(?:[0-9]+s)?(?:[0-9]+ms)?$";
+const PATTERN: &str = "^(?:[0-9]+d)?(?:[0-9]+h)?(?:[0-9]+m)?(?:[0-9]+s)?(?:[0-9]+ms)?$";
 
 #[cfg(test)]
 mod tests {
@@ -123,7 +122,8 @@ mod tests {
         assert_eq!(parse("1h30m").unwrap(), Duration::from_secs(5400));
         assert_eq!(text(parse("90s").unwrap()), "1m30s");
         assert_eq!(text(Duration::ZERO), "0s");
-        for bad in ["", "90", "s", "30m1h", "1s1s", "-1s", "1.5s", "1 h", "1w", "999999999999999d"] {
+        for bad in ["", "90", "s", "30m1h", "1s1s", "-1s", "1.5s", "1 h", "1w", "999999999999999d"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -51,11 +51,7 @@ impl Keys {
 }
 
 /// Takes the entries out of a map, or reports that it is none.
-pub(super) fn entries(
-    node: Node,
-    what: &str,
-    problems: &mut Problems,
-) -> Option<Vec<(Key, Node)>> {
+pub(super) fn entries(node: Node, what: &str, problems: &mut Problems) -> Option<Vec<(Key, Node)>> {
     match node.data {
         Data::Map(entries) => Some(entries),
         Data::Null

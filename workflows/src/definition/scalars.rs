@@ -172,7 +172,9 @@ pub(crate) fn check_name(text: &str, what: &str, span: Span, problems: &mut Prob
 fn is_name(text: &str, first: bool) -> bool {
     let lead = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     let rest = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    text.bytes().enumerate().all(|(at, byte)| if at == 0 && first { lead(byte) } else { rest(byte) })
+    text.bytes()
+        .enumerate()
+        .all(|(at, byte)| if at == 0 && first { lead(byte) } else { rest(byte) })
         && !text.is_empty()
 }
 
@@ -183,9 +185,8 @@ fn invalid_name(text: &str, what: &str, more: &str, span: Span, problems: &mut P
     } else {
         format!("{what} cannot be `{short}`")
     };
-    let help = format!(
-        "a name has letters, digits, `_` and `-`, and starts with a letter or `_`{more}"
-    );
+    let help =
+        format!("a name has letters, digits, `_` and `-`, and starts with a letter or `_`{more}");
     problems.error(codes::INVALID_NAME, span, message).help(help);
 }
 
@@ -401,10 +402,10 @@ impl Shape for JoinText {
             | Data::List(_)
             | Data::Map(_) => {
                 let message = format!("{what} must be `all`, `any` or a number of at least 1");
-                let near = match &node.data {
-                    Data::Text(text) => suggest(text, ["all", "any"]),
-                    _ => None,
-                };
+                let mut near = None;
+                if let Data::Text(text) = &node.data {
+                    near = suggest(text, ["all", "any"]);
+                }
                 problems
                     .error(codes::UNKNOWN_WORD, node.span, message)
                     .maybe_help(near.map(|near| format!("did you mean `{near}`?")));

@@ -73,9 +73,7 @@ pub(super) fn unknown_word<T>(
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("one of {list}"),
     };
-    problems
-        .error(codes::UNKNOWN_WORD, node.span, format!("{what} cannot be `{word}`"))
-        .help(help);
+    problems.error(codes::UNKNOWN_WORD, node.span, format!("{what} cannot be `{word}`")).help(help);
     None
 }
 

@@ -23,7 +23,9 @@ impl Problem {
 
     /// Says what to do about it, if there is anything to say.
     pub(crate) fn maybe_help(&mut self, help: Option<impl Into<String>>) -> &mut Self {
-        self.help = help.map(Into::into).or(self.help.take());
+        if let Some(help) = help {
+            self.help = Some(help.into());
+        }
         self
     }
 

@@ -10,29 +10,29 @@ use super::names::{Filter, Test};
 pub(crate) enum Code {
     Constant(Value),
     Load(Reference),
-    Field(Box<Code>, Box<str>),
-    Item(Box<Code>, Box<Code>),
-    Slice(Box<Code>, Box<[Option<Code>; 3]>),
-    Not(Box<Code>),
-    Negate(Box<Code>),
-    And(Box<Code>, Box<Code>),
-    Or(Box<Code>, Box<Code>),
-    Binary(Operator, Box<Code>, Box<Code>),
+    Field(Box<Self>, Box<str>),
+    Item(Box<Self>, Box<Self>),
+    Slice(Box<Self>, Box<[Option<Self>; 3]>),
+    Not(Box<Self>),
+    Negate(Box<Self>),
+    And(Box<Self>, Box<Self>),
+    Or(Box<Self>, Box<Self>),
+    Binary(Operator, Box<Self>, Box<Self>),
     /// `a < b < c`: each operand is evaluated once.
-    Chain(Box<Code>, Vec<(Comparison, Code)>),
+    Chain(Box<Self>, Vec<(Comparison, Self)>),
     If(Box<Choice>),
-    Filter(Filter, Box<Code>, Arguments),
-    Test(Test, Box<Code>, Arguments),
+    Filter(Filter, Box<Self>, Arguments),
+    Test(Test, Box<Self>, Arguments),
     /// A filter or a test for each element of a list.
     Each(Box<Each>),
     Status(Status),
     Range(Arguments),
-    List(Vec<Code>),
-    Map(Vec<(Code, Code)>),
+    List(Vec<Self>),
+    Map(Vec<(Self, Self)>),
     /// Text with values between, as in a template.
-    Text(Vec<Code>),
+    Text(Vec<Self>),
     /// An expression of a template, with its text for messages.
-    Quoted(Box<str>, Box<Code>),
+    Quoted(Box<str>, Box<Self>),
 }
 
 #[derive(Debug)]

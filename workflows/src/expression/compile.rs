@@ -110,7 +110,9 @@ fn operator_help(text: &str) -> Option<String> {
         return Some("there are no loops: use `map`, `select` or `reject`".to_owned());
     }
     if text.contains("{%") {
-        return Some("there are no statements, only expressions: `a if condition else b`".to_owned());
+        return Some(
+            "there are no statements, only expressions: `a if condition else b`".to_owned(),
+        );
     }
     [("&&", "and"), ("||", "or"), ("===", "=="), ("!", "not"), ("?", "a if condition else b")]
         .iter()
@@ -334,8 +336,12 @@ impl<'a> Compiler<'a, '_, '_> {
         if let Expr::Var(variable) = &item.expr
             && variable.id == "steps"
         {
-            self.error(codes::DYNAMIC_STEP, expr, "a step cannot be chosen while the run is under way")
-                .help("write the id as a constant: `steps.ID.output`");
+            self.error(
+                codes::DYNAMIC_STEP,
+                expr,
+                "a step cannot be chosen while the run is under way",
+            )
+            .help("write the id as a constant: `steps.ID.output`");
             return None;
         }
         let of = self.expression(&item.expr);
@@ -379,11 +385,7 @@ impl<'a> Compiler<'a, '_, '_> {
         Some(Typed { code: Code::Load(reference), shape })
     }
 
-    fn load_step(
-        &mut self,
-        step: crate::workflow::StepIndex,
-        part: StepPart,
-    ) -> Compilation<'a> {
+    fn load_step(&mut self, step: crate::workflow::StepIndex, part: StepPart) -> Compilation<'a> {
         let shape = match part {
             StepPart::Output | StepPart::Outputs => self.view.catalogue.result(step),
             StepPart::Status => Shape::Any,

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
-use super::code::{Apply, Arguments, Code, Comparison, Each, Mode, Operator, Status};
+use super::code::{Apply, Arguments, Choice, Code, Comparison, Each, Mode, Operator, Status};
 use super::names::Test;
 use super::value::{equal, kind, order, text, truth, weight};
 use super::{Reference, Scope, StepPart, filters, operators, predicates};
@@ -104,7 +104,7 @@ impl<'s> Machine<'s> {
             Code::Not(of) => {
                 let value = self.value(of)?;
                 Ok(Value::from(!truth(&value)).into())
-            },
+            }
             Code::Negate(of) => {
                 let value = self.value(of)?;
                 operators::negate(&value).map(Item::from)
@@ -127,14 +127,7 @@ impl<'s> Machine<'s> {
                 }
             }
             Code::Chain(first, rest) => self.chain(first, rest),
-            Code::If(choice) => {
-                let test = self.value(&choice.test)?;
-                match (truth(&test), &choice.otherwise) {
-                    (true, _) => self.evaluate(&choice.then),
-                    (false, Some(otherwise)) => self.evaluate(otherwise),
-                    (false, None) => Ok(Item::Undefined("an `if` without `else`".to_owned())),
-                }
-            }
+            Code::If(choice) => self.choice(choice),
             Code::Filter(filter, of, arguments) => {
                 let of = self.evaluate(of)?;
                 filters::apply(self, *filter, of, arguments)
@@ -158,6 +151,15 @@ impl<'s> Machine<'s> {
             Code::Map(entries) => self.map(entries),
             Code::Text(parts) => self.text(parts),
             Code::Quoted(quote, code) => self.quoted(quote, code),
+        }
+    }
+
+    fn choice(&self, choice: &'s Choice) -> Evaluated<'s> {
+        let test = self.value(&choice.test)?;
+        match (truth(&test), &choice.otherwise) {
+            (true, _) => self.evaluate(&choice.then),
+            (false, Some(otherwise)) => self.evaluate(otherwise),
+            (false, None) => Ok(Item::Undefined("an `if` without `else`".to_owned())),
         }
     }
 

@@ -86,7 +86,9 @@ impl<'s> Given<'_, 's> {
             None => Ok(None),
             Some(value) => match value.as_ref() {
                 Value::String(text) => Ok(Some(text.clone())),
-                other => Err(format!("a string is needed as argument, but this is {}", kind(other))),
+                other => {
+                    Err(format!("a string is needed as argument, but this is {}", kind(other)))
+                }
             },
         }
     }
@@ -143,11 +145,14 @@ fn default<'s>(given: &Given<'_, 's>, of: Item<'s>) -> Evaluated<'s> {
     }
 }
 
+/// An element of a list with the value it is sorted, compared or summed by.
+type Keyed<'s> = (Cow<'s, Value>, Cow<'s, Value>);
+
 /// Returns the elements of a list with the value they are sorted, compared or summed by.
 fn by_attribute<'s>(
     given: &Given<'_, 's>,
     value: Cow<'s, Value>,
-) -> Result<Vec<(Cow<'s, Value>, Cow<'s, Value>)>, String> {
+) -> Result<Vec<Keyed<'s>>, String> {
     let path = given.attribute()?;
     let elements = given.machine.elements(value)?;
     let mut pairs = Vec::with_capacity(elements.len());

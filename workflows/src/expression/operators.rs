@@ -43,7 +43,9 @@ pub(super) fn binary<'s>(
             let items = items.into_iter().map(|item| machine.owned(item));
             Ok(Value::Array(items.collect::<Result<_, _>>()?))
         }
-        (_, a, b) => Err(format!("`{}` does not work with {} and {}", sign(operator), kind(a), kind(b))),
+        (_, a, b) => {
+            Err(format!("`{}` does not work with {} and {}", sign(operator), kind(a), kind(b)))
+        }
     }
 }
 
@@ -109,11 +111,7 @@ fn sign(operator: Operator) -> &'static str {
 }
 
 /// Tells whether a list, a map or a text contains something.
-pub(super) fn contains(
-    machine: &Machine<'_>,
-    whole: &Value,
-    part: &Value,
-) -> Result<bool, String> {
+pub(super) fn contains(machine: &Machine<'_>, whole: &Value, part: &Value) -> Result<bool, String> {
     match (whole, part) {
         (Value::Array(items), part) => {
             let most = weight(part);

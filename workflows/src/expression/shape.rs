@@ -12,7 +12,7 @@ pub(crate) enum Shape<'a> {
     /// It matches this JSON Schema.
     Json(&'a Value),
     /// It is a list of such values.
-    ListOf(Box<Shape<'a>>),
+    ListOf(Box<Self>),
     /// It is the output of a group: a map with an entry for each inner step.
     Group(StepIndex),
 }

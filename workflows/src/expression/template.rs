@@ -68,7 +68,11 @@ pub(crate) fn items<'a>(
     };
     let Some(item) = item else {
         problems
-            .error(codes::WRONG_TYPE, located.span(part), "`for_each` needs a list, but its schema says otherwise")
+            .error(
+                codes::WRONG_TYPE,
+                located.span(part),
+                "`for_each` needs a list, but its schema says otherwise",
+            )
             .help("a fan-out runs once per element of a list");
         return None;
     };

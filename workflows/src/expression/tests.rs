@@ -96,8 +96,18 @@ fn check(expressions: &[&str], expected: Expect) {
 fn values_keep_their_type() {
     check(
         &[
-            "inputs.n", "inputs.f", "inputs.none", "inputs.list", "steps.done.output.big", "index",
-            "item", "run.id ~ '/' ~ run.workflow", "steps.broken.status", "true", "1.0", "{'a': [1]}",
+            "inputs.n",
+            "inputs.f",
+            "inputs.none",
+            "inputs.list",
+            "steps.done.output.big",
+            "index",
+            "item",
+            "run.id ~ '/' ~ run.workflow",
+            "steps.broken.status",
+            "true",
+            "1.0",
+            "{'a': [1]}",
         ],
         expect![[r#"
             inputs.n  =>  3
@@ -120,9 +130,22 @@ fn values_keep_their_type() {
 fn arithmetic_is_exact_or_an_error() {
     check(
         &[
-            "1 + 2 * 3", "7 / 2", "7 // 2", "-7 // 2", "7 % 3", "2 ** 10", "1 / 0", "2 ** 200",
-            "steps.done.output.big + 1", "1 + 0.5", "'a' + 'b'", "'a' * 3", "[1] + [2]",
-            "1 + 'a'", "-inputs.f", "10.0 ** 400",
+            "1 + 2 * 3",
+            "7 / 2",
+            "7 // 2",
+            "-7 // 2",
+            "7 % 3",
+            "2 ** 10",
+            "1 / 0",
+            "2 ** 200",
+            "steps.done.output.big + 1",
+            "1 + 0.5",
+            "'a' + 'b'",
+            "'a' * 3",
+            "[1] + [2]",
+            "1 + 'a'",
+            "-inputs.f",
+            "10.0 ** 400",
         ],
         expect![[r#"
             1 + 2 * 3  =>  7
@@ -149,10 +172,24 @@ fn arithmetic_is_exact_or_an_error() {
 fn comparisons_and_logic() {
     check(
         &[
-            "1 == 1.0", "'a' < 'b'", "1 < 'a'", "1 < 2 < 3", "1 < 2 > 3", "2 in inputs.list",
-            "'x' not in {'y': 1}", "'ell' in inputs.text", "not inputs.none", "inputs.none or 5",
-            "inputs.n and 'yes'", "'big' if inputs.n > 2 else 'small'", "success()", "failure()",
-            "always()", "inputs.n is odd", "inputs.absent is defined", "inputs.list is sequence",
+            "1 == 1.0",
+            "'a' < 'b'",
+            "1 < 'a'",
+            "1 < 2 < 3",
+            "1 < 2 > 3",
+            "2 in inputs.list",
+            "'x' not in {'y': 1}",
+            "'ell' in inputs.text",
+            "not inputs.none",
+            "inputs.none or 5",
+            "inputs.n and 'yes'",
+            "'big' if inputs.n > 2 else 'small'",
+            "success()",
+            "failure()",
+            "always()",
+            "inputs.n is odd",
+            "inputs.absent is defined",
+            "inputs.list is sequence",
         ],
         expect![[r#"
             1 == 1.0  =>  true
@@ -181,10 +218,17 @@ fn comparisons_and_logic() {
 fn undefined_is_an_error_unless_there_is_a_default() {
     check(
         &[
-            "inputs.absent", "steps.broken.output", "steps.broken.output.a.b",
-            "steps.broken.output.a.b | default('none')", "inputs.list[9]", "inputs.list[-1]",
-            "inputs.none.a", "inputs.text | default('x')", "'' | default('x', true)",
-            "[] | first", "1 if false",
+            "inputs.absent",
+            "steps.broken.output",
+            "steps.broken.output.a.b",
+            "steps.broken.output.a.b | default('none')",
+            "inputs.list[9]",
+            "inputs.list[-1]",
+            "inputs.none.a",
+            "inputs.text | default('x')",
+            "'' | default('x', true)",
+            "[] | first",
+            "1 if false",
         ],
         expect![[r#"
             inputs.absent  =>  error: the input `absent` is undefined
@@ -203,19 +247,23 @@ fn undefined_is_an_error_unless_there_is_a_default() {
 }
 
 #[test]
-fn filters() {
+fn filters_of_lists() {
     check(
         &[
-            "inputs.text | upper", "inputs.text | length", "inputs.list | sort | join('-')",
-            "inputs.list | max", "inputs.list | sum", "inputs.people | map(attribute='name') | list",
+            "inputs.text | upper",
+            "inputs.text | length",
+            "inputs.list | sort | join('-')",
+            "inputs.list | max",
+            "inputs.list | sum",
+            "inputs.people | map(attribute='name') | list",
             "inputs.people | sort(attribute='age') | map(attribute='name') | join(',')",
-            "inputs.people | selectattr('age', 'gt', 2) | length", "inputs.list | select('odd') | list",
-            "inputs.list | reject('odd') | first", "inputs.list | map('string') | list",
-            "steps.many.outputs | map(attribute='score') | min >= 0.8", "[1, 1, 2] | unique",
-            "inputs.list | batch(2)", "' a ' | trim", "'a,b,c' | split(',')", "'a-b' | replace('-', '+')",
-            "'42' | int", "'x' | int", "2.567 | round(1)", "-3 | abs", "{'b': 1, 'a': 2} | dictsort",
-            "inputs.people[0] | tojson", "inputs.text[0:5]", "inputs.list[1:]", "range(1, 7, 2)",
-            "'hello world' | title", "inputs.list | reverse", "inputs.n | upper",
+            "inputs.people | selectattr('age', 'gt', 2) | length",
+            "inputs.list | select('odd') | list",
+            "inputs.list | reject('odd') | first",
+            "inputs.list | map('string') | list",
+            "steps.many.outputs | map(attribute='score') | min >= 0.8",
+            "[1, 1, 2] | unique",
+            "inputs.list | batch(2)",
         ],
         expect![[r#"
             inputs.text | upper  =>  "HELLO WORLD"
@@ -232,6 +280,31 @@ fn filters() {
             steps.many.outputs | map(attribute='score') | min >= 0.8  =>  false
             [1, 1, 2] | unique  =>  [1,2]
             inputs.list | batch(2)  =>  [[3,1],[2]]
+        "#]],
+    );
+}
+
+#[test]
+fn filters_of_texts_and_numbers() {
+    check(
+        &[
+            "' a ' | trim",
+            "'a,b,c' | split(',')",
+            "'a-b' | replace('-', '+')",
+            "'42' | int",
+            "'x' | int",
+            "2.567 | round(1)",
+            "-3 | abs",
+            "{'b': 1, 'a': 2} | dictsort",
+            "inputs.people[0] | tojson",
+            "inputs.text[0:5]",
+            "inputs.list[1:]",
+            "range(1, 7, 2)",
+            "'hello world' | title",
+            "inputs.list | reverse",
+            "inputs.n | upper",
+        ],
+        expect![[r#"
             ' a ' | trim  =>  "a"
             'a,b,c' | split(',')  =>  ["a","b","c"]
             'a-b' | replace('-', '+')  =>  "a+b"

@@ -176,7 +176,8 @@ impl Located<'_> {
         if raw == self.text {
             return at(part.start);
         }
-        if inner.0.get(part.clone()) == Some(wanted) && inner.0.starts_with(&self.text[..part.start])
+        if inner.0.get(part.clone()) == Some(wanted)
+            && inner.0.starts_with(&self.text[..part.start])
         {
             return at(inner.1 + part.start);
         }

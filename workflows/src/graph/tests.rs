@@ -48,7 +48,8 @@ fn as_mermaid() {
           s1 --> s4
           s0 --> s5
           s4 --> s5
-    "#]].assert_eq(&mermaid(&workflow()));
+    "#]]
+    .assert_eq(&mermaid(&workflow()));
 }
 
 #[test]
@@ -70,5 +71,6 @@ fn as_dot() {
           "start" -> "last";
           "gate" -> "last";
         }
-    "#]].assert_eq(&dot(&workflow()));
+    "#]]
+    .assert_eq(&dot(&workflow()));
 }

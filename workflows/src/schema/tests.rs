@@ -44,11 +44,31 @@ fn valid_definitions_match_the_schema() {
 fn definitions_of_the_wrong_shape_do_not_match() {
     let schema = jsonschema::validator_for(&language()).unwrap();
     let shapes = [
-        "defaults_invalid", "durations", "foreign_keys", "github_actions", "missing_name",
-        "missing_steps", "name_invalid", "name_number", "negative", "nested_unknown_keys",
-        "null_values", "root_list", "shares", "signal_invalid", "step_id_invalid", "step_null",
-        "steps_list", "typo_keys", "version_number", "wait_invalid", "words", "workflow_invalid",
-        "wrong_types", "compensate_invalid", "input_schema_invalid",
+        "defaults_invalid",
+        "durations",
+        "foreign_keys",
+        "github_actions",
+        "missing_name",
+        "missing_steps",
+        "name_invalid",
+        "name_number",
+        "negative",
+        "nested_unknown_keys",
+        "null_values",
+        "root_list",
+        "shares",
+        "signal_invalid",
+        "step_id_invalid",
+        "step_null",
+        "steps_list",
+        "typo_keys",
+        "version_number",
+        "wait_invalid",
+        "words",
+        "workflow_invalid",
+        "wrong_types",
+        "compensate_invalid",
+        "input_schema_invalid",
     ];
     let fixtures = fixtures("fixtures/invalid");
     for shape in shapes {

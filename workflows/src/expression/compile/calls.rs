@@ -169,9 +169,7 @@ impl<'a> Compiler<'a, '_, '_> {
         let mut default = None;
         if filter.name.ends_with("attr") {
             attribute = Some(self.constant_text(expr, filter.name, given.next())?);
-        } else if mode == Mode::Map
-            && matches!(given.peek(), Some(CallArg::Kwarg(..)))
-        {
+        } else if mode == Mode::Map && matches!(given.peek(), Some(CallArg::Kwarg(..))) {
             for argument in given.by_ref() {
                 match argument {
                     CallArg::Kwarg("attribute", Expr::Const(value)) => {
@@ -184,8 +182,12 @@ impl<'a> Compiler<'a, '_, '_> {
                     | CallArg::Pos(_)
                     | CallArg::PosSplat(_)
                     | CallArg::KwargSplat(_) => {
-                        self.error(codes::UNKNOWN_FUNCTION, expr, "`map` does not take this argument")
-                            .help("write `map(attribute=\"name\")` or `map(\"filter\")`");
+                        self.error(
+                            codes::UNKNOWN_FUNCTION,
+                            expr,
+                            "`map` does not take this argument",
+                        )
+                        .help("write `map(attribute=\"name\")` or `map(\"filter\")`");
                         return None;
                     }
                 }
@@ -201,7 +203,7 @@ impl<'a> Compiler<'a, '_, '_> {
             (Mode::Map, None) => (Shape::Any, Apply::Nothing(default)),
             (_, None) => (of.shape.clone(), Apply::Truth),
             (_, Some((first, rest))) => {
-                let apply = self.apply(expr, filter.name, mode, first, rest)?;
+                let apply = self.apply(expr, (filter.name, mode), first, rest)?;
                 (if mode == Mode::Map { Shape::Any } else { of.shape.clone() }, apply)
             }
         };
@@ -219,11 +221,11 @@ impl<'a> Compiler<'a, '_, '_> {
     fn apply(
         &mut self,
         expr: &Expr<'_>,
-        what: &str,
-        mode: Mode,
+        what: (&str, Mode),
         first: &CallArg<'_>,
         rest: &[&CallArg<'_>],
     ) -> Option<Apply> {
+        let (what, mode) = what;
         let name = self.constant_text(expr, what, Some(first))?;
         let signature = if mode == Mode::Map {
             Filter::find(&name).map(Filter::signature)
@@ -231,11 +233,8 @@ impl<'a> Compiler<'a, '_, '_> {
             Test::find(&name).map(Test::signature)
         };
         let Some(signature) = signature else {
-            let (kind, known) = if mode == Mode::Map {
-                ("filter", Filter::NAMES)
-            } else {
-                ("test", Test::NAMES)
-            };
+            let (kind, known) =
+                if mode == Mode::Map { ("filter", Filter::NAMES) } else { ("test", Test::NAMES) };
             self.unknown(expr, kind, &name, known.iter().copied());
             return None;
         };

@@ -22,9 +22,7 @@ impl<'a> Compiler<'a, '_, '_> {
             "item" | "index" => match (self.view.item.clone(), name) {
                 (Some(shape), "item") => self.load(Reference::Item, shape),
                 (Some(_), _) => self.load(Reference::Index, Shape::Any),
-                (None, _) => {
-                    self.misplaced(expr, name, "inside a step or group with `for_each`")
-                }
+                (None, _) => self.misplaced(expr, name, "inside a step or group with `for_each`"),
             },
             "signal" if place == Place::Signal => self.load(Reference::Signal, Shape::Any),
             "signal" => self.misplaced(expr, name, "in `wait_for.if`"),
@@ -90,8 +88,12 @@ impl<'a> Compiler<'a, '_, '_> {
                 "run" => Some(self.run(expr, name)),
                 "steps" => {
                     if self.step(expr, name).is_some() {
-                        self.error(codes::UNKNOWN_PART, expr, format!("`steps.{name}` is not a value"))
-                            .help(format!("it has `steps.{name}.output` and `steps.{name}.status`"));
+                        self.error(
+                            codes::UNKNOWN_PART,
+                            expr,
+                            format!("`steps.{name}` is not a value"),
+                        )
+                        .help(format!("it has `steps.{name}.output` and `steps.{name}.status`"));
                     }
                     Some(None)
                 }
@@ -124,16 +126,17 @@ impl<'a> Compiler<'a, '_, '_> {
             None => {
                 let hyphenated = self.hyphenated(expr, name);
                 let names = &catalogue.input_names;
-                let help = if let Some(full) = hyphenated.filter(|full| names.contains(&full.as_str())) {
-                    self.minus = true;
-                    format!("`-` is a minus here: write `inputs['{full}']`")
-                } else if let Some(near) = suggest(name, names.iter().copied()) {
-                    format!("did you mean `{near}`?")
-                } else if names.is_empty() {
-                    "the workflow declares no `inputs`".to_owned()
-                } else {
-                    format!("the inputs are: {}", names.join(", "))
-                };
+                let help =
+                    if let Some(full) = hyphenated.filter(|full| names.contains(&full.as_str())) {
+                        self.minus = true;
+                        format!("`-` is a minus here: write `inputs['{full}']`")
+                    } else if let Some(near) = suggest(name, names.iter().copied()) {
+                        format!("did you mean `{near}`?")
+                    } else if names.is_empty() {
+                        "the workflow declares no `inputs`".to_owned()
+                    } else {
+                        format!("the inputs are: {}", names.join(", "))
+                    };
                 self.error(codes::UNKNOWN_INPUT, expr, format!("there is no input `{name}`"))
                     .help(help);
                 None
@@ -189,9 +192,8 @@ impl<'a> Compiler<'a, '_, '_> {
         }
         if !self.view.can_see(step) {
             let group = catalogue.step(step).parent.map(|group| catalogue.step(group).id);
-            let help = group.map(|group| {
-                format!("the group gives it away: `steps.{group}.output.{id}`")
-            });
+            let help =
+                group.map(|group| format!("the group gives it away: `steps.{group}.output.{id}`"));
             self.error(
                 codes::OUT_OF_SCOPE,
                 expr,
@@ -223,8 +225,10 @@ impl<'a> Compiler<'a, '_, '_> {
                 let help = if ["result", "results", "value", "data"].contains(&name) {
                     format!("did you mean `{output}`?")
                 } else {
-                    format!("it has `steps.{id}.{output}` and `steps.{id}.status`; the fields of \
-                             its output are `steps.{id}.{output}.{name}`")
+                    format!(
+                        "it has `steps.{id}.{output}` and `steps.{id}.status`; the fields of \
+                             its output are `steps.{id}.{output}.{name}`"
+                    )
                 };
                 (format!("step `{id}` has no `{name}`"), help)
             }

@@ -49,10 +49,7 @@ pub(super) fn end<'s>(machine: &Machine<'s>, value: Cow<'s, Value>, end: End) ->
         End::First => Some(elements.swap_remove(0)),
         End::Last => elements.pop(),
     };
-    Ok(found.map_or_else(
-        || Item::Undefined("an element of an empty list".to_owned()),
-        Item::Value,
-    ))
+    Ok(found.map_or_else(|| Item::Undefined("an element of an empty list".to_owned()), Item::Value))
 }
 
 pub(super) fn owned<'s>(
@@ -85,10 +82,7 @@ fn compare(machine: &Machine<'_>, a: &Value, b: &Value) -> Result<Ordering, Stri
 }
 
 /// Sorts; the first comparison that cannot be made is the result.
-fn sorted<'s, T>(
-    machine: &Machine<'s>,
-    list: &mut [(T, Cow<'s, Value>)],
-) -> Result<(), String> {
+fn sorted<'s, T>(machine: &Machine<'s>, list: &mut [(T, Cow<'s, Value>)]) -> Result<(), String> {
     let mut problem = None;
     list.sort_by(|(_, a), (_, b)| {
         if problem.is_some() {

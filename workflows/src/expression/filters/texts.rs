@@ -37,7 +37,9 @@ pub(super) fn apply(given: &Given<'_, '_>, filter: Filter, value: &Value) -> Res
 fn capitalize(text: &str) -> String {
     let mut characters = text.chars();
     match characters.next() {
-        Some(first) => first.to_uppercase().chain(characters.as_str().to_lowercase().chars()).collect(),
+        Some(first) => {
+            first.to_uppercase().chain(characters.as_str().to_lowercase().chars()).collect()
+        }
         None => String::new(),
     }
 }
