@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use skep_engine::{Audit, Change, Effect, EffectKey, Handled, Input, Partition, Resolved};
-use skep_protocol::{Hash, PartitionId, Record, RunId, StepPath, Timestamp};
+use skep_protocol::{BlobRef, Hash, PartitionId, Record, RunId, StepPath, Timestamp};
 use skep_workflow::Workflow;
 
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_000_000_000_000);
@@ -184,11 +184,18 @@ impl World {
         partition
     }
 
-    /// Looks at everything, as after a recovery; nothing may follow but questions for values.
+    /// Looks at everything, as after a recovery; nothing may follow but questions for values. Those
+    /// that were answered before are answered again.
     fn settle(&self, partition: &mut Partition) {
-        let handled =
-            partition.handle(Input::ParentNotified { run: RunId::from_key("", "") }, self.now);
-        assert_eq!(handled.unwrap().records, [], "a recovery decides nothing again");
+        let nothing = Input::ParentNotified { run: RunId::from_key("", "") };
+        let handled = partition.handle(nothing, self.now).unwrap();
+        assert_eq!(handled.records, [], "a recovery decides nothing again");
+        let asked = self.fetched(&self.partition);
+        let is_asked = |input: &Input| asked.iter().any(|asked| blob(asked) == blob(input));
+        for answer in self.fetched(partition).into_iter().filter(|input| !is_asked(input)) {
+            let handled = partition.handle(answer, self.now).unwrap();
+            assert_eq!(handled.records, [], "a recovery decides nothing again");
+        }
     }
 
     /// Cuts the journal inside the records of the last input, resumes, and wants the same end.
@@ -247,5 +254,12 @@ fn is_checkpoint_only(a: &Effect, b: &Effect) -> bool {
             a == *b
         }
         _ => false,
+    }
+}
+
+fn blob(input: &Input) -> Option<BlobRef> {
+    match input {
+        Input::BlobFetched { blob, .. } => Some(*blob),
+        _ => None,
     }
 }

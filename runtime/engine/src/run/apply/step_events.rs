@@ -21,8 +21,11 @@ impl Run {
             }
             Event::AttemptReleased { attempt, .. } => {
                 self.check_attempt(id, *attempt)?;
+                let unseen = !matches!(self.node(id).phase, Phase::Taken { .. });
                 self.shift(id, Phase::Scheduled { not_before: at, queued: at }, index)?;
-                self.owe_again(id, index);
+                if unseen {
+                    self.owe_again(id, index);
+                }
                 Ok(())
             }
             Event::AttemptLost { attempt, .. } => {
