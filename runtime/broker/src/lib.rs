@@ -6,7 +6,11 @@
 //! for each, and every implementation has to pass them all.
 //!
 //! Read [`Broker`] first: it names the parts. [`Embedded`] is the implementation that needs no
-//! server.
+//! server: the pure machine of [`memory`] on the real clock. For tests there are [`faulty`], a wrapper
+//! that fails by script, and [`differential`], which compares two brokers by random operations.
+//!
+//! Dropping a future of the port before it is done leaves open whether what it asked for happens,
+//! unless its documentation says more; it never disturbs anybody else.
 
 mod blobs;
 pub mod conformance;
