@@ -9,7 +9,7 @@ use crate::output::{Colour, Format};
 /// agents, and drives each run to its end.
 #[derive(Debug, Parser)]
 #[command(name = "skep", version, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Start here:  skep run examples/quickstart/quickstart.skep.yaml\n\
+#[command(after_help = "Start here:  skep run examples/corpus/corpus.skep.yaml\n\
                         Exit codes:  0 ok, 1 run failed, 2 usage, 3 invalid definition, \
                         4 not found, 5 cannot reach, 6 conflict, 124 timeout")]
 pub(crate) struct Cli {
@@ -21,6 +21,7 @@ pub(crate) struct Cli {
 
 /// The options of every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// How data is printed on stdout; everything else goes to stderr.
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
@@ -42,7 +43,7 @@ pub(crate) struct Cluster {
     #[arg(long, global = true, env = "SKEP_NATS_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) nats: Option<String>,
     /// A context of the `nats` command line tool: address and credentials.
-    #[arg(long, global = true, env = "SKEP_CONTEXT", value_name = "NAME")]
+    #[arg(long, global = true, env = "SKEP_CONTEXT", value_name = "NAME", hide_env_values = true)]
     pub(crate) context: Option<String>,
     /// A file with NATS credentials.
     #[arg(long, global = true, env = "SKEP_NATS_CREDS", value_name = "FILE", hide = true)]

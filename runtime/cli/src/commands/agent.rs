@@ -16,7 +16,9 @@ use crate::signals::Interrupts;
 /// How long an agent that leaves may take, its handlers included.
 const LEAVE_WITHIN: Duration = Duration::from_secs(60);
 
-/// Join a cluster as an agent, until SIGTERM or Ctrl-C; it then finishes what it holds and leaves.
+/// Join a cluster as an agent.
+///
+/// It stays until SIGTERM or Ctrl-C, then finishes what it holds and leaves.
 #[derive(Debug, Args)]
 pub(crate) struct AgentCommand {
     #[command(subcommand)]

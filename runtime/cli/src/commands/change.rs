@@ -121,7 +121,8 @@ fn done(run: RunId, what: &str, global: &Global) {
     }
 }
 
-fn payload(payload: Option<&str>, set: &[String]) -> Result<Value, Error> {
+/// Returns what a signal carries: JSON, text, `@FILE`, or an object of fields.
+pub(crate) fn payload(payload: Option<&str>, set: &[String]) -> Result<Value, Error> {
     let text = match payload {
         Some(payload) => match payload.strip_prefix('@') {
             Some(file) => inputs::text(file)?,

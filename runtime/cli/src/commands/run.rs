@@ -8,14 +8,14 @@ use clap::Args;
 use serde_json::json;
 use skep_broker::Broker;
 use skep_nats::Nats;
-use skep_protocol::{Payload, RegisterWorkflow, RunId, StartRun};
-use skep_workflow::Workflow;
+use skep_protocol::{Command, Payload, RegisterWorkflow, RunId, Signal, SignalId, StartRun};
+use skep_workflow::{Step, StepKind, Workflow};
 use tokio::time::Instant;
 
 use crate::agents::{AgentArgs, ReadyMade, Running};
 use crate::cli::Global;
 use crate::client::{Client, Existed};
-use crate::commands::change::mint;
+use crate::commands::change::{self, mint};
 use crate::drive::{Drive, Home};
 use crate::error::{Error, Exit};
 use crate::inputs::InputArgs;
@@ -53,6 +53,9 @@ pub(crate) struct Run {
     /// A word to find the run by later.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
+    /// Send a signal at the start, for a step that will wait for it: an approval in advance.
+    #[arg(long = "signal", value_name = "NAME[=JSON]")]
+    signals: Vec<String>,
     /// Start the run on the cluster, print its id, and leave.
     #[arg(short, long)]
     detach: bool,
@@ -136,10 +139,26 @@ impl Run {
         let progress = Progress::new(start.run).with_workflow(&workflow);
         let start = named(local.client(), &workflow, &self.target, start).await?;
         local.client().start(start).await?;
+        self.send_signals(local.client(), progress.run()).await?;
         let drive = Drive { client: local.client(), global, home: Home::Here, deadline };
         let exit = drive.to_the_end(progress, self.quiet, &mut interrupts).await;
         local.stop().await;
         exit
+    }
+
+    /// Sends the signals that were given in advance; each counts once, however often it is sent.
+    async fn send_signals<B: Broker>(&self, client: &Client<B>, run: RunId) -> Result<(), Error> {
+        for (number, signal) in self.signals.iter().enumerate() {
+            let (name, payload) = match signal.split_once('=') {
+                Some((name, payload)) => (name, change::payload(Some(payload), &[])?),
+                None => (signal.as_str(), serde_json::Value::Null),
+            };
+            let id = SignalId::new(&format!("at-start-{number}")).expect("letters of an id");
+            let (name, payload) = (name.to_owned(), payload.into());
+            let command = Command::Signal(Signal { run, name, id, payload });
+            client.change(run, command).await?;
+        }
+        Ok(())
     }
 
     /// Runs it on a cluster.
@@ -175,6 +194,7 @@ impl Run {
             None => start,
         };
         let existed = client.start(start).await? == Existed::Before;
+        self.send_signals(client, run).await?;
         if self.detach {
             match drive.global.output {
                 Format::Text => output::data(run),
@@ -252,17 +272,7 @@ fn warn_of_missing<'a>(
 ) {
     let missing: Vec<&String> = needed.difference(offered).collect();
     let Some(first) = missing.first() else { return };
-    let uses = |step: &skep_workflow::Step| match step.kind() {
-        skep_workflow::StepKind::Agent { capability, .. } => capability == first.as_str(),
-        skep_workflow::StepKind::Workflow { .. }
-        | skep_workflow::StepKind::Wait(_)
-        | skep_workflow::StepKind::Signal { .. }
-        | skep_workflow::StepKind::Group => false,
-    };
-    let steps: Vec<String> = workflows
-        .flat_map(|workflow| workflow.steps().iter().filter(|step| uses(step)))
-        .map(|step| format!("`{}`", step.id()))
-        .collect();
+    let steps: Vec<&Step> = workflows.flat_map(|workflow| workflow.steps()).collect();
     let names = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let offered = match offered.is_empty() {
         true => "nothing".to_owned(),
@@ -270,11 +280,19 @@ fn warn_of_missing<'a>(
     };
     let help = paint(CYAN, "help");
     output::warn(format!("no agent in this process offers {names}: the run will wait for ever"));
-    output::note(format!("  needed by step {}", steps.join(", ")));
+    for name in &missing {
+        let users = steps.iter().filter(|step| needs(step, name));
+        let users: Vec<String> = users.map(|step| format!("`{}`", step.id())).collect();
+        output::note(format!("  `{name}` is needed by {}", users.join(", ")));
+    }
     output::note(format!("  offered here: {offered}"));
     output::note(format!("  {help}: serve it with a program of yours: --agent {first}=./PROGRAM"));
     output::note(format!("  {help}: or let agents of other processes join: skep dev"));
     output::note(format!("  {help}: --timeout 30s bounds the wait, Ctrl-C ends it"));
+}
+
+fn needs(step: &Step, name: &str) -> bool {
+    matches!(step.kind(), StepKind::Agent { capability, .. } if *capability == *name)
 }
 
 #[cfg(test)]

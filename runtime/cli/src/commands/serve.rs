@@ -14,7 +14,9 @@ use crate::output;
 use crate::runtime;
 use crate::signals::Interrupts;
 
-/// Serve a cluster as a coordinator, until SIGTERM or Ctrl-C; it then hands over and ends.
+/// Serve a cluster as a coordinator.
+///
+/// It serves until SIGTERM or Ctrl-C, then hands over and ends.
 ///
 /// Several coordinators may serve one cluster: each partition has one owner, the others stand by.
 /// All that matters lies in the journals on NATS; --data can be thrown away at any time.
