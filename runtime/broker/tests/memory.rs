@@ -224,7 +224,7 @@ proptest! {
             // Time names nobody: those who wait ask for `next_wake`. Everything else does.
             let asleep = pullers.iter().flatten().any(|puller| queues.is_waiting("w", *puller));
             let free = naive.free_from.values().any(|from| *from <= now);
-            prop_assert!(!(names && asleep && free) || !roused.is_empty(), "nobody was named");
+            prop_assert!(!(names && asleep && free && roused.is_empty()), "nobody was named");
         }
     }
 
