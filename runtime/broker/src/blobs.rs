@@ -34,8 +34,8 @@ pub struct Snapshot {
 
 /// Where snapshots lie.
 ///
-/// - **C46** They come with the highest position first; at least the two highest are kept, whatever the
-///   order in which they were written.
+/// - **C46** They come with the highest position first; at least the two highest are kept,
+///   whatever the order in which they were written.
 /// - **C47** They are as large as they need to be, and belong to one partition.
 pub trait Snapshots: Clone + Send + Sync + 'static {
     /// Keeps a snapshot; all but the two highest may be dropped.

@@ -60,8 +60,9 @@ pub struct Bounds {
     pub max_message: usize,
 }
 
-/// Makes a test of each clause: `conformance_tests!(ATTRIBUTE, HARNESS)`, where the attribute makes a
-/// test of an async function and the expression, which may await, makes a fresh [`Harness`].
+/// Makes a test of each clause: `conformance_tests!(ATTRIBUTE, HARNESS)`, where the attribute
+/// makes a test of an async function and the expression, which may await, makes a fresh
+/// [`Harness`].
 #[macro_export]
 macro_rules! conformance_tests {
     ($attribute:meta, $harness:expr) => {

@@ -5,8 +5,8 @@
 //! differ, the machine is what gets corrected. What the contract leaves open is not compared: the
 //! numbers of revisions, the order in which returned tasks come again.
 //!
-//! Both brokers must be empty, used by nobody else, and made with an `ack_wait` that is longer than the
-//! comparison lasts.
+//! Both brokers must be empty, used by nobody else, and made with an `ack_wait` that is longer
+//! than the comparison lasts.
 
 mod operation;
 mod side;
@@ -81,8 +81,8 @@ impl fmt::Display for Divergence {
 
 impl std::error::Error for Divergence {}
 
-/// Performs `count` operations drawn from `seed` on both brokers, and returns the operations with their
-/// answers: the same for the same seed, if `left` is deterministic.
+/// Performs `count` operations drawn from `seed` on both brokers, and returns the operations with
+/// their answers: the same for the same seed, if `left` is deterministic.
 ///
 /// # Errors
 /// [`Divergence`] if an answer is not the same.

@@ -10,8 +10,10 @@ use crate::error::Unavailable;
 
 /// Agents → everybody: that they are there.
 ///
-/// - **C33** A heartbeat reaches everybody who listens, in the order in which one client sends them.
-/// - **C34** A listener that does not listen hinders neither the sender nor others; it may lose some.
+/// - **C33** A heartbeat reaches everybody who listens, in the order in which one client sends
+///   them.
+/// - **C34** A listener that does not listen hinders neither the sender nor others; it may lose
+///   some.
 /// - **C35** A client whose broker answers says that it is connected.
 pub trait Presence: Clone + Send + Sync + 'static {
     /// Says it once; it may be lost.
@@ -85,8 +87,8 @@ pub enum PutError {
     Unavailable(#[from] Unavailable),
 }
 
-/// Returns whether `key` can be the key of a fact: 1 to 255 of `A-Z a-z 0-9 _ - . =`, where a dot is
-/// neither first nor last nor next to another.
+/// Returns whether `key` can be the key of a fact: 1 to 255 of `A-Z a-z 0-9 _ - . =`, where a dot
+/// is neither first nor last nor next to another.
 pub fn is_key(key: &str) -> bool {
     let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'=');
     key.len() <= 255 && key.bytes().all(known) && key.split('.').all(|token| !token.is_empty())

@@ -1,8 +1,8 @@
 //! The in-process broker: the memory machine on the real clock.
 //!
 //! Each part of the machine has a lock of its own, held for one operation, never across an `await`
-//! and never while a waker runs or a message is dropped. Typed messages are handed over as they are,
-//! without being encoded. A waiter that nothing has changed for is not woken.
+//! and never while a waker runs or a message is dropped. Typed messages are handed over as they
+//! are, without being encoded. A waiter that nothing has changed for is not woken.
 
 mod directory;
 mod journal;

@@ -1,7 +1,7 @@
 //! A broker that fails when it is told to: for tests of those who use the port.
 //!
-//! [`Faulty`] wraps a broker. A test scripts what goes wrong through its [`Script`]: nothing is random
-//! and nothing depends on time, so that a failing test fails again.
+//! [`Faulty`] wraps a broker. A test scripts what goes wrong through its [`Script`]: nothing is
+//! random and nothing depends on time, so that a failing test fails again.
 //!
 //! ```
 //! use skep_broker::faulty::{Fault, Faulty, Operation};
@@ -42,8 +42,8 @@ pub enum Fault {
     Hold,
     /// It is done, and the caller sees the answer when the test calls [`Script::release`].
     HoldAnswer,
-    /// It is refused: an append and a write of a fact as a conflict, a request for lack of responders,
-    /// anything else as with [`Lose`](Self::Lose). Nothing is done.
+    /// It is refused: an append and a write of a fact as a conflict, a request for lack of
+    /// responders, anything else as with [`Lose`](Self::Lose). Nothing is done.
     Refuse,
 }
 

@@ -69,14 +69,15 @@ pub enum ReadError {
 /// One ordered, durable stream of messages for each partition.
 ///
 /// - **C1** An append succeeds only if the journal ends at `expected`, and takes the next position.
-/// - **C2** Any other expectation is a conflict: nothing is appended, and it tells the last position.
+/// - **C2** Any other expectation is a conflict: nothing is appended, and it tells the last
+///   position.
 /// - **C3** Of appends at once that expect the same end, from any client, exactly one succeeds.
 /// - **C4** The bytes of a message come back exactly as they were, whatever they are.
 /// - **C5** A message over the limit is `TooLarge`; one of `MAX_BATCH_BYTES` is taken.
 /// - **C6** What an append has returned, every client reads as the last message from there on.
 /// - **C7** A follower gets every message once, in order, those there were and those that come.
-/// - **C8** It starts at `from`, or at the first message kept, and yields none before `from`, even if
-///   the journal ends before it.
+/// - **C8** It starts at `from`, or at the first message kept, and yields none before `from`, even
+///   if the journal ends before it.
 /// - **C9** Followers do not disturb each other, nor does one that stops or does not read.
 /// - **C10** A trim changes no position and never drops the last message, whatever is asked for.
 /// - **C11** A follower that a trim overtakes ends with a hole; it never skips.
@@ -112,8 +113,8 @@ pub trait Journal: Clone + Send + Sync + 'static {
         from: Seq,
     ) -> impl Future<Output = Result<JournalReader, Unavailable>> + Send;
 
-    /// Drops every message before `first_kept`, except the last message of all. What is trimmed never
-    /// comes back; positions stay.
+    /// Drops every message before `first_kept`, except the last message of all. What is trimmed
+    /// never comes back; positions stay.
     fn trim(
         &self,
         partition: PartitionId,

@@ -2,12 +2,13 @@
 //!
 //! The port speaks skep, not NATS: typed messages of `skep-protocol`, partitions, capabilities,
 //! agents. This crate never decides anything about runs and never touches the network. Its contract
-//! is a list of numbered **clauses** (C1, C2, …), written where the traits are; [`conformance`] holds a test
-//! for each, and every implementation has to pass them all.
+//! is a list of numbered **clauses** (C1, C2, …), written where the traits are; [`conformance`]
+//! holds a test for each, and every implementation has to pass them all.
 //!
 //! Read [`Broker`] first: it names the parts. [`Embedded`] is the implementation that needs no
-//! server: the pure machine of [`memory`] on the real clock. For tests there are [`faulty`], a wrapper
-//! that fails by script, and [`differential`], which compares two brokers by random operations.
+//! server: the pure machine of [`memory`] on the real clock. For tests there are [`faulty`], a
+//! wrapper that fails by script, and [`differential`], which compares two brokers by random
+//! operations.
 //!
 //! Dropping a future of the port before it is done leaves open whether what it asked for happens,
 //! unless its documentation says more; it never disturbs anybody else.

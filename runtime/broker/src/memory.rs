@@ -12,18 +12,18 @@
 //! hints, so that a simulator may also delay them, repeat them or wake everybody.
 //!
 //! **Lost wake-ups** are what such a design has to fear. Two rules prevent them: a waiter is put
-//! down as waiting by the very operation that found nothing, and whoever stops waiting hands its turn
-//! on (`Queues::leave`). One task names one puller, which names the next when it has pulled, so that a
-//! thousand idle pullers cost nothing.
+//! down as waiting by the very operation that found nothing, and whoever stops waiting hands its
+//! turn on (`Queues::leave`). One task names one puller, which names the next when it has pulled,
+//! so that a thousand idle pullers cost nothing.
 //!
 //! **Memory** is bounded by [`Settings`]: queues, requests, heartbeats, durable reports and blobs
-//! refuse or lose what is too much. A journal is as long as its owner lets it be: it is trimmed behind
-//! the last snapshots.
+//! refuse or lose what is too much. A journal is as long as its owner lets it be: it is trimmed
+//! behind the last snapshots.
 //!
-//! **A simulator** holds a [`Memory`] and implements the port over it. What a network does to a message
-//! (delay, loss, repetition) it does between a call of the port and the operation, or between the
-//! operation and its answer; a ghost is an `append` that is performed later; a broker that restarts
-//! calls [`Queues::lose`]; a process that is killed has its waiters closed.
+//! **A simulator** holds a [`Memory`] and implements the port over it. What a network does to a
+//! message (delay, loss, repetition) it does between a call of the port and the operation, or
+//! between the operation and its answer; a ghost is an `append` that is performed later; a broker
+//! that restarts calls [`Queues::lose`]; a process that is killed has its waiters closed.
 //!
 //! **Time** passes only in [`Queues`]: `next_wake` tells when something changes by itself. Time
 //! limits of requests belong to the shell, which calls `give_up`.

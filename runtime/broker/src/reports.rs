@@ -71,8 +71,9 @@ pub trait Reports: Clone + Send + Sync + 'static {
         partition: PartitionId,
     ) -> impl Future<Output = Result<Requests<ReportBatch, ReportReply>, Unavailable>> + Send;
 
-    /// Reads what was left by [`report_durably`](Self::report_durably), from the oldest that was not
-    /// confirmed, and goes on as more is left. What is not confirmed comes again to the next reader.
+    /// Reads what was left by [`report_durably`](Self::report_durably), from the oldest that was
+    /// not confirmed, and goes on as more is left. What is not confirmed comes again to the next
+    /// reader.
     fn durable_reports(
         &self,
         partition: PartitionId,

@@ -55,8 +55,8 @@ impl<R> fmt::Debug for Responder<R> {
 /// - **C27** A listener that stays and does not answer leaves `TimedOut`.
 /// - **C28** A message over the limit is `TooLarge` and reaches nobody.
 /// - **C29** A request reaches only the partition, or the agent, that it is for.
-/// - **C31** It reaches a listener that has just come, even if one from before still listens and never
-///   answers: a successor does not depend on its predecessor.
+/// - **C31** It reaches a listener that has just come, even if one from before still listens and
+///   never answers: a successor does not depend on its predecessor.
 /// - **C49** Who listens when the broker restarts is heard again afterwards.
 ///
 ///  Dropping it stops listening, and askers learn that nobody listens.

@@ -79,8 +79,8 @@ impl fmt::Debug for Delivered {
 /// - **C18** An acknowledged task does not come again; a late acknowledgement counts.
 /// - **C19** An extended task does not come again for another `ack_wait`.
 /// - **C20** A returned task comes again after its delay, to anybody.
-/// - **C21** `depth` counts each task once; one that was given back, or not settled in time, counts as
-///   waiting or as held.
+/// - **C21** `depth` counts each task once; one that was given back, or not settled in time,
+///   counts as waiting or as held.
 /// - **C22** After `clear`, nothing that was offered before is pulled, held or not.
 pub trait Tasks: Clone + Send + Sync + 'static {
     /// Puts a task into the queue of its capability. `sending` rises each time the same attempt is
@@ -91,7 +91,8 @@ pub trait Tasks: Clone + Send + Sync + 'static {
         sending: u32,
     ) -> impl Future<Output = Result<(), RequestError>> + Send;
 
-    /// Takes up to `max` tasks, waiting up to `wait` for the first one. Nothing in time is no error.
+    /// Takes up to `max` tasks, waiting up to `wait` for the first one. Nothing in time is no
+    /// error.
     fn pull(
         &self,
         capability: &str,

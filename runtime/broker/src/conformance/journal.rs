@@ -85,8 +85,8 @@ pub async fn c04_bytes_come_back_as_they_were<H: Harness>(harness: &H) {
     }
 }
 
-/// C5: a message larger than the broker takes is refused as too large, which appends nothing; one of
-/// [`MAX_BATCH_BYTES`] is taken.
+/// C5: a message larger than the broker takes is refused as too large, which appends nothing; one
+/// of [`MAX_BATCH_BYTES`] is taken.
 pub async fn c05_a_message_over_the_limit_is_refused<H: Harness>(harness: &H) {
     let (broker, p) = (harness.client().await, partition(0));
     let over = harness.bounds().max_message + 1;
@@ -160,9 +160,9 @@ pub async fn c09_followers_do_not_disturb_each_other<H: Harness>(harness: &H) {
     drop(idle);
 }
 
-/// C10: a trim drops what is before `first_kept`, in any client's eyes, and changes no position. The
-/// last message always stays, whatever is asked for, so that the end is never forgotten. Trimming
-/// again, or less, or an empty journal, does nothing.
+/// C10: a trim drops what is before `first_kept`, in any client's eyes, and changes no position.
+/// The last message always stays, whatever is asked for, so that the end is never forgotten.
+/// Trimming again, or less, or an empty journal, does nothing.
 pub async fn c10_trim_keeps_positions_and_the_last_message<H: Harness>(harness: &H) {
     let (broker, other, p) = (harness.client().await, harness.client().await, partition(6));
     broker.trim(p, Seq::new(5)).await.expect("trim an empty journal");
@@ -184,8 +184,8 @@ pub async fn c10_trim_keeps_positions_and_the_last_message<H: Harness>(harness: 
     }
 }
 
-/// C11: a follower that a trim overtakes reads on without a gap as far as it can, and then ends with
-/// [`ReadError::Hole`]. It never skips.
+/// C11: a follower that a trim overtakes reads on without a gap as far as it can, and then ends
+/// with [`ReadError::Hole`]. It never skips.
 pub async fn c11_a_follower_overtaken_by_a_trim_does_not_skip<H: Harness>(harness: &H) {
     let (broker, p) = (harness.client().await, partition(0));
     fill(&broker, p, 2_000).await;

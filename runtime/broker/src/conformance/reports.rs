@@ -22,8 +22,8 @@ pub async fn c36_durable_reports_are_read_in_order<H: Harness>(harness: &H) {
     }
 }
 
-/// C37: what was not confirmed comes again, in order, to the next reader, wherever that is; what was
-/// confirmed does not.
+/// C37: what was not confirmed comes again, in order, to the next reader, wherever that is; what
+/// was confirmed does not.
 pub async fn c37_unconfirmed_reports_come_again_in_order<H: Harness>(harness: &H) {
     let (agent, owner, p) = (harness.client().await, harness.client().await, partition(0));
     leave(&agent, 0..8).await;

@@ -36,8 +36,8 @@ pub async fn c23_with_nobody_listening_there_are_no_responders<H: Harness>(harne
     }
 }
 
-/// C24: of many who ask at once, each gets the answer to its own request, in whatever order they are
-/// answered; messages and answers of each kind arrive as they were.
+/// C24: of many who ask at once, each gets the answer to its own request, in whatever order they
+/// are answered; messages and answers of each kind arrive as they were.
 pub async fn c24_each_asker_gets_its_own_answer<H: Harness>(harness: &H) {
     let (client, owner) = (harness.client().await, harness.client().await);
     let p = partition(1);
@@ -86,8 +86,8 @@ async fn all_kinds_arrive(client: &impl crate::Broker, owner: &impl crate::Broke
     assert_eq!(answered.expect("an answer"), reply);
 }
 
-/// C25: once a listener was dropped, there are no responders, also for other clients; one that comes
-/// after it is heard.
+/// C25: once a listener was dropped, there are no responders, also for other clients; one that
+/// comes after it is heard.
 pub async fn c25_a_listener_that_leaves_leaves_no_responders<H: Harness>(harness: &H) {
     let (client, owner) = (harness.client().await, harness.client().await);
     let p = partition(0);
@@ -100,9 +100,9 @@ pub async fn c25_a_listener_that_leaves_leaves_no_responders<H: Harness>(harness
     }
 }
 
-/// C26: when a listener goes with requests that it has not answered, taken or not, their askers learn
-/// with [`RequestError::NoResponders`] that nobody listens any more. The request may have had its
-/// effect.
+/// C26: when a listener goes with requests that it has not answered, taken or not, their askers
+/// learn with [`RequestError::NoResponders`] that nobody listens any more. The request may have
+/// had its effect.
 pub async fn c26_leaving_in_the_middle_of_a_request_is_noticed<H: Harness>(harness: &H) {
     let (client, owner) = (harness.client().await, harness.client().await);
     let a = agent("a");
@@ -185,8 +185,8 @@ pub async fn c29_a_request_reaches_only_whom_it_is_for<H: Harness>(harness: &H) 
     assert!(futures::poll!(namesake.next()).is_pending());
 }
 
-/// C30: with several listeners to questions, each question reaches exactly one; when one leaves, the
-/// others get what comes.
+/// C30: with several listeners to questions, each question reaches exactly one; when one leaves,
+/// the others get what comes.
 pub async fn c30_a_question_reaches_one_of_several_listeners<H: Harness>(harness: &H) {
     let client = harness.client().await;
     let (one, two) = (harness.client().await, harness.client().await);

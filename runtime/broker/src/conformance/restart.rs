@@ -1,4 +1,5 @@
-//! C48 to C50: what a broker is after an orderly restart. They pass for one that cannot be restarted.
+//! C48 to C50: what a broker is after an orderly restart. They pass for one that cannot be
+//! restarted.
 
 use std::time::Duration;
 

@@ -10,8 +10,8 @@ use super::fixtures::{noise, partition, soon};
 use crate::blobs::{Blobs as _, Snapshot, Snapshots as _};
 use crate::directory::{Bucket, Entry, PutError, Registry as _, Revision};
 
-/// C39: a blob of any size comes back to every client by the hash and size of its content; kept twice,
-/// it is one.
+/// C39: a blob of any size comes back to every client by the hash and size of its content; kept
+/// twice, it is one.
 pub async fn c39_blobs_come_back_by_their_content<H: Harness>(harness: &H) {
     let (one, two) = (harness.client().await, harness.client().await);
     for (seed, len) in [(0, 0), (1, 1), (2, 65_537), (3, 5 * 1024 * 1024)] {
@@ -36,8 +36,8 @@ pub async fn c40_an_unknown_blob_is_none<H: Harness>(harness: &H) {
     }
 }
 
-/// C41: a fact is written only if its key is at the expected revision, [`Revision::ABSENT`] if there is
-/// none; revisions rise; a conflict writes nothing. Every client reads what was written.
+/// C41: a fact is written only if its key is at the expected revision, [`Revision::ABSENT`] if
+/// there is none; revisions rise; a conflict writes nothing. Every client reads what was written.
 pub async fn c41_a_fact_changes_only_from_its_revision<H: Harness>(harness: &H) {
     let (one, two) = (harness.client().await, harness.client().await);
     let (bucket, key) = (Bucket::Cluster, "name.review-pr");
@@ -106,7 +106,8 @@ pub async fn c43_keys_are_sorted_and_buckets_apart<H: Harness>(harness: &H) {
     assert_eq!(broker.get(Bucket::Cluster, "name").await.expect("get"), None);
 }
 
-/// C44: what is no key (see [`is_key`](crate::is_key)) is refused when written, and is under no fact.
+/// C44: what is no key (see [`is_key`](crate::is_key)) is refused when written, and is under no
+/// fact.
 pub async fn c44_what_is_no_key_is_refused<H: Harness>(harness: &H) {
     let broker = harness.client().await;
     let long = "k".repeat(256);

@@ -10,8 +10,8 @@ use super::Harness;
 use super::fixtures::{SOON, run, soon, task};
 use crate::tasks::{Delivered, QueueDepth, Settle, Tasks};
 
-/// C12: tasks of a capability are pulled in the order in which they were offered, each once, as they
-/// were.
+/// C12: tasks of a capability are pulled in the order in which they were offered, each once, as
+/// they were.
 pub async fn c12_tasks_come_in_order_and_once<H: Harness>(harness: &H) {
     let (sender, agent) = (harness.client().await, harness.client().await);
     let offered: Vec<_> = (0..40).map(|n| task("writer", &format!("step[{n}]"))).collect();
@@ -26,8 +26,8 @@ pub async fn c12_tasks_come_in_order_and_once<H: Harness>(harness: &H) {
     assert_empty(&agent, "writer").await;
 }
 
-/// C13: any text of 1 to 64 bytes names a capability with a queue of its own, whatever it means to a
-/// subject, a file name or a consumer name.
+/// C13: any text of 1 to 64 bytes names a capability with a queue of its own, whatever it means to
+/// a subject, a file name or a consumer name.
 pub async fn c13_any_capability_is_a_queue_of_its_own<H: Harness>(harness: &H) {
     let broker = harness.client().await;
     let long = "x".repeat(64);
@@ -47,8 +47,8 @@ pub async fn c13_any_capability_is_a_queue_of_its_own<H: Harness>(harness: &H) {
 }
 
 /// C14: the same attempt with the same `sending` is kept once, even after it was pulled and
-/// acknowledged; with a higher one, or as another attempt, it is another task. The broker may forget
-/// this after two minutes.
+/// acknowledged; with a higher one, or as another attempt, it is another task. The broker may
+/// forget this after two minutes.
 pub async fn c14_the_same_sending_is_kept_once<H: Harness>(harness: &H) {
     let broker = harness.client().await;
     let first = task("writer", "s");
@@ -170,8 +170,8 @@ pub async fn c19_an_extended_task_does_not_come_again<H: Harness>(harness: &H) {
     assert_eq!(pull(&other, "writer", 1).await[0].deliveries, 2);
 }
 
-/// C20: a task that is given back comes again once its delay is over, to others than its holder too;
-/// without a delay, at once.
+/// C20: a task that is given back comes again once its delay is over, to others than its holder
+/// too; without a delay, at once.
 pub async fn c20_a_returned_task_comes_again_after_its_delay<H: Harness>(harness: &H) {
     let (holder, other) = (harness.client().await, harness.client().await);
     holder.offer(task("writer", "s"), 1).await.expect("offer");
@@ -205,8 +205,9 @@ pub async fn c21_depth_counts_each_task_once<H: Harness>(harness: &H) {
     assert_eq!(depth.waiting + depth.held, 4, "{depth:?}");
 }
 
-/// C22: after `clear`, nothing of this capability that was offered before is pulled, held or not. Other
-/// queues stay as they were. The queue goes on; a task is offered again with a higher `sending`.
+/// C22: after `clear`, nothing of this capability that was offered before is pulled, held or not.
+/// Other queues stay as they were. The queue goes on; a task is offered again with a higher
+/// `sending`.
 pub async fn c22_clear_drops_everything<H: Harness>(harness: &H) {
     let broker = harness.client().await;
     broker.clear("unknown").await.expect("clear");

@@ -7,8 +7,8 @@ use skep_protocol::{
 
 /// A message whose size can be told without encoding it.
 pub trait Weigh {
-    /// Returns the length of the texts that the message carries, in bytes: at most the length of its
-    /// JSON, and close to it for any message that could be too large.
+    /// Returns the length of the texts that the message carries, in bytes: at most the length of
+    /// its JSON, and close to it for any message that could be too large.
     fn weight(&self) -> usize;
 }
 
