@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use skep_broker::Broker;
 use skep_protocol::{HistoryEntry, RunId, RunStatus, StepPath, WaitingView};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -27,10 +26,10 @@ const QUIET: Duration = Duration::from_secs(2);
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
 
 /// In which way progress is shown.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum View {
     /// Drawn at the bottom of a terminal.
-    Live(ProgressBar),
+    Live,
     /// One line on stderr for each thing that matters.
     Lines,
     /// All that happened, one line each, on stdout.
@@ -47,16 +46,13 @@ impl View {
         if !output::is_live() {
             return Self::Lines;
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(20));
-        bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is fixed"));
-        output::set_live(Some(bar.clone()));
-        Self::Live(bar)
+        Self::Live
     }
 
     fn show(&self, progress: &Progress, entries: &[HistoryEntry]) {
         let line = |entry, filter| progress::line(progress, entry, filter);
         match self {
-            Self::Live(_) | Self::Silent => {}
+            Self::Live | Self::Silent => {}
             Self::Lines => entries
                 .iter()
                 .filter_map(|entry| line(entry, LineFilter::Brief))
@@ -72,23 +68,17 @@ impl View {
     }
 
     fn draw(&self, progress: &Progress) {
-        let Self::Live(bar) = self else { return };
-        let (height, width) = console::Term::stderr().size_checked().unwrap_or((24, 80));
-        let (height, width) = (usize::from(height).saturating_sub(2), usize::from(width));
-        let frame = Frame { now: human::now(), height, width };
-        let lines = progress::draw(progress, frame);
-        let lines = lines.iter().map(|line| console::truncate_str(line, width.max(20) - 1, "…"));
-        let text = lines.collect::<Vec<_>>().join("\n");
-        let plain = || anstream::adapter::strip_str(&text).to_string();
-        bar.set_message(if output::has_colour() { text.clone() } else { plain() });
-        bar.tick();
+        if matches!(self, Self::Live) {
+            output::draw(|height, width| {
+                progress::draw(progress, Frame { now: human::now(), height, width })
+            });
+        }
     }
 
     /// Leaves the terminal as it was before the drawing.
     pub(crate) fn close(&self) {
-        if let Self::Live(bar) = self {
-            output::set_live(None);
-            bar.finish_and_clear();
+        if matches!(self, Self::Live) {
+            output::end_drawing();
         }
     }
 }
@@ -146,7 +136,7 @@ impl<B: Broker> Follow<'_, B> {
         redraw.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut quiet = interval_at(now + QUIET, QUIET);
         quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let live = matches!(self.view, View::Live(_));
+        let live = matches!(self.view, View::Live);
         loop {
             tokio::select! { biased;
                 () = interrupts.next() => return Ok(End::Interrupted),

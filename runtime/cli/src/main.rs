@@ -21,6 +21,7 @@ mod programs;
 mod progress;
 mod report;
 mod runtime;
+mod screen;
 mod signals;
 mod telemetry;
 

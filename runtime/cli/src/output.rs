@@ -7,10 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::ValueEnum;
 use clap::builder::styling::{AnsiColor, Style};
-use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::screen::Screen;
 
 /// In which form data is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -65,22 +65,39 @@ pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
 }
 
 /// The drawing at the bottom of the terminal, if there is one: whatever else is printed goes above.
-static LIVE: Mutex<Option<ProgressBar>> = Mutex::new(None);
+static SCREEN: Mutex<Option<Screen>> = Mutex::new(None);
 
-fn live() -> MutexGuard<'static, Option<ProgressBar>> {
-    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+fn screen() -> MutexGuard<'static, Option<Screen>> {
+    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says what is drawn at the bottom of the terminal from here on.
-pub(crate) fn set_live(bar: Option<ProgressBar>) {
-    *live() = bar;
+/// Draws at the bottom of the terminal, in place of what was drawn there before. The lines depend on
+/// the space there is: so many lines, so many columns.
+pub(crate) fn draw(lines: impl FnOnce(usize, usize) -> Vec<String>) {
+    let mut screen = screen();
+    let screen = screen.get_or_insert_with(Screen::new);
+    let (height, width) = screen.space();
+    let mut lines = lines(height, width);
+    if !has_colour() {
+        let plain = |line: &mut String| *line = anstream::adapter::strip_str(line).to_string();
+        lines.iter_mut().for_each(plain);
+    }
+    screen.draw(&lines);
+}
+
+/// Leaves the terminal as it was before anything was drawn.
+pub(crate) fn end_drawing() {
+    if let Some(mut screen) = screen().take() {
+        screen.clear();
+    }
 }
 
 fn above_the_drawing(print: impl FnOnce()) {
-    match &*live() {
-        Some(bar) => bar.suspend(print),
-        None => print(),
+    let mut screen = screen();
+    if let Some(screen) = screen.as_mut() {
+        screen.clear();
     }
+    print();
 }
 
 /// Prints a line (or several) of data.
