@@ -1,6 +1,8 @@
 //! Every file of `fixtures/` and `catalog/`: the valid ones are accepted, the invalid ones are
 //! rejected with exactly the diagnostics beside them. `UPDATE_EXPECT=1` writes those.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail like a test")]
+
 use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;

@@ -1,5 +1,7 @@
 //! What holds for every definition, however it was made.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail like a test")]
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
