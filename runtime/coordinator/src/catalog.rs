@@ -88,7 +88,8 @@ impl<B: Registry> Catalog<B> {
     async fn keep(&self, digest: Hash, source: &str) -> Result<(), Unavailable> {
         let key = format!("digest.{digest}");
         let value = if source.len() > MAX_INLINE_PAYLOAD {
-            zstd::encode_all(source.as_bytes(), 3).map_or_else(|_| source.to_owned().into(), Bytes::from)
+            zstd::encode_all(source.as_bytes(), 3)
+                .map_or_else(|_| source.to_owned().into(), Bytes::from)
         } else {
             Bytes::copy_from_slice(source.as_bytes())
         };
@@ -154,8 +155,8 @@ impl<B: Registry> Catalog<B> {
             Some((name, version)) => (name, Some(version)),
             None => (wanted, None),
         };
-        let is_name =
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+        let is_name = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
         if !is_name || name.len() > skep_protocol::limits::MAX_NAME_LEN {
             return Err(unknown().into());
         }

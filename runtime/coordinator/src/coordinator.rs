@@ -172,11 +172,7 @@ impl Drop for Handle {
     }
 }
 
-async fn supervise(
-    mut owners: JoinSet<()>,
-    mut helpers: JoinSet<()>,
-    closing: CancellationToken,
-) {
+async fn supervise(mut owners: JoinSet<()>, mut helpers: JoinSet<()>, closing: CancellationToken) {
     while let Some(ended) = owners.join_next().await {
         if let Err(error) = ended {
             observe::task_died("partition", &error);

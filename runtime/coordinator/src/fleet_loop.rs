@@ -8,8 +8,7 @@ use futures::stream::BoxStream;
 use skep_broker::{Broker, RequestError};
 use skep_engine::fleet::{Fleet, FleetEffect, FleetInput, Link};
 use skep_protocol::{
-    AgentId, AgentView, AttemptId, Control, Heartbeat, PartitionCount, PartitionId, Task,
-    TaskBatch,
+    AgentId, AgentView, AttemptId, Control, Heartbeat, PartitionCount, PartitionId, Task, TaskBatch,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -60,7 +59,7 @@ impl Inbox {
 /// A message to the loop.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Input(FleetInput),
+    Inputs(Vec<FleetInput>),
     Explain { attempts: Vec<AttemptId>, answer: oneshot::Sender<Vec<Option<String>>> },
     Agents { answer: oneshot::Sender<Vec<AgentView>> },
 }
@@ -72,8 +71,13 @@ pub(crate) struct FleetHandle(mpsc::Sender<Message>);
 impl FleetHandle {
     /// Tells the fleet something; waits while it has too much to do.
     pub(crate) async fn tell(&self, input: FleetInput) {
+        self.tell_all(vec![input]).await;
+    }
+
+    /// Tells the fleet several things that happened at once.
+    pub(crate) async fn tell_all(&self, inputs: Vec<FleetInput>) {
         // The loop outlives the partitions; without it the process is about to end.
-        let _ = self.0.send(Message::Input(input)).await;
+        let _ = self.0.send(Message::Inputs(inputs)).await;
     }
 
     pub(crate) async fn agents(&self) -> Vec<AgentView> {
@@ -160,9 +164,10 @@ impl<B: Broker> FleetLoop<B> {
 
     fn messages(&mut self, first: Message) {
         let mut next = Some(first);
+        let mut happened = Vec::new();
         for _ in 0..AT_ONCE {
             match next {
-                Some(Message::Input(input)) => self.handle(input),
+                Some(Message::Inputs(mut inputs)) => happened.append(&mut inputs),
                 Some(Message::Agents { answer }) => {
                     let _ = answer.send(self.fleet.agents());
                 }
@@ -171,13 +176,11 @@ impl<B: Broker> FleetLoop<B> {
                     let why = attempts.iter().map(|id| self.fleet.explain(id, now)).collect();
                     let _ = answer.send(why);
                 }
-                None => return,
+                None => break,
             }
-            next = self.messages.try_recv().ok();
+            next = if happened.len() < AT_ONCE { self.messages.try_recv().ok() } else { None };
         }
-        if let Some(Message::Input(input)) = next {
-            self.handle(input);
-        }
+        self.fleet.handle_all(happened, self.clock.now(), &mut self.effects);
     }
 
     fn perform(&mut self) {

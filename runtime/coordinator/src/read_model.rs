@@ -12,9 +12,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use rusqlite::Connection;
 use skep_broker::{Broker, ReadError};
-use skep_protocol::{
-    Batch, PartitionId, QueryReply, RunFilter, RunId, Seq, decode,
-};
+use skep_protocol::{Batch, PartitionId, QueryReply, RunFilter, RunId, Seq, decode};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::ReadModelAt;

@@ -89,6 +89,28 @@ impl Fleet {
 
     /// Takes in what happened and adds what is to be done about it to `effects`.
     pub fn handle(&mut self, input: FleetInput, now: Timestamp, effects: &mut Vec<FleetEffect>) {
+        self.handle_all([input], now, effects);
+    }
+
+    /// Takes in several things as if they had happened at once: nothing is handed out before all of
+    /// them are known, so that what goes first is what comes first in order.
+    pub fn handle_all(
+        &mut self,
+        inputs: impl IntoIterator<Item = FleetInput>,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        for input in inputs {
+            self.take_in(input, now, effects);
+        }
+        self.fire(now, effects);
+        if self.link == Link::Up {
+            self.dispatch(now, effects);
+        }
+        self.flush_cancels(effects);
+    }
+
+    fn take_in(&mut self, input: FleetInput, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         match input {
             FleetInput::Owed(offer) => self.owe(*offer, now),
             FleetInput::Recovered { partition, owed } => {
@@ -117,11 +139,6 @@ impl Fleet {
             FleetInput::Link(link) => self.set_link(link, now),
             FleetInput::Wake => {}
         }
-        self.fire(now, effects);
-        if self.link == Link::Up {
-            self.dispatch(now, effects);
-        }
-        self.flush_cancels(effects);
     }
 
     /// Returns when [`FleetInput::Wake`] is due next.

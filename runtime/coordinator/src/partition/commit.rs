@@ -10,9 +10,7 @@ use skep_broker::{AppendError, Broker, DurableReport, Responder};
 use skep_engine::Change;
 use skep_engine::fleet::FleetInput;
 use skep_protocol::limits::{MAX_BATCH_BYTES, TARGET_BATCH_BYTES};
-use skep_protocol::{
-    AgentId, AttemptId, CommandReply, PartitionId, Record, ReportReply, Seq,
-};
+use skep_protocol::{AgentId, AttemptId, CommandReply, PartitionId, Record, ReportReply, Seq};
 
 use super::Pause;
 use crate::chain::{Chain, RawBatch};
@@ -175,13 +173,8 @@ impl<B: Broker> Commit<B> {
             return releases;
         }
         let message = RawBatch::new(self.partition, epoch, self.chain.hash, &encoded).encode();
-        let append = append(
-            self.broker.clone(),
-            self.partition,
-            self.chain.seq,
-            message.clone(),
-            blobs,
-        );
+        let append =
+            append(self.broker.clone(), self.partition, self.chain.seq, message.clone(), blobs);
         self.flight = Some(Flight { append: Box::pin(append), message, records, releases });
         Vec::new()
     }

@@ -109,8 +109,8 @@ impl<B: Broker> Serving<B> {
             return limit(message);
         }
         let runs = self.engine.live_runs() + self.preparing;
-        let full = runs >= self.context.config.max_runs_per_partition
-            || self.preparing >= MAX_PREPARING;
+        let full =
+            runs >= self.context.config.max_runs_per_partition || self.preparing >= MAX_PREPARING;
         (full && self.engine.status(start.run).is_none())
             .then_some(Rejection::Busy { retry_after_ms: BUSY_RETRY_MS })
     }

@@ -11,7 +11,8 @@ use skep_broker::{Broker, DurableReport, Request, Requests, Responder};
 use skep_engine::fleet::FleetInput;
 use skep_engine::{Change, Effect, EffectKey, Handled, Input, Partition, Reply};
 use skep_protocol::{
-    Command, CommandReply, Control, Hash, ReportBatch, ReportReply, Seq, Timestamp,
+    AgentId, AttemptId, Command, CommandReply, Control, Hash, ReportBatch, ReportReply, Seq,
+    Timestamp,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -167,21 +168,18 @@ impl<B: Broker> Serving<B> {
                 Landed::TooLarge(cause) => return Err(End::Broken(cause)),
             }
         }
-        let (mut offers, mut others) = (Vec::new(), Vec::new());
+        let mut offers = Vec::new();
         for effect in owed {
             match effect {
                 Effect::OfferTask(offer) => offers.push(*offer),
                 Effect::StartChild { .. }
                 | Effect::CancelChild { .. }
                 | Effect::NotifyParent { .. }
-                | Effect::FetchBlob { .. } => others.push(effect),
+                | Effect::FetchBlob { .. } => drop(self.perform(effect)),
             }
         }
         let partition = self.context.id;
         self.context.fleet.tell(FleetInput::Recovered { partition, owed: offers }).await;
-        for effect in others {
-            self.perform(effect).await;
-        }
         self.release(releases).await;
         Ok(())
     }
@@ -429,6 +427,7 @@ impl<B: Broker> Serving<B> {
 
     /// Lets out what waited for records that are durable by now.
     async fn release(&mut self, releases: Vec<Release>) {
+        let mut fleet = Vec::new();
         for release in releases {
             match release {
                 Release::Command(responder, reply) => responder.send(reply),
@@ -439,40 +438,45 @@ impl<B: Broker> Serving<B> {
                     }
                     Done::Nothing
                 }),
-                Release::Fleet(input) => self.context.fleet.tell(input).await,
+                Release::Fleet(input) => fleet.push(input),
                 Release::Changes { changes, reporter } => {
                     for change in changes {
-                        self.change(change, reporter.as_ref()).await;
+                        fleet.extend(self.change(change, reporter.as_ref()));
                     }
                 }
             }
         }
-    }
-
-    async fn change(
-        &mut self,
-        change: Change,
-        reporter: Option<&(skep_protocol::AgentId, skep_protocol::AttemptId)>,
-    ) {
-        match change {
-            Change::Owed(effect) => self.perform(effect).await,
-            Change::Withheld(attempt) => {
-                self.context.fleet.tell(FleetInput::Withheld { attempt }).await;
-            }
-            Change::Settled(EffectKey::Attempt(attempt)) => {
-                let by = reporter.filter(|(_, reported)| *reported == attempt);
-                let reported_by = by.map(|(agent, _)| agent.clone());
-                self.context.fleet.tell(FleetInput::Settled { attempt, reported_by }).await;
-            }
-            Change::Settled(EffectKey::Blob(hash)) if self.waiting.contains_key(&hash) => {}
-            Change::Settled(key) => self.jobs.stop(&key),
+        if !fleet.is_empty() {
+            self.context.fleet.tell_all(fleet).await;
         }
     }
 
-    async fn perform(&mut self, effect: Effect) {
+    /// Performs what is owed and stops what is not any more; returns what the fleet has to know.
+    fn change(
+        &mut self,
+        change: Change,
+        reporter: Option<&(AgentId, AttemptId)>,
+    ) -> Option<FleetInput> {
+        match change {
+            Change::Owed(effect) => self.perform(effect),
+            Change::Withheld(attempt) => Some(FleetInput::Withheld { attempt }),
+            Change::Settled(EffectKey::Attempt(attempt)) => {
+                let by = reporter.filter(|(_, reported)| *reported == attempt);
+                let reported_by = by.map(|(agent, _)| agent.clone());
+                Some(FleetInput::Settled { attempt, reported_by })
+            }
+            Change::Settled(EffectKey::Blob(hash)) if self.waiting.contains_key(&hash) => None,
+            Change::Settled(key) => {
+                self.jobs.stop(&key);
+                None
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) -> Option<FleetInput> {
         let (key, context) = (effect.key(), self.context.clone());
         match effect {
-            Effect::OfferTask(offer) => self.context.fleet.tell(FleetInput::Owed(offer)).await,
+            Effect::OfferTask(offer) => return Some(FleetInput::Owed(offer)),
             Effect::StartChild { start, not_before } => {
                 self.jobs.effect(key, jobs::start_child(context, start, not_before));
             }
@@ -486,5 +490,6 @@ impl<B: Broker> Serving<B> {
                 self.jobs.effect(key, jobs::fetch_blob(context, blob));
             }
         }
+        None
     }
 }

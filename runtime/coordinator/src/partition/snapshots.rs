@@ -24,11 +24,8 @@ pub(crate) async fn keep<B: Broker>(
     }
     observe::snapshot_kept(context.id, chain.seq);
     if let Some(older) = before
-        && let Some(first_kept) = first_kept(
-            older,
-            context.positions.of(context.id),
-            context.config.keep_messages,
-        )
+        && let Some(first_kept) =
+            first_kept(older, context.positions.of(context.id), context.config.keep_messages)
         && let Err(error) = context.broker.trim(context.id, first_kept).await
     {
         observe::trying_again("trim a journal", &error);

@@ -188,9 +188,6 @@ fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite:
     text.map(|text| serde_json::from_str(&text).map_err(|error| wrong(column, error))).transpose()
 }
 
-fn wrong(
-    column: usize,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> rusqlite::Error {
+fn wrong(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }

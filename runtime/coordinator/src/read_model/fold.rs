@@ -55,10 +55,8 @@ impl Fold<'_> {
         if let Event::RunStarted(started) = &self.record.event {
             self.run_started(started)?;
         }
-        let known = self.change(
-            "UPDATE runs SET entries = entries + 1 WHERE run = ?1",
-            &[&self.run()],
-        )?;
+        let known =
+            self.change("UPDATE runs SET entries = entries + 1 WHERE run = ?1", &[&self.run()])?;
         // The beginning of the run was trimmed before this database existed.
         if known == 0 {
             return Ok(());
@@ -83,17 +81,17 @@ impl Fold<'_> {
             Event::RunResumed { .. } => self.status(RunStatus::Running),
             Event::CancelRequested { .. } => self.status(RunStatus::Unwinding),
             Event::RunCompleted { outputs } => {
-                self.change("UPDATE runs SET outputs = ?2 WHERE run = ?1", &[
-                    &self.run(),
-                    &json(outputs),
-                ])?;
+                self.change(
+                    "UPDATE runs SET outputs = ?2 WHERE run = ?1",
+                    &[&self.run(), &json(outputs)],
+                )?;
                 self.ended(RunStatus::Completed)
             }
             Event::RunFailed { failure } => {
-                self.change("UPDATE runs SET error = ?2 WHERE run = ?1", &[
-                    &self.run(),
-                    &json(failure),
-                ])?;
+                self.change(
+                    "UPDATE runs SET error = ?2 WHERE run = ?1",
+                    &[&self.run(), &json(failure)],
+                )?;
                 self.ended(RunStatus::Failed)
             }
             Event::RunCancelled {} => self.ended(RunStatus::Cancelled),
@@ -151,9 +149,9 @@ impl Fold<'_> {
             }
             Event::StepCompleted { output, .. } => {
                 self.step(step, StepStatus::Completed, Leaf::Keep)?;
-                output.as_ref().map_or(Ok(()), |output: &Payload| {
-                    self.on_step("output", step, &json(output))
-                })
+                output
+                    .as_ref()
+                    .map_or(Ok(()), |output: &Payload| self.on_step("output", step, &json(output)))
             }
             Event::StepFailed { failure, .. } => {
                 self.step(step, StepStatus::Failed, Leaf::Keep)?;
@@ -203,11 +201,8 @@ impl Fold<'_> {
     }
 
     fn status(&self, status: RunStatus) -> rusqlite::Result<()> {
-        self.change("UPDATE runs SET status = ?2 WHERE run = ?1", &[
-            &self.run(),
-            &status.as_str(),
-        ])
-        .map(|_| ())
+        self.change("UPDATE runs SET status = ?2 WHERE run = ?1", &[&self.run(), &status.as_str()])
+            .map(|_| ())
     }
 
     fn ended(&self, status: RunStatus) -> rusqlite::Result<()> {
@@ -241,8 +236,9 @@ impl Fold<'_> {
              started = coalesce(steps.started, ?5), ended = ?6",
             &[&self.run(), &step.as_str(), &status.as_str(), &is_leaf, &started, &ended],
         )?;
-        let old = before.as_ref().map_or(Counts::default(), |(status, leaf)| {
-            Counts { known: 1, ..Counts::of(status, *leaf) }
+        let old = before.as_ref().map_or(Counts::default(), |(status, leaf)| Counts {
+            known: 1,
+            ..Counts::of(status, *leaf)
         });
         let new = Counts { known: 1, ..Counts::of(status.as_str(), is_leaf) };
         self.change(
@@ -349,12 +345,8 @@ struct Counts {
 impl Counts {
     fn of(status: &str, leaf: bool) -> Self {
         let is = |wanted: StepStatus| status == wanted.as_str();
-        let ended = [
-            StepStatus::Completed,
-            StepStatus::Failed,
-            StepStatus::Skipped,
-            StepStatus::Cancelled,
-        ];
+        let ended =
+            [StepStatus::Completed, StepStatus::Failed, StepStatus::Skipped, StepStatus::Cancelled];
         let active = leaf && (is(StepStatus::Scheduled) || is(StepStatus::Running));
         Self {
             known: 0,
