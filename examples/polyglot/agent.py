@@ -1,11 +1,10 @@
 """An agent for skep in Python, by runtime/protocol/PROTOCOL.md alone (queue lane): pip install nats-py"""
-import asyncio, json, os, random, signal, time, uuid
+import asyncio, contextlib, itertools, json, os, random, signal, time, uuid
 from collections import Counter
-import nats
-from nats.errors import NoRespondersError
+import nats.errors
 
 AGENT, SLOTS = f"words-py-{uuid.uuid4().hex[:8]}", 4
-held, working, seq, draining = {}, {}, 0, asyncio.Event()
+held, working, seq, draining = {}, {}, itertools.count(1), asyncio.Event()
 
 async def count_words(value):
     return {"words": Counter(value["text"].split())}
@@ -13,14 +12,11 @@ async def count_words(value):
 async def top_words(value):
     total = sum((Counter(count["words"]) for count in value["counts"]), Counter())
     return [word for word, _ in sorted(total.items(), key=lambda entry: (-entry[1], entry[0]))][: value["most"]]
-
 HANDLERS = {"count_words": count_words, "top_words": top_words}
 
 async def beat(nc, leaving=False):
-    global seq
-    seq += 1
     offers = [{"capability": name, "slots": SLOTS} for name in HANDLERS]
-    heartbeat = {"v": 1, "agent": AGENT, "seq": seq, "lane": "queue", "offers": offers, "held": list(held.values()),
+    heartbeat = {"v": 1, "agent": AGENT, "seq": next(seq), "lane": "queue", "offers": offers, "held": list(held.values()),
                  "draining": draining.is_set(), "leaving": leaving, "software": "agent.py 1"}
     await nc.publish(f"skep.beat.{AGENT}", json.dumps(heartbeat).encode())
 
@@ -33,14 +29,11 @@ async def report(nc, task, body):
             answer = await nc.request(f"skep.report.{partition}.{AGENT}", message, timeout=15)
             return json.loads(answer.data)["verdicts"][0]
         except Exception as error:  # no coordinator, no answer, no connection
-            try:
-                if isinstance(error, NoRespondersError) and "taken" not in body:
+            with contextlib.suppress(Exception):
+                if isinstance(error, nats.errors.NoRespondersError) and "taken" not in body:
                     await nc.jetstream().publish(f"skep.late.{partition}.{AGENT}", message)
                     return "applied"
-            except Exception:
-                pass
-        await asyncio.sleep(delay * random.uniform(0.5, 1))
-        delay = min(delay * 2, 5)
+        await asyncio.sleep((delay := min(delay * 2, 5)) * random.uniform(0.5, 1))
 
 async def outcome(task):
     start = time.monotonic()
