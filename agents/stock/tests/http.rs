@@ -279,15 +279,23 @@ async fn redirects_are_followed_within_bounds() {
         expect!["fatal status_404: 127.0.0.1 answered with status 404"],
     )
     .await;
-    check(json!({ "url": "/loop" }), expect!["fatal too_many_redirects: the request may not be made: more than 3 redirects: more than 3 redirects"]).await;
-    check(json!({ "url": "/to?ftp://127.0.0.1/" }), expect!["fatal invalid_url: the request may not be made: `ftp:` is not http: or https:: `ftp:` is not http: or https:"]).await;
+    check(
+        json!({ "url": "/loop" }),
+        expect!["fatal too_many_redirects: the request may not be made: more than 3 redirects"],
+    )
+    .await;
+    check(
+        json!({ "url": "/to?ftp://127.0.0.1/" }),
+        expect!["fatal invalid_url: the request may not be made: `ftp:` is not http: or https:"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn addresses_inside_are_refused_at_the_start_and_on_every_hop() {
-    check(json!({ "url": "/to?http://169.254.169.254/latest/meta-data/" }), expect!["fatal address_refused: the request may not be made: `169.254.169.254` is at 169.254.169.254, which is not public and not allowed by the operator: `169.254.169.254` is at 169.254.169.254, which is not public and not allowed by the operator"]).await;
-    check(json!({ "url": "/to?http://[::ffff:10.0.0.1]/" }), expect!["fatal address_refused: the request may not be made: `[::ffff:a00:1]` is at ::ffff:10.0.0.1, which is not public and not allowed by the operator: `[::ffff:a00:1]` is at ::ffff:10.0.0.1, which is not public and not allowed by the operator"]).await;
-    check(json!({ "url": "/to?/to?http://2130706434/" }), expect!["fatal address_refused: the request may not be made: `127.0.0.2` is at 127.0.0.2, which is not public and not allowed by the operator: `127.0.0.2` is at 127.0.0.2, which is not public and not allowed by the operator"]).await;
+    check(json!({ "url": "/to?http://169.254.169.254/latest/meta-data/" }), expect!["fatal address_refused: the request may not be made: `169.254.169.254` is at 169.254.169.254, which is not public and not allowed by the operator"]).await;
+    check(json!({ "url": "/to?http://[::ffff:10.0.0.1]/" }), expect!["fatal address_refused: the request may not be made: `[::ffff:a00:1]` is at ::ffff:10.0.0.1, which is not public and not allowed by the operator"]).await;
+    check(json!({ "url": "/to?/to?http://2130706434/" }), expect!["fatal address_refused: the request may not be made: `127.0.0.2` is at 127.0.0.2, which is not public and not allowed by the operator"]).await;
     let server = Server::start("127.0.0.1").await;
     for host in ["127.0.0.1", "localhost"] {
         let task = json!({ "url": format!("http://{host}:{}/echo", server.port) });
@@ -303,7 +311,7 @@ async fn a_name_that_leads_inside_is_refused_after_a_redirect() {
     let server = Server::start("127.0.0.2").await;
     let task = json!({ "url": format!("http://127.0.0.2:{}/bounce?localhost", server.port) });
     let failure = send(config("127.0.0.2"), task).await.unwrap_err();
-    expect!["address_refused: the request may not be made: `localhost` is at 127.0.0.1, which is not public and not allowed by the operator: `localhost` is at 127.0.0.1, which is not public and not allowed by the operator"].assert_eq(&failure.to_string());
+    expect!["address_refused: the request may not be made: `localhost` is at 127.0.0.1, which is not public and not allowed by the operator"].assert_eq(&failure.to_string());
 }
 
 #[tokio::test]

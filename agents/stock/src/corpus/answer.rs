@@ -212,11 +212,10 @@ mod tests {
             .collect();
         expect_test::expect![[r#"
             [
-                "10-10 # A heading of some length",
-                "11-11 The first sentence, e.g.",
+                "10-10 A heading of some length",
+                "11-12 The first sentence, e.g. this one.",
                 "12-12 The second sentence here.",
-                "14-15 - an item of a list, long and longer",
-                "17-17 | a row | of some table |",
+                "14-15 an item of a list, long and longer",
                 "18-19 1. a numbered item of one short.",
             ]
         "#]]

@@ -180,9 +180,11 @@ mod tests {
             "a.txt",
             &"word ".repeat(1000),
             expect![[r#"
-            1-1 [] "<3199 bytes>"
-            1-1 [] "<1799 bytes>"
-        "#]],
+                1-1 [] "<1599 bytes>"
+                1-1 [] "<1599 bytes>"
+                1-1 [] "<1599 bytes>"
+                1-1 [] "<199 bytes>"
+            "#]],
         );
         check(
             "a.txt",

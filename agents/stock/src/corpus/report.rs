@@ -232,7 +232,7 @@ mod tests {
             | ---: | ---: | ---: | ---: | ---: |
             | 14 | 1 | 13 | 5 | 1234 |
 
-            ## 1. What is \<b\>it\</b\>?
+            ## 1. What is \<b>it\</b>?
 
             > It is \`that\`. \[1: 4\]
             >
@@ -244,7 +244,7 @@ mod tests {
 
             ## 2. Why?
 
-            No passage answers this; what comes nearest:
+            No passage answers this.
 
             ## Files left out
 
