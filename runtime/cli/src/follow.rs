@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::error::{Error, Exit};
 use crate::human;
 use crate::json;
-use crate::output::{self, YELLOW, paint};
+use crate::output::{self, CYAN, YELLOW, paint};
 use crate::progress::{self, Frame, LineFilter, Progress};
 use crate::signals::Interrupts;
 
@@ -34,6 +34,8 @@ pub(crate) enum View {
     Lines,
     /// All that happened, one line each, on stdout.
     Logs,
+    /// All that happened with everything that is known of it, one line each, on stdout.
+    Journal,
     /// All that happened, one JSON object each, on stdout.
     Json,
     /// Not at all.
@@ -63,6 +65,7 @@ impl View {
                     .filter_map(|entry| line(entry, LineFilter::All))
                     .for_each(output::data);
             }
+            Self::Journal => entries.iter().map(journal_line).for_each(output::data),
             Self::Json => entries.iter().map(json::entry).for_each(|one| output::json_line(&one)),
         }
     }
@@ -81,6 +84,20 @@ impl View {
             output::end_drawing();
         }
     }
+}
+
+/// `7  2026-11-21T04:13:56.904Z  attempt_completed  {"step":"draft",…}`
+fn journal_line(entry: &HistoryEntry) -> String {
+    let mut fields = json::entry(entry);
+    let event = fields["event"].as_str().unwrap_or_default().to_owned();
+    if let Some(fields) = fields.as_object_mut() {
+        for known in ["number", "at", "run", "event"] {
+            fields.shift_remove(known);
+        }
+    }
+    let at = human::rfc3339(entry.record.at);
+    let line = format!("{:>5}  {at}  {}  {fields}", entry.number, paint(CYAN, &event));
+    human::first_line(&line, 400)
 }
 
 /// Why following came to an end.
@@ -217,14 +234,14 @@ impl Told {
 
     /// One line for each reason that is new, whatever numbers it holds.
     fn news(&mut self, views: &[WaitingView]) -> Vec<String> {
-        let mut news: BTreeMap<&str, Vec<&StepPath>> = BTreeMap::new();
+        let mut news: BTreeMap<String, Vec<&StepPath>> = BTreeMap::new();
         for view in views {
             let kind = view.reason.chars().filter(|letter| !letter.is_ascii_digit()).collect();
             if self.0.insert((view.step.clone(), kind)) {
-                news.entry(&view.reason).or_default().push(&view.step);
+                news.entry(human::reason(&view.reason)).or_default().push(&view.step);
             }
         }
-        let line = |(reason, steps): (&str, Vec<&StepPath>)| {
+        let line = |(reason, steps): (String, Vec<&StepPath>)| {
             let more = match steps.len() {
                 1 => String::new(),
                 many => format!(" (and {} more)", many - 1),

@@ -62,6 +62,17 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(u64::try_from(ms).unwrap_or_default())
 }
 
+/// Returns a sentence of a coordinator with its timestamps as people read them: coordinators have no
+/// time zone and write milliseconds since the epoch (`1795320836904ms`).
+pub(crate) fn reason(text: &str) -> String {
+    let word = |word: &str| {
+        let ms = word.strip_suffix("ms").filter(|digits| digits.len() >= 12)?;
+        Some(date_and_time(Timestamp::from_millis(ms.parse().ok()?)))
+    };
+    let words = text.split(' ').map(|text| word(text).unwrap_or_else(|| text.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Returns a count with its noun: `1 step`, `2 steps`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -104,6 +115,12 @@ mod tests {
         for wrong in ["", "5", "-5s", "soon"] {
             assert!(parse_duration(wrong).is_err(), "{wrong:?} was taken");
         }
+    }
+
+    #[test]
+    fn only_timestamps_of_a_reason_are_rewritten() {
+        assert_eq!(reason("due in 250ms, 3 before it"), "due in 250ms, 3 before it");
+        assert!(reason("until 1795320836904ms").starts_with("until 2026-11-2"));
     }
 
     #[test]

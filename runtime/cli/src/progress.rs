@@ -81,7 +81,7 @@ impl Progress {
 
     /// Takes in what is waiting and why, as the coordinator says.
     pub(crate) fn set_waiting(&mut self, waiting: &[WaitingView]) {
-        let pairs = waiting.iter().map(|view| (view.step.clone(), view.reason.clone()));
+        let pairs = waiting.iter().map(|view| (view.step.clone(), human::reason(&view.reason)));
         self.waiting = pairs.collect();
     }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use skep_broker::Broker;
-use skep_protocol::{RunDetail, StepView};
+use skep_protocol::{RunDetail, StepStatus, StepView};
 
 use crate::cli::Global;
 use crate::client::Client;
@@ -58,10 +58,11 @@ impl Get {
 fn text(detail: &RunDetail) -> String {
     let run = &detail.summary;
     let took = human::duration(run.ended.unwrap_or_else(human::now).since(run.started));
+    let word = if run.ended.is_some() { "in" } else { "for" };
     let mut lines = vec![
         format!("{}  {}", paint(BOLD, &run.workflow), run.run),
         format!(
-            "{} for {took}, started {}",
+            "{} {word} {took}, started {}",
             table::run_status(run.status),
             human::date_and_time(run.started)
         ),
@@ -77,21 +78,27 @@ fn text(detail: &RunDetail) -> String {
         lines.push(format!("{}  {error}", paint(RED, "failure")));
     }
     lines.push(String::new());
-    lines.push(table::draw(
-        &["STEP", "STATUS", "ATTEMPTS", "TOOK", "NOTE"],
-        detail.steps.iter().map(|view| row(detail, view)),
-    ));
-    let known = |step| detail.steps.iter().any(|view| view.step == step);
-    for view in detail.waiting.iter().filter(|view| !known(view.step.clone())) {
-        lines.push(paint(YELLOW, format!("{} waits: {}", view.step, view.reason)));
-    }
+    let rows = detail.steps.iter().map(|view| row(detail, view));
+    let pending = pending(detail);
+    lines.push(table::draw(&["STEP", "STATUS", "ATTEMPTS", "TOOK", "NOTE"], rows.chain(pending)));
     lines.join("\n")
+}
+
+/// The steps that nothing happened to yet, but of which it is known what they wait for.
+fn pending(detail: &RunDetail) -> impl Iterator<Item = Vec<String>> {
+    let known = |step| detail.steps.iter().any(|view| view.step == step);
+    let waiting = detail.waiting.iter().filter(move |view| !known(view.step.clone()));
+    waiting.map(|view| {
+        let (step, status) = (view.step.to_string(), table::step_status(StepStatus::Pending));
+        let note = paint(YELLOW, human::reason(&view.reason));
+        vec![step, status, "0".to_owned(), "-".to_owned(), note]
+    })
 }
 
 fn row(detail: &RunDetail, view: &StepView) -> Vec<String> {
     let waiting = detail.waiting.iter().find(|waiting| waiting.step == view.step);
     let note = match (waiting, &view.error, view.child) {
-        (Some(waiting), _, _) => paint(YELLOW, &waiting.reason),
+        (Some(waiting), _, _) => paint(YELLOW, human::reason(&waiting.reason)),
         (None, Some(error), _) => paint(RED, human::first_line(&error.to_string(), 80)),
         (None, None, Some(child)) => format!("run {child}"),
         (None, None, None) => String::new(),

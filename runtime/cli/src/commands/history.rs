@@ -47,7 +47,8 @@ impl History {
         client: &Client<B>,
         global: &Global,
     ) -> Result<Exit, Error> {
-        show(client, &self.run, Until::Present, global).await
+        let text = View::Journal;
+        show(client, &self.run, Until::Present, text, global).await
     }
 }
 
@@ -58,7 +59,7 @@ impl Logs {
         global: &Global,
     ) -> Result<Exit, Error> {
         let until = if self.follow { Until::End } else { Until::Present };
-        show(client, &self.run, until, global).await
+        show(client, &self.run, until, View::Logs, global).await
     }
 }
 
@@ -66,11 +67,12 @@ async fn show<B: Broker>(
     client: &Client<B>,
     run: &RunRef,
     until: Until,
+    text: View,
     global: &Global,
 ) -> Result<Exit, Error> {
     let run = run.resolve(client).await?;
     let mut interrupts = Interrupts::listen()?;
-    let view = if global.output == Format::Json { View::Json } else { View::Logs };
+    let view = if global.output == Format::Json { View::Json } else { text };
     let follow = Follow { client, run, view: &view, until, deadline: None, fresh: false };
     match follow.follow(&mut Progress::new(run), &mut interrupts).await? {
         End::Ended(_) | End::CaughtUp | End::TimedOut => Ok(Exit::Ok),
