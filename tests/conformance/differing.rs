@@ -8,7 +8,7 @@ use skep_broker::differential::compare;
 use skep_broker::memory::Settings;
 use skep_protocol::PartitionCount;
 
-use crate::harness::{NatsHarness, connect};
+use crate::harness::{NatsHarness, PARTITIONS, connect};
 
 const OPERATIONS: usize = 400;
 /// Longer than a comparison lasts, so that nothing comes again by itself.
@@ -24,7 +24,8 @@ async fn the_memory_machine_answers_like_a_server() {
             options.ack_wait = ACK_WAIT;
         })
         .await;
-        nats.ensure_layout(PartitionCount::DEFAULT).await.expect("the layout");
+        let partitions = PartitionCount::new(PARTITIONS).expect("not zero");
+        nats.ensure_layout(partitions).await.expect("the layout");
         let compared = compare(seed, OPERATIONS, Embedded::with_settings(settings), nats).await;
         if let Err(divergence) = compared {
             panic!("{divergence}");

@@ -9,7 +9,7 @@ use skep_protocol::PartitionCount;
 use tokio::sync::Mutex;
 
 /// The clauses speak of partitions 0 to 12.
-const PARTITIONS: u16 = 13;
+pub(crate) const PARTITIONS: u16 = 13;
 
 pub(crate) struct NatsHarness {
     pub(crate) server: Mutex<ThrowawayServer>,

@@ -9,6 +9,7 @@ use skep_broker::{
     AppendError, Direct as _, Journal as _, Presence as _, QueueDepth, RequestError, Tasks as _,
 };
 use skep_protocol::{Delivery, Seq, TaskBatch};
+use tokio::sync::watch;
 
 use crate::harness::{NatsHarness, connect};
 
@@ -21,24 +22,30 @@ async fn appends_through_kills_are_stored_once() {
     let (writer, reader) = (connect(&harness, |_| {}).await, connect(&harness, |_| {}).await);
     let p = partition(0);
     let mut follower = reader.follow(p, Seq::ZERO).await.expect("follow");
+    let (progress, mut seen) = watch::channel(0);
     let writing = async {
         let mut unknown = 0;
         for number in 1..=MESSAGES {
             unknown += append_until_stored(&writer, number).await;
+            progress.send_replace(number);
         }
         unknown
+    };
+    let killing = async {
+        for kill in 1..=3 {
+            seen.wait_for(|number| *number >= kill * 700).await.expect("a writer");
+            harness.server.lock().await.restart().await.expect("the server again");
+        }
     };
     let reading = async {
         for number in 1..=MESSAGES {
             let read = follower.next().await.expect("a message").expect("no hole");
             assert_eq!((read.seq, read.bytes), (Seq::new(number), body(number)));
-            if number % 800 == 0 {
-                harness.server.lock().await.restart().await.expect("the server again");
-            }
         }
     };
-    let both = async { tokio::join!(writing, reading) };
-    let (unknown, ()) = tokio::time::timeout(Duration::from_secs(100), both).await.expect("an end");
+    let all = async { tokio::join!(writing, killing, reading) };
+    let ended = tokio::time::timeout(Duration::from_secs(100), Box::pin(all)).await;
+    let (unknown, (), ()) = ended.expect("an end");
     assert!(unknown > 0, "no append was interrupted: the test tests nothing");
     let mut again = connect(&harness, |_| {}).await.follow(p, Seq::ZERO).await.expect("follow");
     for number in 1..=MESSAGES {

@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod ask;
 mod blobs;
 mod chunks;
 mod connect;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_nats::client::{PublishErrorKind, Request as ClientRequest, RequestErrorKind};
+use async_nats::client::{PublishErrorKind, Request as ClientRequest};
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{Consumer, pull};
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use skep_broker::{Request, RequestError, Requests, Responder, Unavailable};
+use skep_broker::{Request, Requests, Responder, Unavailable};
 use skep_protocol::{decode, encode};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -25,13 +26,8 @@ use crate::layout::Layout;
 use crate::link::{Link, Period};
 use crate::options::ConnectOptions;
 
-/// Pause before asking again when nobody listens just after the connection came back.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// Marks a request that only asks whether somebody listens; its payload is empty.
-const PING: &str = "Skep-Ping";
-/// An asker without an answer pings after this long, and then ever less often.
-const PING_FIRST: Duration = Duration::from_millis(100);
-const PING_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const PING: &str = "Skep-Ping";
 /// Answers that wait while the connection takes no more.
 const MAX_WAITING_ANSWERS: usize = 16_384;
 
@@ -50,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) request_timeout: Duration,
     pub(crate) ack_wait: Duration,
     pub(crate) queues: Mutex<BTreeMap<String, (Period, Consumer<pull::Config>)>>,
+    pub(crate) controls_sent: AtomicU64,
     warned: Mutex<BTreeSet<&'static str>>,
     answers: mpsc::Sender<(Subject, Bytes)>,
     answering: JoinHandle<()>,
@@ -112,6 +109,7 @@ impl Nats {
                 request_timeout: options.request_timeout,
                 ack_wait: options.ack_wait,
                 queues: Mutex::default(),
+                controls_sent: AtomicU64::new(1),
                 warned: Mutex::default(),
                 answers,
                 answering,
@@ -185,6 +183,7 @@ impl Nats {
         &self,
         attempted: &'static str,
         subject: String,
+        headers: Option<HeaderMap>,
         message: &M,
     ) -> Result<(), Unavailable> {
         let unavailable = |reason| Unavailable { attempted, reason };
@@ -192,92 +191,15 @@ impl Nats {
             return Err(unavailable(Interrupted::NotConnected.to_string()));
         }
         let client = &self.shared.client;
-        self.api(attempted, client.publish(subject, encode(message))).await?;
-        client.flush().await.map_err(|error| unavailable(chain(&error)))
-    }
-
-    /// Asks, and waits for the answer.
-    pub(crate) async fn ask<M: Serialize + Sync, R: DeserializeOwned>(
-        &self,
-        what: impl Fn() -> String,
-        subject: String,
-        message: &M,
-        within: Duration,
-    ) -> Result<R, RequestError> {
         let payload = encode(message);
-        let (size, limit) = (payload.len(), self.shared.client.max_payload());
-        if size > limit {
-            return Err(RequestError::TooLarge { what: what(), size, limit });
-        }
-        loop {
-            match self.ask_once(&what, &subject, payload.clone(), within).await {
-                Err(RequestError::NoResponders { .. }) if self.shared.link.is_settling() => {
-                    tokio::time::sleep(ASK_AGAIN).await;
-                }
-                answer => return answer,
-            }
-        }
-    }
-
-    async fn ask_once<R: DeserializeOwned>(
-        &self,
-        what: &impl Fn() -> String,
-        subject: &str,
-        payload: Bytes,
-        within: Duration,
-    ) -> Result<R, RequestError> {
-        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        let timed_out = || RequestError::TimedOut { what: what(), within_ms };
-        let unavailable =
-            |reason| RequestError::Unavailable(Unavailable { attempted: "ask over NATS", reason });
-        let size = payload.len();
-        let request = ClientRequest::new().payload(payload).timeout(Some(within));
-        let sent = self.shared.client.send_request(subject.to_owned(), request);
-        let answered = tokio::select! {
-            biased;
-            answered = self.while_connected(within, sent) => answered,
-            () = self.deserted(subject) => {
-                return Err(RequestError::NoResponders { what: what() });
+        let published = async {
+            match headers {
+                Some(headers) => client.publish_with_headers(subject, headers, payload).await,
+                None => client.publish(subject, payload).await,
             }
         };
-        let answer = match answered {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
-                return Err(match error.kind() {
-                    RequestErrorKind::NoResponders => RequestError::NoResponders { what: what() },
-                    RequestErrorKind::TimedOut => timed_out(),
-                    RequestErrorKind::MaxPayloadExceeded => {
-                        let limit = self.shared.client.max_payload();
-                        RequestError::TooLarge { what: what(), size, limit }
-                    }
-                    RequestErrorKind::InvalidSubject | RequestErrorKind::Other => {
-                        unavailable(chain(&error))
-                    }
-                });
-            }
-            Err(Interrupted::TimedOut) => return Err(timed_out()),
-            Err(interrupted @ (Interrupted::NotConnected | Interrupted::Lost)) => {
-                return Err(unavailable(interrupted.to_string()));
-            }
-        };
-        decode(&answer.payload).map_err(|error| unavailable(chain(&error)))
-    }
-
-    /// Waits until nobody listens to a subject any more: whoever took a request is gone, too.
-    async fn deserted(&self, subject: &str) {
-        let mut pause = PING_FIRST;
-        loop {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PING_AFTER);
-            let mut headers = HeaderMap::new();
-            headers.insert(PING, "1");
-            let ping = ClientRequest::new().headers(headers).timeout(Some(PING_AFTER));
-            let pinged = self.shared.client.send_request(subject.to_owned(), ping).await;
-            let nobody = pinged.is_err_and(|e| e.kind() == RequestErrorKind::NoResponders);
-            if nobody && !self.shared.link.is_settling() {
-                return;
-            }
-        }
+        self.api(attempted, published).await?;
+        client.flush().await.map_err(|error| unavailable(chain(&error)))
     }
 
     /// Listens to a subject; once it returns, nothing sent from then on is missed.
@@ -352,7 +274,7 @@ impl Nats {
     }
 
     /// Reads a message from outside; what cannot be read is dropped.
-    fn read<M: DeserializeOwned>(
+    pub(crate) fn read<M: DeserializeOwned>(
         &self,
         message: &Message,
         accept: fn(&Subject, &M) -> bool,

@@ -10,7 +10,7 @@ use crate::nats::{Nats, last_token};
 impl Presence for Nats {
     async fn beat(&self, heartbeat: Heartbeat) -> Result<(), Unavailable> {
         let subject = self.layout().beat(&heartbeat.agent);
-        self.tell("publish a heartbeat", subject, &heartbeat).await
+        self.tell("publish a heartbeat", subject, None, &heartbeat).await
     }
 
     async fn beats(&self) -> Result<BoxStream<'static, Heartbeat>, Unavailable> {

@@ -1,9 +1,11 @@
 //! Commands, queries, the direct lane and control: requests and answers of core NATS.
 
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_nats::{HeaderMap, Message, Subscriber};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use skep_broker::{Commands, Direct, Queries, RequestError, Requests, Unavailable};
@@ -16,6 +18,9 @@ use crate::nats::{Nats, any};
 
 /// A coordinator that has not answered a question after this share of the time is passed over once.
 const ASK_ANOTHER: u32 = 4;
+
+/// Rises with each control message of a sender.
+const ORDER: &str = "Skep-Order";
 
 impl Commands for Nats {
     async fn command(
@@ -81,42 +86,60 @@ impl Direct for Nats {
     }
 
     async fn control(&self, agent: Option<&AgentId>, control: Control) -> Result<(), Unavailable> {
-        self.tell("send control", self.layout().control(agent), &control).await
+        let number = self.shared.controls_sent.fetch_add(1, Ordering::Relaxed);
+        let mut headers = HeaderMap::new();
+        headers.insert(ORDER, number.to_string());
+        self.tell("send control", self.layout().control(agent), Some(headers), &control).await
     }
 
     async fn controls(&self, agent: &AgentId) -> Result<BoxStream<'static, Control>, Unavailable> {
         let attempted = "listen for control";
-        let mine = self.hear(attempted, self.layout().control(Some(agent)), any).await?;
-        let all = self.hear(attempted, self.layout().control(None), any).await?;
-        Ok(Controls { mine, all, held: None }.boxed())
+        let mine = self.listen(attempted, self.layout().control(Some(agent)), None).await?;
+        let all = self.listen(attempted, self.layout().control(None), None).await?;
+        let controls = Controls { nats: self.clone(), from: [mine, all], next: [None, None] };
+        Ok(controls.boxed())
     }
 }
 
-/// What an agent is told, and what all are told: two subscriptions. What was told to the one before
-/// it was told to all comes before it.
-struct Controls<S> {
-    mine: S,
-    all: S,
-    held: Option<Control>,
+/// What one agent is told and what all are told: two subscriptions, put back into the order in which
+/// each sender sent.
+struct Controls {
+    nats: Nats,
+    from: [Subscriber; 2],
+    next: [Option<(u64, Control)>; 2],
 }
 
-impl<S: Stream<Item = Control> + Unpin> Stream for Controls<S> {
+impl Stream for Controls {
     type Item = Control;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Control>> {
-        let this = &mut *self;
-        if this.held.is_none()
-            && let Poll::Ready(all) = this.all.poll_next_unpin(cx)
-        {
-            this.held = all;
-        }
-        // Looked at after the other one: messages arrive in order, so that whatever came before it
-        // is here.
-        match this.mine.poll_next_unpin(cx) {
-            Poll::Pending => {
-                this.held.take().map_or(Poll::Pending, |control| Poll::Ready(Some(control)))
+        let Self { nats, from, next } = &mut *self;
+        // One connection brings both in order: once a message is here, so is every one that was sent
+        // before it, if it is looked for afterwards. So: look until nothing more comes.
+        let mut filled = true;
+        while filled {
+            filled = false;
+            for (from, next) in from.iter_mut().zip(next.iter_mut()).filter(|(_, n)| n.is_none()) {
+                match from.poll_next_unpin(cx) {
+                    Poll::Ready(None) => return Poll::Ready(None),
+                    Poll::Ready(Some(message)) => {
+                        *next = nats.read(&message, any).map(|control| (order(&message), control));
+                        filled = true;
+                    }
+                    Poll::Pending => {}
+                }
             }
-            mine => mine,
+        }
+        let held = next.iter_mut().filter(|next| next.is_some());
+        let first = held.min_by_key(|next| next.as_ref().map(|(order, _)| *order));
+        match first.and_then(Option::take) {
+            Some((_, control)) => Poll::Ready(Some(control)),
+            None => Poll::Pending,
         }
     }
+}
+
+fn order(message: &Message) -> u64 {
+    let header = message.headers.as_ref().and_then(|headers| headers.get(ORDER));
+    header.and_then(|number| number.as_str().parse().ok()).unwrap_or_default()
 }

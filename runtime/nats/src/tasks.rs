@@ -11,7 +11,8 @@ use async_nats::jetstream::context::{
     ConsumerInfoErrorKind, CreateStreamErrorKind, PublishErrorKind,
 };
 use async_nats::jetstream::message::{AckKind, Acker, PublishMessage};
-use futures::{FutureExt as _, StreamExt as _};
+use async_nats::jetstream::stream::InfoError;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use skep_broker::{Delivered, QueueDepth, RequestError, Settle, Tasks, Unavailable};
 use skep_protocol::{Hash, Task, decode, encode};
 use tokio::time::Instant;
@@ -24,6 +25,9 @@ use crate::nats::{Nats, locked};
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// How often a queue that vanishes is made again for one call.
 const TRIES: u32 = 5;
+/// How often, and after which pauses, a queue is counted until its parts agree.
+const COUNTS: u32 = 20;
+const COUNT_AGAIN: Duration = Duration::from_millis(2);
 
 impl Tasks for Nats {
     async fn offer(&self, task: Task, sending: u32) -> Result<(), RequestError> {
@@ -96,21 +100,17 @@ impl Tasks for Nats {
     }
 
     async fn depth(&self, capability: &str) -> Result<QueueDepth, Unavailable> {
-        let attempted = "read the depth of a queue";
-        let info = async {
-            let stream = self.js().get_stream_no_info(self.layout().task_stream()).await;
-            let Ok(stream) = stream else { return Ok(None) };
-            match stream.consumer_info(token(capability)).await {
-                Ok(info) => Ok(Some(info)),
-                Err(error) if is_missing(&error.kind()) => Ok(None),
-                Err(error) => Err(error),
+        let mut tries = 0;
+        loop {
+            let kept = self.kept(capability).await?;
+            let depth = self.counted(capability).await?;
+            tries += 1;
+            // The consumer learns of a new task, and the stream of an acknowledgement, a moment late.
+            if depth.waiting + depth.held == kept || tries == COUNTS {
+                return Ok(depth);
             }
-        };
-        let info = self.api(attempted, info).await?;
-        Ok(info.map_or_else(QueueDepth::default, |info| QueueDepth {
-            waiting: info.num_pending,
-            held: info.num_ack_pending as u64,
-        }))
+            tokio::time::sleep(COUNT_AGAIN).await;
+        }
     }
 
     async fn clear(&self, capability: &str) -> Result<(), Unavailable> {
@@ -131,7 +131,49 @@ fn is_missing(kind: &ConsumerInfoErrorKind) -> bool {
     matches!(kind, ConsumerInfoErrorKind::NotFound | ConsumerInfoErrorKind::StreamNotFound)
 }
 
+/// Returns whether a request failed because there is no such stream.
+fn is_no_stream(error: &InfoError) -> bool {
+    let source = std::error::Error::source(error);
+    let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
+    refusal.is_some_and(|refusal| refusal.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
 impl Nats {
+    /// Returns how many tasks of a capability the stream has.
+    async fn kept(&self, capability: &str) -> Result<u64, Unavailable> {
+        let subject = self.layout().task(capability);
+        let kept = async {
+            let stream = self.js().get_stream_no_info(self.layout().task_stream()).await;
+            let Ok(stream) = stream else { return Ok(0) };
+            match stream.info_with_subjects(subject).await {
+                Ok(subjects) => {
+                    subjects.try_fold(0, |sum, (_, n)| std::future::ready(Ok(sum + n as u64))).await
+                }
+                Err(error) if is_no_stream(&error) => Ok(0),
+                Err(error) => Err(error),
+            }
+        };
+        self.api("read the depth of a queue", kept).await
+    }
+
+    /// Returns how many tasks of a capability its consumer knows of.
+    async fn counted(&self, capability: &str) -> Result<QueueDepth, Unavailable> {
+        let info = async {
+            let stream = self.js().get_stream_no_info(self.layout().task_stream()).await;
+            let Ok(stream) = stream else { return Ok(None) };
+            match stream.consumer_info(token(capability)).await {
+                Ok(info) => Ok(Some(info)),
+                Err(error) if is_missing(&error.kind()) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let info = self.api("read the depth of a queue", info).await?;
+        Ok(info.map_or_else(QueueDepth::default, |info| QueueDepth {
+            waiting: info.num_pending,
+            held: info.num_ack_pending as u64,
+        }))
+    }
+
     /// Returns the consumer of a capability; stream and consumer are made if they are not there.
     async fn queue(
         &self,
