@@ -30,7 +30,7 @@ pub(crate) fn condition(
         Data::Bool(true) => "true",
         _ => "false",
     };
-    let located = Located { text, span: node.span, source };
+    let located = Located::new(text, node.span, source);
     let part = bare(located, problems)?;
     let compiled = compile(located, part.clone(), view, problems)?;
     if compiled.code.never_boolean() {
@@ -58,7 +58,7 @@ pub(crate) fn items<'a>(
         return Some((Written { value: Expression(inner), reads }, Shape::Any));
     }
     let Data::Text(text) = &node.data else { return None };
-    let located = Located { text, span: node.span, source };
+    let located = Located::new(text, node.span, source);
     let part = bare(located, problems)?;
     let compiled = compile(located, part.clone(), view, problems)?;
     let item = match view.catalogue.element(&compiled.shape, None) {
@@ -116,7 +116,7 @@ fn value(
 ) -> Option<Code> {
     match &node.data {
         Data::Text(text) => {
-            let located = Located { text, span: node.span, source };
+            let located = Located::new(text, node.span, source);
             string(located, view, reads, problems)
         }
         Data::List(items) => {

@@ -158,34 +158,42 @@ impl View<'_, '_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Located<'t> {
     pub(crate) text: &'t str,
-    pub(crate) span: Span,
-    pub(crate) source: &'t str,
+    span: Span,
+    raw: &'t str,
+    /// Where the text begins in `raw`, if it stands there letter by letter.
+    shift: Option<usize>,
 }
 
-impl Located<'_> {
+/// In longer texts that are folded or escaped, problems point at the whole.
+const SEARCHED_BYTES: usize = 16 * 1024;
+
+impl<'t> Located<'t> {
+    pub(crate) fn new(text: &'t str, span: Span, source: &'t str) -> Self {
+        let start = span.offset as usize;
+        let raw = source.get(start..start + span.len as usize).unwrap_or_default();
+        let shift = if raw == text {
+            Some(0)
+        } else {
+            raw.strip_prefix(['"', '\'']).filter(|inner| inner.starts_with(text)).map(|_| 1)
+        };
+        Self { text, span, raw, shift }
+    }
+
     /// Returns where a part of the text stands, or the whole if escapes or folding hide it.
     pub(crate) fn span(&self, part: Range<usize>) -> Span {
-        let start = self.span.offset as usize;
-        let raw = self.source.get(start..start + self.span.len as usize).unwrap_or_default();
-        let inner = raw.strip_prefix(['"', '\'']).map_or((raw, 0), |inner| (inner, 1));
         let wanted = self.text.get(part.clone()).unwrap_or_default();
         let at = |offset: usize| Span {
-            offset: (start + offset) as u32,
+            offset: (self.span.offset as usize + offset) as u32,
             len: wanted.len().max(1) as u32,
         };
-        if raw == self.text {
-            return at(part.start);
+        if let Some(shift) = self.shift {
+            return at(shift + part.start);
         }
-        if inner.0.get(part.clone()) == Some(wanted)
-            && inner.0.starts_with(&self.text[..part.start])
-        {
-            return at(inner.1 + part.start);
+        if self.raw.len() > SEARCHED_BYTES || wanted.trim().is_empty() {
+            return self.span;
         }
         // A part that occurs several times is found by how often it occurs before.
         let before = self.text.get(..part.start).unwrap_or_default().matches(wanted).count();
-        match raw.match_indices(wanted).nth(before) {
-            Some((offset, _)) if !wanted.trim().is_empty() => at(offset),
-            Some(_) | None => self.span,
-        }
+        self.raw.match_indices(wanted).nth(before).map_or(self.span, |(offset, _)| at(offset))
     }
 }
