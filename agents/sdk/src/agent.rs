@@ -222,6 +222,12 @@ pub enum RunError {
         /// How many reports.
         reports: usize,
     },
+    /// It was told twice to end, and so did not finish what it held.
+    #[error("agent `{agent}` was told to end at once; what it held will be attempted again")]
+    Interrupted {
+        /// Its name.
+        agent: String,
+    },
 }
 
 impl AgentBuilder {

@@ -62,10 +62,11 @@ impl Drain {
     }
 }
 
-/// Waits for the operating system to ask this process to end: SIGTERM or SIGINT (ctrl-c).
+/// Waits for the operating system to ask this process to end: SIGTERM or SIGINT (ctrl-c). From the
+/// first call on these signals do not end the process by themselves any more.
 ///
 /// # Cancel safety
-/// It can be dropped and called again; a signal in between ends the process, as without it.
+/// It can be dropped and called again; a signal in between is lost.
 pub async fn terminated() {
     #[cfg(unix)]
     {

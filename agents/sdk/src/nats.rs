@@ -3,6 +3,7 @@
 use std::env;
 
 use skep_nats::{ConnectError, ConnectOptions, ContextError, Nats};
+use tokio::sync::Notify;
 
 use crate::agent::{Agent, RunError};
 use crate::drain::terminated;
@@ -87,15 +88,28 @@ impl Agent {
 
 impl JoinedAgent {
     /// Performs tasks until the process is asked to end (SIGTERM, ctrl-c) or a coordinator tells the
-    /// agent to drain.
+    /// agent to drain. Asked a second time, it ends at once.
     ///
     /// # Errors
-    /// [`RunError`] if it left with something that nobody has confirmed.
+    /// Every variant of [`RunError`].
     ///
     /// # Cancel safety
     /// As for [`Agent::run`].
     pub async fn run(&self) -> Result<(), RunError> {
-        self.agent.run_until(&self.nats, terminated()).await
+        let asked = Notify::new();
+        let stop = async {
+            terminated().await;
+            asked.notify_one();
+        };
+        let asked_again = async {
+            asked.notified().await;
+            terminated().await;
+        };
+        tokio::select! {
+            biased;
+            result = self.agent.run_until(&self.nats, stop) => result,
+            () = asked_again => Err(RunError::Interrupted { agent: self.agent.name().to_owned() }),
+        }
     }
 
     /// Performs tasks until `stop` is ready or a coordinator tells the agent to drain.
