@@ -83,7 +83,17 @@ impl Partition {
                     self.look_at(run, node);
                 }
             }
-            input => self.decide(input, now, &mut handled)?,
+            Input::TookOver { .. }
+            | Input::Start { .. }
+            | Input::Cancel { .. }
+            | Input::Pause { .. }
+            | Input::Resume { .. }
+            | Input::Signal(_)
+            | Input::ChildEnded { .. }
+            | Input::Report { .. }
+            | Input::Held { .. }
+            | Input::Lost { .. }
+            | Input::ParentNotified { .. } => self.decide(input, now, &mut handled)?,
         }
         self.follow(now, &mut handled)?;
         self.parsed.get_mut().clear();

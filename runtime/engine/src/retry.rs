@@ -20,7 +20,7 @@ pub(crate) fn after_failure(
     (tries, began): (u32, Timestamp),
     (now, entropy): (Timestamp, u64),
 ) -> Option<Timestamp> {
-    let final_code = policy.unless.iter().any(|code| *code == failure.code);
+    let final_code = policy.unless.contains(&failure.code);
     if !failure.retryable || final_code || tries >= policy.attempts {
         return None;
     }

@@ -126,14 +126,16 @@ fn accept(
     match workflow.inputs().accept(given) {
         Ok(filled) => Ok(Ok(desk.encode(&Value::Object(filled))?)),
         Err(problems) => {
-            let problem = |problem: &skep_workflow::InputProblem| match &problem.schema {
-                Value::Null => format!("input `{}`: {}", problem.input, problem.message),
-                schema => {
-                    format!("input `{}`: {} (schema: {schema})", problem.input, problem.message)
-                }
-            };
-            let problems = problems.iter().map(problem).collect();
+            let problems = problems.iter().map(sentence).collect();
             Ok(Err(Rejection::InvalidInputs { problems }))
         }
     }
+}
+
+fn sentence(problem: &skep_workflow::InputProblem) -> String {
+    let skep_workflow::InputProblem { input, message, schema } = problem;
+    if schema.is_null() {
+        return format!("input `{input}`: {message}");
+    }
+    format!("input `{input}`: {message} (schema: {schema})")
 }

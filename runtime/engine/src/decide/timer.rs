@@ -60,10 +60,7 @@ pub(super) fn timed_out(run: &Run, id: NodeId) -> Failure {
 }
 
 fn attempt_failed(run: &Run, id: NodeId, failure: Failure) -> Event {
-    let agent = match &run.node(id).phase {
-        Phase::Taken { agent, .. } => Some(agent.clone()),
-        _ => None,
-    };
+    let agent = run.node(id).phase.taker().cloned();
     let (step, attempt) = (run.path(id), run.node(id).attempt);
     Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure })
 }

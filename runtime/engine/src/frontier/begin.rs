@@ -12,7 +12,7 @@ use crate::desk::{Desk, Obstacle};
 use crate::plan::Plan;
 use crate::render::{Reader, evaluate, evaluate_with_signal, render};
 use crate::retry;
-use crate::run::step::{Phase, Setback};
+use crate::run::step::Setback;
 use crate::run::{NodeId, Run};
 
 /// Items of one event: together no larger than this, so that it fits into a journal message.
@@ -24,10 +24,8 @@ pub(super) fn pending(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
         return Ok(Vec::new());
     }
     if let Some((fan, index)) = run.node(id).item_of {
-        let admitted = match run.node(fan).phase {
-            Phase::Expanded(progress) => index < progress.admitted,
-            _ => false,
-        };
+        let progress = run.node(fan).phase.progress();
+        let admitted = progress.is_some_and(|progress| index < progress.admitted);
         return if admitted { or_fail(run, id, start(run, id, desk)) } else { Ok(Vec::new()) };
     }
     match readiness(run, id) {
@@ -67,10 +65,8 @@ pub(super) fn expand(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
         return Err(Failure::new(FailureKind::Expression, "for_each", message).fatal().into());
     };
     check_growth(run, id, values.len(), Growth::Items)?;
-    let known = match run.node(id).phase {
-        Phase::Expanded(progress) => progress.known as usize,
-        _ => 0,
-    };
+    let progress = run.node(id).phase.progress();
+    let known = progress.map_or(0, |progress| progress.known as usize);
     let total = u32::try_from(values.len()).expect("steps are bounded");
     let mut events = Vec::new();
     let mut part = StepExpanded { step: run.path(id), items: Vec::new(), offset: 0, total };
@@ -78,12 +74,13 @@ pub(super) fn expand(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
     let mut bytes = 0;
     for value in values.iter().skip(known) {
         let item = desk.encode(value)?;
-        bytes += item.text().map_or(128, str::len) + 16;
+        let size = item.text().map_or(128, str::len) + 16;
+        bytes += size;
         if bytes > ITEMS_BYTES && !part.items.is_empty() {
             let offset = part.offset + u32::try_from(part.items.len()).expect("steps are bounded");
             let next = StepExpanded { step: run.path(id), items: Vec::new(), offset, total };
             events.push(Event::StepExpanded(std::mem::replace(&mut part, next)));
-            bytes = 0;
+            bytes = size;
         }
         part.items.push(item);
     }

@@ -157,82 +157,15 @@ impl RunSeen {
             self.start_over(path);
             return Ok(());
         }
-        let policy = self.definition(path).map(|step| step.retry().clone()).unwrap_or_default();
-        let bound = self.definition(path).and_then(Step::timeout);
-        let deadline = self.definition(path).and_then(Step::deadline);
+        let definition = self.definition(path);
+        let bounds = Bounds {
+            policy: definition.map(|step| step.retry().clone()).unwrap_or_default(),
+            timeout: definition.and_then(Step::timeout),
+            deadline: definition.and_then(Step::deadline),
+        };
         let step = self.steps.entry(path.clone()).or_default();
-        match event {
-            Event::AttemptScheduled(event) => step.scheduled(event, at, &policy)?,
-            Event::ChildStarted(event) => {
-                step.next_attempt(path, event.attempt)?;
-                step.status = Some(StepStatus::Running);
-            }
-            Event::AttemptTaken { attempt, .. } => {
-                step.current(path, *attempt)?;
-                step.taken = Some(at);
-            }
-            Event::AttemptReleased { attempt, .. } => {
-                step.current(path, *attempt)?;
-                step.taken = None;
-            }
-            Event::AttemptCompleted(event) => {
-                step.current(path, event.attempt)?;
-                step.end(StepStatus::Completed);
-            }
-            Event::AttemptFailed(event) => {
-                step.current(path, event.attempt)?;
-                if event.failure.kind == FailureKind::Timeout && event.agent.is_some() {
-                    let due = step.taken.zip(bound).map(|(taken, bound)| taken.after(bound));
-                    step.not_early(path, due, at)?;
-                }
-                step.attempt_open = false;
-                step.failures += 1;
-                step.last_failure = Some(event.failure.clone());
-            }
-            Event::AttemptLost { attempt, .. } => {
-                step.current(path, *attempt)?;
-                step.attempt_open = false;
-                step.last_failure = None;
-            }
-            Event::StepExpanded(_) | Event::GroupStarted { .. } => {
-                step.began.get_or_insert(at);
-                step.status = Some(StepStatus::Running);
-            }
-            Event::WaitStarted(event) => {
-                step.began.get_or_insert(at);
-                step.until = event.until;
-                step.status = Some(StepStatus::Waiting);
-            }
-            Event::StepCompleted { signal, .. } => {
-                if signal.is_none() {
-                    step.not_early(path, step.until, at)?;
-                }
-                step.end(StepStatus::Completed);
-            }
-            Event::StepFailed { failure, .. } => {
-                if failure.kind == FailureKind::Deadline {
-                    let due = step.began.zip(deadline).map(|(began, bound)| began.after(bound));
-                    step.not_early(path, due, at)?;
-                }
-                step.end(StepStatus::Failed);
-            }
-            Event::StepSkipped { .. } => step.end(StepStatus::Skipped),
-            Event::StepCancelled { .. } => step.end(StepStatus::Cancelled),
-            Event::CheckpointSaved { .. }
-            | Event::ReportIgnored(_)
-            | Event::StepStopping { .. }
-            | Event::GroupRestarted { .. }
-            | Event::RunStarted(_)
-            | Event::RunPaused { .. }
-            | Event::RunResumed { .. }
-            | Event::CancelRequested { .. }
-            | Event::RunCompleted { .. }
-            | Event::RunFailed { .. }
-            | Event::RunCancelled {}
-            | Event::ParentNotified {}
-            | Event::SignalReceived { .. } => {}
-        }
-        Ok(())
+        step.of_attempt(event, at, &bounds)?;
+        step.of_whole(path, event, at, &bounds)
     }
 
     /// A group starts over: what is inside may run again, under higher attempt numbers.
@@ -247,7 +180,129 @@ impl RunSeen {
     }
 }
 
+/// What the definition allows a step.
+struct Bounds {
+    policy: skep_workflow::RetryPolicy,
+    timeout: Option<Duration>,
+    deadline: Option<Duration>,
+}
+
 impl StepSeen {
+    /// Looks at an event about an attempt.
+    fn of_attempt(&mut self, event: &Event, at: Timestamp, bounds: &Bounds) -> Checked {
+        match event {
+            Event::AttemptScheduled(event) => self.scheduled(event, at, &bounds.policy)?,
+            Event::ChildStarted(event) => {
+                self.next_attempt(&event.step, event.attempt)?;
+                self.status = Some(StepStatus::Running);
+            }
+            Event::AttemptTaken { step, attempt, .. } => {
+                self.current(step, *attempt)?;
+                self.taken = Some(at);
+            }
+            Event::AttemptReleased { step, attempt, .. } => {
+                self.current(step, *attempt)?;
+                self.taken = None;
+            }
+            Event::AttemptCompleted(event) => {
+                self.current(&event.step, event.attempt)?;
+                self.end(StepStatus::Completed);
+            }
+            Event::AttemptFailed(event) => {
+                self.current(&event.step, event.attempt)?;
+                if event.failure.kind == FailureKind::Timeout && self.taken.is_some() {
+                    let due = self.taken.zip(bounds.timeout);
+                    self.not_early(&event.step, due, at)?;
+                }
+                self.attempt_open = false;
+                self.failures += 1;
+                self.last_failure = Some(event.failure.clone());
+            }
+            Event::AttemptLost { step, attempt, .. } => {
+                self.current(step, *attempt)?;
+                self.attempt_open = false;
+                self.last_failure = None;
+            }
+            Event::StepExpanded(_)
+            | Event::GroupStarted { .. }
+            | Event::GroupRestarted { .. }
+            | Event::WaitStarted(_)
+            | Event::StepCompleted { .. }
+            | Event::StepStopping { .. }
+            | Event::StepFailed { .. }
+            | Event::StepSkipped { .. }
+            | Event::StepCancelled { .. }
+            | Event::CheckpointSaved { .. }
+            | Event::ReportIgnored(_)
+            | Event::RunStarted(_)
+            | Event::RunPaused { .. }
+            | Event::RunResumed { .. }
+            | Event::CancelRequested { .. }
+            | Event::RunCompleted { .. }
+            | Event::RunFailed { .. }
+            | Event::RunCancelled {}
+            | Event::ParentNotified {}
+            | Event::SignalReceived { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at an event about the step as a whole.
+    fn of_whole(
+        &mut self,
+        path: &StepPath,
+        event: &Event,
+        at: Timestamp,
+        bounds: &Bounds,
+    ) -> Checked {
+        match event {
+            Event::StepExpanded(_) | Event::GroupStarted { .. } => {
+                self.began.get_or_insert(at);
+                self.status = Some(StepStatus::Running);
+            }
+            Event::WaitStarted(event) => {
+                self.began.get_or_insert(at);
+                self.until = event.until;
+                self.status = Some(StepStatus::Waiting);
+            }
+            Event::StepCompleted { signal, .. } => {
+                if signal.is_none() {
+                    self.not_early(path, self.until.zip(Some(Duration::ZERO)), at)?;
+                }
+                self.end(StepStatus::Completed);
+            }
+            Event::StepFailed { failure, .. } => {
+                if failure.kind == FailureKind::Deadline {
+                    self.not_early(path, self.began.zip(bounds.deadline), at)?;
+                }
+                self.end(StepStatus::Failed);
+            }
+            Event::StepSkipped { .. } => self.end(StepStatus::Skipped),
+            Event::StepCancelled { .. } => self.end(StepStatus::Cancelled),
+            Event::AttemptScheduled(_)
+            | Event::ChildStarted(_)
+            | Event::AttemptTaken { .. }
+            | Event::AttemptReleased { .. }
+            | Event::AttemptCompleted(_)
+            | Event::AttemptFailed(_)
+            | Event::AttemptLost { .. }
+            | Event::GroupRestarted { .. }
+            | Event::StepStopping { .. }
+            | Event::CheckpointSaved { .. }
+            | Event::ReportIgnored(_)
+            | Event::RunStarted(_)
+            | Event::RunPaused { .. }
+            | Event::RunResumed { .. }
+            | Event::CancelRequested { .. }
+            | Event::RunCompleted { .. }
+            | Event::RunFailed { .. }
+            | Event::RunCancelled {}
+            | Event::ParentNotified {}
+            | Event::SignalReceived { .. } => {}
+        }
+        Ok(())
+    }
+
     /// I-12: attempts and delays stay within the policy.
     fn scheduled(
         &mut self,
@@ -289,8 +344,15 @@ impl StepSeen {
         })
     }
 
-    fn not_early(&self, path: &StepPath, due: Option<Timestamp>, at: Timestamp) -> Checked {
-        demand(due.is_none_or(|due| at >= due), "I-16", || format!("a timer of {path} is early"))
+    /// I-16: what happens because time has passed happens when it has.
+    fn not_early(
+        &self,
+        path: &StepPath,
+        due: Option<(Timestamp, Duration)>,
+        at: Timestamp,
+    ) -> Checked {
+        let due = due.is_none_or(|(from, bound)| at >= from.after(bound));
+        demand(due, "I-16", || format!("a timer of {path} is early"))
     }
 
     fn end(&mut self, status: StepStatus) {

@@ -53,7 +53,28 @@ impl Partition {
                 self.index.changes.push(Change::Settled(EffectKey::Parent(run)));
                 Ok(())
             }
-            event => match self.runs.get_mut(&run) {
+            Event::RunPaused { .. }
+            | Event::RunResumed { .. }
+            | Event::CancelRequested { .. }
+            | Event::SignalReceived { .. }
+            | Event::StepSkipped { .. }
+            | Event::StepExpanded(_)
+            | Event::GroupStarted { .. }
+            | Event::GroupRestarted { .. }
+            | Event::WaitStarted(_)
+            | Event::ChildStarted(_)
+            | Event::AttemptScheduled(_)
+            | Event::AttemptTaken { .. }
+            | Event::AttemptReleased { .. }
+            | Event::CheckpointSaved { .. }
+            | Event::AttemptCompleted(_)
+            | Event::AttemptFailed(_)
+            | Event::AttemptLost { .. }
+            | Event::ReportIgnored(_)
+            | Event::StepCompleted { .. }
+            | Event::StepStopping { .. }
+            | Event::StepFailed { .. }
+            | Event::StepCancelled { .. } => match self.runs.get_mut(&run) {
                 Some(live) => live.apply(event, at, &mut self.index),
                 None => Err(FoldError::UnknownRun { run }),
             },

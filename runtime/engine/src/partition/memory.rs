@@ -1,5 +1,6 @@
 //! What a partition remembers beside its live runs: definitions, and runs that are over.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -57,9 +58,9 @@ impl Workflows {
         if found != digest {
             return Err(FoldError::WorkflowDigest { digest, found });
         }
-        if !self.known.contains_key(&digest) {
+        if let Entry::Vacant(vacant) = self.known.entry(digest) {
             let plan = Arc::new(Plan::new(workflow));
-            self.known.insert(digest, Known { plan, live: 0 });
+            vacant.insert(Known { plan, live: 0 });
             self.now_idle(digest);
         }
         Ok(())

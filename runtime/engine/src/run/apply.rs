@@ -3,7 +3,8 @@
 use compact_str::CompactString;
 use skep_protocol::{
     AttemptCompleted, AttemptFailed, AttemptScheduled, CancelReason, ChildStarted, Event, Failure,
-    Payload, SignalId, SkipReason, StepExpanded, StepPath, Timestamp, WaitStarted, WaitingFor,
+    Payload, SignalId, SkipReason, StepExpanded, StepPath, StepStatus, Timestamp, WaitStarted,
+    WaitingFor,
 };
 use skep_workflow::{Join, OnFailure, StepOnFailure};
 
@@ -197,20 +198,18 @@ impl Run {
 
     fn needs_ended(&mut self, id: NodeId, index: &mut Index) {
         let scope = self.node(id).scope;
-        let phase = self.node(id).phase.clone();
+        let phase = &self.node(id).phase;
+        let tainted = matches!(phase, Phase::Skipped { tainted: true });
+        let status = phase.status();
         let plan = std::sync::Arc::clone(&self.plan);
         for step in plan.step(self.step_index(id)).dependents() {
             let Some(dependent) = self.in_scope(scope, *step) else { continue };
             let needs = &mut self.node_mut(dependent).needs;
             needs.open -= 1;
-            match phase {
-                Phase::Completed => needs.completed += 1,
-                Phase::Skipped { tainted } => {
-                    needs.skipped += 1;
-                    needs.troubled += u32::from(tainted);
-                }
-                _ => needs.troubled += 1,
-            }
+            let failed = matches!(status, StepStatus::Failed | StepStatus::Cancelled);
+            needs.completed += u32::from(status == StepStatus::Completed);
+            needs.skipped += u32::from(status == StepStatus::Skipped);
+            needs.troubled += u32::from(failed || tainted);
             let early = matches!(plan.step(*step).join(), Join::Any | Join::AtLeast(_));
             if needs.open == 0 || early {
                 self.enqueue(dependent, index);

@@ -51,7 +51,18 @@ impl Run {
             {
                 Some(child)
             }
-            _ => None,
+            Phase::Pending
+            | Phase::Scheduled { .. }
+            | Phase::Taken { .. }
+            | Phase::Retrying(_)
+            | Phase::Child { .. }
+            | Phase::Waiting { .. }
+            | Phase::Expanded(_)
+            | Phase::Group { .. }
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Skipped { .. }
+            | Phase::Cancelled => None,
         };
         let busy = matches!(
             node.phase,
@@ -239,10 +250,7 @@ impl Run {
     fn offer(&self, id: NodeId, not_before: Timestamp) -> Option<OfferTask> {
         let (node, step) = (self.node(id), self.definition(id));
         let StepKind::Agent { capability, .. } = step.kind() else { return None };
-        let taken_by = match &node.phase {
-            Phase::Taken { agent, .. } => Some(agent.clone()),
-            _ => None,
-        };
+        let taken_by = node.phase.taker().cloned();
         let timeout = step.timeout().map_or(u128::MAX, |timeout| timeout.as_millis());
         let timeout_ms = u64::try_from(timeout).unwrap_or(u64::MAX);
         let task = Task {

@@ -212,6 +212,16 @@ impl Phase {
         self.status().is_final()
     }
 
+    /// Returns who holds the current attempt, as far as is known.
+    pub(crate) fn taker(&self) -> Option<&AgentId> {
+        if let Self::Taken { agent, .. } = self { Some(agent) } else { None }
+    }
+
+    /// Returns how far the items are, if they are under way.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        if let Self::Expanded(progress) = self { Some(*progress) } else { None }
+    }
+
     /// Returns whether an event may lead from this phase to `to`: the table of transitions.
     ///
     /// What is over stays over; only the start-over of a group sets its inner steps back to

@@ -106,6 +106,20 @@ fn event(event: &Event) -> String {
         Event::ChildStarted(e) => {
             format!("ChildStarted {}#{} {} {:?}", e.step, e.attempt, time(e.not_before), e.inputs)
         }
+        Event::AttemptScheduled(_)
+        | Event::AttemptTaken { .. }
+        | Event::AttemptReleased { .. }
+        | Event::CheckpointSaved { .. }
+        | Event::AttemptCompleted(_)
+        | Event::AttemptFailed(_)
+        | Event::AttemptLost { .. }
+        | Event::ReportIgnored(_) => of_attempt(event),
+        _ => of_step_end(event),
+    }
+}
+
+fn of_attempt(event: &Event) -> String {
+    match event {
         Event::AttemptScheduled(e) => {
             let input = e.input.as_ref().map(|input| format!(" {input:?}"));
             let input = input.unwrap_or_default();
@@ -132,6 +146,12 @@ fn event(event: &Event) -> String {
         Event::ReportIgnored(e) => {
             format!("ReportIgnored {}#{} {} {:?}", e.step, e.attempt, e.agent, e.reason)
         }
+        _ => unreachable!("{event:?}"),
+    }
+}
+
+fn of_step_end(event: &Event) -> String {
+    match event {
         Event::StepCompleted { step, output, signal } => {
             let output = output.as_ref().map(|output: &Payload| format!(" {output:?}"));
             let signal = signal.as_ref().map(|signal| format!(" by signal {signal}"));
@@ -143,6 +163,7 @@ fn event(event: &Event) -> String {
         Event::StepCancelled { step, reason } => {
             format!("StepCancelled {step}: {}", cancel(*reason))
         }
+        _ => unreachable!("{event:?}"),
     }
 }
 

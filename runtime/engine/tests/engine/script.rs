@@ -51,7 +51,7 @@ fn agent(text: &str) -> AgentId {
 
 /// Cuts the first word off.
 fn word(text: &str) -> (&str, &str) {
-    let (word, rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+    let (word, rest) = text.trim().split_once(' ').unwrap_or_else(|| (text.trim(), ""));
     (word, rest.trim())
 }
 

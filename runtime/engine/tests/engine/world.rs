@@ -209,9 +209,9 @@ impl World {
             let mut rest = self.records[cut..].to_vec();
             let nothing = Input::ParentNotified { run: RunId::from_key("", "") };
             let mut found = partition.handle(nothing, self.now).unwrap().records;
-            while kind == Kind::Fetched {
+            loop {
                 let wanted = self.fetched(&partition);
-                if wanted.is_empty() {
+                if wanted.is_empty() || kind != Kind::Fetched {
                     break;
                 }
                 for input in wanted {

@@ -10,10 +10,9 @@ impl Run {
         at: Timestamp,
         index: &mut Index,
     ) -> Applied {
-        let mut progress = match self.node(id).phase {
-            Phase::Expanded(progress) => progress,
-            _ => Progress { total: event.total, ..Progress::default() },
-        };
+        let begun = self.node(id).phase.progress();
+        let fresh = Progress { total: event.total, ..Progress::default() };
+        let mut progress = begun.unwrap_or(fresh);
         let known = progress.known as usize + event.items.len();
         let follows = event.offset == progress.known && event.total == progress.total;
         if !self.is_fan(id) || !follows || known > event.total as usize {
@@ -37,7 +36,8 @@ impl Run {
             node.began.get_or_insert(at);
             node.phase = Phase::Expanded(progress);
         });
-        for item in self.items_of(id)[..progress.admitted as usize].to_vec() {
+        for position in 0..progress.admitted as usize {
+            let item = self.items_of(id)[position];
             self.enqueue(item, index);
         }
         self.enqueue(id, index);

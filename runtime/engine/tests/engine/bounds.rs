@@ -1,0 +1,173 @@
+//! What is bounded stays so, and says so.
+
+use std::collections::BTreeMap;
+
+use skep_engine::{Input, Reply};
+use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_EARLY_SIGNALS, MAX_STEPS_PER_RUN};
+use skep_protocol::{
+    AgentId, CommandReply, Event, FailureKind, Outcome, Payload, Record, Rejection, Report,
+    ReportBody, RunStatus, Signal, SignalId, StartRun, StepPath, encode,
+};
+
+use crate::world::{World, read, run_id};
+
+fn start(world: &mut World, definition: &str, inputs: &str) -> Vec<Record> {
+    let workflow = read(definition);
+    let start = StartRun {
+        run: run_id(),
+        workflow: workflow.name().to_string(),
+        inputs: Payload::from_text(inputs).unwrap(),
+        parent: None,
+        depth: 0,
+        labels: BTreeMap::new(),
+    };
+    let workflow = world.resolved(&workflow);
+    world.handle(Input::Start { start: Box::new(start), workflow }).handled.records
+}
+
+fn ok(world: &mut World, step: &str, output: Payload) -> Vec<Record> {
+    let body = ReportBody::Outcome(Outcome::Completed { output, duration_ms: 0 });
+    let report = Report { run: run_id(), step: StepPath::new(step), attempt: 1, body };
+    let agent = AgentId::new("a1").unwrap();
+    world.handle(Input::Report { agent, report }).handled.records
+}
+
+fn events(records: &[Record]) -> impl Iterator<Item = &Event> {
+    records.iter().filter_map(|record| match record {
+        Record::Run(record) => Some(&record.event),
+        _ => None,
+    })
+}
+
+const EACH: &str = "name: each\nsteps:\n  list: { agent: x }\n  each: { agent: x, for_each: '${{ steps.list.output }}', with: '${{ item }}', max_parallel: 1 }\n";
+
+fn list(len: usize, item: &str) -> Payload {
+    Payload::from_text(&format!("[{}]", vec![item; len].join(","))).unwrap()
+}
+
+/// Completes `list` with a large output, and lets it be fetched.
+fn expand(world: &mut World, items: Payload) -> Vec<Record> {
+    let mut records = ok(world, "list", items);
+    for answer in world.fetched(&world.partition) {
+        records.extend(world.handle(answer).handled.records);
+    }
+    records
+}
+
+#[test]
+fn a_run_has_no_more_steps_than_the_limit() {
+    let mut world = World::quick();
+    start(&mut world, EACH, "{}");
+    let records = expand(&mut world, list(MAX_STEPS_PER_RUN, "1"));
+    let failed = events(&records).find_map(|event| match event {
+        Event::StepFailed { failure, .. } => Some(failure.clone()),
+        _ => None,
+    });
+    let failed = failed.expect("one step more than there may be");
+    assert_eq!((failed.kind, failed.code.as_str()), (FailureKind::Limit, "too_many_steps"));
+    assert_eq!(world.partition.status(run_id()), Some(RunStatus::Failed));
+}
+
+#[test]
+fn as_many_steps_as_there_may_be_come_in_records_that_fit() {
+    let mut world = World::quick();
+    start(&mut world, EACH, "{}");
+    let item = format!("\"{}\"", "x".repeat(200));
+    let records = expand(&mut world, list(MAX_STEPS_PER_RUN - 2, &item));
+    let parts = events(&records).filter(|event| matches!(event, Event::StepExpanded(_))).count();
+    assert!(parts > 1, "{parts} part");
+    let largest = records.iter().map(|record| encode(record).len()).max();
+    assert!(largest < Some(MAX_BATCH_BYTES), "{largest:?}");
+    assert_eq!(world.owed.len(), 1, "one item at a time");
+}
+
+#[test]
+fn a_journal_cut_between_the_parts_goes_on() {
+    let mut world = World::new();
+    start(&mut world, EACH, "{}");
+    let item = format!("\"{}\"", "x".repeat(2_000));
+    // Every cut is tried by the world itself.
+    let records = expand(&mut world, list(300, &item));
+    let parts = events(&records).filter(|event| matches!(event, Event::StepExpanded(_))).count();
+    assert!(parts > 2, "{parts} parts");
+}
+
+#[test]
+fn signals_that_nobody_asks_for_are_bounded() {
+    let mut world = World::quick();
+    start(&mut world, "name: s\nsteps:\n  a: { wait_for: { signal: never } }\n", "{}");
+    let signal = |number: usize| {
+        Input::Signal(Signal {
+            run: run_id(),
+            name: "other".to_owned(),
+            id: SignalId::new(&format!("s{number}")).unwrap(),
+            payload: Payload::null(),
+        })
+    };
+    for number in 0..MAX_EARLY_SIGNALS {
+        let reply = world.handle(signal(number)).handled.reply;
+        assert_eq!(reply, Some(Reply::Command(CommandReply::Done {})));
+    }
+    let reply = world.handle(signal(MAX_EARLY_SIGNALS)).handled.reply;
+    let Some(Reply::Command(CommandReply::Rejected(rejection))) = reply else {
+        panic!("{reply:?}");
+    };
+    assert!(matches!(rejection, Rejection::LimitExceeded { .. }), "{rejection:?}");
+    assert_eq!(world.partition.status(run_id()), Some(RunStatus::Waiting));
+}
+
+#[test]
+fn an_output_leaves_memory_with_its_last_reader() {
+    let definition = "name: r\nsteps:\n  a: { agent: x }\n  b: { agent: x, with: '${{ steps.a.output }}' }\n  c: { agent: x, needs: [b], with: '${{ steps.a.output }}' }\n  d: { agent: x, needs: [c] }\n";
+    let mut world = World::new();
+    start(&mut world, definition, "{}");
+    let secret = Payload::from_text("\"a value that is easy to find\"").unwrap();
+    let holds = |world: &World| {
+        String::from_utf8(world.partition.snapshot().to_vec()).unwrap().contains("easy to find")
+    };
+    ok(&mut world, "a", secret);
+    ok(&mut world, "b", Payload::null());
+    assert!(holds(&world), "c reads it yet");
+    ok(&mut world, "c", Payload::null());
+    assert!(!holds(&world), "nobody reads it any more");
+}
+
+#[test]
+fn a_journal_that_does_not_fit_stops_the_partition() {
+    let mut world = World::new();
+    let records = start(&mut world, "name: s\nsteps:\n  a: { agent: x }\n", "{}");
+    let mut partition = skep_engine::Partition::new(world.partition.id());
+    for record in &records {
+        partition.apply(record).unwrap();
+    }
+    let twice = records.last().unwrap();
+    let error = partition.apply(twice).unwrap_err().to_string();
+    assert!(error.contains("attempt 1 of step a"), "{error}");
+    let mut empty = skep_engine::Partition::new(world.partition.id());
+    let error = empty.apply(twice).unwrap_err().to_string();
+    assert!(error.contains("which is not there"), "{error}");
+    let error = empty.apply(&records[1]).unwrap_err().to_string();
+    assert!(error.contains("is not in the journal"), "{error}");
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused() {
+    let mut world = World::new();
+    start(&mut world, "name: s\nsteps:\n  a: { agent: x }\n", "{}");
+    let snapshot = String::from_utf8(world.partition.snapshot().to_vec()).unwrap();
+    let id = world.partition.id();
+    let restore = |text: &str| skep_engine::Partition::restore(id, text.as_bytes()).map(|_| ());
+    restore(&snapshot).unwrap();
+    for (from, to) in [
+        ("\"v\":1", "\"v\":9"),
+        ("\"partition\":3", "\"partition\":4"),
+        ("\"step\":0", "\"step\":7"),
+        ("\"len\":1", "\"len\":5"),
+        ("\"workflows\":[[", "\"workflows\":[], \"x\":[["),
+        ("agent: x", "agent: y"),
+        ("\"runs\"", "\"runners\""),
+    ] {
+        assert!(snapshot.contains(from), "{from} is not in {snapshot}");
+        assert!(restore(&snapshot.replacen(from, to, 1)).is_err(), "{to} was taken");
+    }
+}
