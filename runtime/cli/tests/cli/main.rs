@@ -196,7 +196,7 @@ fn wrong_inputs_are_refused_before_there_is_a_run() {
         --- stderr
         error: the inputs do not fit:
           - input `topic`: it is required (declared as {"type":"string"})
-          - input `count`: 1.5 is not of type "integer" (declared as {"type":"integer"})
+          - input `count`: value is not of type "integer" (declared as {"type":"integer","default":1})
           help: give inputs with -i NAME=VALUE, or all of them with --input FILE.json
     "#]]
     .assert_eq(&seen.text());

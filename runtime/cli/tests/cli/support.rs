@@ -1,5 +1,7 @@
 //! Running the binary, and looking at what it did.
 
+#![expect(clippy::unwrap_used, reason = "what helps tests may panic as tests do")]
+
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
