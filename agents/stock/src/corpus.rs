@@ -144,6 +144,7 @@ impl CorpusError {
             Self::Index(IndexError::Unknown(_)) => ("unknown_index", WorthRetrying::No),
             Self::Index(IndexError::InvalidName(_)) => ("invalid_input", WorthRetrying::No),
             Self::Index(IndexError::Busy(_)) => ("index_busy", WorthRetrying::Yes),
+            Self::Index(IndexError::Damaged(_)) => ("index_damaged", WorthRetrying::No),
             Self::Index(IndexError::State(_) | IndexError::Broken(_)) => {
                 ("index_broken", WorthRetrying::Yes)
             }

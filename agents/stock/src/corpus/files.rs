@@ -1,5 +1,6 @@
 //! Finding and reading files below what the operator allows.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -117,6 +118,8 @@ pub(super) fn discover(base: &Path, input: &DiscoverInput) -> Result<Discovered,
     walk.follow_links(false).parents(false).git_global(false).git_exclude(false);
     walk.require_git(false).overrides(globs(base, input)?);
     walk.sort_by_file_name(Ord::cmp);
+    // An `include` would let hidden files in again.
+    walk.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name()));
     let mut found = Discovered::default();
     for entry in walk.build() {
         let Ok(entry) = entry else {
@@ -142,6 +145,10 @@ pub(super) fn discover(base: &Path, input: &DiscoverInput) -> Result<Discovered,
     found.files.sort_unstable();
     found.count = found.files.len();
     Ok(found)
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 fn globs(base: &Path, input: &DiscoverInput) -> Result<Override, CorpusError> {

@@ -51,6 +51,9 @@ pub enum IndexError {
     /// The directory of indexes cannot be written to.
     #[error("cannot keep indexes in the state directory")]
     State(#[source] std::io::Error),
+    /// Its file is not that of an index, or no longer.
+    #[error("the index is damaged")]
+    Damaged(#[source] rusqlite::Error),
     /// SQLite cannot read or write it.
     #[error("the index cannot be used")]
     Broken(#[source] rusqlite::Error),
@@ -61,6 +64,9 @@ impl From<rusqlite::Error> for IndexError {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
                 Self::Busy(error)
+            }
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                Self::Damaged(error)
             }
             _ => Self::Broken(error),
         }
