@@ -129,7 +129,7 @@ impl Partition {
         }
         handled.reply = decided.reply;
         for record in decided.records {
-            self.apply(&record)?;
+            self.fold(&record)?;
             handled.records.push(record);
         }
         self.workflows.withdraw();
@@ -163,16 +163,15 @@ impl Partition {
         handled: &mut Handled,
     ) -> Result<(), FoldError> {
         let record = Record::Run(RunRecord { run, at, event });
-        self.apply(&record)?;
+        self.fold(&record)?;
         handled.records.push(record);
         Ok(())
     }
 
     /// Looks at whatever a change may have consequences for, until nothing follows any more.
     fn follow(&mut self, now: Timestamp, handled: &mut Handled) -> Result<(), FoldError> {
-        while let Some((id, node)) = self.index.frontier.pop_front() {
-            let Some(run) = self.runs.get_mut(&id) else { continue };
-            run.leave_frontier(node);
+        while let Some((id, node)) = self.index.frontier.pop_first() {
+            let Some(run) = self.runs.get(&id) else { continue };
             let desk = Desk::new(now, &self.larder, &self.parsed);
             let followed = frontier::advance(run, node, &desk);
             let (made, missing) = (desk.made.take(), desk.missing.take());
@@ -196,11 +195,8 @@ impl Partition {
 
     /// Puts a step into the frontier.
     fn look_at(&mut self, run: RunId, node: NodeId) {
-        let Some(run) = self.runs.get_mut(&run) else { return };
-        if node == NodeId::RUN {
-            run.enqueue_run(&mut self.index);
-        } else if node != NodeId::OUTSIDE {
-            run.enqueue(node, &mut self.index);
+        if node != NodeId::OUTSIDE {
+            self.index.frontier.insert((run, node));
         }
     }
 
@@ -209,8 +205,8 @@ impl Partition {
         std::mem::take(&mut self.index.changes)
     }
 
-    /// Returns everything that is owed, from the state alone. After a recovery: drop
-    /// `take_changes`, perform this, then hand in [`Input::TookOver`].
+    /// Returns everything that is owed, from the state alone. After a recovery: perform this, then
+    /// hand in [`Input::TookOver`].
     pub fn outstanding(&self) -> Vec<Effect> {
         let mut owed = Vec::new();
         for run in self.runs.values() {

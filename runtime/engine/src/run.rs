@@ -102,8 +102,6 @@ pub(crate) struct Soft {
     pub(crate) waiting: u32,
     /// Who waits for which signal.
     pub(crate) waiters: BTreeMap<String, BTreeSet<NodeId>>,
-    /// The run as a whole is in the frontier.
-    pub(crate) queued: bool,
     inputs: OnceLock<Arc<Value>>,
 }
 
@@ -160,15 +158,6 @@ impl Run {
 
     pub(crate) fn all_nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
         (0..u32::try_from(self.state.nodes.len()).unwrap_or(u32::MAX)).map(NodeId)
-    }
-
-    /// Takes note that a step (or the run itself) is being looked at.
-    pub(crate) fn leave_frontier(&mut self, id: NodeId) {
-        if id == NodeId::RUN {
-            self.soft.queued = false;
-        } else {
-            self.node_mut(id).queued = false;
-        }
     }
 
     pub(crate) fn id(&self) -> RunId {

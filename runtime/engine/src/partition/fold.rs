@@ -1,7 +1,5 @@
 //! Law 2 for a partition: records change the state, and nothing is decided.
 
-use std::sync::Arc;
-
 use skep_protocol::{
     ChildOutcome, Event, OwnerChanged, Record, RunId, RunRecord, RunStarted, RunStatus, Timestamp,
 };
@@ -13,12 +11,20 @@ use crate::error::FoldError;
 use crate::run::{NodeId, Run, RunState, Signals};
 
 impl Partition {
-    /// Applies a record of the journal; decides nothing.
+    /// Applies a record of the journal; decides nothing, and tells of no changes: what is owed after
+    /// a replay is [`outstanding`](Self::outstanding).
     ///
     /// # Errors
     /// [`FoldError`] if the record does not follow from those before it. The state is not to be
     /// used any more then.
     pub fn apply(&mut self, record: &Record) -> Result<(), FoldError> {
+        let folded = self.fold(record);
+        self.index.changes.clear();
+        folded
+    }
+
+    /// Applies a record.
+    pub(super) fn fold(&mut self, record: &Record) -> Result<(), FoldError> {
         match record {
             Record::OwnerChanged(OwnerChanged { epoch, .. }) => {
                 if *epoch != self.epoch + 1 {
@@ -98,7 +104,7 @@ impl Partition {
             items: std::collections::BTreeMap::new(),
             signals: Signals::default(),
         };
-        let mut run = Run::new(self.id, Arc::clone(&plan), state);
+        let mut run = Run::new(self.id, plan, state);
         run.open_root(&mut self.index);
         self.runs.insert(id, Box::new(run));
         Ok(())
@@ -118,6 +124,11 @@ impl Partition {
         self.workflows.end(started.digest);
         self.finished.push(id, Ended { status, fingerprint: fingerprint(started) });
         self.larder.run_ended(id, &mut self.index.changes);
+        let whole_run = (id, NodeId(0))..=(id, NodeId::RUN);
+        let left: Vec<_> = self.index.frontier.range(whole_run).copied().collect();
+        for step in left {
+            self.index.frontier.remove(&step);
+        }
         if let Some(parent) = started.parent.clone() {
             let notice = Notice { parent, outcome };
             self.index.changes.push(Change::Owed(notice.effect(id)));
@@ -128,9 +139,8 @@ impl Partition {
 
     /// Puts everything that is not over into the frontier: what a recovery starts from.
     pub(super) fn look_at_everything(&mut self) {
-        for run in self.runs.values_mut() {
-            let open: Vec<NodeId> = run.all_nodes().filter(|node| !run.is_over(*node)).collect();
-            for node in open {
+        for run in self.runs.values() {
+            for node in run.all_nodes().filter(|node| !run.is_over(*node)) {
                 run.enqueue(node, &mut self.index);
             }
             run.enqueue_run(&mut self.index);

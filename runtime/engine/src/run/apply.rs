@@ -123,24 +123,16 @@ impl Run {
     }
 
     /// Puts a step into the frontier.
-    pub(crate) fn enqueue(&mut self, id: NodeId, index: &mut Index) {
-        let run = self.id();
-        let node = self.node_mut(id);
-        if !node.queued {
-            node.queued = true;
-            index.frontier.push_back((run, id));
-        }
+    pub(crate) fn enqueue(&self, id: NodeId, index: &mut Index) {
+        index.frontier.insert((self.id(), id));
     }
 
     /// Puts the run as a whole into the frontier.
-    pub(crate) fn enqueue_run(&mut self, index: &mut Index) {
-        if !self.soft.queued {
-            self.soft.queued = true;
-            index.frontier.push_back((self.id(), NodeId::RUN));
-        }
+    pub(crate) fn enqueue_run(&self, index: &mut Index) {
+        index.frontier.insert((self.id(), NodeId::RUN));
     }
 
-    fn enqueue_scope(&mut self, scope: ScopeId, index: &mut Index) {
+    fn enqueue_scope(&self, scope: ScopeId, index: &mut Index) {
         for id in self.scope(scope).nodes() {
             if !self.node(id).phase.is_final() {
                 self.enqueue(id, index);
@@ -149,7 +141,7 @@ impl Run {
     }
 
     /// Puts whatever is around a scope into the frontier.
-    fn enqueue_owner(&mut self, scope: ScopeId, index: &mut Index) {
+    fn enqueue_owner(&self, scope: ScopeId, index: &mut Index) {
         match self.scope(scope).owner {
             Some(owner) => self.enqueue(owner, index),
             None => self.enqueue_run(index),

@@ -3,9 +3,11 @@
 //! Both follow from the state of the step and its run alone. Whoever changes a step compares what
 //! stood before with what stands after, and so keeps effects and timers at the cost of the step.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 
-use skep_protocol::{AttemptId, Parent, RunId, StartRun, Task, Timestamp, WaitingFor};
+use skep_protocol::{
+    AttemptId, CancelReason, Parent, RunId, StartRun, Task, Timestamp, WaitingFor,
+};
 use skep_workflow::StepKind;
 
 use super::step::{Phase, StepState};
@@ -18,8 +20,9 @@ use crate::wake::{Timer, Timers, WakeReason};
 pub(crate) struct Index {
     pub(crate) timers: Timers,
     pub(crate) changes: Vec<Change>,
-    /// The steps about which something may have to be decided.
-    pub(crate) frontier: VecDeque<(RunId, NodeId)>,
+    /// The steps about which something may have to be decided. In an order of its own, so that
+    /// one more step to look at, as after a recovery, changes nothing about what is decided.
+    pub(crate) frontier: BTreeSet<(RunId, NodeId)>,
 }
 
 /// What is owed for a step.
@@ -175,7 +178,7 @@ impl Run {
             self.compare_owed(id, before.owe, after.owe, index);
         }
         match (before.cancel, after.cancel) {
-            (None, Some(_)) => index.changes.extend(self.cancellation(after).map(Change::Owed)),
+            (None, Some(_)) => index.changes.extend(self.cancellation(id, after).map(Change::Owed)),
             (Some(child), None) => {
                 index.changes.push(Change::Settled(EffectKey::CancelChild(child)));
             }
@@ -218,7 +221,7 @@ impl Run {
     /// Returns everything that is owed for a step.
     pub(crate) fn owed(&self, id: NodeId) -> impl Iterator<Item = Effect> {
         let standing = self.standing(id);
-        self.effect(id, standing.owe).into_iter().chain(self.cancellation(&standing))
+        self.effect(id, standing.owe).into_iter().chain(self.cancellation(id, &standing))
     }
 
     /// Says again what is owed for a step, because the world forgot it.
@@ -226,12 +229,13 @@ impl Run {
         index.changes.extend(self.owed(id).map(Change::Owed));
     }
 
-    fn cancellation(&self, standing: &Standing) -> Option<Effect> {
-        let reason = match &self.state.cancelling {
-            Some(reason) => reason.clone(),
-            None => "the step that started it stops".to_owned(),
+    fn cancellation(&self, id: NodeId, standing: &Standing) -> Option<Effect> {
+        let child = standing.cancel?;
+        let reason = match (self.node(id).stop, &self.state.cancelling) {
+            (None | Some(CancelReason::RunCancelled), Some(reason)) => reason.clone(),
+            (_, _) => "the step that started it stops".to_owned(),
         };
-        standing.cancel.map(|child| Effect::CancelChild { child, reason })
+        Some(Effect::CancelChild { child, reason })
     }
 
     fn effect(&self, id: NodeId, owe: Owe) -> Option<Effect> {

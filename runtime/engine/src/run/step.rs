@@ -151,9 +151,6 @@ pub(crate) struct StepState {
     pub(crate) reporter: Option<(AgentId, u32)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inner: Option<Box<Inner>>,
-    /// It is in the frontier; derived.
-    #[serde(skip)]
-    pub(crate) queued: bool,
 }
 
 /// What is inside a step; kept when a group starts over, so that attempt numbers go on.
@@ -321,7 +318,6 @@ impl StepState {
             failure: None,
             reporter: None,
             inner: None,
-            queued: false,
         }
     }
 
@@ -333,6 +329,5 @@ impl StepState {
         self.ignored = old.ignored;
         self.reporter = old.reporter;
         self.inner = old.inner;
-        self.queued = old.queued;
     }
 }
