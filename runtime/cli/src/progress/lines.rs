@@ -59,7 +59,7 @@ fn is_item(step: &StepPath) -> bool {
 /// A line for each tenth of the items that are over, and one for the last.
 fn counted(progress: &Progress, step: &StepPath, event: &Event) -> Option<(String, String)> {
     let over = matches!(event, Event::AttemptCompleted(_) | Event::StepCompleted { .. });
-    let row = progress.rows.of(step).filter(|_| over)?;
+    let row = progress.rows.of(step).filter(|row| over && row.is_fan())?;
     let (done, total) = (row.counts.done(), row.total());
     let tenth = (total / 10).max(1);
     if total > 10 && done % tenth != 0 && done != total {

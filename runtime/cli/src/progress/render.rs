@@ -153,11 +153,12 @@ fn words(progress: &Progress, row: &Row, now: Timestamp, space: usize) -> (Strin
     let mut words: Vec<(String, String)> = Vec::new();
     let mut say = |plain: String, styled: String| words.push((plain, styled));
     if row.is_many() && status != StepStatus::Pending {
-        let (plain, styled) = bar(row);
+        let total = progress.rows.total(row);
+        let (plain, styled) = bar(row, total);
         if space >= WORDS + BAR {
             say(plain, styled);
         }
-        let counts = counters(row);
+        let counts = counters(row, total);
         say(counts.clone(), counts);
     }
     if let Some(time) = time(row, status, now) {
@@ -189,16 +190,16 @@ fn time(row: &Row, status: StepStatus, now: Timestamp) -> Option<String> {
     Some(human::duration(ended.since(started)))
 }
 
-fn counters(row: &Row) -> String {
+fn counters(row: &Row, total: usize) -> String {
     let counts = row.counts;
-    let text = format!("{}/{}", counts.done(), row.total());
+    let text = format!("{}/{total}", counts.done());
     let more = [(counts.failed, "failed"), (counts.active, "under way")];
     let more = more.iter().filter(|(number, _)| *number > 0);
     more.fold(text, |text, (number, word)| format!("{text}, {number} {word}"))
 }
 
-fn bar(row: &Row) -> (String, String) {
-    let (done, total) = (row.counts.done().min(row.total()), row.total());
+fn bar(row: &Row, total: usize) -> (String, String) {
+    let done = row.counts.done().min(total);
     let full = (BAR * done).checked_div(total).unwrap_or(BAR);
     let (full, empty) = ("━".repeat(full), "─".repeat(BAR - full));
     (format!("{full}{empty}"), format!("{}{}", paint(CYAN, full), paint(DIM, empty)))

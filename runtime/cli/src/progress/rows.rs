@@ -140,6 +140,11 @@ impl Row {
         self.own.values().next()
     }
 
+    /// Tells whether a `for_each` of its own said how many there will be.
+    pub(crate) fn is_fan(&self) -> bool {
+        !self.fans.is_empty()
+    }
+
     /// Returns how many it stands for, as far as is known.
     pub(crate) fn total(&self) -> usize {
         self.fans.values().sum::<usize>().max(self.counts.all())
@@ -189,6 +194,14 @@ impl Rows {
     /// Returns the state of a step, if it was heard of.
     pub(crate) fn status(&self, step: &StepPath) -> Option<StepStatus> {
         self.instance(step).map(|one| one.status)
+    }
+
+    /// Returns how many a row stands for: a step inside a group that is repeated, as many as the
+    /// group does.
+    pub(crate) fn total(&self, row: &Row) -> usize {
+        let group = row.key.rsplit_once('/').and_then(|(group, _)| self.index.get(group));
+        let group = group.filter(|_| row.is_many() && !row.is_fan());
+        row.total().max(group.map_or(0, |&at| self.rows[at].total()))
     }
 
     /// Returns the row that a step belongs to.
