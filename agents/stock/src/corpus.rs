@@ -100,10 +100,15 @@ pub enum CorpusError {
         source: io::Error,
     },
     /// The operator did not allow the directory.
-    #[error("`{directory}` is not below a directory that the operator of this agent allows")]
+    #[error(
+        "`{directory}` is not below a directory that the operator of this agent allows: {roots} \
+         (`--root DIR` allows another)"
+    )]
     OutsideRoots {
         /// Which.
         directory: String,
+        /// What is allowed.
+        roots: String,
     },
     /// A file's path leads out of the directory.
     #[error("`{file}` is not a path below the directory")]

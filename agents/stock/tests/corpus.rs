@@ -153,9 +153,9 @@ async fn discover_lists_files_and_counts_what_it_passes_by() {
         .await;
     corpus.check("corpus-discover", json!({ "directory": "deep/er" }), expect![[r#"{"files":["journal.txt"],"count":1,"truncated":false,"passed_by":{"links":0,"special":0,"unreadable":0,"unnameable":0}}"#]]).await;
     corpus.check("corpus-discover", json!({ "directory": "in" }), expect![[r#"{"files":["er/journal.txt"],"count":1,"truncated":false,"passed_by":{"links":0,"special":0,"unreadable":0,"unnameable":0}}"#]]).await;
-    corpus.check("corpus-discover", json!({ "directory": ".." }), expect!["fatal outside_root: `..` is not below a directory that the operator of this agent allows"]).await;
-    corpus.check("corpus-discover", json!({ "directory": "out" }), expect!["fatal outside_root: `out` is not below a directory that the operator of this agent allows"]).await;
-    corpus.check("corpus-discover", json!({ "directory": "/etc" }), expect!["fatal outside_root: `/etc` is not below a directory that the operator of this agent allows"]).await;
+    corpus.check("corpus-discover", json!({ "directory": ".." }), expect!["fatal outside_root: `..` is not below a directory that the operator of this agent allows: HOME/tree (`--root DIR` allows another)"]).await;
+    corpus.check("corpus-discover", json!({ "directory": "out" }), expect!["fatal outside_root: `out` is not below a directory that the operator of this agent allows: HOME/tree (`--root DIR` allows another)"]).await;
+    corpus.check("corpus-discover", json!({ "directory": "/etc" }), expect!["fatal outside_root: `/etc` is not below a directory that the operator of this agent allows: HOME/tree (`--root DIR` allows another)"]).await;
     corpus.check("corpus-discover", json!({ "directory": "missing" }), expect!["fatal no_directory: cannot read the directory `missing`: No such file or directory (os error 2)"]).await;
     corpus
         .check(

@@ -102,7 +102,9 @@ pub(super) fn resolve(roots: &[PathBuf], directory: &str) -> Result<PathBuf, Cor
     let found = first.join(directory).canonicalize().map_err(unknown)?;
     let is_root_of = |root: &PathBuf| root.canonicalize().is_ok_and(|root| found.starts_with(root));
     if !roots.iter().any(is_root_of) {
-        return Err(CorpusError::OutsideRoots { directory: directory.to_owned() });
+        let roots = roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>();
+        let (directory, roots) = (directory.to_owned(), roots.join(", "));
+        return Err(CorpusError::OutsideRoots { directory, roots });
     }
     if !found.is_dir() {
         return Err(unknown(io::Error::from(io::ErrorKind::NotADirectory)));

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 /// Words that say nothing about what is asked.
-const STOP: [&str; 72] = [
+const STOP: [&str; 78] = [
     "a", "about", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be", "been",
-    "but", "by", "can", "could", "did", "do", "does", "for", "from", "had", "has", "have", "how",
-    "i", "if", "in", "into", "is", "it", "its", "may", "me", "more", "must", "my", "no", "not",
-    "of", "on", "or", "our", "should", "so", "some", "such", "than", "that", "the", "their",
-    "them", "then", "there", "these", "they", "this", "to", "was", "we", "were", "what", "when",
-    "where", "which", "who", "why", "will", "with", "would", "you",
+    "but", "by", "can", "could", "did", "do", "does", "for", "from", "had", "happen", "happened",
+    "happens", "has", "have", "how", "i", "if", "in", "into", "is", "it", "its", "may", "me",
+    "mean", "means", "meant", "more", "must", "my", "no", "not", "of", "on", "or", "our", "should",
+    "so", "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they",
+    "this", "to", "was", "we", "were", "what", "when", "where", "which", "who", "why", "will",
+    "with", "would", "you",
 ];
 /// A question has no more words than this that count.
 const MAX_TERMS: usize = 32;
