@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use skep_broker::Broker;
 use skep_protocol::{HistoryEntry, RunId, RunStatus, StepPath, WaitingView};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use crate::client::Client;
 use crate::error::{Error, Exit};
@@ -22,6 +22,9 @@ const LONG_POLL: Duration = Duration::from_secs(20);
 const REDRAW: Duration = Duration::from_millis(100);
 /// Quiet for so long, a run is asked what it waits for.
 const QUIET: Duration = Duration::from_secs(2);
+/// For how long no coordinator may answer while a run is followed, and the pause between two tries.
+const SILENT_FOR: Duration = Duration::from_mins(2);
+const SILENT_PAUSE: Duration = Duration::from_millis(500);
 /// How long a run that was just started may be unknown to those who answer questions.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
 
@@ -178,7 +181,6 @@ impl<B: Broker> Follow<'_, B> {
                 views = &mut waiting, if asking => {
                     asking = false;
                     waiting.set(self.waiting());
-                    let views = views?;
                     progress.set_waiting(&views);
                     if matches!(self.view, View::Lines) {
                         told.tell(&views);
@@ -192,19 +194,38 @@ impl<B: Broker> Follow<'_, B> {
 
     async fn page(&self, after: u64, wait: Duration) -> Result<Vec<HistoryEntry>, Error> {
         let patience = Instant::now() + UNKNOWN_FOR;
+        let mut silent_since = None;
         loop {
-            match self.client.history(self.run, after, wait).await? {
-                Some(entries) => return Ok(entries),
-                None if self.fresh && Instant::now() < patience => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+            match self.client.history(self.run, after, wait).await {
+                Ok(Some(entries)) => {
+                    if silent_since.is_some() {
+                        output::note("a coordinator answers again");
+                    }
+                    return Ok(entries);
                 }
-                None => return Err(unknown(self.run)),
+                Ok(None) if self.fresh && Instant::now() < patience => {
+                    sleep(Duration::from_millis(5)).await;
+                }
+                Ok(None) => return Err(unknown(self.run)),
+                Err(error) if self.until == Until::End && error.exit() == Exit::Unreachable => {
+                    if silent_since.is_none() {
+                        output::warn(format!("{error}; the run goes on, asking again"));
+                    }
+                    let since = *silent_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > SILENT_FOR {
+                        return Err(error);
+                    }
+                    sleep(SILENT_PAUSE).await;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
 
-    async fn waiting(&self) -> Result<Vec<WaitingView>, Error> {
-        Ok(self.client.run(self.run).await?.map(|detail| detail.waiting).unwrap_or_default())
+    /// What the run waits for is of interest, not of importance: without an answer it is nothing.
+    async fn waiting(&self) -> Vec<WaitingView> {
+        let detail = self.client.run(self.run).await.ok().flatten();
+        detail.map(|detail| detail.waiting).unwrap_or_default()
     }
 }
 
