@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
+use async_nats::Subject;
+use async_nats::client::{Request, RequestErrorKind};
 use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::context::{
     ConsumerInfoErrorKind, CreateStreamErrorKind, PublishErrorKind,
 };
-use async_nats::jetstream::message::{AckKind, Acker, PublishMessage};
+use async_nats::jetstream::message::{AckKind, PublishMessage};
 use async_nats::jetstream::stream::InfoError;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use skep_broker::{Delivered, QueueDepth, RequestError, Settle, Tasks, Unavailable};
@@ -19,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::connect::chain;
 use crate::layout::token;
-use crate::nats::{Nats, locked};
+use crate::nats::{Interrupted, Nats, locked};
 
 /// Pause before a queue that vanished is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
@@ -246,37 +248,52 @@ impl Nats {
     /// Reads a pulled message; what is no task is taken out of the queue.
     async fn delivered(&self, message: jetstream::Message) -> Option<Delivered> {
         let deliveries = message.info().ok().and_then(|info| u64::try_from(info.delivered).ok());
-        let (message, acker) = message.split();
+        let reply = message.message.reply.clone()?;
         match decode::<Task>(&message.payload) {
             Ok(task) => {
                 let nats = self.clone();
-                let acker = std::sync::Arc::new(acker);
                 let settle = move |settle| {
-                    let (nats, acker) = (nats.clone(), acker.clone());
-                    async move { nats.settle(&acker, settle).await }.boxed()
+                    let (nats, reply) = (nats.clone(), reply.clone());
+                    async move { nats.settle(reply, settle).await }.boxed()
                 };
                 Some(Delivered::new(task, deliveries.unwrap_or(1), settle))
             }
             Err(error) => {
                 self.warn_once::<Task>(&message.subject, &chain(&error));
-                acker.ack_with(AckKind::Term).await.ok();
+                self.confirmed(reply, AckKind::Term).await.ok();
                 None
             }
         }
     }
 
-    async fn settle(&self, acker: &Acker, settle: Settle) -> Result<(), Unavailable> {
-        let attempted = "settle a task";
-        let kind = match settle {
-            Settle::Ack => AckKind::Ack,
-            Settle::Return(delay) if delay.is_zero() => AckKind::Nak(None),
-            Settle::Return(delay) => AckKind::Nak(Some(delay)),
-            Settle::Extend => AckKind::Progress,
+    async fn settle(&self, reply: Subject, settle: Settle) -> Result<(), Unavailable> {
+        let settled = match settle {
+            Settle::Ack => self.confirmed(reply, AckKind::Ack).await,
+            Settle::Return(delay) if delay.is_zero() => {
+                self.confirmed(reply, AckKind::Nak(None)).await
+            }
+            Settle::Return(delay) => self.confirmed(reply, AckKind::Nak(Some(delay))).await,
+            Settle::Extend => self.confirmed(reply, AckKind::Progress).await,
         };
-        match self.while_connected(self.patience(), acker.double_ack_with(kind)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Unavailable { attempted, reason: error.to_string() }),
-            Err(interrupted) => Err(Unavailable { attempted, reason: interrupted.to_string() }),
+        match settled {
+            // The queue has vanished, and the task with it.
+            Err(RequestErrorKind::NoResponders) => Ok(()),
+            settled => settled.map_err(|kind| Unavailable {
+                attempted: "settle a task",
+                reason: kind.to_string(),
+            }),
+        }
+    }
+
+    /// Tells the consumer what becomes of a message, and waits until it has understood. Not by the
+    /// client's own means, which subscribe anew each time.
+    async fn confirmed(&self, reply: Subject, kind: AckKind) -> Result<(), RequestErrorKind> {
+        let request = Request::new().payload(kind.into()).timeout(Some(self.patience()));
+        let sent = self.shared.client.send_request(reply, request);
+        match self.while_connected(self.patience(), sent).await {
+            Ok(answer) => answer.map(drop).map_err(|error| error.kind()),
+            Err(Interrupted::TimedOut) => Err(RequestErrorKind::TimedOut),
+            Err(Interrupted::NotConnected | Interrupted::Lost) => Err(RequestErrorKind::Other),
         }
     }
 }
