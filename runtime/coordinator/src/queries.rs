@@ -73,10 +73,11 @@ impl<B: Broker> State<B> {
     async fn answer(&self, query: Query) -> QueryReply {
         match query {
             Query::Runs(filter) => self.read_model.ask(Question::Runs(filter)).await,
-            Query::Run { run } => match self.read_model.ask(Question::Run(run)).await {
-                QueryReply::Run(detail) => QueryReply::Run(self.with_live(*detail).await),
-                reply => reply,
-            },
+            Query::Run { run } => {
+                let reply = self.read_model.ask(Question::Run(run)).await;
+                let QueryReply::Run(detail) = reply else { return reply };
+                QueryReply::Run(self.with_live(*detail).await)
+            }
             Query::History { run, after, limit, wait_ms } => {
                 self.history(run, after, limit, Duration::from_millis(wait_ms)).await
             }

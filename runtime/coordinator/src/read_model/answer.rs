@@ -1,5 +1,7 @@
 //! Tables into answers.
 
+use std::collections::BTreeMap;
+
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
@@ -50,10 +52,8 @@ fn bounded(limit: u32) -> usize {
 fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
     let (active, waiting): (i64, i64) = (row.get(10)?, row.get(11)?);
     let stored: RunStatus = word(row, 3)?;
-    let status = match stored {
-        RunStatus::Running if active == 0 && waiting > 0 => RunStatus::Waiting,
-        stored => stored,
-    };
+    let waits = stored == RunStatus::Running && active == 0 && waiting > 0;
+    let status = if waits { RunStatus::Waiting } else { stored };
     Ok(RunSummary {
         run: word(row, 0)?,
         workflow: row.get(1)?,
@@ -107,7 +107,7 @@ fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>>
             })
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let mut by_path: std::collections::BTreeMap<String, Vec<AttemptView>> = Default::default();
+    let mut by_path: BTreeMap<String, Vec<AttemptView>> = BTreeMap::new();
     let mut statement = connection.prepare_cached(
         "SELECT step, attempt, status, scheduled, agent, ended, duration_ms, error
          FROM attempts WHERE run = ?1 ORDER BY step, attempt",

@@ -1,6 +1,9 @@
 //! The coordinator from outside: over the in-process broker, with agents written by hand.
 
+#![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may panic")]
+
 mod crash;
 mod fence;
+mod recovery;
 mod runs;
 mod world;

@@ -1,0 +1,143 @@
+//! What is let out once it is durable, and what comes back from it.
+
+use skep_broker::Broker;
+use skep_engine::fleet::FleetInput;
+use skep_engine::{Change, Effect, EffectKey, Input};
+use skep_protocol::{AgentId, AttemptId, Control};
+
+use super::super::End;
+use super::super::commit::Release;
+use super::super::jobs::{self, Done};
+use super::{Origin, Serving};
+use crate::fleet_loop::Feedback;
+use crate::observe;
+
+impl<B: Broker> Serving<B> {
+    /// Lets out what waited for records that are durable by now.
+    pub(super) async fn release(&mut self, releases: Vec<Release>) {
+        let mut fleet = Vec::new();
+        for release in releases {
+            match release {
+                Release::Command(responder, reply) => responder.send(reply),
+                Release::Reports(responder, reply) => responder.send(reply),
+                Release::Confirm(report) => self.jobs.spawn(async move {
+                    if let Err(error) = report.confirm().await {
+                        observe::trying_again("confirm reports", &error);
+                    }
+                    Done::Nothing
+                }),
+                Release::Fleet(input) => fleet.push(input),
+                Release::Changes { changes, reporter } => {
+                    for change in changes {
+                        fleet.extend(self.change(change, reporter.as_ref()));
+                    }
+                }
+            }
+        }
+        if !fleet.is_empty() {
+            self.context.fleet.tell_all(fleet).await;
+        }
+    }
+
+    /// Performs what is owed and stops what is not any more; returns what the fleet has to know.
+    fn change(
+        &mut self,
+        change: Change,
+        reporter: Option<&(AgentId, AttemptId)>,
+    ) -> Option<FleetInput> {
+        match change {
+            Change::Owed(effect) => self.perform(effect),
+            Change::Withheld(attempt) => Some(FleetInput::Withheld { attempt }),
+            Change::Settled(EffectKey::Attempt(attempt)) => {
+                let by = reporter.filter(|(_, reported)| *reported == attempt);
+                let reported_by = by.map(|(agent, _)| agent.clone());
+                Some(FleetInput::Settled { attempt, reported_by })
+            }
+            Change::Settled(EffectKey::Blob(hash)) if self.waiting.contains_key(&hash) => None,
+            Change::Settled(key) => {
+                self.jobs.stop(&key);
+                None
+            }
+        }
+    }
+
+    pub(super) fn perform(&mut self, effect: Effect) -> Option<FleetInput> {
+        let (key, context) = (effect.key(), self.context.clone());
+        match effect {
+            Effect::OfferTask(offer) => return Some(FleetInput::Owed(offer)),
+            Effect::StartChild { start, not_before } => {
+                self.jobs.effect(key, jobs::start_child(context, start, not_before));
+            }
+            Effect::CancelChild { child, reason } => {
+                self.jobs.effect(key, jobs::cancel_child(context, child, reason));
+            }
+            Effect::NotifyParent { parent, child, outcome } => {
+                self.jobs.effect(key, jobs::notify_parent(context, parent, child, outcome));
+            }
+            Effect::FetchBlob { blob } => {
+                self.jobs.effect(key, jobs::fetch_blob(context, blob));
+            }
+        }
+        None
+    }
+
+    /// Takes in what the fleet has to tell.
+    pub(super) fn feedback(&mut self) -> Result<(), End> {
+        for feedback in self.context.inbox.take() {
+            let input = match feedback {
+                Feedback::Held { agent, attempt } => Input::Held { agent, attempt },
+                Feedback::Lost { attempt, agent, cause } => Input::Lost { attempt, agent, cause },
+                Feedback::Stray { agent, attempt } => {
+                    let live = self.engine.status(attempt.run).is_some_and(|s| !s.is_final());
+                    if !live {
+                        let broker = self.context.broker.clone();
+                        let cancel = Control::Cancel { attempts: vec![attempt] };
+                        self.jobs.spawn(async move {
+                            // The next heartbeat shows whether it got there.
+                            let _ = broker.control(Some(&agent), cancel).await;
+                            Done::Nothing
+                        });
+                        continue;
+                    }
+                    Input::Held { agent, attempt }
+                }
+            };
+            self.decide(input, Origin::Nobody)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn job_done(&mut self, done: Done) -> Result<(), End> {
+        match done {
+            Done::Nothing => Ok(()),
+            Done::Effect { key, input } => {
+                self.jobs.ended(&key);
+                input.map_or(Ok(()), |input| self.decide(input, Origin::Nobody))
+            }
+            Done::Blob { blob, bytes } => {
+                self.jobs.ended(&EffectKey::Blob(blob.hash));
+                self.decide(Input::BlobFetched { blob, bytes }, Origin::Nobody)?;
+                for (input, origin) in self.waiting.remove(&blob.hash).unwrap_or_default() {
+                    self.decide(input, origin)?;
+                }
+                Ok(())
+            }
+            Done::Prepared { start, resolved, responder } => {
+                self.prepared(start, resolved, responder)
+            }
+            Done::Snapshot(kept) => {
+                self.snapshot_running = false;
+                if let Some(seq) = kept {
+                    self.snapshots.insert(0, seq);
+                    self.snapshots.truncate(2);
+                }
+                Ok(())
+            }
+            // An answer may be older than the last append; it is never ahead of its writer.
+            Done::End(Some(end)) if self.commit.is_settled() && end > self.commit.chain().seq => {
+                Err(End::Replaced)
+            }
+            Done::End(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The rows of steps and their attempts, and the counters of their run.
+
+use rusqlite::params;
+use rusqlite::types::ToSql;
+use skep_protocol::{Event, StepPath, StepStatus};
+
+use super::{Fold, json};
+
+impl Fold<'_> {
+    /// An event of one attempt.
+    pub(super) fn attempt_event(&self, step: &StepPath) -> rusqlite::Result<()> {
+        match &self.record.event {
+            Event::AttemptScheduled(scheduled) => {
+                self.step(step, StepStatus::Scheduled, Leaf::Yes)?;
+                self.attempt(step, scheduled.attempt, "scheduled")
+            }
+            Event::AttemptTaken { attempt, agent, .. } => {
+                self.step(step, StepStatus::Running, Leaf::Yes)?;
+                self.attempt(step, *attempt, "taken")?;
+                self.on_attempt("agent", step, *attempt, &agent.as_str())
+            }
+            Event::AttemptReleased { attempt, .. } => {
+                self.step(step, StepStatus::Scheduled, Leaf::Yes)?;
+                self.attempt(step, *attempt, "scheduled")
+            }
+            Event::AttemptCompleted(done) => {
+                self.step(step, StepStatus::Completed, Leaf::Yes)?;
+                self.on_step("output", step, &json(&done.output))?;
+                self.attempt_ended(step, done.attempt, "completed")?;
+                self.on_attempt("agent", step, done.attempt, &done.agent.as_str())?;
+                let duration = i64::try_from(done.duration_ms).unwrap_or(i64::MAX);
+                self.on_attempt("duration_ms", step, done.attempt, &duration)
+            }
+            Event::AttemptFailed(failed) => {
+                self.step(step, StepStatus::Running, Leaf::Keep)?;
+                self.attempt_ended(step, failed.attempt, "failed")?;
+                if let Some(agent) = &failed.agent {
+                    self.on_attempt("agent", step, failed.attempt, &agent.as_str())?;
+                }
+                self.on_attempt("error", step, failed.attempt, &json(&failed.failure))
+            }
+            Event::AttemptLost { attempt, agent, .. } => {
+                self.attempt_ended(step, *attempt, "lost")?;
+                agent.as_ref().map_or(Ok(()), |agent| {
+                    self.on_attempt("agent", step, *attempt, &agent.as_str())
+                })
+            }
+            Event::RunStarted(_)
+            | Event::RunPaused { .. }
+            | Event::RunResumed { .. }
+            | Event::CancelRequested { .. }
+            | Event::RunCompleted { .. }
+            | Event::RunFailed { .. }
+            | Event::RunCancelled {}
+            | Event::ParentNotified {}
+            | Event::SignalReceived { .. }
+            | Event::StepSkipped { .. }
+            | Event::StepExpanded(_)
+            | Event::GroupStarted { .. }
+            | Event::GroupRestarted { .. }
+            | Event::WaitStarted(_)
+            | Event::ChildStarted(_)
+            | Event::CheckpointSaved { .. }
+            | Event::ReportIgnored(_)
+            | Event::StepCompleted { .. }
+            | Event::StepStopping { .. }
+            | Event::StepFailed { .. }
+            | Event::StepCancelled { .. } => Ok(()),
+        }
+    }
+
+    /// What was under way when a step was stopped.
+    pub(super) fn attempts_cancelled(&self, step: &StepPath) -> rusqlite::Result<()> {
+        self.change(
+            "UPDATE attempts SET status = 'cancelled', ended = ?3
+             WHERE run = ?1 AND step = ?2 AND ended IS NULL",
+            &[&self.run(), &step.as_str(), &self.at()],
+        )
+        .map(|_| ())
+    }
+
+    /// Sets the state of a step and keeps the counters of its run.
+    pub(super) fn step(
+        &self,
+        step: &StepPath,
+        status: StepStatus,
+        leaf: Leaf,
+    ) -> rusqlite::Result<()> {
+        let before: Option<(String, bool)> = {
+            let sql = "SELECT status, leaf FROM steps WHERE run = ?1 AND step = ?2";
+            let mut statement = self.transaction.prepare_cached(sql)?;
+            let mut rows = statement.query(params![self.run(), step.as_str()])?;
+            match rows.next()? {
+                Some(row) => Some((row.get(0)?, row.get(1)?)),
+                None => None,
+            }
+        };
+        let is_leaf = match leaf {
+            Leaf::Yes => true,
+            Leaf::No => false,
+            Leaf::Keep => before.as_ref().is_some_and(|(_, leaf)| *leaf),
+        };
+        let ended = status.is_final().then(|| self.at());
+        let started = (!status.is_final() || leaf == Leaf::Yes).then(|| self.at());
+        self.change(
+            "INSERT INTO steps (run, step, ordinal, status, leaf, started, ended)
+             SELECT ?1, ?2, steps + 1, ?3, ?4, ?5, ?6 FROM runs WHERE run = ?1
+             ON CONFLICT (run, step) DO UPDATE SET status = ?3, leaf = ?4,
+             started = coalesce(steps.started, ?5), ended = ?6",
+            &[&self.run(), &step.as_str(), &status.as_str(), &is_leaf, &started, &ended],
+        )?;
+        let old = before.as_ref().map_or_else(Counts::default, |(status, leaf)| Counts {
+            known: 1,
+            ..Counts::of(status, *leaf)
+        });
+        let new = Counts { known: 1, ..Counts::of(status.as_str(), is_leaf) };
+        self.change(
+            "UPDATE runs SET steps = steps + ?2, steps_ended = steps_ended + ?3,
+             active = active + ?4, waiting = waiting + ?5 WHERE run = ?1",
+            &[
+                &self.run(),
+                &(new.known - old.known),
+                &(new.ended - old.ended),
+                &(new.active - old.active),
+                &(new.waiting - old.waiting),
+            ],
+        )
+        .map(|_| ())
+    }
+
+    /// A group starts over: what is inside is pending again.
+    pub(super) fn restarted(&self, group: &StepPath) -> rusqlite::Result<()> {
+        self.step(group, StepStatus::Running, Leaf::No)?;
+        let (from, to) = (format!("{group}/"), format!("{group}0"));
+        let inner: Vec<String> = self
+            .transaction
+            .prepare_cached("SELECT step FROM steps WHERE run = ?1 AND step > ?2 AND step < ?3")?
+            .query_map(params![self.run(), from, to], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for step in inner {
+            self.step(&StepPath::new(&step), StepStatus::Pending, Leaf::Keep)?;
+        }
+        Ok(())
+    }
+
+    fn attempt(&self, step: &StepPath, attempt: u32, status: &str) -> rusqlite::Result<()> {
+        self.change(
+            "INSERT INTO attempts (run, step, attempt, status, scheduled)
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (run, step, attempt) DO UPDATE SET status = ?4",
+            &[&self.run(), &step.as_str(), &attempt, &status, &self.at()],
+        )
+        .map(|_| ())
+    }
+
+    fn attempt_ended(&self, step: &StepPath, attempt: u32, status: &str) -> rusqlite::Result<()> {
+        self.attempt(step, attempt, status)?;
+        self.on_attempt("ended", step, attempt, &self.at())
+    }
+
+    fn on_attempt(
+        &self,
+        column: &'static str,
+        step: &StepPath,
+        attempt: u32,
+        value: &dyn ToSql,
+    ) -> rusqlite::Result<()> {
+        let sql = format!(
+            "UPDATE attempts SET {column} = ?4 WHERE run = ?1 AND step = ?2 AND attempt = ?3"
+        );
+        self.change(&sql, &[&self.run(), &step.as_str(), &attempt, value]).map(|_| ())
+    }
+
+    pub(super) fn on_step(
+        &self,
+        column: &'static str,
+        step: &StepPath,
+        value: &dyn ToSql,
+    ) -> rusqlite::Result<()> {
+        let sql = format!("UPDATE steps SET {column} = ?3 WHERE run = ?1 AND step = ?2");
+        self.change(&sql, &[&self.run(), &step.as_str(), value]).map(|_| ())
+    }
+}
+
+/// Whether a step is performed itself, or consists of inner steps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaf {
+    Yes,
+    No,
+    Keep,
+}
+
+#[derive(Default)]
+struct Counts {
+    known: i64,
+    ended: i64,
+    active: i64,
+    waiting: i64,
+}
+
+impl Counts {
+    fn of(status: &str, leaf: bool) -> Self {
+        let is = |wanted: StepStatus| status == wanted.as_str();
+        let ended =
+            [StepStatus::Completed, StepStatus::Failed, StepStatus::Skipped, StepStatus::Cancelled];
+        let active = leaf && (is(StepStatus::Scheduled) || is(StepStatus::Running));
+        Self {
+            known: 0,
+            ended: i64::from(ended.into_iter().any(is)),
+            active: i64::from(active),
+            waiting: i64::from(leaf && is(StepStatus::Waiting)),
+        }
+    }
+}
