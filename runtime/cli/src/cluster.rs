@@ -43,12 +43,20 @@ pub(crate) async fn connect(cluster: &Cluster) -> Result<Nats, Error> {
 /// Connects, and finds out how to reach the coordinators.
 pub(crate) async fn client(cluster: &Cluster) -> Result<Client<Nats>, Error> {
     let nats = connect(cluster).await?;
-    let partitions = skep_coordinator::partitions(&nats).await?.ok_or_else(|| {
-        let message = "no coordinator was ever started on this NATS server";
-        Error::new(Exit::Unreachable, message)
-            .help("start one: skep serve (or, to try things out, skep dev)")
-    })?;
-    Ok(Client::new(nats, partitions))
+    match skep_coordinator::partitions(&nats).await {
+        Ok(Some(partitions)) => Ok(Client::new(nats, partitions)),
+        // The first coordinator makes the streams, the registry among them.
+        Ok(None) => Err(never_started(cluster)?),
+        Err(error) if chain(&error).contains("stream not found") => Err(never_started(cluster)?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn never_started(cluster: &Cluster) -> Result<Error, Error> {
+    let message =
+        format!("no coordinator was ever started on the NATS server at {}", address(cluster)?);
+    let error = Error::new(Exit::Unreachable, message);
+    Ok(error.help("start one: skep serve (or, to try things out, skep dev)"))
 }
 
 /// Asks the coordinators of a cluster something.

@@ -55,7 +55,7 @@ impl Command {
     /// Returns what is traced without `-v`: a daemon tells of its life, other commands of trouble.
     pub(crate) const fn quiet(&self) -> &'static str {
         match self {
-            Self::Serve(_) | Self::Agent(_) => "info",
+            Self::Serve(_) | Self::Agent(_) => "info,async_nats=warn",
             Self::Dev(_) => "warn",
             Self::Run(_)
             | Self::Validate(_)

@@ -183,7 +183,7 @@ impl<B: Broker> Follow<'_, B> {
                     waiting.set(self.waiting());
                     progress.set_waiting(&views);
                     if matches!(self.view, View::Lines) {
-                        told.tell(&views);
+                        told.tell(progress.waiting());
                     }
                 }
                 _ = quiet.tick(), if !asking => asking = self.until == Until::End,
@@ -247,22 +247,22 @@ async fn at(deadline: Option<Instant>) {
 struct Told(BTreeSet<(StepPath, String)>);
 
 impl Told {
-    fn tell(&mut self, views: &[WaitingView]) {
-        for line in self.news(views) {
+    fn tell(&mut self, waiting: &BTreeMap<StepPath, String>) {
+        for line in self.news(waiting) {
             output::note(line);
         }
     }
 
     /// One line for each reason that is new, whatever numbers it holds.
-    fn news(&mut self, views: &[WaitingView]) -> Vec<String> {
-        let mut news: BTreeMap<String, Vec<&StepPath>> = BTreeMap::new();
-        for view in views {
-            let kind = view.reason.chars().filter(|letter| !letter.is_ascii_digit()).collect();
-            if self.0.insert((view.step.clone(), kind)) {
-                news.entry(human::reason(&view.reason)).or_default().push(&view.step);
+    fn news(&mut self, waiting: &BTreeMap<StepPath, String>) -> Vec<String> {
+        let mut news: BTreeMap<&str, Vec<&StepPath>> = BTreeMap::new();
+        for (step, reason) in waiting {
+            let kind = reason.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+            if self.0.insert((step.clone(), kind)) {
+                news.entry(reason).or_default().push(step);
             }
         }
-        let line = |(reason, steps): (String, Vec<&StepPath>)| {
+        let line = |(reason, steps): (&str, Vec<&StepPath>)| {
             let more = match steps.len() {
                 1 => String::new(),
                 many => format!(" (and {} more)", many - 1),
@@ -280,15 +280,15 @@ mod tests {
 
     #[test]
     fn each_reason_is_told_once() {
-        let view = |step: &str, reason: &str| WaitingView {
-            step: StepPath::new(step),
-            reason: reason.to_owned(),
+        let waiting = |pairs: &[(&str, &str)]| {
+            let pair = |(step, reason): &(&str, &str)| (StepPath::new(step), (*reason).to_owned());
+            pairs.iter().map(pair).collect::<BTreeMap<_, _>>()
         };
         let mut told = Told::default();
-        let views = [view("a[0]", "no agent"), view("a[1]", "no agent"), view("b", "due in 3 s")];
-        let news = told.news(&views);
+        let first = waiting(&[("a[0]", "no agent"), ("a[1]", "no agent"), ("b", "due in 3 s")]);
+        let news = told.news(&first);
         assert_eq!(news.len(), 2);
         assert!(news[1].contains("a[0] (and 1 more) waits: no agent"), "{news:?}");
-        assert_eq!(told.news(&[view("b", "due in 1 s")]), [""; 0]);
+        assert_eq!(told.news(&waiting(&[("b", "due in 1 s")])), [""; 0]);
     }
 }

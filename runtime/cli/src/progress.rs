@@ -79,10 +79,20 @@ impl Progress {
         self.status.filter(|status| status.is_final() || *status == RunStatus::Stuck)
     }
 
-    /// Takes in what is waiting and why, as the coordinator says.
+    /// Takes in what is waiting and why, as the coordinator says; steps that wait for other steps are
+    /// nothing special.
     pub(crate) fn set_waiting(&mut self, waiting: &[WaitingView]) {
-        let pairs = waiting.iter().map(|view| (view.step.clone(), human::reason(&view.reason)));
+        let begun = |view: &&WaitingView| {
+            self.rows.status(&view.step).is_some_and(|status| status != StepStatus::Pending)
+        };
+        let waiting = waiting.iter().filter(begun);
+        let pairs = waiting.map(|view| (view.step.clone(), human::reason(&view.reason)));
         self.waiting = pairs.collect();
+    }
+
+    /// Returns what waits and why.
+    pub(crate) const fn waiting(&self) -> &BTreeMap<StepPath, String> {
+        &self.waiting
     }
 
     /// Takes in the next fact; one that was seen before changes nothing.

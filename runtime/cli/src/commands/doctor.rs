@@ -112,8 +112,10 @@ async fn inspected(nats: &Nats, checks: &mut Vec<Check>) -> Result<(), Error> {
     checks.push(replicas(&seen));
     checks.push(durability(&seen));
     checks.push(clock(&seen));
-    let round_trip = format!("{:.2} ms", seen.round_trip_us as f64 / 1_000.0);
-    checks.push(Check::ok("round trip", round_trip));
+    if seen.round_trip_us > 0 {
+        let round_trip = format!("{:.2} ms", seen.round_trip_us as f64 / 1_000.0);
+        checks.push(Check::ok("round trip", round_trip));
+    }
     let answer = nats.query(Query::Agents {}).await;
     if let Ok(QueryReply::Agents(agents)) = &answer {
         let advice = "start one: skep agent exec --agent NAME=./PROGRAM";

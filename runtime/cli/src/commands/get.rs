@@ -14,11 +14,17 @@ use crate::human;
 use crate::json;
 use crate::output::{self, BOLD, Format, RED, YELLOW, paint};
 
+/// So many items that ended well are listed.
+const SHOWN_ITEMS: usize = 20;
+
 /// Show a run: its state, its steps, what it waits for.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]
     run: RunRef,
+    /// Show every item of a `for_each`, also those that completed.
+    #[arg(short, long)]
+    all: bool,
     /// Only this step, with its output (items as `review[2]`).
     #[arg(long, value_name = "STEP")]
     step: Option<String>,
@@ -45,14 +51,34 @@ impl Get {
         if let Some(outputs) = &detail.outputs {
             detail.outputs = Some(client.value(outputs).await?.into());
         }
+        let hidden = if self.all || global.output == Format::Json { 0 } else { hide(&mut detail) };
         match (global.output, self.step) {
             (Format::Json, None) => output::json(&json::detail(&detail)),
             (Format::Json, Some(step)) => output::json(&json::detail(&detail)["steps"][&step]),
-            (Format::Text, None) => output::data(text(&detail)),
+            (Format::Text, None) => {
+                output::data(text(&detail));
+                if hidden > 0 {
+                    output::note(format!("{hidden} items that ended well are not shown: --all"));
+                }
+            }
             (Format::Text, Some(_)) => output::data(one_step(&detail.steps[0])),
         }
         Ok(Exit::Ok)
     }
+}
+
+/// Leaves out items that ended well where there are many; returns how many.
+fn hide(detail: &mut RunDetail) -> usize {
+    let boring = |view: &StepView| {
+        view.step.as_str().contains('[')
+            && matches!(view.status, StepStatus::Completed | StepStatus::Skipped)
+    };
+    let many = detail.steps.iter().filter(|view| boring(view)).count();
+    if many <= SHOWN_ITEMS {
+        return 0;
+    }
+    detail.steps.retain(|view| !boring(view));
+    many
 }
 
 fn text(detail: &RunDetail) -> String {
