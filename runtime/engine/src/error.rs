@@ -40,9 +40,7 @@ pub enum FoldError {
         to: &'static str,
     },
     /// The record is about another attempt than the current one.
-    #[error(
-        "a record is about attempt {found} of step {step} of run {run}, the current one is {current}"
-    )]
+    #[error("a record is about attempt {found} of step {step} of run {run}, not about {current}")]
     WrongAttempt {
         /// The run.
         run: RunId,

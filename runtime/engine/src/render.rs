@@ -246,7 +246,11 @@ impl<'a> View<'a> {
             Reference::Input(_) | Reference::Inputs => {
                 self.inputs = Some(match run.inputs() {
                     Some(inputs) => inputs,
-                    None => Arc::new(desk.value(&run.state.started.inputs)?),
+                    None => {
+                        let inputs = Arc::new(desk.value(&run.state.started.inputs)?);
+                        run.keep_inputs(&inputs);
+                        inputs
+                    }
                 });
             }
             Reference::Step(step, part) => {

@@ -22,6 +22,9 @@ use scope::ScopeState;
 use standing::Index;
 use step::{Phase, StepState};
 
+/// Inputs that are fetched and no longer than this are kept, in bytes.
+const MAX_KEPT_INPUTS: u64 = 1024 * 1024;
+
 /// The place of a step in the arena of its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -188,6 +191,13 @@ impl Run {
         let text = self.state.started.inputs.text()?;
         let value = serde_json::from_str(text).unwrap_or(Value::Null);
         Some(Arc::clone(self.soft.inputs.get_or_init(|| Arc::new(value))))
+    }
+
+    /// Keeps the parsed inputs that had to be fetched, unless they are too large to keep.
+    pub(crate) fn keep_inputs(&self, value: &Arc<Value>) {
+        if self.state.started.inputs.size() <= MAX_KEPT_INPUTS {
+            self.soft.inputs.get_or_init(|| Arc::clone(value));
+        }
     }
 
     /// Returns the word for the state of the run.

@@ -205,6 +205,10 @@ pub(super) fn again(run: &Run, id: NodeId, setback: Setback, desk: &Desk<'_>) ->
         },
     };
     if let StepKind::Workflow { .. } = run.definition(id).kind() {
+        // A task is withheld while the run is paused; a child would start at once.
+        if run.state.paused {
+            return Ok(Vec::new());
+        }
         let inputs = node.input.clone().unwrap_or_else(Payload::null);
         return or_fail(run, id, child(run, id, inputs, not_before));
     }

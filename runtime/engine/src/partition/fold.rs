@@ -11,8 +11,8 @@ use crate::error::FoldError;
 use crate::run::{NodeId, Run, RunState, Signals};
 
 impl Partition {
-    /// Applies a record of the journal; decides nothing, and tells of no changes: what is owed after
-    /// a replay is [`outstanding`](Self::outstanding).
+    /// Applies a record of the journal; decides nothing, and tells of no changes: what is owed
+    /// after a replay is [`outstanding`](Self::outstanding).
     ///
     /// # Errors
     /// [`FoldError`] if the record does not follow from those before it. The state is not to be

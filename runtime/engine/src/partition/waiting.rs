@@ -1,6 +1,6 @@
 //! What the steps of a run wait for, told to people.
 
-use skep_protocol::{WaitingFor, WaitingView};
+use skep_protocol::{Timestamp, WaitingFor, WaitingView};
 use skep_workflow::StepKind;
 
 use crate::run::step::Phase;
@@ -17,36 +17,34 @@ pub(super) fn of(run: &Run) -> Vec<WaitingView> {
 fn reason(run: &Run, id: NodeId) -> Option<String> {
     let node = run.node(id);
     Some(match &node.phase {
-        Phase::Scheduled { .. } if run.state.paused => "the run is paused".to_owned(),
+        Phase::Scheduled { .. } | Phase::Pending if run.state.paused => {
+            "the run is paused".to_owned()
+        }
         Phase::Scheduled { not_before, .. } => {
             let StepKind::Agent { capability, .. } = run.definition(id).kind() else { return None };
+            let agent = format!("waits for an agent that offers {capability}");
             match node.attempt {
-                1 => format!("an agent that offers {capability}"),
-                attempt => {
-                    format!(
-                        "attempt {attempt} by an agent that offers {capability}, from {not_before} on"
-                    )
+                1 => agent,
+                attempt => format!("attempt {attempt} {agent}, from {} on", moment(*not_before)),
+            }
+        }
+        Phase::Retrying(_) => "waits for the decision about another attempt".to_owned(),
+        Phase::Child { child, .. } => format!("waits for run {child}"),
+        Phase::Waiting { waiting_for, until } => {
+            let until = until.map(|until| format!(", until {} at the latest", moment(until)));
+            match waiting_for {
+                WaitingFor::Time => format!("waits for time to pass{}", until.unwrap_or_default()),
+                WaitingFor::Signal(name) => {
+                    format!("waits for the signal {name}{}", until.unwrap_or_default())
                 }
             }
         }
-        Phase::Retrying(_) => "the decision about another attempt".to_owned(),
-        Phase::Child { child, .. } => format!("run {child}"),
-        Phase::Waiting { waiting_for: WaitingFor::Time, until } => match until {
-            Some(until) => format!("the time {until}"),
-            None => "time".to_owned(),
-        },
-        Phase::Waiting { waiting_for: WaitingFor::Signal(name), until } => match until {
-            Some(until) => format!("the signal {name}, until {until}"),
-            None => format!("the signal {name}"),
-        },
         Phase::Pending if node.item_of.is_none() && node.needs.open > 0 => {
-            let scope = node.scope;
             let needs = run.definition(id).needs().iter();
-            let open = needs.filter_map(|step| run.in_scope(scope, *step));
-            let mut open = open.filter(|need| !run.node(*need).phase.is_final());
-            format!("step {}", run.path(open.next()?))
+            let mut needs = needs.filter_map(|step| run.in_scope(node.scope, *step));
+            let open = needs.find(|need| !run.is_over(*need))?;
+            format!("waits for step {}", run.path(open))
         }
-        Phase::Pending if run.state.paused => "the run is paused".to_owned(),
         Phase::Pending
         | Phase::Taken { .. }
         | Phase::Expanded(_)
@@ -56,4 +54,10 @@ fn reason(run: &Run, id: NodeId) -> Option<String> {
         | Phase::Skipped { .. }
         | Phase::Cancelled => return None,
     })
+}
+
+fn moment(at: Timestamp) -> String {
+    let moment = i64::try_from(at.as_millis()).ok();
+    let moment = moment.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    moment.map_or_else(|| at.to_string(), |moment| moment.to_string())
 }

@@ -1,28 +1,16 @@
 //! What is bounded stays so, and says so.
 
-use std::collections::BTreeMap;
-
 use skep_engine::{Input, Reply};
 use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_EARLY_SIGNALS, MAX_STEPS_PER_RUN};
 use skep_protocol::{
     AgentId, CommandReply, Event, FailureKind, Outcome, Payload, Record, Rejection, Report,
-    ReportBody, RunStatus, Signal, SignalId, StartRun, StepPath, encode,
+    ReportBody, RunStatus, Signal, SignalId, StepPath, encode,
 };
 
 use crate::world::{World, read, run_id};
 
-fn start(world: &mut World, definition: &str, inputs: &str) -> Vec<Record> {
-    let workflow = read(definition);
-    let start = StartRun {
-        run: run_id(),
-        workflow: workflow.name().to_string(),
-        inputs: Payload::from_text(inputs).unwrap(),
-        parent: None,
-        depth: 0,
-        labels: BTreeMap::new(),
-    };
-    let workflow = world.resolved(&workflow);
-    world.handle(Input::Start { start: Box::new(start), workflow }).handled.records
+fn start(world: &mut World, definition: &str) -> Vec<Record> {
+    world.start(&read(definition), "{}")
 }
 
 fn ok(world: &mut World, step: &str, output: Payload) -> Vec<Record> {
@@ -39,7 +27,16 @@ fn events(records: &[Record]) -> impl Iterator<Item = &Event> {
     })
 }
 
-const EACH: &str = "name: each\nsteps:\n  list: { agent: x }\n  each: { agent: x, for_each: '${{ steps.list.output }}', with: '${{ item }}', max_parallel: 1 }\n";
+const EACH: &str = "
+name: each
+steps:
+  list: { agent: x }
+  each:
+    agent: x
+    for_each: ${{ steps.list.output }}
+    with: ${{ item }}
+    max_parallel: 1
+";
 
 fn list(len: usize, item: &str) -> Payload {
     Payload::from_text(&format!("[{}]", vec![item; len].join(","))).unwrap()
@@ -57,7 +54,7 @@ fn expand(world: &mut World, items: Payload) -> Vec<Record> {
 #[test]
 fn a_run_has_no_more_steps_than_the_limit() {
     let mut world = World::quick();
-    start(&mut world, EACH, "{}");
+    start(&mut world, EACH);
     let records = expand(&mut world, list(MAX_STEPS_PER_RUN, "1"));
     let failed = events(&records).find_map(|event| match event {
         Event::StepFailed { failure, .. } => Some(failure.clone()),
@@ -71,7 +68,7 @@ fn a_run_has_no_more_steps_than_the_limit() {
 #[test]
 fn as_many_steps_as_there_may_be_come_in_records_that_fit() {
     let mut world = World::quick();
-    start(&mut world, EACH, "{}");
+    start(&mut world, EACH);
     let item = format!("\"{}\"", "x".repeat(200));
     let records = expand(&mut world, list(MAX_STEPS_PER_RUN - 2, &item));
     let parts = events(&records).filter(|event| matches!(event, Event::StepExpanded(_))).count();
@@ -84,7 +81,7 @@ fn as_many_steps_as_there_may_be_come_in_records_that_fit() {
 #[test]
 fn a_journal_cut_between_the_parts_goes_on() {
     let mut world = World::new();
-    start(&mut world, EACH, "{}");
+    start(&mut world, EACH);
     let item = format!("\"{}\"", "x".repeat(2_000));
     // Every cut is tried by the world itself.
     let records = expand(&mut world, list(300, &item));
@@ -95,7 +92,7 @@ fn a_journal_cut_between_the_parts_goes_on() {
 #[test]
 fn signals_that_nobody_asks_for_are_bounded() {
     let mut world = World::quick();
-    start(&mut world, "name: s\nsteps:\n  a: { wait_for: { signal: never } }\n", "{}");
+    start(&mut world, "name: s\nsteps:\n  a: { wait_for: { signal: never } }\n");
     let signal = |number: usize| {
         Input::Signal(Signal {
             run: run_id(),
@@ -118,9 +115,16 @@ fn signals_that_nobody_asks_for_are_bounded() {
 
 #[test]
 fn an_output_leaves_memory_with_its_last_reader() {
-    let definition = "name: r\nsteps:\n  a: { agent: x }\n  b: { agent: x, with: '${{ steps.a.output }}' }\n  c: { agent: x, needs: [b], with: '${{ steps.a.output }}' }\n  d: { agent: x, needs: [c] }\n";
+    let definition = "
+name: readers
+steps:
+  a: { agent: x }
+  b: { agent: x, with: '${{ steps.a.output }}' }
+  c: { agent: x, needs: [b], with: '${{ steps.a.output }}' }
+  d: { agent: x, needs: [c] }
+";
     let mut world = World::new();
-    start(&mut world, definition, "{}");
+    start(&mut world, definition);
     let secret = Payload::from_text("\"a value that is easy to find\"").unwrap();
     let holds = |world: &World| {
         String::from_utf8(world.partition.snapshot().to_vec()).unwrap().contains("easy to find")
@@ -135,7 +139,7 @@ fn an_output_leaves_memory_with_its_last_reader() {
 #[test]
 fn a_journal_that_does_not_fit_stops_the_partition() {
     let mut world = World::new();
-    let records = start(&mut world, "name: s\nsteps:\n  a: { agent: x }\n", "{}");
+    let records = start(&mut world, "name: s\nsteps:\n  a: { agent: x }\n");
     let mut partition = skep_engine::Partition::new(world.partition.id());
     for record in &records {
         partition.apply(record).unwrap();
@@ -153,7 +157,7 @@ fn a_journal_that_does_not_fit_stops_the_partition() {
 #[test]
 fn a_damaged_snapshot_is_refused() {
     let mut world = World::new();
-    start(&mut world, "name: s\nsteps:\n  a: { agent: x }\n", "{}");
+    start(&mut world, "name: s\nsteps:\n  a: { agent: x }\n");
     let snapshot = String::from_utf8(world.partition.snapshot().to_vec()).unwrap();
     let id = world.partition.id();
     let restore = |text: &str| skep_engine::Partition::restore(id, text.as_bytes()).map(|_| ());

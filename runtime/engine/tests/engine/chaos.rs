@@ -3,7 +3,6 @@
 //! There is no second opinion on what follows; but every invariant holds after every input, a
 //! replay and a snapshot agree, and once the faults stop every run ends.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use proptest::prelude::*;
 use skep_engine::{Effect, Input, Reply};
 use skep_protocol::{
     AgentId, AttemptId, ChildOutcome, Failure, FailureKind, Outcome, Parent, Payload, Report,
-    ReportBody, RunId, Signal, SignalId, StartRun, StepPath,
+    ReportBody, RunId, Signal, SignalId, StepPath,
 };
 
 use crate::random::Chance;
@@ -24,8 +23,7 @@ fn definition(chance: &mut Chance) -> String {
     let mut next = 0;
     let len = 1 + chance.below(6);
     write_steps(chance, (len, 0), &mut next, &mut text);
-    let last = format!("outputs:\n  status: ${{{{ steps.s1.status }}}}\n");
-    text + &last
+    text + "outputs:\n  status: ${{ steps.s1.status }}\n"
 }
 
 fn write_steps(
@@ -59,50 +57,58 @@ fn write_steps(
         if chance.one_in(6) {
             key("on_failure: continue");
         }
-        let each = chance.one_in(5);
-        let kind = chance.below(if depth < 2 { 8 } else { 7 });
-        if each && kind != 3 && kind != 4 {
-            key(&format!("for_each: '${{{{ [1, 2, 3] }}}}'"));
-            key(&format!("max_parallel: {}", 1 + chance.below(3)));
-            key(&format!("tolerate: {}", chance.below(2)));
-        }
-        if kind != 3 && kind != 4 && chance.one_in(4) {
-            key(&format!("deadline: {}s", 30 + chance.below(100)));
-        }
-        match kind {
+        match chance.below(if depth < 2 { 8 } else { 7 }) {
             3 => key(&format!("wait: {}s", 1 + chance.below(20))),
             4 => {
                 let on_timeout = ["fail", "skip", "continue"][chance.below(3)];
-                key(&format!(
-                    "wait_for: {{ signal: go, if: signal.n > 2, timeout: 40s, on_timeout: {on_timeout} }}"
-                ));
+                let wait = "signal: go, if: signal.n > 2, timeout: 40s, on_timeout";
+                key(&format!("wait_for: {{ {wait}: {on_timeout} }}"));
             }
-            5 => {
-                key("workflow: child");
-                key("timeout: 25s");
-                key("retry: { attempts: 2, initial: 1s }");
-            }
-            7 => {
-                if chance.one_in(2) {
-                    key("retry: { attempts: 2, initial: 1s }");
-                }
-                key("steps:");
-                let len = 1 + chance.below(3);
-                write_steps(chance, (len, depth + 1), next, text);
-            }
-            _ => {
-                key("agent: x");
-                key("timeout: 20s");
-                key("retry: { attempts: 3, initial: 1s, max: 8s }");
-                if chance.one_in(3) {
-                    key("queue_timeout: 60s");
-                }
-                if chance.one_in(3) {
-                    key("expect: { type: object }");
+            kind => {
+                write_work(chance, kind, &mut key);
+                if kind == 7 {
+                    let len = 1 + chance.below(3);
+                    write_steps(chance, (len, depth + 1), next, text);
                 }
             }
         }
         siblings.push(id);
+    }
+}
+
+/// Writes what is performed: by an agent, a sub-workflow, or the steps of a group that follow.
+fn write_work(chance: &mut Chance, kind: usize, key: &mut dyn FnMut(&str)) {
+    if chance.one_in(5) {
+        key("for_each: '${{ [1, 2, 3] }}'");
+        key(&format!("max_parallel: {}", 1 + chance.below(3)));
+        key(&format!("tolerate: {}", chance.below(2)));
+    }
+    if chance.one_in(4) {
+        key(&format!("deadline: {}s", 30 + chance.below(100)));
+    }
+    match kind {
+        5 => {
+            key("workflow: child");
+            key("timeout: 25s");
+            key("retry: { attempts: 2, initial: 1s }");
+        }
+        7 => {
+            if chance.one_in(2) {
+                key("retry: { attempts: 2, initial: 1s }");
+            }
+            key("steps:");
+        }
+        _ => {
+            key("agent: x");
+            key("timeout: 20s");
+            key("retry: { attempts: 3, initial: 1s, max: 8s }");
+            if chance.one_in(3) {
+                key("queue_timeout: 60s");
+            }
+            if chance.one_in(3) {
+                key("expect: { type: object }");
+            }
+        }
     }
 }
 
@@ -237,17 +243,8 @@ fn survive(seed: u64) {
     let mut chance = Chance::new(seed);
     let text = definition(&mut chance);
     let workflow = crate::world::read(&text);
-    let mut world = if chance.one_in(4) { World::new() } else { World::quick() };
-    let start = StartRun {
-        run: run_id(),
-        workflow: "chaos".to_owned(),
-        inputs: Payload::from_text("{}").unwrap(),
-        parent: None,
-        depth: 0,
-        labels: BTreeMap::new(),
-    };
-    let resolved = world.resolved(&workflow);
-    world.handle(Input::Start { start: Box::new(start), workflow: resolved });
+    let mut world = if chance.one_in(8) { World::new() } else { World::quick() };
+    world.start(&workflow, "{}");
     for number in 0..chance.below(60) {
         world.now = world.now.after(Duration::from_millis(chance.below(4_000) as u64));
         let wake = world.partition.next_wake();
@@ -257,11 +254,12 @@ fn survive(seed: u64) {
         assert!(!early || handled.records.is_empty(), "seed={seed}: a wake came early\n{text}");
         assert!(!matches!(handled.reply, Some(Reply::NeedsBlob(_))));
     }
+    world.thorough = false;
     heal(&mut world, seed, &text);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::world::cases(300))]
 
     #[test]
     fn whatever_happens_every_run_ends(seed: u64) {

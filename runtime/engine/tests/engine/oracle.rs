@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use skep_engine::{EffectKey, Input};
 use skep_protocol::{
     AgentId, AttemptId, Event, Failure, FailureKind, Outcome, Payload, Record, Report, ReportBody,
-    StartRun, StepPath, StepStatus,
+    StepPath, StepStatus,
 };
 
 use crate::random::{self, Chance, Definition, If, Join, Kind, Step};
@@ -297,16 +297,7 @@ fn agree(seed: u64, mut world: World) {
     let definition = random::definition(&mut chance);
     let text = definition.text();
     let workflow = crate::world::read(&text);
-    let start = StartRun {
-        run: run_id(),
-        workflow: "random".to_owned(),
-        inputs: Payload::from_text("{}").unwrap(),
-        parent: None,
-        depth: 0,
-        labels: BTreeMap::new(),
-    };
-    let resolved = world.resolved(&workflow);
-    world.handle(Input::Start { start: Box::new(start), workflow: resolved });
+    world.start(&workflow, "{}");
     let mut oracle = Oracle::default();
     loop {
         oracle.settle(&definition);
@@ -365,7 +356,7 @@ fn offered(world: &World) -> BTreeSet<(String, u32)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::world::cases(400))]
 
     #[test]
     fn the_engine_agrees_with_a_naive_interpreter(seed: u64) {
@@ -374,7 +365,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::world::cases(60))]
 
     #[test]
     fn so_do_replays_and_snapshots(seed: u64) {

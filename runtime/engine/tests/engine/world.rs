@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use proptest::prelude::ProptestConfig;
 use skep_engine::{Audit, Change, Effect, EffectKey, Handled, Input, Partition, Resolved};
-use skep_protocol::{BlobRef, Hash, PartitionId, Record, RunId, StepPath, Timestamp};
+use skep_protocol::{
+    BlobRef, Hash, PartitionId, Payload, Record, RunId, StartRun, StepPath, Timestamp,
+};
 use skep_workflow::Workflow;
 
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_000_000_000_000);
@@ -12,6 +15,11 @@ pub(crate) const START: Timestamp = Timestamp::from_millis(1_000_000_000_000);
 /// The run that tests start.
 pub(crate) fn run_id() -> RunId {
     "00000000-0000-7000-8000-000000000001".parse().unwrap()
+}
+
+/// So many cases; a failing one prints its seed, which says everything.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 pub(crate) fn read(definition: &str) -> Workflow {
@@ -48,7 +56,7 @@ pub(crate) struct World {
     pub(crate) attempts: BTreeMap<StepPath, u32>,
     audit: Audit,
     /// Whether every input is handled by a replayed and by a restored partition, too.
-    thorough: bool,
+    pub(crate) thorough: bool,
 }
 
 const ID: PartitionId = PartitionId::new(3);
@@ -83,6 +91,20 @@ impl World {
         });
         let (digest, pinned) = (digest(workflow), pinned.collect());
         Resolved { digest, workflow: Some(workflow.clone()), pinned }
+    }
+
+    /// Starts the run.
+    pub(crate) fn start(&mut self, workflow: &Workflow, inputs: &str) -> Vec<Record> {
+        let start = StartRun {
+            run: run_id(),
+            workflow: workflow.name().to_string(),
+            inputs: Payload::from_text(inputs).unwrap(),
+            parent: None,
+            depth: 0,
+            labels: BTreeMap::new(),
+        };
+        let workflow = self.resolved(workflow);
+        self.handle(Input::Start { start: Box::new(start), workflow }).handled.records
     }
 
     /// Handles one input and checks whatever can be checked.

@@ -19,22 +19,8 @@ impl Run {
                 self.check_attempt(id, *attempt)?;
                 self.shift(id, Phase::Taken { agent: agent.clone(), since: at }, index)
             }
-            Event::AttemptReleased { attempt, .. } => {
-                self.check_attempt(id, *attempt)?;
-                let unseen = !matches!(self.node(id).phase, Phase::Taken { .. });
-                self.shift(id, Phase::Scheduled { not_before: at, queued: at }, index)?;
-                if unseen {
-                    self.owe_again(id, index);
-                }
-                Ok(())
-            }
-            Event::AttemptLost { attempt, .. } => {
-                self.check_attempt(id, *attempt)?;
-                self.node_mut(id).losses += 1;
-                self.shift(id, Phase::Retrying(Setback::Lost), index)?;
-                self.enqueue(id, index);
-                Ok(())
-            }
+            Event::AttemptReleased { attempt, .. } => self.released(id, *attempt, at, index),
+            Event::AttemptLost { attempt, .. } => self.lost(id, *attempt, index),
             Event::CheckpointSaved { attempt, checkpoint, .. } => {
                 self.check_attempt(id, *attempt)?;
                 self.node_mut(id).checkpoint = Some(checkpoint.clone());
@@ -69,6 +55,24 @@ impl Run {
             | Event::ParentNotified {}
             | Event::SignalReceived { .. } => self.out_of_place("a step event of no step"),
         }
+    }
+
+    fn released(&mut self, id: NodeId, attempt: u32, at: Timestamp, index: &mut Index) -> Applied {
+        self.check_attempt(id, attempt)?;
+        let unseen = self.node(id).phase.taker().is_none();
+        self.shift(id, Phase::Scheduled { not_before: at, queued: at }, index)?;
+        if unseen {
+            self.owe_again(id, index);
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, id: NodeId, attempt: u32, index: &mut Index) -> Applied {
+        self.check_attempt(id, attempt)?;
+        self.shift(id, Phase::Retrying(Setback::Lost), index)?;
+        self.node_mut(id).losses += 1;
+        self.enqueue(id, index);
+        Ok(())
     }
 
     fn unknown(&self, step: &StepPath) -> FoldError {
