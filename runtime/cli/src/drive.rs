@@ -27,6 +27,24 @@ pub(crate) enum Home {
     Cluster,
 }
 
+/// How a run was left, and how the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It is over.
+    Ended(Exit),
+    /// It is not.
+    Running(Exit),
+}
+
+impl Left {
+    /// Returns how the process ends.
+    pub(crate) const fn exit(self) -> Exit {
+        match self {
+            Self::Ended(exit) | Self::Running(exit) => exit,
+        }
+    }
+}
+
 /// Drives one run to its end.
 #[derive(Debug)]
 pub(crate) struct Drive<'a, B> {
@@ -37,19 +55,20 @@ pub(crate) struct Drive<'a, B> {
 }
 
 impl<B: Broker> Drive<'_, B> {
-    /// Follows the run, shows its progress and how it ended, and returns the exit code.
+    /// Follows the run, shows its progress and how it ended.
     pub(crate) async fn to_the_end(
         &self,
         mut progress: Progress,
         quiet: bool,
         interrupts: &mut Interrupts,
-    ) -> Result<Exit, Error> {
+    ) -> Result<Left, Error> {
         let view = if quiet { View::Silent } else { View::of_stderr() };
         let end = self.follow(&mut progress, &view, self.deadline, interrupts).await;
         let end = match end {
             Ok(End::Ended(status)) => {
                 view.close();
-                return ended(self.client, &progress, status, self.global).await;
+                let exit = ended(self.client, &progress, status, self.global).await?;
+                return Ok(Left::Ended(exit));
             }
             Ok(end) => end,
             Err(error) => {
@@ -60,7 +79,8 @@ impl<B: Broker> Drive<'_, B> {
         match self.home {
             Home::Cluster => {
                 view.close();
-                Ok(self.leave(progress.run(), end))
+                Self::leave(progress.run(), end);
+                Ok(Left::Running(exit(end)))
             }
             Home::Here => self.cancel(progress, view, end, interrupts).await,
         }
@@ -80,7 +100,7 @@ impl<B: Broker> Drive<'_, B> {
     }
 
     /// Leaves a run on its cluster.
-    fn leave(&self, run: RunId, end: End) -> Exit {
+    fn leave(run: RunId, end: End) {
         let why = match end {
             End::TimedOut => "--timeout passed",
             End::Interrupted | End::Ended(_) | End::CaughtUp => "interrupted",
@@ -88,7 +108,6 @@ impl<B: Broker> Drive<'_, B> {
         output::note(format!("{}: the run goes on", paint(YELLOW, why)));
         output::note(format!("  follow it: skep watch {run}"));
         output::note(format!("  end it:    skep cancel {run}"));
-        exit(end)
     }
 
     /// Cancels a run in this process, and waits for that.
@@ -98,7 +117,7 @@ impl<B: Broker> Drive<'_, B> {
         view: View,
         end: End,
         interrupts: &mut Interrupts,
-    ) -> Result<Exit, Error> {
+    ) -> Result<Left, Error> {
         let run = progress.run();
         let (reason, hint) = match end {
             End::TimedOut => ("--timeout passed", ""),
@@ -114,11 +133,12 @@ impl<B: Broker> Drive<'_, B> {
         match then? {
             End::Ended(status) => {
                 ended(self.client, &progress, status, self.global).await?;
+                return Ok(Left::Ended(exit(end)));
             }
             End::TimedOut => output::warn("the run did not end in time; leaving it"),
             End::Interrupted | End::CaughtUp => {}
         }
-        Ok(exit(end))
+        Ok(Left::Running(exit(end)))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::agents::{AgentArgs, ReadyMade, Running};
 use crate::cli::Global;
 use crate::client::{Client, Existed};
 use crate::commands::change::{self, mint};
-use crate::drive::{Drive, Home};
+use crate::drive::{Drive, Home, Left};
 use crate::error::{Error, Exit};
 use crate::inputs::InputArgs;
 use crate::local::Local;
@@ -141,9 +141,15 @@ impl Run {
         local.client().start(start).await?;
         self.send_signals(local.client(), progress.run()).await?;
         let drive = Drive { client: local.client(), global, home: Home::Here, deadline };
-        let exit = drive.to_the_end(progress, self.quiet, &mut interrupts).await;
-        local.stop().await;
-        exit
+        let left = drive.to_the_end(progress, self.quiet, &mut interrupts).await?;
+        // What is not over was left in a hurry: agents and their programs are ended, not drained.
+        if let Left::Ended(_) = left {
+            tokio::select! { biased;
+                () = interrupts.next() => {}
+                () = local.stop() => {}
+            }
+        }
+        Ok(left.exit())
     }
 
     /// Sends the signals that were given in advance; each counts once, however often it is sent.
@@ -205,7 +211,7 @@ impl Run {
         let word = if existed { "run (it existed)" } else { "run" };
         output::note(format!("{word} {}", paint(BOLD, run)));
         let mut interrupts = Interrupts::listen()?;
-        drive.to_the_end(progress, self.quiet, &mut interrupts).await
+        Ok(drive.to_the_end(progress, self.quiet, &mut interrupts).await?.exit())
     }
 }
 
