@@ -36,6 +36,9 @@ pub(crate) fn load(file: &str) -> Result<Workflow, Error> {
 /// Reads a definition file that is to be run: what cannot be executed yet is refused as well.
 pub(crate) fn load_to_run(file: &str) -> Result<Workflow, Error> {
     let workflow = load(file)?;
+    for warning in workflow.warnings() {
+        output::note(warning.render(workflow.source(), style()).trim_end());
+    }
     let unsupported = workflow.unsupported();
     if unsupported.is_empty() {
         return Ok(workflow);

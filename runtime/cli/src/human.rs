@@ -62,8 +62,8 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(u64::try_from(ms).unwrap_or_default())
 }
 
-/// Returns a sentence of a coordinator with its timestamps as people read them: coordinators have no
-/// time zone and write milliseconds since the epoch (`1795320836904ms`).
+/// Returns a sentence of a coordinator with its timestamps as people read them: coordinators have
+/// no time zone and write milliseconds since the epoch (`1795320836904ms`).
 pub(crate) fn reason(text: &str) -> String {
     let word = |word: &str| {
         let ms = word.strip_suffix("ms").filter(|digits| digits.len() >= 12)?;

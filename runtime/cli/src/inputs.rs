@@ -139,8 +139,14 @@ mod tests {
     use super::*;
 
     fn workflow() -> Workflow {
-        let source = b"name: w\ninputs:\n  topic: { type: string }\n  count: { type: integer, default: 3 }\n  \
-            any: { default: null }\nsteps:\n  s: { agent: a, with: { t: \"${{ inputs.topic }}\" } }\n";
+        let source = b"name: w
+inputs:
+  topic: { type: string }
+  count: { type: integer, default: 3 }
+  any: { default: null }
+steps:
+  s: { agent: a, with: { t: \"${{ inputs.topic }}\" } }
+";
         skep_workflow::read(source, "w.skep.yaml").unwrap()
     }
 

@@ -182,8 +182,8 @@ mod tests {
         let run = RunId::from_key("w", "k");
         let record = RunRecord { run, at: Timestamp::from_millis(1_000), event };
         let mut value = entry(&HistoryEntry { number: 7, record });
-        value.as_object_mut().unwrap().remove("run");
-        expected.assert_eq(&value.to_string());
+        value.as_object_mut().unwrap().shift_remove("run");
+        expected.assert_eq(&serde_json::to_string_pretty(&value).unwrap());
     }
 
     #[test]
@@ -195,13 +195,27 @@ mod tests {
                 not_before: Timestamp::from_millis(2_000),
                 input: Some(json!({ "json": 1 }).into()),
             }),
-            expect![[
-                r#"{"number":7,"at":"1970-01-01T00:00:01.000Z","input":{"json":1},"event":"attempt_scheduled","step":"greet","attempt":1,"not_before":"1970-01-01T00:00:02.000Z"}"#
-            ]],
+            expect![[r#"
+                {
+                  "number": 7,
+                  "at": "1970-01-01T00:00:01.000Z",
+                  "event": "attempt_scheduled",
+                  "step": "greet",
+                  "attempt": 1,
+                  "not_before": "1970-01-01T00:00:02.000Z",
+                  "input": {
+                    "json": 1
+                  }
+                }"#]],
         );
         check(
             Event::RunCancelled {},
-            expect![[r#"{"number":7,"at":"1970-01-01T00:00:01.000Z","event":"run_cancelled"}"#]],
+            expect![[r#"
+            {
+              "number": 7,
+              "at": "1970-01-01T00:00:01.000Z",
+              "event": "run_cancelled"
+            }"#]],
         );
     }
 

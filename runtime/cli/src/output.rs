@@ -71,8 +71,8 @@ fn screen() -> MutexGuard<'static, Option<Screen>> {
     SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Draws at the bottom of the terminal, in place of what was drawn there before. The lines depend on
-/// the space there is: so many lines, so many columns.
+/// Draws at the bottom of the terminal, in place of what was drawn there before. The lines depend
+/// on the space there is: so many lines, so many columns.
 pub(crate) fn draw(lines: impl FnOnce(usize, usize) -> Vec<String>) {
     let mut screen = screen();
     let screen = screen.get_or_insert_with(Screen::new);

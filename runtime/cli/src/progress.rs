@@ -79,8 +79,8 @@ impl Progress {
         self.status.filter(|status| status.is_final() || *status == RunStatus::Stuck)
     }
 
-    /// Takes in what is waiting and why, as the coordinator says; steps that wait for other steps are
-    /// nothing special.
+    /// Takes in what is waiting and why, as the coordinator says; steps that wait for other steps
+    /// are nothing special.
     pub(crate) fn set_waiting(&mut self, waiting: &[WaitingView]) {
         let begun = |view: &&WaitingView| {
             self.rows.status(&view.step).is_some_and(|status| status != StepStatus::Pending)

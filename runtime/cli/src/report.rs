@@ -50,8 +50,8 @@ async fn outputs<B: Broker>(client: &Client<B>, detail: &RunDetail) -> Result<Va
     }
 }
 
-/// `{run, workflow, status, outputs, error, duration_ms, steps: {id: {status, attempts, duration_ms,
-/// output}}}`
+/// `{run, workflow, status, outputs, error, duration_ms, steps}`, where `steps` is
+/// `{id: {status, attempts, duration_ms, output}}`.
 async fn object<B: Broker>(client: &Client<B>, detail: &RunDetail) -> Result<Value, Error> {
     let mut steps = Map::new();
     for view in &detail.steps {

@@ -34,7 +34,8 @@ enum What {
 #[derive(Debug, Args)]
 struct Plan {
     /// How many steps.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     steps: u32,
     /// Print the generated definition and measure nothing.
     #[arg(long)]

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use skep_broker::Broker;
-use skep_protocol::{RunFilter, RunId, RunStatus};
+use skep_protocol::{Hash, RunFilter, RunId, RunStatus};
 
 use crate::cli::Global;
 use crate::client::Client;
@@ -104,7 +104,10 @@ impl List {
 async fn workflows<B: Broker>(client: &Client<B>, global: &Global) -> Result<Exit, Error> {
     let workflows = client.workflows().await?;
     if global.output == Format::Json {
-        let object = |(name, version, digest)| json!({ "workflow": name, "version": version, "digest": digest });
+        let object = |(name, version, digest): (String, Option<String>, Hash)| {
+            let digest = digest.to_string();
+            json!({ "workflow": name, "version": version, "digest": digest })
+        };
         output::json(&workflows.into_iter().map(object).collect::<Vec<_>>());
         return Ok(Exit::Ok);
     }

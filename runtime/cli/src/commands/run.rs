@@ -31,8 +31,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(30);
 /// Run a definition: in this process, without any server, or on a cluster.
 ///
 /// Without --nats, --context or SKEP_NATS_URL everything happens in this process: nothing is
-/// installed, nothing is left behind. With one of them the definition is registered with the cluster,
-/// and the run is started there and followed.
+/// installed, nothing is left behind. With one of them the definition is registered with the
+/// cluster, and the run is started there and followed.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// The definition file; on a cluster also the name of a registered workflow.

@@ -22,7 +22,7 @@ use crate::signals::Interrupts;
 /// All that matters lies in the journals on NATS; --data can be thrown away at any time.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where the read model lies, which answers `list`, `get` and `history`; in memory if not given.
+    /// Where the read model lies, which answers `list`, `get` and `history`; in memory without it.
     #[arg(long, value_name = "DIR", env = "SKEP_DATA")]
     data: Option<PathBuf>,
     /// The number of partitions of a new cluster; fixed for ever.
@@ -51,7 +51,8 @@ impl Serve {
         tokio::select! { biased;
             () = interrupts.next() => {}
             () = coordinator.stopped() => {
-                return Err(Error::new(Exit::Unreachable, "every partition of the cluster has stopped")
+                let message = "every partition of the cluster has stopped";
+                return Err(Error::new(Exit::Unreachable, message)
                     .help("the log above names the cause; see also: skep doctor"));
             }
         }

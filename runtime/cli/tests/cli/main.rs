@@ -187,7 +187,7 @@ fn a_step_that_fails_for_good_fails_the_run() {
 
 #[test]
 fn wrong_inputs_are_refused_before_there_is_a_run() {
-    let text = "name: w\ninputs:\n  topic: { type: string }\n  count: { type: integer, default: 1 }\n\
+    let text = "name: w\ninputs:\n  topic: { type: string }\n  count: { type: integer }\n\
                 steps:\n  greet: { agent: greet, with: { t: \"${{ inputs.topic }}\" } }\n";
     let seen = skep(&["run", "FILE", "-i", "count=1.5"]).definition(text, &[]).run();
     expect![[r#"
@@ -196,12 +196,12 @@ fn wrong_inputs_are_refused_before_there_is_a_run() {
         --- stderr
         error: the inputs do not fit:
           - input `topic`: it is required (declared as {"type":"string"})
-          - input `count`: value is not of type "integer" (declared as {"type":"integer","default":1})
+          - input `count`: value is not of type "integer" (declared as {"type":"integer"})
           help: give inputs with -i NAME=VALUE, or all of them with --input FILE.json
     "#]]
     .assert_eq(&seen.text());
-    let seen =
-        skep(&["run", "FILE", "-i", "topic=x", "-i", "topics=y"]).definition(text, &[]).run();
+    let inputs = ["run", "FILE", "-i", "topic=x", "-i", "count=1", "-i", "topics=y"];
+    let seen = skep(&inputs).definition(text, &[]).run();
     expect![[r#"
         exit 2
         --- stdout
