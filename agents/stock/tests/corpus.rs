@@ -231,7 +231,7 @@ async fn a_bad_file_is_a_failure_with_its_reason() {
 async fn a_file_that_may_not_be_read_is_unreadable() {
     let corpus = Corpus::new();
     let path = corpus.home.path().join("tree/hives.md");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(&path).is_ok() {
         return;
     }
