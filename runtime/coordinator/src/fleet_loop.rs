@@ -154,6 +154,10 @@ impl<B: Broker> FleetLoop<B> {
                 }
                 () = tokio::time::sleep(sleep), if wake.is_some() => self.handle(FleetInput::Wake),
             }
+            // A flood of heartbeats keeps the partitions waiting no longer than one of them takes.
+            if let Ok(message) = self.messages.try_recv() {
+                self.messages(message);
+            }
             self.perform();
         }
     }

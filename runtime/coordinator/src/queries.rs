@@ -74,7 +74,7 @@ impl<B: Broker> State<B> {
         match query {
             Query::Runs(filter) => self.read_model.ask(Question::Runs(filter)).await,
             Query::Run { run } => {
-                let reply = self.read_model.ask(Question::Run(run)).await;
+                let reply = self.run(run).await;
                 let QueryReply::Run(detail) = reply else { return reply };
                 QueryReply::Run(self.with_live(*detail).await)
             }
@@ -87,6 +87,25 @@ impl<B: Broker> State<B> {
                 Err(CatalogError::Unavailable(error)) => failed(error.to_string()),
                 Err(CatalogError::Rejected(rejection)) => failed(rejection.to_string()),
             },
+        }
+    }
+
+    /// Looks a run up. One that its owner knows is about to be in the read model: whoever was told
+    /// that it exists finds it.
+    async fn run(&self, run: RunId) -> QueryReply {
+        let until = Instant::now() + LIVE_WITHIN;
+        let mut changes = self.read_model.changes();
+        loop {
+            changes.mark_unchanged();
+            let reply = self.read_model.ask(Question::Run(run)).await;
+            if reply != (QueryReply::NotFound {}) {
+                return reply;
+            }
+            let known = self.live(run).await.is_some_and(|live| live.status.is_some());
+            let changed = tokio::time::timeout_at(until, changes.changed());
+            if !known || !matches!(changed.await, Ok(Ok(()))) {
+                return reply;
+            }
         }
     }
 

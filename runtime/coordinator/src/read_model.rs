@@ -4,7 +4,10 @@
 mod answer;
 mod fold;
 mod schema;
+#[cfg(test)]
+mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,6 +24,10 @@ use crate::settings::Settings;
 
 /// Messages and questions that may wait for the thread.
 const WAITING: usize = 1_024;
+/// How long to wait before storing is tried again; after the last one the read model has stopped
+/// until the coordinator is started again.
+const STORE_AGAIN_AFTER: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5), Duration::ZERO];
 /// Messages that share one transaction.
 const SHARED: usize = 256;
 
@@ -71,10 +78,16 @@ impl ReadModel {
     /// Opens the database and starts its thread. A database of another format is thrown away.
     pub(crate) fn open(at: &ReadModelAt, settings: &Settings) -> Result<Self, OpenError> {
         let connection = match at {
-            ReadModelAt::Memory => Connection::open_in_memory()?,
-            ReadModelAt::File(path) => Connection::open(path)?,
+            ReadModelAt::Memory => schema::prepare(Connection::open_in_memory()?, settings)?,
+            ReadModelAt::File(path) => match open_file(path, settings) {
+                Ok(connection) => connection,
+                // Whatever is wrong with it: it can be thrown away at any time.
+                Err(_) => {
+                    throw_away(path);
+                    open_file(path, settings)?
+                }
+            },
         };
-        schema::prepare(&connection, &settings.cluster)?;
         let all = settings.partitions.all();
         let positions = Positions(all.map(|_| AtomicU64::new(0)).collect());
         for (partition, seq) in fold::positions(&connection)? {
@@ -82,7 +95,8 @@ impl ReadModel {
         }
         let (work, waiting) = mpsc::channel(WAITING);
         let (changed, changes) = watch::channel(0);
-        let thread = Thread { connection, positions: positions.clone(), changed };
+        let positions_too = positions.clone();
+        let thread = Thread { connection, positions: positions_too, changed, broken: None };
         std::thread::Builder::new()
             .name("skep-read-model".to_owned())
             .spawn(move || thread.run(waiting))
@@ -157,10 +171,25 @@ impl ReadModel {
     }
 }
 
+fn open_file(path: &Path, settings: &Settings) -> rusqlite::Result<Connection> {
+    schema::prepare(Connection::open(path)?, settings)
+}
+
+fn throw_away(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        // One that is not there is as good as one that is gone; the next open tells the rest.
+        let _ = std::fs::remove_file(file);
+    }
+}
+
 struct Thread {
     connection: Connection,
     positions: Positions,
     changed: watch::Sender<u64>,
+    /// Why nothing can be stored any more.
+    broken: Option<String>,
 }
 
 impl Thread {
@@ -181,31 +210,43 @@ impl Thread {
             }
             self.store(messages);
             for (question, answer) in questions {
-                let reply = answer::answer(&self.connection, &question).unwrap_or_else(|error| {
-                    let message = format!("the read model cannot answer: {error}");
-                    QueryReply::Failed { message }
-                });
+                let reply = match &self.broken {
+                    Some(message) => QueryReply::Failed { message: message.clone() },
+                    None => answer::answer(&self.connection, &question)
+                        .unwrap_or_else(|error| failed("answer", &error)),
+                };
                 let _ = answer.send(reply);
             }
         }
     }
 
     fn store(&mut self, messages: Vec<(PartitionId, Seq, Batch)>) {
-        if messages.is_empty() {
+        if messages.is_empty() || self.broken.is_some() {
             return;
         }
-        match fold::store(&mut self.connection, &messages) {
-            Ok(()) => {
-                for (partition, seq, _) in messages {
-                    self.positions.reached(partition, seq);
+        for pause in STORE_AGAIN_AFTER {
+            match fold::store(&mut self.connection, &messages) {
+                Ok(()) => {
+                    for (partition, seq, _) in messages {
+                        self.positions.reached(partition, seq);
+                    }
+                    self.changed.send_modify(|change| *change += 1);
+                    return;
                 }
-                self.changed.send_modify(|change| *change += 1);
-            }
-            Err(error) => {
-                for (partition, _, _) in messages {
-                    observe::read_model_stopped(partition, &error);
+                Err(error) => {
+                    observe::trying_again("store in the read model", &error);
+                    self.broken = Some(format!("the read model cannot store: {error}"));
                 }
             }
+            std::thread::sleep(pause);
+            if pause.is_zero() {
+                return;
+            }
+            self.broken = None;
         }
     }
+}
+
+fn failed(what: &str, error: &dyn std::fmt::Display) -> QueryReply {
+    QueryReply::Failed { message: format!("the read model cannot {what}: {error}") }
 }

@@ -83,3 +83,11 @@ async fn read<R: Registry>(registry: &R) -> Result<Option<Settings>, SettingsErr
     }
     Ok(Some(settings))
 }
+
+#[cfg(test)]
+impl Settings {
+    pub(crate) fn of_tests(cluster: &str) -> Self {
+        let (v, partitions) = (VERSION, PartitionCount::DEFAULT);
+        Self { v, partitions, cluster: cluster.to_owned() }
+    }
+}

@@ -2,6 +2,8 @@
 
 use rusqlite::Connection;
 
+use crate::settings::Settings;
+
 /// Rises with every change of the tables; a database of another version is thrown away.
 const VERSION: i64 = 1;
 
@@ -63,7 +65,8 @@ const TABLES: &str = "
 ";
 
 /// Creates the tables, unless they are there, of this version and of this cluster.
-pub(super) fn prepare(connection: &Connection, cluster: &str) -> rusqlite::Result<()> {
+pub(super) fn prepare(connection: Connection, settings: &Settings) -> rusqlite::Result<Connection> {
+    let cluster = settings.cluster.as_str();
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -75,7 +78,7 @@ pub(super) fn prepare(connection: &Connection, cluster: &str) -> rusqlite::Resul
             |row| row.get(0),
         )?;
         if same {
-            return Ok(());
+            return Ok(connection);
         }
     }
     for table in ["cluster", "positions", "runs", "steps", "attempts", "history"] {
@@ -83,5 +86,6 @@ pub(super) fn prepare(connection: &Connection, cluster: &str) -> rusqlite::Resul
     }
     connection.execute_batch(TABLES)?;
     connection.execute("INSERT INTO cluster (id) VALUES (?1)", [cluster])?;
-    connection.pragma_update(None, "user_version", VERSION)
+    connection.pragma_update(None, "user_version", VERSION)?;
+    Ok(connection)
 }

@@ -21,7 +21,7 @@ async fn killed_in_the_middle_of_work_nothing_is_lost_or_done_again() {
     let mut agents = Vec::new();
     for name in ["a", "b"] {
         let complete = |_: &_| Act::Complete(json!(1));
-        agents.push(FakeAgent::start(&broker, name, &["work"], 4, &journal, complete).await);
+        agents.push(FakeAgent::start(&broker, name, &[("work", 4)], &journal, complete).await);
     }
     let starter = {
         let broker = broker.clone();
@@ -53,7 +53,7 @@ async fn what_an_agent_holds_over_a_crash_is_not_given_to_anybody_else() {
     register(&broker, CHAIN).await;
     let gate = Arc::new(Gate::default());
     let wait = Arc::clone(&gate);
-    let _slow = FakeAgent::start(&broker, "slow", &["work"], 1, &journal, move |_| {
+    let _slow = FakeAgent::start(&broker, "slow", &[("work", 1)], &journal, move |_| {
         Act::Wait(Arc::clone(&wait))
     })
     .await;
@@ -61,7 +61,7 @@ async fn what_an_agent_holds_over_a_crash_is_not_given_to_anybody_else() {
     journal.until(|journal| journal.performed().len() == 1).await;
     first.kill().await;
     let complete = |_: &_| Act::Complete(json!(1));
-    let _quick = FakeAgent::start(&broker, "quick", &["work"], 1, &journal, complete).await;
+    let _quick = FakeAgent::start(&broker, "quick", &[("work", 1)], &journal, complete).await;
     let _second = coordinator(&broker).await;
     history_until(&broker, run, |event| matches!(event, Event::AttemptTaken { .. })).await;
     assert_eq!(journal.performed().len(), 1);
@@ -77,7 +77,7 @@ async fn a_report_left_while_nobody_listened_counts() {
     register(&broker, CHAIN).await;
     let gate = Arc::new(Gate::default());
     let wait = Arc::clone(&gate);
-    let _agent = FakeAgent::start(&broker, "a", &["work"], 1, &journal, move |task| {
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 1)], &journal, move |task| {
         match task.step.as_str() {
             "one" => Act::Wait(Arc::clone(&wait)),
             _ => Act::Complete(json!(1)),
@@ -99,7 +99,7 @@ async fn a_dead_agent_loses_its_attempt_and_its_late_report_changes_nothing() {
     let _coordinator = coordinator(&broker).await;
     register(&broker, CHAIN).await;
     let keep = |_: &_| Act::Keep;
-    let dead = FakeAgent::start(&broker, "dead", &["work"], 2, &journal, keep).await;
+    let dead = FakeAgent::start(&broker, "dead", &[("work", 2)], &journal, keep).await;
     let run = start(&broker, "k", "chain").await;
     journal.until(|journal| journal.performed().len() == 1).await;
     drop(dead);
@@ -112,7 +112,7 @@ async fn a_dead_agent_loses_its_attempt_and_its_late_report_changes_nothing() {
     let verdict = report(&broker, count, &agent, &zombie, completed(&json!("zombie"))).await;
     assert_eq!(verdict, Some(Verdict::Ignored(IgnoreReason::Stale)));
     let complete = |_: &_| Act::Complete(json!("fresh"));
-    let _agent = FakeAgent::start(&broker, "b", &["work"], 2, &journal, complete).await;
+    let _agent = FakeAgent::start(&broker, "b", &[("work", 2)], &journal, complete).await;
     let history = history_to_end(&broker, run).await;
     assert!(words(&history).contains("report_ignored one"), "{}", words(&history));
     let detail = detail(&broker, run).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_report_that_cannot_be_taken_fails_its_attempt_only() {
     register(&broker, CHAIN).await;
     let deep = "[".repeat(100) + &"]".repeat(100);
     let deep: serde_json::Value = serde_json::from_str(&deep).unwrap();
-    let _agent = FakeAgent::start(&broker, "a", &["work"], 1, &journal, move |_| {
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 1)], &journal, move |_| {
         Act::Complete(deep.clone())
     })
     .await;
@@ -163,11 +163,12 @@ async fn a_snapshot_and_the_rest_of_the_journal_are_the_whole() {
     register(&broker, CHAIN).await;
     let gate = Arc::new(Gate::default());
     let wait = Arc::clone(&gate);
-    let _agent = FakeAgent::start(&broker, "a", &["work"], 32, &journal, move |task| {
-        match task.step.as_str() {
-            "three" => Act::Wait(Arc::clone(&wait)),
-            _ => Act::Complete(json!(1)),
-        }
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 32)], &journal, move |task| match task
+        .step
+        .as_str()
+    {
+        "three" => Act::Wait(Arc::clone(&wait)),
+        _ => Act::Complete(json!(1)),
     })
     .await;
     let mut runs = Vec::new();

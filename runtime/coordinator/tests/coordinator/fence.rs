@@ -26,7 +26,7 @@ async fn a_standby_takes_over_when_nobody_answers() {
     let run = start(&broker, "k", "chain").await;
     first.kill().await;
     second.serving().await;
-    let _agent = FakeAgent::start(&broker, "a", &["work"], 1, &journal, complete).await;
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 1)], &journal, complete).await;
     history_to_end(&broker, run).await;
     assert_nothing_ran_again(&journal);
     second.shutdown().await;
@@ -95,7 +95,7 @@ async fn a_damaged_journal_stops_its_partition_and_no_other() {
     };
     assert!(cause.contains("message 2") && cause.contains("cannot be read"), "{cause}");
     let complete = |_: &_| Act::Complete(json!(1));
-    let _agent = FakeAgent::start(&broker, "a", &["work"], 1, &journal, complete).await;
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 1)], &journal, complete).await;
     let other = (0..)
         .map(|n| format!("o{n}"))
         .find(|key| PartitionCount::DEFAULT.of(run_id(key)) != partition);
@@ -111,7 +111,7 @@ async fn appends_without_an_answer_lose_and_repeat_nothing() {
     let _coordinator = coordinator(&broker).await;
     register(&broker, CHAIN).await;
     let complete = |_: &_| Act::Complete(json!(1));
-    let _agent = FakeAgent::start(&broker, "a", &["work"], 4, &journal, complete).await;
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 4)], &journal, complete).await;
     let mut runs = Vec::new();
     for number in 0..20 {
         runs.push(start(&broker, &format!("{number}"), "chain").await);

@@ -37,7 +37,7 @@ async fn resume_from_everywhere(workflow: &str, name: &str, run: RunId, size: us
     let first = coordinator(&broker).await;
     register(&broker, workflow).await;
     let complete = |_: &_| Act::Complete(json!({ "text": "done" }));
-    let agent = FakeAgent::start(&broker, "a", &["work"], 256, &ledger, complete).await;
+    let agent = FakeAgent::start(&broker, "a", &[("work", 256)], &ledger, complete).await;
     let reply = command(&broker, run, start_of(name, name, json!({}))).await;
     assert_eq!(reply, CommandReply::Started { run, existing: false });
     history_to_end(&broker, run).await;
@@ -54,7 +54,7 @@ async fn resume_from_everywhere(workflow: &str, name: &str, run: RunId, size: us
         records.push(batch.records.len());
         let (broker, ledger) = (cut(&whole[..end], partition).await, Arc::new(Ledger::default()));
         let _coordinator = coordinator(&broker).await;
-        let _agent = FakeAgent::start(&broker, "a", &["work"], 256, &ledger, complete).await;
+        let _agent = FakeAgent::start(&broker, "a", &[("work", 256)], &ledger, complete).await;
         let known = command(&broker, run, Command::Resume { run, by: "test".to_owned() }).await;
         if known == CommandReply::Rejected(Rejection::RunNotFound { run }) {
             continue;
@@ -107,7 +107,7 @@ outputs: { n: \"${{ steps.make.output.n }}\" }
     )
     .await;
     let text = "y".repeat(300_000);
-    let _agent = FakeAgent::start(&broker, "a", &["work"], 4, &ledger, move |task| {
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 4)], &ledger, move |task| {
         match task.step.as_str() {
             "make" => Act::Complete(json!({ "n": 7, "text": text })),
             "part" => {

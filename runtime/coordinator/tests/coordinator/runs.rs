@@ -18,7 +18,7 @@ async fn a_run_goes_to_its_end() {
     let (broker, journal) = (embedded(), Arc::new(Ledger::default()));
     let coordinator = coordinator(&broker).await;
     register(&broker, CHAIN).await;
-    let _agent = FakeAgent::start(&broker, "a", &["work"], 2, &journal, |task| {
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 2)], &journal, |task| {
         Act::Complete(json!(task.step.as_str()))
     })
     .await;
@@ -58,7 +58,7 @@ async fn two_hundred_runs_at_a_time() {
     let mut agents = Vec::new();
     for name in ["a", "b", "c"] {
         let complete = |_: &_| Act::Complete(json!(1));
-        agents.push(FakeAgent::start(&broker, name, &["work"], 8, &journal, complete).await);
+        agents.push(FakeAgent::start(&broker, name, &[("work", 8)], &journal, complete).await);
     }
     let mut runs = Vec::new();
     for number in 0..200 {
@@ -100,14 +100,14 @@ steps:
     .await;
     let gate = Arc::new(Gate::default());
     let wait = Arc::clone(&gate);
-    let _gate = FakeAgent::start(&broker, "g", &["gate"], 1, &journal, move |_| {
+    let _gate = FakeAgent::start(&broker, "g", &[("gate", 1)], &journal, move |_| {
         Act::Wait(Arc::clone(&wait))
     })
     .await;
     let run = start(&broker, "k", "mixed").await;
     journal.until(|journal| journal.performed().len() == 1).await;
     let _worker =
-        FakeAgent::start(&broker, "w", &["work"], 1, &journal, |_| Act::Complete(json!(1))).await;
+        FakeAgent::start(&broker, "w", &[("work", 1)], &journal, |_| Act::Complete(json!(1))).await;
     gate.open();
     history_to_end(&broker, run).await;
     let order: Vec<String> =
@@ -192,7 +192,7 @@ steps:
 ",
     )
     .await;
-    let _agent = FakeAgent::start(&broker, "a", &["work"], 1, &journal, |_| {
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 1)], &journal, |_| {
         Act::Fail(Failure::new(FailureKind::Agent, "broken", "it does not work"))
     })
     .await;
@@ -228,7 +228,7 @@ steps:
     )
     .await;
     let keep = |_: &_| Act::Keep;
-    let _agent = FakeAgent::start(&broker, "a", &["work"], 1, &journal, keep).await;
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 1)], &journal, keep).await;
     let run = start(&broker, "k", "patient").await;
     let pause = Command::Pause { run, by: "me".to_owned() };
     assert_eq!(command(&broker, run, pause).await, CommandReply::Done {});
@@ -266,7 +266,7 @@ outputs: { all: \"${{ steps.inner.outputs }}\" }
 
     register(&broker, CHAIN).await;
     let complete = |_: &_| Act::Complete(json!("x"));
-    let _agent = FakeAgent::start(&broker, "a", &["work"], 4, &journal, complete).await;
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 4)], &journal, complete).await;
     let run = start(&broker, "k", "parent").await;
     history_to_end(&broker, run).await;
     let detail = detail(&broker, run).await.unwrap();

@@ -116,20 +116,19 @@ struct AgentState<B> {
 }
 
 impl FakeAgent {
-    /// Starts an agent of the direct lane with `slots` for each capability; it is there once this
+    /// Starts an agent of the direct lane with so many slots for each capability; it is there once this
     /// returns.
     pub(crate) async fn start<B: Broker>(
         broker: &B,
         name: &str,
-        capabilities: &[&str],
-        slots: u32,
+        offers: &[(&str, u32)],
         journal: &Arc<Ledger>,
         handler: impl Fn(&Task) -> Act + Send + Sync + 'static,
     ) -> Self {
         let agent = AgentId::new(name).unwrap();
-        let offers = capabilities
+        let offers = offers
             .iter()
-            .map(|name| Offer { capability: (*name).to_owned(), slots })
+            .map(|(name, slots)| Offer { capability: (*name).to_owned(), slots: *slots })
             .collect();
         let state = Arc::new(AgentState {
             broker: broker.clone(),

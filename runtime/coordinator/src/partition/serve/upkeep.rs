@@ -82,7 +82,7 @@ impl<B: Broker> Serving<B> {
                 Landed::Replaced | Landed::TooLarge(_) => return,
             }
         }
-        if self.commit.records_since_snapshot > 0 {
+        if self.commit.records_since_snapshot > 0 || self.snapshot_running {
             let keep = self.snapshot();
             keep.await;
         }

@@ -1,0 +1,104 @@
+use std::collections::BTreeMap;
+
+use skep_protocol::{
+    AgentId, AttemptCompleted, AttemptScheduled, Event, Hash, Payload, Record, RunRecord,
+    RunStarted, RunStatus, StepPath, Timestamp,
+};
+
+use super::*;
+use crate::settings::Settings;
+
+fn run() -> RunId {
+    RunId::from_key("w", "k")
+}
+
+fn batch(events: Vec<Event>) -> Batch {
+    let at = Timestamp::from_millis(5);
+    let records =
+        events.into_iter().map(|event| Record::Run(RunRecord { run: run(), at, event })).collect();
+    Batch { v: 1, partition: PartitionId::new(0), epoch: 1, previous: Hash::ZERO, records }
+}
+
+fn started() -> Event {
+    Event::RunStarted(Box::new(RunStarted {
+        workflow: "w".to_owned(),
+        version: None,
+        digest: Hash::ZERO,
+        inputs: Payload::null(),
+        pinned: BTreeMap::new(),
+        parent: None,
+        depth: 0,
+        labels: BTreeMap::new(),
+    }))
+}
+
+fn one_step() -> Vec<Event> {
+    let step = StepPath::new("one");
+    let scheduled = AttemptScheduled {
+        step: step.clone(),
+        attempt: 1,
+        not_before: Timestamp::EPOCH,
+        input: None,
+    };
+    let done = AttemptCompleted {
+        step,
+        attempt: 1,
+        agent: AgentId::new("a").unwrap(),
+        output: Payload::null(),
+        duration_ms: 3,
+    };
+    vec![Event::AttemptScheduled(scheduled), Event::AttemptCompleted(done)]
+}
+
+async fn store(model: &ReadModel, seq: u64, events: Vec<Event>) {
+    let (partition, seq) = (PartitionId::new(0), Seq::new(seq));
+    let batch = batch(events);
+    model.work.send(Work::Message { partition, seq, batch }).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_goes_on_where_it_was_and_is_thrown_away_when_it_is_of_no_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("read.db");
+    let at = ReadModelAt::File(file.clone());
+    let settings = Settings::of_tests("one");
+    let model = ReadModel::open(&at, &settings).unwrap();
+    store(&model, 1, vec![started()]).await;
+    store(&model, 2, one_step()).await;
+    let QueryReply::Run(detail) = model.ask(Question::Run(run())).await else {
+        panic!("no run");
+    };
+    assert_eq!((detail.summary.steps, detail.summary.steps_ended), (1, 1));
+    assert_eq!(detail.steps[0].attempts[0].duration_ms, Some(3));
+    drop(model);
+
+    let again = ReadModel::open(&at, &settings).unwrap();
+    assert_eq!(again.positions().of(PartitionId::new(0)), Seq::new(2));
+    let history = Question::History { run: run(), after: 1, limit: 10 };
+    let QueryReply::History(entries) = again.ask(history).await else { panic!("no history") };
+    assert_eq!(entries.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2, 3]);
+    drop(again);
+
+    let other = ReadModel::open(&at, &Settings::of_tests("another")).unwrap();
+    assert_eq!(other.positions().of(PartitionId::new(0)), Seq::ZERO);
+    assert_eq!(other.ask(Question::Run(run())).await, QueryReply::NotFound {});
+    drop(other);
+
+    std::fs::write(&file, "this is no database, and never was one".repeat(100)).unwrap();
+    let fresh = ReadModel::open(&at, &settings).unwrap();
+    let filter = RunFilter::default();
+    assert_eq!(fresh.ask(Question::Runs(filter)).await, QueryReply::Runs(Vec::new()));
+}
+
+#[tokio::test]
+async fn what_began_before_the_journal_does_is_left_out() {
+    let settings = Settings::of_tests("one");
+    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    store(&model, 8, one_step()).await;
+    assert_eq!(model.ask(Question::Run(run())).await, QueryReply::NotFound {});
+    store(&model, 9, vec![started(), Event::RunCancelled {}]).await;
+    let QueryReply::Runs(runs) = model.ask(Question::Runs(RunFilter::default())).await else {
+        panic!("no runs");
+    };
+    assert_eq!(runs[0].status, RunStatus::Cancelled);
+}
