@@ -26,7 +26,7 @@ pub(super) fn ended(
     let Some(id) = run.find(&parent.step) else { return Ok(done) };
     let awaited =
         matches!(run.node(id).phase, Phase::Child { child: awaited, .. } if awaited == child);
-    if !awaited || run.node(id).attempt != parent.attempt {
+    if !awaited {
         return Ok(done);
     }
     let event = match outcome {

@@ -28,7 +28,7 @@ pub(super) fn for_each(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
     if let Some(CancelReason::Deadline) = stop {
         return Ok(failed(run, id, deadline_passed(run, id)));
     }
-    if tolerated && stop.is_none() {
+    if tolerated {
         return Ok(vec![Event::StepCompleted { step: run.path(id), output: None, signal: None }]);
     }
     Ok(failed(run, id, items_failed(run, id, progress)))

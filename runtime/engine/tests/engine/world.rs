@@ -39,14 +39,6 @@ pub(crate) struct Step {
     pub(crate) changes: Vec<Change>,
 }
 
-/// What has to be done again after a crash for the same to follow.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Wake,
-    Fetched,
-    Other,
-}
-
 pub(crate) struct World {
     pub(crate) partition: Partition,
     pub(crate) now: Timestamp,
@@ -109,22 +101,18 @@ impl World {
 
     /// Handles one input and checks whatever can be checked.
     pub(crate) fn handle(&mut self, input: Input) -> Step {
-        let others = if self.thorough { self.others(&input) } else { Vec::new() };
-        let kind = match input {
-            Input::Wake => Kind::Wake,
-            Input::BlobFetched { .. } => Kind::Fetched,
-            _ => Kind::Other,
-        };
+        let others = self.thorough.then(|| self.others()).into_iter().flatten();
+        let same = input.clone();
+        let is_wake = matches!(input, Input::Wake);
         let handled = self.partition.handle(input, self.now).expect("decisions fit the state");
         self.blobs.extend(handled.blobs.iter().map(|bytes| (Hash::of(bytes), bytes.clone())));
-        for (way, (records, digest)) in others {
-            assert_eq!(handled.records, records, "{way} decides otherwise");
-            assert_eq!(self.partition.digest(), digest, "{way} ends in another state");
+        for (way, other) in others {
+            self.check_other(way, other, same.clone(), &handled.records);
         }
         let before = self.records.len();
         self.records.extend(handled.records.iter().cloned());
         if self.thorough {
-            self.check_cuts(before, kind);
+            self.check_cuts(before, is_wake.then_some(Input::Wake));
         }
         for record in &handled.records {
             self.audit.record(record, &self.partition).unwrap();
@@ -180,22 +168,42 @@ impl World {
         }
     }
 
-    /// Handles the input by a partition replayed from the first record, and by one restored from a
-    /// snapshot.
-    fn others(&self, input: &Input) -> Vec<(&'static str, (Vec<Record>, Hash))> {
-        let replayed = self.replayed(self.records.len());
+    /// Returns a partition replayed from the first record, and one restored from a snapshot.
+    fn others(&self) -> [(&'static str, Partition); 2] {
+        let mut replayed = self.replayed(self.records.len());
         assert_eq!(replayed.digest(), self.partition.digest(), "a replay gives the same state");
-        let restored = Partition::restore(ID, &self.partition.snapshot()).unwrap();
+        let mut restored = Partition::restore(ID, &self.partition.snapshot()).unwrap();
         assert_eq!(restored.digest(), self.partition.digest(), "a snapshot gives the same state");
         assert_eq!(restored.next_wake(), self.partition.next_wake());
         assert_eq!(replayed.next_wake(), self.partition.next_wake());
-        let ways = [("a replay", replayed), ("a snapshot", restored)];
-        let handle = |(way, mut partition): (_, Partition)| {
-            self.settle(&mut partition);
-            let handled = partition.handle(input.clone(), self.now).unwrap();
-            (way, (handled.records, partition.digest()))
-        };
-        ways.into_iter().map(handle).collect()
+        self.settle(&mut replayed);
+        self.settle(&mut restored);
+        [("a replay", replayed), ("a snapshot", restored)]
+    }
+
+    /// Lets another partition handle the same input, and wants the same. Values that the first one
+    /// has at hand are fetched again.
+    fn check_other(&self, way: &str, mut other: Partition, input: Input, expected: &[Record]) {
+        let mut records = other.handle(input, self.now).unwrap().records;
+        let answers = self.unasked(&other);
+        let (mut expected, in_order) = (expected.to_vec(), answers.is_empty());
+        for answer in answers {
+            records.extend(other.handle(answer, self.now).unwrap().records);
+        }
+        if !in_order {
+            let text = |record: &Record| format!("{record:?}");
+            expected.sort_by_key(text);
+            records.sort_by_key(text);
+        }
+        assert_eq!(expected, records, "{way} decides otherwise");
+        assert_eq!(self.partition.digest(), other.digest(), "{way} ends in another state");
+    }
+
+    /// Returns the answers to what `other` asks for and the first partition does not.
+    fn unasked(&self, other: &Partition) -> Vec<Input> {
+        let asked = self.fetched(&self.partition);
+        let is_asked = |input: &Input| asked.iter().any(|asked| blob(asked) == blob(input));
+        self.fetched(other).into_iter().filter(|input| !is_asked(input)).collect()
     }
 
     fn replayed(&self, len: usize) -> Partition {
@@ -212,16 +220,14 @@ impl World {
         let nothing = Input::ParentNotified { run: RunId::from_key("", "") };
         let handled = partition.handle(nothing, self.now).unwrap();
         assert_eq!(handled.records, [], "a recovery decides nothing again");
-        let asked = self.fetched(&self.partition);
-        let is_asked = |input: &Input| asked.iter().any(|asked| blob(asked) == blob(input));
-        for answer in self.fetched(partition).into_iter().filter(|input| !is_asked(input)) {
+        for answer in self.unasked(partition) {
             let handled = partition.handle(answer, self.now).unwrap();
             assert_eq!(handled.records, [], "a recovery decides nothing again");
         }
     }
 
     /// Cuts the journal inside the records of the last input, resumes, and wants the same end.
-    fn check_cuts(&self, before: usize, kind: Kind) {
+    fn check_cuts(&self, before: usize, again: Option<Input>) {
         let end = self.partition.digest();
         for cut in before + 1..self.records.len() {
             if matches!(self.records[cut - 1], Record::WorkflowAdded(_)) {
@@ -232,16 +238,16 @@ impl World {
             let nothing = Input::ParentNotified { run: RunId::from_key("", "") };
             let mut found = partition.handle(nothing, self.now).unwrap().records;
             loop {
-                let wanted = self.fetched(&partition);
-                if wanted.is_empty() || kind != Kind::Fetched {
+                let wanted = self.unasked(&partition);
+                if wanted.is_empty() {
                     break;
                 }
                 for input in wanted {
                     found.extend(partition.handle(input, self.now).unwrap().records);
                 }
             }
-            if kind == Kind::Wake {
-                found.extend(partition.handle(Input::Wake, self.now).unwrap().records);
+            if let Some(input) = again.clone() {
+                found.extend(partition.handle(input, self.now).unwrap().records);
             }
             let text = |record: &Record| format!("{record:?}");
             rest.sort_by_key(text);
