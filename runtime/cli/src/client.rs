@@ -217,3 +217,59 @@ fn unexpected() -> Error {
     Error::new(Exit::Unreachable, "a coordinator gave an answer to another question")
         .help("is it of another version than this skep? see skep doctor")
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+    use skep_broker::{Commands as _, Embedded, Requests};
+
+    use super::*;
+
+    fn client(patience: Duration) -> Client<Embedded> {
+        Client { broker: Embedded::new(), partitions: PartitionCount::DEFAULT, patience }
+    }
+
+    /// Answers one command after the other.
+    async fn answer(mut requests: Requests<Command, CommandReply>, answers: Vec<CommandReply>) {
+        for answer in answers {
+            let request = requests.next().await.expect("another command comes");
+            request.responder.send(answer);
+        }
+    }
+
+    async fn cancelled_after(rejections: Vec<Rejection>, patience: Duration) -> Result<(), Error> {
+        let client = client(patience);
+        let run = RunId::from_key("w", "k");
+        let requests = client.broker.serve_commands(client.partitions.of(run)).await.unwrap();
+        let mut answers: Vec<_> = rejections.into_iter().map(CommandReply::Rejected).collect();
+        answers.push(CommandReply::Done {});
+        let answering = tokio::spawn(answer(requests, answers));
+        let done = client.change(run, Command::Cancel { run, reason: String::new() }).await;
+        answering.abort();
+        done
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_an_error_that_says_what_to_start() {
+        let client = client(Duration::from_millis(30));
+        let error = client.runs(RunFilter::default()).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Unreachable);
+        assert!(error.advice()[0].contains("skep serve"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_borne() {
+        let rejections = vec![Rejection::NotOwner {}, Rejection::Busy { retry_after_ms: 1 }];
+        cancelled_after(rejections, PATIENCE).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_does_not_pass_is_told_at_once() {
+        let run = RunId::from_key("w", "k");
+        let error = cancelled_after(vec![Rejection::RunNotFound { run }], PATIENCE).await;
+        assert_eq!(error.unwrap_err().exit(), Exit::NotFound);
+        let late = Rejection::Busy { retry_after_ms: 60_000 };
+        let error = cancelled_after(vec![late], PATIENCE).await;
+        assert_eq!(error.unwrap_err().exit(), Exit::Unreachable);
+    }
+}

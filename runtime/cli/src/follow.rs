@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use skep_broker::Broker;
 use skep_protocol::{HistoryEntry, RunId, RunStatus, StepPath, WaitingView};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
@@ -157,6 +158,8 @@ impl<B: Broker> Follow<'_, B> {
         let mut quiet = interval_at(now + QUIET, QUIET);
         quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let live = matches!(self.view, View::Live);
+        let beats = if live { self.client.broker().beats().await.ok() } else { None };
+        let mut beats = beats.unwrap_or_else(|| futures::stream::empty().boxed());
         loop {
             tokio::select! { biased;
                 () = interrupts.next() => return Ok(End::Interrupted),
@@ -186,6 +189,7 @@ impl<B: Broker> Follow<'_, B> {
                         told.tell(progress.waiting());
                     }
                 }
+                Some(heartbeat) = beats.next(), if live => progress.hear(&heartbeat),
                 _ = quiet.tick(), if !asking => asking = self.until == Until::End,
                 _ = redraw.tick(), if live => self.view.draw(progress),
             }

@@ -10,8 +10,8 @@ mod rows;
 use std::collections::BTreeMap;
 
 use skep_protocol::{
-    CancelReason, Event, Failure, HistoryEntry, RunId, RunStatus, SkipReason, StepPath, StepStatus,
-    Timestamp, WaitStarted, WaitingFor, WaitingView,
+    CancelReason, Event, Failure, Heartbeat, HistoryEntry, RunId, RunStatus, SkipReason, StepPath,
+    StepStatus, Timestamp, WaitStarted, WaitingFor, WaitingView,
 };
 use skep_workflow::{StepIndex, Workflow};
 
@@ -88,6 +88,17 @@ impl Progress {
         let waiting = waiting.iter().filter(begun);
         let pairs = waiting.map(|view| (view.step.clone(), human::reason(&view.reason)));
         self.waiting = pairs.collect();
+    }
+
+    /// Takes in what an agent says of the attempts it holds.
+    pub(crate) fn hear(&mut self, heartbeat: &Heartbeat) {
+        let ours = heartbeat.held.iter().filter(|held| held.attempt.run == self.run);
+        for held in ours {
+            let note = held.progress.as_ref().and_then(|progress| progress.note.as_deref());
+            if let Some(note) = note {
+                self.rows.set_progress(&held.attempt.step, &heartbeat.agent, note);
+            }
+        }
     }
 
     /// Returns what waits and why.

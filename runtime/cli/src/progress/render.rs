@@ -224,6 +224,9 @@ fn note(progress: &Progress, row: &Row, status: StepStatus, now: Timestamp) -> O
 
 fn single_note(one: &Instance, now: Timestamp) -> Option<String> {
     let later = one.not_before.filter(|at| *at > now && !one.status.is_final());
+    if let (None, Some(progress)) = (later, &one.progress) {
+        return Some(progress.clone());
+    }
     match (later, &one.note, &one.agent) {
         (Some(at), Some(note), _) => {
             Some(format!("in {}, after: {note}", human::duration(at.since(now))))

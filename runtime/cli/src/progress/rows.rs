@@ -21,13 +21,16 @@ pub(crate) struct Instance {
     pub(crate) note: Option<String>,
     /// Who works on it.
     pub(crate) agent: Option<AgentId>,
+    /// How far it is, as its agent says.
+    pub(crate) progress: Option<String>,
 }
 
 impl Default for Instance {
     fn default() -> Self {
         let (not_before, started, ended) = (None, None, None);
         let status = StepStatus::Pending;
-        Self { status, attempt: 0, not_before, started, ended, note: None, agent: None }
+        let (note, agent, progress) = (None, None, None);
+        Self { status, attempt: 0, not_before, started, ended, note, agent, progress }
     }
 }
 
@@ -35,7 +38,7 @@ impl Instance {
     /// Changes its state.
     pub(crate) fn enter(&mut self, status: StepStatus, at: Timestamp) -> &mut Self {
         self.status = status;
-        self.agent = None;
+        (self.agent, self.progress) = (None, None);
         if status.is_final() {
             self.ended = Some(at);
         } else {
@@ -238,6 +241,17 @@ impl Rows {
         *row.counts.slot(one.status) += 1;
         if one.status == StepStatus::Failed {
             row.last_failure.clone_from(&one.note);
+        }
+    }
+
+    /// Takes in how far a step is; nothing else changes.
+    pub(crate) fn set_progress(&mut self, step: &StepPath, agent: &AgentId, progress: &str) {
+        let Some(&at) = self.index.get(&without_items(step.as_str())) else { return };
+        let row = &mut self.rows[at];
+        let one = row.items.get_mut(step).or_else(|| row.own.get_mut(step));
+        if let Some(one) = one.filter(|one| !one.status.is_final()) {
+            one.agent = Some(agent.clone());
+            one.progress = Some(progress.to_owned());
         }
     }
 

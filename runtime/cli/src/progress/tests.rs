@@ -1,95 +1,16 @@
 //! What people see of a run, as text.
 
-use std::time::Duration;
+mod told;
 
 use expect_test::{Expect, expect};
 use serde_json::json;
 use skep_protocol::{
-    AgentId, AttemptCompleted, AttemptFailed, AttemptScheduled, Event, Failure, FailureKind, Hash,
-    HistoryEntry, Payload, RunId, RunRecord, RunStarted, SkipReason, StepExpanded, StepPath,
-    Timestamp, WaitStarted, WaitingFor, WaitingView,
+    AgentId, Event, Failure, FailureKind, Heartbeat, Held, Lane, RunId, SkipReason, StepExpanded,
+    StepPath, Timestamp, WaitStarted, WaitingFor, WaitingView,
 };
 
-use super::{Frame, LineFilter, Progress, draw, line, summary};
-
-const START: u64 = 1_000_000;
-
-/// A run that is told event by event.
-struct Told {
-    progress: Progress,
-    lines: Vec<String>,
-    number: u64,
-    at: u64,
-    filter: LineFilter,
-}
-
-impl Told {
-    fn new(filter: LineFilter) -> Self {
-        let progress = Progress::new(RunId::from_key("w", "k"));
-        let mut told = Self { progress, lines: Vec::new(), number: 0, at: START, filter };
-        told.event(Event::RunStarted(Box::new(RunStarted {
-            workflow: "review".to_owned(),
-            version: None,
-            digest: Hash::ZERO,
-            inputs: Payload::null(),
-            pinned: Default::default(),
-            parent: None,
-            depth: 0,
-            labels: Default::default(),
-        })));
-        told
-    }
-
-    fn event(&mut self, event: Event) -> &mut Self {
-        self.number += 1;
-        let run = RunId::from_key("w", "k");
-        let record = RunRecord { run, at: Timestamp::from_millis(self.at), event };
-        let entry = HistoryEntry { number: self.number, record };
-        self.progress.apply(&entry);
-        self.lines.extend(line(&self.progress, &entry, self.filter));
-        self
-    }
-
-    fn after(&mut self, ms: u64) -> &mut Self {
-        self.at += ms;
-        self
-    }
-
-    fn scheduled(&mut self, step: &str, attempt: u32, delay: u64) -> &mut Self {
-        let not_before = Timestamp::from_millis(self.at).after(Duration::from_millis(delay));
-        let (step, input) = (StepPath::new(step), None);
-        self.event(Event::AttemptScheduled(AttemptScheduled { step, attempt, not_before, input }))
-    }
-
-    fn completed(&mut self, step: &str, attempt: u32) -> &mut Self {
-        let agent = AgentId::new("exec-1").unwrap();
-        let (step, output, duration_ms) = (StepPath::new(step), json!(1).into(), 250);
-        let done = AttemptCompleted { step, attempt, agent, output, duration_ms };
-        self.event(Event::AttemptCompleted(done))
-    }
-
-    fn failed(&mut self, step: &str, attempt: u32, message: &str) -> &mut Self {
-        let failure = Failure::new(FailureKind::Agent, "exit_1", message);
-        let step = StepPath::new(step);
-        self.event(Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure }))
-    }
-
-    fn frame(&self, height: usize) -> String {
-        let now = Timestamp::from_millis(self.at);
-        let lines = draw(&self.progress, Frame { now, height, width: 80 });
-        plain(&lines.join("\n")) + "\n"
-    }
-
-    fn lines(&self) -> String {
-        // The time of day depends on the time zone.
-        let lines = self.lines.iter().map(|line| plain(line)[10..].to_owned() + "\n");
-        lines.collect()
-    }
-}
-
-fn plain(text: &str) -> String {
-    anstream::adapter::strip_str(text).to_string()
-}
+use super::{LineFilter, summary};
+use told::{START, Told, plain};
 
 fn check(text: &str, expected: &Expect) {
     expected.assert_eq(text);
@@ -348,6 +269,50 @@ fn groups_hold_their_steps() {
           ⠋ build      2.0 s  started again, round 2
             · compile
             · test
+    "#]],
+    );
+}
+
+#[test]
+fn what_an_agent_says_is_shown_while_it_works() {
+    let mut told = Told::new(LineFilter::Brief);
+    told.scheduled("fetch", 1, 0).after(2_500);
+    let attempt = skep_protocol::AttemptId {
+        run: RunId::from_key("w", "k"),
+        step: StepPath::new("fetch"),
+        attempt: 1,
+    };
+    let progress = skep_protocol::Progress {
+        calls: 3,
+        per_mille: None,
+        note: Some("page 3 of 10".to_owned()),
+    };
+    let since = Timestamp::from_millis(START);
+    told.progress.hear(&Heartbeat {
+        v: Heartbeat::VERSION,
+        agent: AgentId::new("exec-1").unwrap(),
+        seq: 1,
+        lane: Lane::Direct,
+        offers: Vec::new(),
+        labels: Default::default(),
+        held: vec![Held { attempt, since, progress: Some(progress) }],
+        draining: false,
+        leaving: false,
+        software: String::new(),
+    });
+    check(
+        &told.frame(8),
+        &expect![[r#"
+        ⠴ review  running  2.5 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ⠴ fetch     2.5 s  page 3 of 10
+    "#]],
+    );
+    told.completed("fetch", 1);
+    check(
+        &told.frame(8),
+        &expect![[r#"
+        ⠴ review  running  2.5 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ✔ fetch     2.5 s
     "#]],
     );
 }
