@@ -116,8 +116,8 @@ struct AgentState<B> {
 }
 
 impl FakeAgent {
-    /// Starts an agent of the direct lane with so many slots for each capability; it is there once this
-    /// returns.
+    /// Starts an agent of the direct lane with so many slots for each capability; it is there once
+    /// this returns.
     pub(crate) async fn start<B: Broker>(
         broker: &B,
         name: &str,
