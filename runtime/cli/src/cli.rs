@@ -46,7 +46,13 @@ pub(crate) struct Cluster {
     #[arg(long, global = true, env = "SKEP_CONTEXT", value_name = "NAME", hide_env_values = true)]
     pub(crate) context: Option<String>,
     /// A file with NATS credentials.
-    #[arg(long, global = true, env = "SKEP_NATS_CREDS", value_name = "FILE", hide = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "SKEP_NATS_CREDS",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
     pub(crate) creds: Option<std::path::PathBuf>,
     /// How many NATS servers keep each message, in streams that are made.
     #[arg(long, global = true, env = "SKEP_REPLICAS", value_name = "N", hide = true)]
@@ -55,8 +61,18 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Tells whether a cluster was named.
-    pub(crate) const fn is_named(&self) -> bool {
-        self.nats.is_some() || self.context.is_some()
+    pub(crate) fn is_named(&self) -> bool {
+        self.url().is_some() || self.context_name().is_some()
+    }
+
+    /// Returns the address; a variable that is empty says nothing.
+    pub(crate) fn url(&self) -> Option<&str> {
+        self.nats.as_deref().filter(|url| !url.is_empty())
+    }
+
+    /// Returns the name of the context, in the same way.
+    pub(crate) fn context_name(&self) -> Option<&str> {
+        self.context.as_deref().filter(|name| !name.is_empty())
     }
 }
 
@@ -65,6 +81,13 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn an_empty_variable_names_no_cluster() {
+        let cluster = |url: &str| Cluster { nats: Some(url.to_owned()), ..Cluster::default() };
+        assert!(cluster("nats://localhost").is_named());
+        assert!(!cluster("").is_named());
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -10,11 +10,11 @@ use crate::runtime;
 
 /// Puts together what options, environment and contexts say.
 fn options(cluster: &Cluster) -> Result<ConnectOptions, Error> {
-    let mut options = match &cluster.context {
+    let mut options = match cluster.context_name() {
         Some(name) => ConnectOptions::context(Some(name))?,
         None => ConnectOptions::default(),
     };
-    if let Some(url) = &cluster.nats {
+    if let Some(url) = cluster.url() {
         options.servers = ConnectOptions::url(url).servers;
     }
     if let Some(creds) = &cluster.creds {
