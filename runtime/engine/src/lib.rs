@@ -10,6 +10,33 @@
 //!
 //! Read [`Partition`] first: it is the fold of one journal. [`Partition::handle`] takes an
 //! [`Input`] and gives the records to append.
+//!
+//! ```
+//! use skep_engine::{Effect, Input, Partition, Resolved};
+//! use skep_protocol::{Hash, PartitionId, Payload, RunId, StartRun, Timestamp};
+//!
+//! let file = b"name: hello\nsteps:\n  greet: { agent: greeter, with: { whom: world } }\n";
+//! let workflow = skep_workflow::read(file, "hello.skep.yaml")?;
+//! let digest = Hash::from_bytes(*workflow.digest().as_bytes());
+//! let start = StartRun {
+//!     run: RunId::from_key("hello", "1"),
+//!     workflow: "hello".to_owned(),
+//!     inputs: Payload::from_text("{}")?,
+//!     parent: None,
+//!     depth: 0,
+//!     labels: Default::default(),
+//! };
+//! let resolved = Resolved { digest, workflow: Some(workflow), pinned: Default::default() };
+//!
+//! let mut partition = Partition::new(PartitionId::new(0));
+//! let input = Input::Start { start: Box::new(start), workflow: resolved };
+//! let handled = partition.handle(input, Timestamp::from_millis(1_700_000_000_000))?;
+//! // The definition, the start of the run, the first attempt of `greet`: to be appended. Once
+//! // they are durable, the task of that attempt is owed to an agent.
+//! assert_eq!(handled.records.len(), 3);
+//! assert!(matches!(partition.outstanding()[..], [Effect::OfferTask(_)]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod decide;
 mod depth;
