@@ -7,7 +7,7 @@ mod lines;
 mod render;
 mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use skep_protocol::{
     CancelReason, Event, Failure, Heartbeat, HistoryEntry, RunId, RunStatus, SkipReason, StepPath,
@@ -34,6 +34,8 @@ pub(crate) struct Progress {
     rows: Rows,
     waiting: BTreeMap<StepPath, String>,
     attempts: u64,
+    /// The codes of the failures that ended steps.
+    codes: BTreeSet<String>,
     seen: u64,
 }
 
@@ -51,6 +53,7 @@ impl Progress {
             rows: Rows::default(),
             waiting: BTreeMap::new(),
             attempts: 0,
+            codes: BTreeSet::new(),
             seen: 0,
         }
     }
@@ -77,6 +80,20 @@ impl Progress {
     /// Returns how the run ended, once it did; a stuck run counts, since it needs a person.
     pub(crate) fn outcome(&self) -> Option<RunStatus> {
         self.status.filter(|status| status.is_final() || *status == RunStatus::Stuck)
+    }
+
+    /// Returns what could be done about the failures, where the command line can do something.
+    pub(crate) fn advice(&self) -> impl Iterator<Item = &'static str> {
+        let known = [
+            (
+                "command_not_allowed",
+                "whoever starts the exec agent allows it: --allow-command NAME",
+            ),
+            ("address_refused", "whoever starts the http agent allows it: --allow-address NETWORK"),
+            ("outside_root", "whoever starts the corpus agent allows it: --root DIR"),
+        ];
+        let is_seen = |code: &str| self.codes.contains(code);
+        known.into_iter().filter(move |(code, _)| is_seen(code)).map(|(_, advice)| advice)
     }
 
     /// Takes in what is waiting and why, as the coordinator says; steps that wait for other steps
@@ -160,6 +177,8 @@ impl Progress {
     fn apply_to_step(&mut self, step: &StepPath, event: &Event, at: Timestamp) {
         if let Event::AttemptScheduled(_) = event {
             self.attempts += 1;
+        } else if let Event::StepFailed { failure, .. } = event {
+            self.codes.insert(failure.code.clone());
         } else if let Event::StepExpanded(event) = event {
             return self.rows.expand(step, event.total, at);
         } else if let Event::GroupRestarted { .. } = event {
@@ -210,7 +229,9 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
             one.enter(StepStatus::Completed, at).forget();
         }
         Event::AttemptFailed(failed) => {
-            one.enter(StepStatus::Pending, at).tell(failed.failure.to_string());
+            let failure = failed.failure.to_string();
+            one.attempt_failure = Some(failure.clone());
+            one.enter(StepStatus::Pending, at).tell(failure);
         }
         Event::AttemptLost { cause, .. } => {
             one.enter(StepStatus::Pending, at).tell(format!("lost: {cause}"));

@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::commands::run_ref::RunRef;
 use crate::error::{Error, Exit};
 use crate::follow::{End, Follow, Until, View, unknown};
-use crate::output::{self, Format};
+use crate::output::{self, CYAN, Format, paint};
 use crate::progress::{self, Progress};
 use crate::report;
 use crate::signals::Interrupts;
@@ -112,6 +112,9 @@ pub(crate) async fn ended<B: Broker>(
     global: &Global,
 ) -> Result<Exit, Error> {
     output::note(progress::summary(progress));
+    for advice in progress.advice() {
+        output::note(format!("  {}: {advice}", paint(CYAN, "help")));
+    }
     let run = progress.run();
     let detail = client.run(run).await?.ok_or_else(|| unknown(run))?;
     report::print(client, &detail, global.output).await?;

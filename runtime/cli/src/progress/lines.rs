@@ -30,6 +30,9 @@ pub(crate) fn line(
     let event = &entry.record.event;
     let step = event.step();
     let text = match (filter, step) {
+        (LineFilter::Brief, Some(step)) if is_told(progress, step, event) => {
+            format!("{} for good", paint(RED, "failed"))
+        }
         (LineFilter::Brief, Some(step)) if is_item(step) => match failure(event) {
             Some(text) => text,
             None => {
@@ -50,6 +53,13 @@ fn placed(at: Timestamp, step: Option<String>, text: &str) -> String {
         Some(step) => format!("{time}  {step}: {text}"),
         None => format!("{time}  {text}"),
     }
+}
+
+/// Whether why a step failed was told when its last attempt did.
+fn is_told(progress: &Progress, step: &StepPath, event: &Event) -> bool {
+    let Event::StepFailed { failure, .. } = event else { return false };
+    let one = progress.rows.instance(step);
+    one.is_some_and(|one| one.attempt_failure.as_ref() == Some(&failure.to_string()))
 }
 
 fn is_item(step: &StepPath) -> bool {

@@ -21,6 +21,8 @@ pub(crate) struct Instance {
     pub(crate) note: Option<String>,
     /// Who works on it.
     pub(crate) agent: Option<AgentId>,
+    /// Why its latest attempt failed, if it did.
+    pub(crate) attempt_failure: Option<String>,
     /// How far it is, as its agent says.
     pub(crate) progress: Option<String>,
 }
@@ -29,8 +31,18 @@ impl Default for Instance {
     fn default() -> Self {
         let (not_before, started, ended) = (None, None, None);
         let status = StepStatus::Pending;
-        let (note, agent, progress) = (None, None, None);
-        Self { status, attempt: 0, not_before, started, ended, note, agent, progress }
+        let (note, agent, attempt_failure, progress) = (None, None, None, None);
+        Self {
+            status,
+            attempt: 0,
+            not_before,
+            started,
+            ended,
+            note,
+            agent,
+            attempt_failure,
+            progress,
+        }
     }
 }
 
@@ -212,7 +224,8 @@ impl Rows {
         self.index.get(&without_items(step.as_str())).map(|&at| &self.rows[at])
     }
 
-    fn instance(&self, step: &StepPath) -> Option<&Instance> {
+    /// Returns a step, if it was heard of.
+    pub(crate) fn instance(&self, step: &StepPath) -> Option<&Instance> {
         let row = self.of(step)?;
         row.items.get(step).or_else(|| row.own.get(step))
     }

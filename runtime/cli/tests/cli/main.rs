@@ -314,3 +314,13 @@ fn the_command_line_is_checked() {
     let seen = seen.run();
     assert!(seen.exit == 2 && seen.stderr.contains("--detach needs a cluster"), "{}", seen.text());
 }
+
+#[test]
+fn what_the_operator_did_not_allow_is_told_with_the_option_that_allows_it() {
+    let text = "name: w\nsteps:\n  a: { agent: exec, with: { argv: [\"true\"] } }\n";
+    let seen = skep(&["run", "FILE"]).definition(text, &[]).run();
+    assert_eq!(seen.exit, 1, "{}", seen.text());
+    assert!(seen.stderr.contains("help: whoever starts the exec agent"), "{}", seen.stderr);
+    let seen = skep(&["run", "FILE", "--allow-command", "true"]).definition(text, &[]).run();
+    assert_eq!(seen.exit, 0, "{}", seen.text());
+}
