@@ -97,10 +97,11 @@ impl Progress {
     }
 
     /// Takes in what is waiting and why, as the coordinator says; steps that wait for other steps
-    /// are nothing special.
+    /// are nothing special, and those that wait for time or a signal have said so in the history.
     pub(crate) fn set_waiting(&mut self, waiting: &[WaitingView]) {
         let begun = |view: &&WaitingView| {
-            self.rows.status(&view.step).is_some_and(|status| status != StepStatus::Pending)
+            let status = self.rows.status(&view.step);
+            matches!(status, Some(StepStatus::Scheduled | StepStatus::Running))
         };
         let waiting = waiting.iter().filter(begun);
         let pairs = waiting.map(|view| (view.step.clone(), human::reason(&view.reason)));
