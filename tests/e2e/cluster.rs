@@ -34,7 +34,7 @@ impl Cluster {
     pub(crate) async fn start(agents: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let server = ThrowawayServer::start(Options::default()).await?;
-        let nats = Nats::connect(ConnectOptions::new(&server.url())).await?;
+        let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
         let (coordinator, no_agents) = (None, Vec::new());
         let mut cluster = Self { server, nats, coordinator, agents: no_agents, folder };
         cluster.start_coordinator()?;
