@@ -46,14 +46,12 @@ pub(crate) fn by_step(records: &[RunRecord]) -> Result<BTreeMap<(RunId, StepPath
     for RunRecord { run, event, .. } in records {
         let Some(step) = event.step() else { continue };
         let facts = steps.entry((*run, step.clone())).or_default();
-        match event {
-            Event::AttemptScheduled(event) => {
-                let again = facts.completed.is_empty();
-                ensure!(again, "{run} {step}: scheduled after it completed");
-                facts.scheduled.push(event.attempt);
-            }
-            Event::AttemptCompleted(event) => facts.completed.push(event.attempt),
-            _ => {}
+        if let Event::AttemptScheduled(event) = event {
+            let open = facts.completed.is_empty();
+            ensure!(open, "{run} {step}: scheduled after it completed");
+            facts.scheduled.push(event.attempt);
+        } else if let Event::AttemptCompleted(event) = event {
+            facts.completed.push(event.attempt);
         }
     }
     Ok(steps)
