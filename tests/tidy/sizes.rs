@@ -22,10 +22,12 @@ fn problems(files: &[File], long: &[&str]) -> Vec<String> {
         if lines <= LINES && allowed {
             problems.push(format!("{}: short enough, take it off the list", file.path));
         }
+        let mut expectation = Expectation::default();
         for (number, line) in file.text.lines().enumerate() {
             let place = || format!("{}:{}", file.path, number + 1);
             let columns = line.chars().count();
-            if columns > COLUMNS {
+            let expected = expectation.holds(line);
+            if columns > COLUMNS && !expected {
                 problems.push(format!("{}: {columns} columns, at most {COLUMNS}", place()));
             }
             for leftover in ["dbg!(", "todo!(", "unimplemented!(", "#[ignore", "#[should_panic"] {
@@ -36,6 +38,32 @@ fn problems(files: &[File], long: &[&str]) -> Vec<String> {
         }
     }
     problems
+}
+
+/// Follows a file into the expectations of its tests. expect-test writes what is between
+/// `expect![[r#"` and `"#]]`, so that nobody can wrap it.
+#[derive(Default)]
+struct Expectation {
+    end: Option<String>,
+}
+
+impl Expectation {
+    /// Tells whether the next line is expected output.
+    fn holds(&mut self, line: &str) -> bool {
+        let Some(end) = self.end.take() else {
+            self.end = Self::opened(line);
+            return false;
+        };
+        let output = !line.trim_start().starts_with(&end);
+        self.end = Some(end).filter(|end| !line.contains(end));
+        output
+    }
+
+    /// Returns what ends the expectation that begins with the next line.
+    fn opened(line: &str) -> Option<String> {
+        let (_, hashes) = line.strip_suffix('"')?.rsplit_once("expect![[r")?;
+        hashes.bytes().all(|byte| byte == b'#').then(|| format!("\"{hashes}]]"))
+    }
 }
 
 #[test]
@@ -60,4 +88,19 @@ fn long_files_and_leftovers_are_seen() {
     assert_eq!(problems(&file("x".repeat(101)), &[]), ["x.rs:1: 101 columns, at most 100"]);
     let leftover = ["    dbg", "!(x)\n"].concat();
     assert_eq!(problems(&file(leftover), &[]), ["x.rs:1: a leftover dbg!("]);
+}
+
+#[test]
+fn only_expected_output_may_be_wide() {
+    let seen = |lines: [&str; 5]| -> Vec<usize> {
+        let text = lines.join("\n").replace("WIDE", &"x".repeat(101));
+        let problems = problems(&[File { path: "x.rs".to_owned(), text }], &[]);
+        problems.iter().filter_map(|problem| problem[5..].split(':').next()?.parse().ok()).collect()
+    };
+    let check = |lines, wide: &[usize]| assert_eq!(seen(lines), wide);
+    check(["check(expect![[r#\"", "WIDE", "\"", "    WIDE", "    \"#]])"], &[]);
+    check(["expect![[r##\"", "WIDE\"#]]", "WIDE", "    \"##]];", "WIDE"], &[5]);
+    check(["expect![[r#\"", "", "WIDE\"#]]", "WIDE", ""], &[4]);
+    check(["WIDE expect![[r#\"", "WIDE", "\"#]] WIDE", "WIDE", ""], &[1, 3, 4]);
+    check(["expect![[r#\"WIDE\"#]]", "WIDE", "\"#]]", "", ""], &[1, 2]);
 }
