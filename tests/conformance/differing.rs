@@ -1,5 +1,5 @@
-//! Random operations on the memory machine and on a real server: when they differ, the machine is what
-//! gets corrected.
+//! Random operations on the memory machine and on a real server: when they differ, the machine is
+//! what gets corrected.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The contract of the broker over a real nats-server: every clause, random operations compared with
-//! the memory machine, and what only NATS can do wrong.
+//! The contract of the broker over a real nats-server: every clause, random operations compared
+//! with the memory machine, and what only NATS can do wrong.
 
 mod connecting;
 mod differing;

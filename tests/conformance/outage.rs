@@ -62,8 +62,8 @@ fn body(number: u64) -> Bytes {
     Bytes::from(format!("message {number}"))
 }
 
-/// Appends by the rules: an unknown outcome is tried again with the same expectation, and a conflict
-/// with one's own bytes at the end is a success. Returns how often the outcome was unknown.
+/// Appends by the rules: an unknown outcome is tried again with the same expectation, and a
+/// conflict with one's own bytes at the end is a success. Returns how often it was unknown.
 async fn append_until_stored(writer: &skep_nats::Nats, number: u64) -> u32 {
     let (p, expected) = (partition(0), Seq::new(number - 1));
     let mut unknown = 0;
@@ -88,8 +88,8 @@ async fn append_until_stored(writer: &skep_nats::Nats, number: u64) -> u32 {
     }
 }
 
-/// A server that restarts makes no agent look dead: "nobody listens" is not believed until everybody had
-/// time to come back. The queue lane is empty and works again.
+/// A server that restarts makes no agent look dead: "nobody listens" is not believed until
+/// everybody had time to come back. The queue lane is empty and works again.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_listeners_are_found_again() {
     let harness = NatsHarness::start().await;

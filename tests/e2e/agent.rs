@@ -1,7 +1,7 @@
 //! An agent that writes down what it does, so that a test can count from outside.
 //!
-//! Usage: `skep-test-agent LEDGER`, with `SKEP_NATS_URL` set. It offers `work` and appends a line to
-//! the ledger when it begins and when it ends: `begin RUN STEP ATTEMPT PID`, `end …`.
+//! Usage: `skep-test-agent LEDGER`, with `SKEP_NATS_URL` set. It offers `work` and appends a line
+//! to the ledger when it begins and when it ends: `begin RUN STEP ATTEMPT PID`, `end …`.
 
 use std::fs::File;
 use std::io::Write as _;

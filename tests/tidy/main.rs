@@ -1,7 +1,7 @@
 //! Tidy is a test: the rules of layout that a compiler does not know.
 //!
-//! Each rule is a pure function from what it looks at to a list of problems, so that each has a test
-//! in which it was seen red beside the one that holds the tree to it.
+//! Each rule is a pure function from what it looks at to a list of problems, so that each has a
+//! test in which it was seen red beside the one that holds the tree to it.
 
 mod layers;
 mod pages;
