@@ -101,7 +101,8 @@ macro_rules! conformance_tests {
                 c29_a_request_reaches_only_whom_it_is_for
                 c30_a_question_reaches_one_of_several_listeners
                 c31_a_successor_is_heard_beside_its_predecessor
-                c32_control_reaches_one_agent_or_all;
+                c32_control_reaches_one_agent_or_all
+                c51_large_commands_and_answers_arrive_whole;
             presence:
                 c33_beats_reach_everybody_who_listens
                 c34_a_slow_listener_hinders_nobody

@@ -53,10 +53,13 @@ impl<R> fmt::Debug for Responder<R> {
 /// - **C26** A listener that goes with requests unanswered, taken or not, leaves `NoResponders` to
 ///   their askers. The request may have had its effect.
 /// - **C27** A listener that stays and does not answer leaves `TimedOut`.
-/// - **C28** A message over the limit is `TooLarge` and reaches nobody.
+/// - **C28** A message over the limit is `TooLarge` and reaches nobody. The limit of a command is
+///   `MAX_MESSAGE`.
 /// - **C29** A request reaches only the partition, or the agent, that it is for.
 /// - **C31** It reaches a listener that has just come, even if one from before still listens and
 ///   never answers: a successor does not depend on its predecessor.
+/// - **C51** A command and the answer to a question may have `MAX_MESSAGE` bytes, however little the
+///   broker takes at once.
 /// - **C49** Who listens when the broker restarts is heard again afterwards.
 ///
 ///  Dropping it stops listening, and askers learn that nobody listens.

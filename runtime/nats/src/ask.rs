@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::client::{Request, RequestErrorKind};
+use async_nats::{HeaderMap, StatusCode};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use skep_broker::{RequestError, Unavailable};
+use skep_protocol::limits::MAX_MESSAGE;
 use skep_protocol::{decode, encode};
 
 use crate::connect::chain;
 use crate::nats::{Interrupted, Nats, PING};
+use crate::parts::{self, Whole};
 
 /// Pause before asking again when nobody listens just after the connection came back.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -19,22 +22,47 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 const PING_FIRST: Duration = Duration::from_millis(100);
 const PING_AFTER: Duration = Duration::from_secs(1);
 
+/// How large a request and its answer may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Each is one message: the cheap way.
+    OneMessage,
+    /// The request is one message, because those who listen share the messages among them; the
+    /// answer may have up to [`MAX_MESSAGE`] bytes, in parts.
+    LargeAnswer,
+    /// Each may have up to [`MAX_MESSAGE`] bytes, in parts.
+    Large,
+}
+
+/// Why one exchange had no answer.
+enum Failed {
+    NoResponders,
+    TimedOut,
+    TooLarge { answer: bool, size: usize, limit: usize },
+    Other(String),
+}
+
 impl Nats {
     /// Asks, and waits for the answer.
     pub(crate) async fn ask<M: Serialize + Sync, R: DeserializeOwned>(
         &self,
         what: impl Fn() -> String,
-        subject: String,
+        (subject, extent): (String, Extent),
         message: &M,
         within: Duration,
     ) -> Result<R, RequestError> {
         let payload = encode(message);
-        let (size, limit) = (payload.len(), self.shared.client.max_payload());
+        let (size, limit) = match extent {
+            Extent::OneMessage | Extent::LargeAnswer => {
+                (payload.len(), self.shared.client.max_payload())
+            }
+            Extent::Large => (payload.len(), MAX_MESSAGE),
+        };
         if size > limit {
             return Err(RequestError::TooLarge { what: what(), size, limit });
         }
         loop {
-            match self.ask_once(&what, &subject, payload.clone(), within).await {
+            match self.ask_once(&what, (&subject, extent), payload.clone(), within).await {
                 Err(RequestError::NoResponders { .. }) if self.shared.link.is_settling() => {
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
@@ -46,7 +74,7 @@ impl Nats {
     async fn ask_once<R: DeserializeOwned>(
         &self,
         what: &impl Fn() -> String,
-        subject: &str,
+        (subject, extent): (&str, Extent),
         payload: Bytes,
         within: Duration,
     ) -> Result<R, RequestError> {
@@ -54,37 +82,83 @@ impl Nats {
         let timed_out = || RequestError::TimedOut { what: what(), within_ms };
         let unavailable =
             |reason| RequestError::Unavailable(Unavailable { attempted: "ask over NATS", reason });
-        let size = payload.len();
-        let request = Request::new().payload(payload).timeout(Some(within));
-        let sent = self.shared.client.send_request(subject.to_owned(), request);
+        let exchange = async {
+            match extent {
+                Extent::OneMessage => self.exchange(subject, payload, within).await,
+                Extent::LargeAnswer | Extent::Large => self.exchange_parts(subject, payload).await,
+            }
+        };
         let answered = tokio::select! {
             biased;
-            answered = self.while_connected(within, sent) => answered,
+            answered = self.while_connected(within, exchange) => answered,
             () = self.deserted(subject) => {
                 return Err(RequestError::NoResponders { what: what() });
             }
         };
         let answer = match answered {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
-                return Err(match error.kind() {
-                    RequestErrorKind::NoResponders => RequestError::NoResponders { what: what() },
-                    RequestErrorKind::TimedOut => timed_out(),
-                    RequestErrorKind::MaxPayloadExceeded => {
-                        let limit = self.shared.client.max_payload();
-                        RequestError::TooLarge { what: what(), size, limit }
-                    }
-                    RequestErrorKind::InvalidSubject | RequestErrorKind::Other => {
-                        unavailable(chain(&error))
-                    }
-                });
+            Ok(Err(Failed::NoResponders)) => {
+                return Err(RequestError::NoResponders { what: what() });
             }
-            Err(Interrupted::TimedOut) => return Err(timed_out()),
+            Ok(Err(Failed::TooLarge { answer, size, limit })) => {
+                let what = if answer { format!("the answer to {}", what()) } else { what() };
+                return Err(RequestError::TooLarge { what, size, limit });
+            }
+            Ok(Err(Failed::Other(reason))) => return Err(unavailable(reason)),
+            Ok(Err(Failed::TimedOut)) | Err(Interrupted::TimedOut) => return Err(timed_out()),
             Err(interrupted @ (Interrupted::NotConnected | Interrupted::Lost)) => {
                 return Err(unavailable(interrupted.to_string()));
             }
         };
-        decode(&answer.payload).map_err(|error| unavailable(chain(&error)))
+        decode(&answer).map_err(|error| unavailable(chain(&error)))
+    }
+
+    /// Sends one message and waits for one message.
+    async fn exchange(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        within: Duration,
+    ) -> Result<Bytes, Failed> {
+        let size = payload.len();
+        let request = Request::new().payload(payload).timeout(Some(within));
+        match self.shared.client.send_request(subject.to_owned(), request).await {
+            Ok(answer) => Ok(answer.payload),
+            Err(error) => Err(match error.kind() {
+                RequestErrorKind::NoResponders => Failed::NoResponders,
+                RequestErrorKind::TimedOut => Failed::TimedOut,
+                RequestErrorKind::MaxPayloadExceeded => {
+                    let limit = self.shared.client.max_payload();
+                    Failed::TooLarge { answer: false, size, limit }
+                }
+                RequestErrorKind::InvalidSubject | RequestErrorKind::Other => {
+                    Failed::Other(chain(&error))
+                }
+            }),
+        }
+    }
+
+    /// Sends as many messages as it takes, and waits for as many.
+    async fn exchange_parts(&self, subject: &str, payload: Bytes) -> Result<Bytes, Failed> {
+        let client = &self.shared.client;
+        let inbox = client.new_inbox();
+        let subscribed = client.subscribe(inbox.clone()).await;
+        let mut answers = subscribed.map_err(|error| Failed::Other(chain(&error)))?;
+        let sent = parts::send(client, subject.into(), Some(inbox.into()), payload).await;
+        sent.map_err(|error| Failed::Other(chain(&error)))?;
+        let mut whole = Whole::default();
+        while let Some(part) = answers.next().await {
+            if part.status == Some(StatusCode::NO_RESPONDERS) {
+                return Err(Failed::NoResponders);
+            }
+            let limit = MAX_MESSAGE;
+            let taken = whole.take(&part);
+            let taken = taken.map_err(|size| Failed::TooLarge { answer: true, size, limit })?;
+            if let Some(answer) = taken {
+                return Ok(answer);
+            }
+        }
+        Err(Failed::Other("the connection to NATS was closed".to_owned()))
     }
 
     /// Waits until nobody listens to a subject any more: whoever took a request is gone, too.

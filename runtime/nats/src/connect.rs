@@ -36,7 +36,8 @@ pub enum ConnectError {
     },
     /// No server answers.
     #[error(
-        "cannot reach NATS at {addresses}: {reason}\nis a nats-server running there? start one with `nats-server -js`, \
+        "cannot reach NATS at {addresses}: {reason}\n\
+         is a nats-server running there? start one with `nats-server -js`, \
          name another with --nats URL, or run without NATS"
     )]
     Unreachable {
@@ -61,7 +62,8 @@ pub enum ConnectError {
     },
     /// The server is too old.
     #[error(
-        "the NATS server at {addresses} has version {found}, but {OLDEST_SUPPORTED} or newer is needed"
+        "the NATS server at {addresses} has version {found}, \
+         but {OLDEST_SUPPORTED} or newer is needed"
     )]
     TooOld {
         /// Where.
@@ -71,7 +73,8 @@ pub enum ConnectError {
     },
     /// The server keeps nothing.
     #[error(
-        "the NATS server at {addresses} has no JetStream: {reason}\nstart it with `-js`, or enable JetStream for the account"
+        "the NATS server at {addresses} has no JetStream: {reason}\n\
+         start it with `-js`, or enable JetStream for the account"
     )]
     NoJetStream {
         /// Where.

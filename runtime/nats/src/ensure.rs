@@ -39,7 +39,8 @@ pub enum LayoutError {
     },
     /// The server takes too small messages.
     #[error(
-        "the server takes messages of up to {found} bytes, but skep needs {wanted}: raise `max_payload`"
+        "the server takes messages of up to {found} bytes, but skep needs {wanted}: \
+         raise `max_payload`"
     )]
     MaxPayload {
         /// What it takes.

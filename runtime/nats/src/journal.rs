@@ -93,7 +93,7 @@ impl Journal for Nats {
         let name = self.layout().journal_stream(partition);
         let stream = self.api(attempted, self.js().get_stream(name)).await?;
         let state = &stream.cached_info().state;
-        // The last message stays: it tells where the journal ends, and which hash the next one names.
+        // The last message stays: it tells where the journal ends and the hash the next one names.
         let first_kept = first_kept.get().min(state.last_sequence);
         if first_kept <= state.first_sequence {
             return Ok(());

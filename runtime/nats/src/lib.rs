@@ -29,6 +29,7 @@ mod layout;
 mod link;
 mod nats;
 mod options;
+mod parts;
 mod presence;
 mod registry;
 mod reports;

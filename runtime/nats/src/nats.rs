@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_nats::client::{PublishErrorKind, Request as ClientRequest};
+use async_nats::client::Request as ClientRequest;
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{Consumer, pull};
@@ -20,11 +20,13 @@ use skep_broker::{Request, Requests, Responder, Unavailable};
 use skep_protocol::{decode, encode};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::connect::{ConnectError, chain, connect};
 use crate::layout::Layout;
 use crate::link::{Link, Period};
 use crate::options::ConnectOptions;
+use crate::parts::{self, Begun};
 
 /// Marks a request that only asks whether somebody listens; its payload is empty.
 pub(crate) const PING: &str = "Skep-Ping";
@@ -134,8 +136,8 @@ impl Nats {
         self.shared.client.connection_state() == State::Connected
     }
 
-    /// Does `work` while the connection lasts. Nothing is sent without a connection, because it would
-    /// be sent much later.
+    /// Does `work` while the connection lasts. Nothing is sent without a connection, because it
+    /// would be sent much later.
     pub(crate) fn while_connected<T, F: Future<Output = T>>(
         &self,
         within: Duration,
@@ -247,7 +249,10 @@ impl Nats {
     {
         let subscriber = self.listen(attempted, subject, group).await?;
         let nats = self.clone();
-        let requests = subscriber.filter_map(move |message| {
+        let mut begun = Begun::default();
+        let whole = subscriber
+            .filter_map(move |message| std::future::ready(begun.take(message, Instant::now())));
+        let requests = whole.filter_map(move |message| {
             let nats = nats.clone();
             std::future::ready(nats.read(&message, accept).and_then(|body| {
                 let reply = message.reply?;
@@ -304,26 +309,23 @@ impl Nats {
     }
 
     fn reply(&self, to: Subject, payload: Bytes) {
-        let sent = self.shared.client.publish(to.clone(), payload.clone()).now_or_never();
-        let failed = match sent {
-            Some(Ok(())) => return,
-            Some(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                Some(chain(&error))
+        let client = &self.shared.client;
+        if payload.len() <= client.max_payload() {
+            let sent = client.publish(to.clone(), payload.clone()).now_or_never();
+            if matches!(sent, Some(Ok(()))) {
+                return;
             }
-            Some(Err(_)) | None => None,
-        };
-        if failed.is_none() && self.shared.answers.try_send((to.clone(), payload)).is_ok() {
-            return;
         }
-        let reason = failed.unwrap_or_else(|| "too many answers wait".to_owned());
-        tracing::warn!(subject = %to, reason, "an answer was dropped");
+        if self.shared.answers.try_send((to.clone(), payload)).is_err() {
+            tracing::warn!(subject = %to, "an answer was dropped: too many wait");
+        }
     }
 }
 
 /// Sends the answers that could not be sent at once.
 async fn answer(client: Client, mut answers: mpsc::Receiver<(Subject, Bytes)>) {
     while let Some((to, payload)) = answers.recv().await {
-        if let Err(error) = client.publish(to.clone(), payload).await {
+        if let Err(error) = parts::send(&client, to.clone(), None, payload).await {
             tracing::warn!(subject = %to, reason = chain(&error), "an answer was dropped");
         }
     }

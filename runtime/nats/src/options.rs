@@ -77,8 +77,8 @@ pub struct ConnectOptions {
     pub domain: Option<String>,
     /// The prefix of the subjects that answers come by, where `_INBOX` is not allowed.
     pub inbox_prefix: Option<String>,
-    /// How long anybody may take to answer. Above 10 s in production: a cluster that elects a leader
-    /// is silent for 4 to 6 s.
+    /// How long anybody may take to answer. Above 10 s in production: a cluster that elects a
+    /// leader is silent for 4 to 6 s.
     pub request_timeout: Duration,
     /// How long a pulled task may stay silent before it comes again; settles when the queue of its
     /// capability is made.
@@ -110,7 +110,10 @@ pub enum ContextError {
     #[error("there are no NATS contexts: neither XDG_CONFIG_HOME nor HOME is set")]
     NoFolder,
     /// No context was selected.
-    #[error("no NATS context is selected in {}: select one with `nats context select NAME`", path.display())]
+    #[error(
+        "no NATS context is selected in {}: select one with `nats context select NAME`",
+        path.display()
+    )]
     NoneSelected {
         /// The file that would name it.
         path: PathBuf,
@@ -290,7 +293,7 @@ mod tests {
             Ok(options) => {
                 let (servers, credentials, tls) =
                     (options.servers, options.credentials, options.tls);
-                format!("{servers:?} {credentials:?} {tls:?} {:?}", options.domain)
+                format!("{servers:?}\n{credentials:?}\n{tls:?}\n{:?}\n", options.domain)
             }
             Err(error) => error.to_string(),
         };
@@ -301,16 +304,23 @@ mod tests {
     fn contexts_are_read_as_the_nats_tool_writes_them() {
         check(
             r#"{"description": "", "url": "nats://a:4222,nats://b:4222", "creds": "~/my.creds",
-                "ca": "/ca.pem", "tls_first": true, "jetstream_domain": "hub", "color_scheme": ""}"#,
-            expect![[
-                r#"["nats://a:4222", "nats://b:4222"] File("/home/me/my.creds") Tls { ca: Some("/ca.pem"), cert: None, key: None, first: true } Some("hub")"#
-            ]],
+                "ca": "/ca.pem", "tls_first": true, "jetstream_domain": "hub",
+                "color_scheme": ""}"#,
+            expect![[r#"
+                ["nats://a:4222", "nats://b:4222"]
+                File("/home/me/my.creds")
+                Tls { ca: Some("/ca.pem"), cert: None, key: None, first: true }
+                Some("hub")
+            "#]],
         );
         check(
             r#"{"url": "nats://a", "user": "me", "password": "secret"}"#,
-            expect![[
-                r#"["nats://a"] User("me") Tls { ca: None, cert: None, key: None, first: false } None"#
-            ]],
+            expect![[r#"
+                ["nats://a"]
+                User("me")
+                Tls { ca: None, cert: None, key: None, first: false }
+                None
+            "#]],
         );
         check(
             r#"{"nsc": "nsc://o/a/u"}"#,

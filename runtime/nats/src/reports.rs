@@ -6,6 +6,7 @@ use serde::Serialize;
 use skep_broker::{DurableReport, Reports, RequestError, Requests, Unavailable};
 use skep_protocol::{PartitionId, ReportBatch, ReportReply, Seq, decode, encode};
 
+use crate::ask::Extent;
 use crate::connect::chain;
 use crate::nats::{Nats, last_token};
 use crate::tail::{Stored, Tail};
@@ -20,8 +21,8 @@ impl Reports for Nats {
         batch: ReportBatch,
     ) -> Result<ReportReply, RequestError> {
         let what = || format!("reports of partition {partition}");
-        let subject = self.layout().report(partition, &batch.agent);
-        self.ask(what, subject, &batch, self.patience()).await
+        let one = (self.layout().report(partition, &batch.agent), Extent::OneMessage);
+        self.ask(what, one, &batch, self.patience()).await
     }
 
     async fn report_durably(

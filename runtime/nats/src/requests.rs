@@ -13,6 +13,7 @@ use skep_protocol::{
     AgentId, Command, CommandReply, Control, Delivery, PartitionId, Query, QueryReply, TaskBatch,
 };
 
+use crate::ask::Extent;
 use crate::layout::Layout;
 use crate::nats::{Nats, any};
 
@@ -29,7 +30,8 @@ impl Commands for Nats {
         command: Command,
     ) -> Result<CommandReply, RequestError> {
         let what = || format!("commands of partition {partition}");
-        self.ask(what, self.layout().command(partition), &command, self.patience()).await
+        let large = (self.layout().command(partition), Extent::Large);
+        self.ask(what, large, &command, self.patience()).await
     }
 
     async fn serve_commands(
@@ -46,11 +48,12 @@ impl Queries for Nats {
         let what = || "queries".to_owned();
         let extra = patience(&query);
         let first = self.patience() / ASK_ANOTHER;
-        match self.ask(what, self.layout().query(), &query, first + extra).await {
+        let large = || (self.layout().query(), Extent::LargeAnswer);
+        match self.ask(what, large(), &query, first + extra).await {
             // It may have reached one that was just leaving; asking twice changes nothing.
             Err(RequestError::TimedOut { .. }) => {
                 let rest = self.patience() - first + extra;
-                self.ask(what, self.layout().query(), &query, rest).await
+                self.ask(what, large(), &query, rest).await
             }
             answer => answer,
         }
@@ -75,7 +78,8 @@ fn patience(query: &Query) -> Duration {
 impl Direct for Nats {
     async fn deliver(&self, agent: &AgentId, tasks: TaskBatch) -> Result<Delivery, RequestError> {
         let what = || format!("tasks of agent {agent}");
-        self.ask(what, self.layout().direct(agent), &tasks, self.patience()).await
+        let one = (self.layout().direct(agent), Extent::OneMessage);
+        self.ask(what, one, &tasks, self.patience()).await
     }
 
     async fn serve_tasks(
@@ -101,8 +105,8 @@ impl Direct for Nats {
     }
 }
 
-/// What one agent is told and what all are told: two subscriptions, put back into the order in which
-/// each sender sent.
+/// What one agent is told and what all are told: two subscriptions, put back into the order in
+/// which each sender sent.
 struct Controls {
     nats: Nats,
     from: [Subscriber; 2],
@@ -114,8 +118,8 @@ impl Stream for Controls {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Control>> {
         let Self { nats, from, next } = &mut *self;
-        // One connection brings both in order: once a message is here, so is every one that was sent
-        // before it, if it is looked for afterwards. So: look until nothing more comes.
+        // One connection brings both in order: once a message is here, so is every one that was
+        // sent before it, if it is looked for afterwards. So: look until nothing more comes.
         let mut filled = true;
         while filled {
             filled = false;

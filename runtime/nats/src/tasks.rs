@@ -107,7 +107,8 @@ impl Tasks for Nats {
             let kept = self.kept(capability).await?;
             let depth = self.counted(capability).await?;
             tries += 1;
-            // The consumer learns of a new task, and the stream of an acknowledgement, a moment late.
+            // The consumer learns of a new task a moment late, as does the stream of an
+            // acknowledgement.
             if depth.waiting + depth.held == kept || tries == COUNTS {
                 return Ok(depth);
             }

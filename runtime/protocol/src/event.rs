@@ -116,7 +116,7 @@ pub enum Event {
     },
     /// The attempt, and with it its step, completed.
     AttemptCompleted(AttemptCompleted),
-    /// The attempt failed. What follows (another attempt, the failure of the step) is its own event.
+    /// The attempt failed. What follows (another attempt, the step's failure) is its own event.
     AttemptFailed(AttemptFailed),
     /// The attempt was lost with its agent: infrastructure failed, not the step.
     AttemptLost {

@@ -18,6 +18,9 @@ pub const MAX_RUN_DEPTH: u32 = 16;
 pub const TARGET_BATCH_BYTES: usize = 512 * 1024;
 /// Largest journal message, in bytes: below the broker's default `max_payload` of 1 MiB.
 pub const MAX_BATCH_BYTES: usize = 960 * 1024;
+/// Largest command and largest answer to a question, in bytes. What one message of the broker does
+/// not take goes in parts.
+pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 /// Largest definition file, in bytes.
 pub const MAX_DEFINITION_BYTES: usize = 1024 * 1024;
 /// Largest message of a failure, in bytes; the rest is cut.

@@ -16,7 +16,7 @@ use crate::ids::Hash;
 pub enum Payload {
     /// The value itself.
     Json(Arc<RawValue>),
-    /// A value over [`MAX_INLINE_PAYLOAD`](crate::limits::MAX_INLINE_PAYLOAD), kept in the blob store.
+    /// A value over [`MAX_INLINE_PAYLOAD`](crate::limits::MAX_INLINE_PAYLOAD), in the blob store.
     Blob(BlobRef),
 }
 

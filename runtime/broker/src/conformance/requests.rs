@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
+use skep_protocol::limits::MAX_MESSAGE;
 use skep_protocol::{
     AttemptId, Command, CommandReply, Control, Delivery, Query, QueryReply, Refusal, Rejection,
     ReportBatch, ReportReply, StepPath, TaskBatch, Verdict,
@@ -151,7 +152,7 @@ pub async fn c28_a_request_over_the_limit_is_refused<H: Harness>(harness: &H) {
         owner.serve_reports(p).await.expect("serve"),
         owner.serve_commands(p).await.expect("serve"),
     );
-    let reason = "x".repeat(harness.bounds().max_message + 1);
+    let reason = "x".repeat(MAX_MESSAGE + 1);
     let outcomes = [
         client.deliver(&a, batch).await.err(),
         client.report(p, report.clone()).await.err(),
@@ -166,6 +167,43 @@ pub async fn c28_a_request_over_the_limit_is_refused<H: Harness>(harness: &H) {
     assert!(futures::poll!(listeners.1.next()).is_pending());
     assert!(futures::poll!(listeners.2.next()).is_pending());
     assert_eq!(client.depth("writer").await.expect("depth").waiting, 0);
+}
+
+/// C51: a command and the answer to a question of many times what the broker takes at once arrive
+/// whole, among small ones of others.
+pub async fn c51_large_commands_and_answers_arrive_whole<H: Harness>(harness: &H) {
+    let (client, other) = (harness.client().await, harness.client().await);
+    let (owner, p) = (harness.client().await, partition(0));
+    let mut commands = owner.serve_commands(p).await.expect("serve");
+    let mut queries = owner.serve_queries().await.expect("serve");
+    let size = 5 * harness.bounds().max_message;
+    let text: String = (0..size).map(|i| char::from(b'a' + (i % 23) as u8)).collect();
+    let failed = QueryReply::Failed { message: text.clone() };
+    let answering = async {
+        for _ in 0..3 {
+            let request = next("a command", &mut commands).await;
+            request.responder.send(echo(request.message));
+        }
+        for answer in [failed.clone(), QueryReply::NotFound {}, failed.clone()] {
+            next("a query", &mut queries).await.responder.send(answer);
+        }
+    };
+    let asking = async {
+        let (large, small) = (command(&text), command("small"));
+        let (first, second, third) = tokio::join!(
+            client.command(p, large.clone()),
+            other.command(p, large.clone()),
+            client.command(p, small.clone()),
+        );
+        assert_eq!(first.expect("an answer"), echo(large.clone()));
+        assert_eq!(second.expect("an answer"), echo(large));
+        assert_eq!(third.expect("an answer"), echo(small));
+        for expected in [failed.clone(), QueryReply::NotFound {}, failed.clone()] {
+            let answer = client.query(Query::Agents {}).await.expect("an answer");
+            assert!(answer == expected, "another answer came");
+        }
+    };
+    soon("all answers", async { tokio::join!(answering, asking) }).await;
 }
 
 /// C29: a request reaches only the partition, or the agent, that it is for.

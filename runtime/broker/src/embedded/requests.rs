@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use skep_protocol::limits::MAX_MESSAGE;
 use skep_protocol::{
     AgentId, Command, CommandReply, Control, Delivery, PartitionId, Query, QueryReply, TaskBatch,
 };
@@ -49,7 +50,7 @@ impl Commands for Embedded {
         command: Command,
     ) -> Result<CommandReply, RequestError> {
         let what = What::Commands(partition);
-        self.check_size(&command, what)?;
+        check_size(&command, MAX_MESSAGE, what)?;
         let within = self.parts.settings.request_timeout;
         ask(&self.parts.commands, &partition, command, within, what).await
     }
@@ -109,12 +110,16 @@ impl Embedded {
         message: &impl Weigh,
         what: What<'_>,
     ) -> Result<(), RequestError> {
-        let (size, limit) = (message.weight(), self.parts.settings.max_message);
-        if size <= limit {
-            return Ok(());
-        }
-        Err(RequestError::TooLarge { what: what.to_string(), size, limit })
+        check_size(message, self.parts.settings.max_message, what)
     }
+}
+
+fn check_size(message: &impl Weigh, limit: usize, what: What<'_>) -> Result<(), RequestError> {
+    let size = message.weight();
+    if size <= limit {
+        return Ok(());
+    }
+    Err(RequestError::TooLarge { what: what.to_string(), size, limit })
 }
 
 fn query_wait(query: &Query) -> Duration {

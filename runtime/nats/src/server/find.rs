@@ -68,13 +68,15 @@ pub enum FindError {
     Variable(Looked),
     /// There is none anywhere, and none was to be fetched.
     #[error(
-        "no nats-server {OLDEST_SUPPORTED} or newer was found\n{}\ninstall one, or name it in {VARIABLE}",
+        "no nats-server {OLDEST_SUPPORTED} or newer was found\n{}\n\
+         install one, or name it in {VARIABLE}",
         lines(.0)
     )]
     NotFound(Vec<Looked>),
     /// There is none anywhere, and fetching one failed.
     #[error(
-        "no nats-server {OLDEST_SUPPORTED} or newer was found, and none could be fetched\n{}\ninstall one, or name it in {VARIABLE}",
+        "no nats-server {OLDEST_SUPPORTED} or newer was found, and none could be fetched\n{}\n\
+         install one, or name it in {VARIABLE}",
         lines(looked)
     )]
     NotFetched {
@@ -250,7 +252,9 @@ mod tests {
             with(old),
             root.path(),
             expect![
-                "cannot use the nats-server that SKEP_NATS_SERVER names: SKEP_NATS_SERVER (ROOT/old/nats-server): has version 2.9.10, but 2.12.0 or newer is needed"
+                "cannot use the nats-server that SKEP_NATS_SERVER names: \
+                 SKEP_NATS_SERVER (ROOT/old/nats-server): \
+                 has version 2.9.10, but 2.12.0 or newer is needed"
             ],
         )
         .await;

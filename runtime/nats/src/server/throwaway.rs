@@ -87,7 +87,10 @@ pub enum StartError {
         log: PathBuf,
     },
     /// It runs but does not answer.
-    #[error("nats-server did not answer on {address} within {} s (see {})", within.as_secs(), log.display())]
+    #[error(
+        "nats-server did not answer on {address} within {} s (see {})",
+        within.as_secs(), log.display()
+    )]
     NotReady {
         /// Where it should.
         address: SocketAddr,

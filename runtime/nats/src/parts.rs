@@ -1,0 +1,187 @@
+//! Requests and answers that are larger than one message of the server, as messages that follow
+//! each other: all but the last one say that more comes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_nats::client::PublishError;
+use async_nats::{Client, HeaderMap, Message, Subject};
+use bytes::{Bytes, BytesMut};
+use skep_protocol::limits::MAX_MESSAGE;
+use tokio::time::Instant;
+
+/// Says that the next message for the same reader continues this one.
+const MORE: &str = "Skep-More";
+/// Says that the answer has this many bytes, and that none of them follow.
+const TOO_LARGE: &str = "Skep-Too-Large";
+/// Bytes of one part; other messages of the connection go in between.
+const PART: usize = 256 * 1024;
+/// Requests of which only the beginning is here. Beyond it the oldest one is given up.
+const MAX_BEGUN: usize = 32;
+/// A request whose next part is not here after this long is given up.
+const NEXT_PART_WITHIN: Duration = Duration::from_secs(30);
+
+/// Sends `payload`, in parts if it has to be.
+pub(crate) async fn send(
+    client: &Client,
+    to: Subject,
+    reply: Option<Subject>,
+    payload: Bytes,
+) -> Result<(), PublishError> {
+    if payload.len() > MAX_MESSAGE {
+        let headers = header(TOO_LARGE, &payload.len().to_string());
+        return publish(client, to, reply, Some(headers), Bytes::new()).await;
+    }
+    let mut rest = payload;
+    // With the server's default of 1 MiB, what fits into one message stays one.
+    let whole = client.max_payload();
+    let part = if rest.len() <= whole { whole } else { PART.min(whole / 2).max(1) };
+    while rest.len() > part {
+        let headers = Some(header(MORE, "1"));
+        publish(client, to.clone(), reply.clone(), headers, rest.split_to(part)).await?;
+    }
+    publish(client, to, reply, None, rest).await
+}
+
+async fn publish(
+    client: &Client,
+    to: Subject,
+    reply: Option<Subject>,
+    headers: Option<HeaderMap>,
+    payload: Bytes,
+) -> Result<(), PublishError> {
+    match (reply, headers) {
+        (None, None) => client.publish(to, payload).await,
+        (None, Some(headers)) => client.publish_with_headers(to, headers, payload).await,
+        (Some(reply), None) => client.publish_with_reply(to, reply, payload).await,
+        (Some(reply), Some(headers)) => {
+            client.publish_with_reply_and_headers(to, reply, headers, payload).await
+        }
+    }
+}
+
+fn header(name: &str, value: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(name, value);
+    headers
+}
+
+fn has_more(message: &Message) -> bool {
+    message.headers.as_ref().is_some_and(|headers| headers.get(MORE).is_some())
+}
+
+/// Returns the size of an answer that was too large to be sent.
+fn too_large(message: &Message) -> Option<usize> {
+    let size = message.headers.as_ref()?.get(TOO_LARGE)?;
+    Some(size.as_str().parse().unwrap_or(usize::MAX))
+}
+
+/// One message that arrives in parts.
+#[derive(Debug, Default)]
+pub(crate) struct Whole(BytesMut);
+
+impl Whole {
+    /// Takes the next part, and returns the whole once it is here.
+    ///
+    /// # Errors
+    /// The size of a message that is larger than it may be.
+    pub(crate) fn take(&mut self, part: &Message) -> Result<Option<Bytes>, usize> {
+        if let Some(size) = too_large(part) {
+            return Err(size);
+        }
+        let (more, size) = (has_more(part), self.0.len() + part.payload.len());
+        if size > MAX_MESSAGE {
+            return Err(size);
+        }
+        if self.0.is_empty() && !more {
+            return Ok(Some(part.payload.clone()));
+        }
+        self.0.extend_from_slice(&part.payload);
+        Ok((!more).then(|| std::mem::take(&mut self.0).freeze()))
+    }
+}
+
+/// Requests that arrive in parts, several at a time; each has a reply subject of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Begun(BTreeMap<String, (Instant, Whole)>);
+
+impl Begun {
+    /// Takes a message, and returns the request that it completes.
+    pub(crate) fn take(&mut self, mut message: Message, now: Instant) -> Option<Message> {
+        if self.0.is_empty() && !has_more(&message) {
+            return Some(message);
+        }
+        let asker = message.reply.as_ref()?.to_string();
+        self.0.retain(|_, (last, _)| now.duration_since(*last) < NEXT_PART_WITHIN);
+        let (_, mut whole) = self.0.remove(&asker).unwrap_or_else(|| (now, Whole::default()));
+        match whole.take(&message) {
+            Ok(Some(payload)) => {
+                message.payload = payload;
+                return Some(message);
+            }
+            Ok(None) => {
+                self.make_room();
+                self.0.insert(asker, (now, whole));
+            }
+            Err(size) => tracing::warn!(size, "a request was dropped: it is too large"),
+        }
+        None
+    }
+
+    fn make_room(&mut self) {
+        while self.0.len() >= MAX_BEGUN {
+            let oldest = self.0.iter().min_by_key(|(_, (last, _))| *last);
+            let Some(asker) = oldest.map(|(asker, _)| asker.clone()) else { return };
+            self.0.remove(&asker);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(reply: &str, payload: &str, more: bool) -> Message {
+        Message {
+            subject: "s".into(),
+            reply: Some(reply.into()),
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            headers: more.then(|| header(MORE, "1")),
+            status: None,
+            description: None,
+            length: payload.len(),
+        }
+    }
+
+    fn taken(begun: &mut Begun, message: Message, now: Instant) -> Option<String> {
+        let whole = begun.take(message, now)?;
+        Some(String::from_utf8_lossy(&whole.payload).into_owned())
+    }
+
+    #[test]
+    fn parts_of_several_askers_do_not_mix() {
+        let (mut begun, now) = (Begun::default(), Instant::now());
+        assert_eq!(taken(&mut begun, message("a", "1", true), now), None);
+        assert_eq!(taken(&mut begun, message("b", "x", true), now), None);
+        assert_eq!(taken(&mut begun, message("c", "small", false), now).as_deref(), Some("small"));
+        assert_eq!(taken(&mut begun, message("a", "2", false), now).as_deref(), Some("12"));
+        assert_eq!(taken(&mut begun, message("b", "y", false), now).as_deref(), Some("xy"));
+    }
+
+    #[test]
+    fn what_is_never_completed_is_bounded_in_number_time_and_size() {
+        let (mut begun, now) = (Begun::default(), Instant::now());
+        for asker in 0..10 * MAX_BEGUN {
+            taken(&mut begun, message(&asker.to_string(), "1", true), now);
+        }
+        assert_eq!(begun.0.len(), MAX_BEGUN);
+        taken(&mut begun, message("late", "1", true), now + NEXT_PART_WITHIN);
+        assert_eq!(begun.0.keys().collect::<Vec<_>>(), ["late"]);
+
+        let half = "x".repeat(MAX_MESSAGE / 2);
+        let mut whole = Whole::default();
+        assert_eq!(whole.take(&message("a", &half, true)), Ok(None));
+        assert_eq!(whole.take(&message("a", &half, true)), Ok(None));
+        assert_eq!(whole.take(&message("a", "x", false)), Err(MAX_MESSAGE + 1));
+    }
+}
