@@ -41,7 +41,8 @@ const SUFFIX_LEN: usize = 8;
 ///     Ok(done)
 /// }
 ///
-/// let agent = Agent::builder("indexer").serve("index", index).slots(2).label("disk", "ssd").build()?;
+/// let agent = Agent::builder("indexer").serve("index", index).slots(2).label("disk", "ssd");
+/// let agent = agent.build()?;
 /// # Ok::<(), skep_agent::BuildError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -98,8 +99,8 @@ pub enum BuildError {
     },
     /// The name of a capability is not one that a step could ask for.
     #[error(
-        "`{capability}` is no name of a capability: 1 to 64 of A-Z a-z 0-9 _ - are, starting with a \
-         letter or _"
+        "`{capability}` is no name of a capability: 1 to 64 of A-Z a-z 0-9 _ - are, starting with \
+         a letter or _"
     )]
     Capability {
         /// The name.
@@ -241,8 +242,8 @@ impl AgentBuilder {
         self
     }
 
-    /// Sets how many tasks of the capability served last are performed at a time (default 8). Before
-    /// the first `serve` it sets the default of all.
+    /// Sets how many tasks of the capability served last are performed at a time (default 8).
+    /// Before the first `serve` it sets the default of all.
     pub fn slots(mut self, slots: u32) -> Self {
         match self.last.as_ref().and_then(|last| self.agent.offers.get_mut(last)) {
             Some(offered) => offered.slots = slots,
@@ -276,7 +277,7 @@ impl AgentBuilder {
         self
     }
 
-    /// Gives the agent an id that does not change. No two processes may have the same one at a time.
+    /// Gives the agent an id that does not change. No two processes may have it at the same time.
     pub fn id(mut self, id: AgentId) -> Self {
         self.agent.id = Some(id);
         self

@@ -138,8 +138,8 @@ impl Attempt {
         }
     }
 
-    /// Brings a result into the form of a report, large values in the blob store; none if the attempt
-    /// was told to stop while the store did not answer.
+    /// Brings a result into the form of a report, large values in the blob store; none if the
+    /// attempt was told to stop while the store did not answer.
     async fn outcome(
         &self,
         result: Result<Box<RawValue>, Failure>,

@@ -102,8 +102,8 @@ impl Context {
         self.0.task.idempotency_key()
     }
 
-    /// Returns a number that rises with each attempt of the step. A store that remembers the highest
-    /// one it saw can refuse what a late, given up attempt still writes.
+    /// Returns a number that rises with each attempt of the step. A store that remembers the
+    /// highest one it saw can refuse what a late, given up attempt still writes.
     pub fn fencing_token(&self) -> u64 {
         u64::from(self.0.task.attempt)
     }
@@ -174,8 +174,8 @@ impl Context {
     /// while no coordinator can be reached that takes as long as it takes.
     ///
     /// # Errors
-    /// A [`Failure`] if it has no JSON form or is too large, or if the attempt is of no interest any
-    /// more.
+    /// A [`Failure`] if it has no JSON form or is too large, or if the attempt is of no interest
+    /// any more.
     ///
     /// # Cancel safety
     /// A dropped call may or may not have saved the checkpoint.

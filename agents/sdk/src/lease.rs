@@ -117,8 +117,8 @@ impl Leases {
         own.min(self.total.free())
     }
 
-    /// Returns how many tasks of a capability may be asked for at once, so that the others get their
-    /// share of the slots that all have in common.
+    /// Returns how many tasks of a capability may be asked for at once, so that the others get
+    /// their share of the slots that all have in common.
     pub(crate) fn share(&self, capability: &str) -> u32 {
         let capabilities = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let fair = (self.total.limit / capabilities.max(1)).max(1);
@@ -156,8 +156,8 @@ impl Leases {
         self.enter(attempt, Phase::Working);
     }
 
-    /// Tells the handler of an attempt to stop, because nobody wants its outcome; nothing if it does
-    /// not run.
+    /// Tells the handler of an attempt to stop, because nobody wants its outcome; nothing if it
+    /// does not run.
     pub(crate) fn cancel(&mut self, attempt: &AttemptId) {
         match self.phase(attempt) {
             Some(Phase::Working | Phase::GivingBack) => self.stop(attempt, Phase::Cancelled),
@@ -187,8 +187,8 @@ impl Leases {
         }
     }
 
-    /// Lets go of an attempt whose final report was confirmed; an outcome is kept for a while, should
-    /// the task come once more.
+    /// Lets go of an attempt whose final report was confirmed; an outcome is kept for a while,
+    /// should the task come once more.
     pub(crate) fn confirmed(&mut self, report: Report) {
         let id = report.id();
         if self.phase(&id) != Some(Phase::Reporting) {

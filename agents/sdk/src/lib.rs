@@ -20,10 +20,10 @@
 //! handlers. To join a cluster call `run(agent)` instead, which finds NATS by `SKEP_NATS_URL`; or
 //! [`Agent::run`] with any broker. Steps reach the handler with `agent: greet` in a definition.
 //!
-//! The SDK takes care of leases, heartbeats, time limits, cancellation, large payloads, reports that
-//! survive outages of the coordinator, and an orderly end. It never decides whether a step is tried
-//! again (the coordinator does), and it never promises that a handler runs once: see [`Context`] for
-//! the idempotency key and the fencing token.
+//! The SDK takes care of leases, heartbeats, time limits, cancellation, large payloads, reports
+//! that survive outages of the coordinator, and an orderly end. It never decides whether a step is
+//! tried again (the coordinator does), and it never promises that a handler runs once: see
+//! [`Context`] for the idempotency key and the fencing token.
 //!
 //! Read [`Agent`] first, then [`Context`] and [`Failure`].
 

@@ -87,8 +87,8 @@ impl Agent {
 }
 
 impl JoinedAgent {
-    /// Performs tasks until the process is asked to end (SIGTERM, ctrl-c) or a coordinator tells the
-    /// agent to drain. Asked a second time, it ends at once.
+    /// Performs tasks until the process is asked to end (SIGTERM, ctrl-c) or a coordinator tells
+    /// the agent to drain. Asked a second time, it ends at once.
     ///
     /// # Errors
     /// Every variant of [`RunError`].

@@ -218,7 +218,8 @@ impl<B: AgentBroker> Worker<B> {
             self.beat();
         }
         if self.drain.gives_up(now, self.agent.grace) {
-            tracing::warn!(agent_id = %self.id, held = self.leases.len(), "giving back what is held");
+            let held = self.leases.len();
+            tracing::warn!(agent_id = %self.id, held, "giving back what is held");
             self.leases.give_back_all();
         }
     }

@@ -122,32 +122,50 @@ async fn an_exit_code_other_than_0_is_a_failure() {
 async fn what_the_operator_did_not_allow_is_refused() {
     check(
         json!({ "argv": ["rm", "-rf", "/"] }),
-        expect!["fatal command_not_allowed: the operator of this agent did not allow `rm`; allowed: /bin/echo, cat, env, sh"],
+        expect![
+            "fatal command_not_allowed: the operator of this agent did not allow `rm`; \
+             allowed: /bin/echo, cat, env, sh"
+        ],
     )
     .await;
     check(
         json!({ "argv": ["./sh"] }),
-        expect!["fatal command_not_allowed: the operator of this agent did not allow `./sh`; allowed: /bin/echo, cat, env, sh"],
+        expect![
+            "fatal command_not_allowed: the operator of this agent did not allow `./sh`; \
+             allowed: /bin/echo, cat, env, sh"
+        ],
     )
     .await;
     check(
         json!({ "argv": ["env"], "env": { "LD_PRELOAD": "x.so" } }),
-        expect!["fatal env_not_allowed: the operator of this agent did not allow tasks to set the variable `LD_PRELOAD`"],
+        expect![
+            "fatal env_not_allowed: the operator of this agent did not allow \
+             tasks to set the variable `LD_PRELOAD`"
+        ],
     )
     .await;
     check(
         json!({ "argv": ["cat"], "cwd": ".." }),
-        expect!["fatal directory_not_allowed: cannot run in `..`: it is not below the root of this agent"],
+        expect![
+            "fatal directory_not_allowed: cannot run in `..`: \
+             it is not below the root of this agent"
+        ],
     )
     .await;
     check(
         json!({ "argv": ["cat"], "cwd": "/etc" }),
-        expect!["fatal directory_not_allowed: cannot run in `/etc`: it is not below the root of this agent"],
+        expect![
+            "fatal directory_not_allowed: cannot run in `/etc`: \
+             it is not below the root of this agent"
+        ],
     )
     .await;
     check(
         json!({ "argv": ["cat"], "cwd": "missing" }),
-        expect!["fatal directory_not_allowed: cannot run in `missing`: No such file or directory (os error 2)"],
+        expect![
+            "fatal directory_not_allowed: cannot run in `missing`: \
+             No such file or directory (os error 2)"
+        ],
     )
     .await;
     check(
@@ -196,17 +214,26 @@ async fn output_is_bounded_and_what_the_task_says_it_is() {
     .await;
     check(
         json!({ "argv": ["/bin/echo", "no json"], "stdout": "json" }),
-        expect!["fatal stdout_format: standard output is not what the task asked for: it is not JSON: expected ident at line 1 column 2"],
+        expect![
+            "fatal stdout_format: standard output is not what the task asked for: \
+             it is not JSON: expected ident at line 1 column 2"
+        ],
     )
     .await;
     check(
         json!({ "argv": ["sh", "-c", r"printf '\377'"] }),
-        expect!["fatal stdout_format: standard output is not what the task asked for: it is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0"],
+        expect![
+            "fatal stdout_format: standard output is not what the task asked for: \
+             it is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0"
+        ],
     )
     .await;
     check(
         json!({ "argv": ["cat"], "stdin_text": format!("{}{}", "[".repeat(70), "]".repeat(70)) }),
-        expect!["fatal stdout_format: standard output is not what the task asked for: the JSON is nested too deeply"],
+        expect![
+            "fatal stdout_format: standard output is not what the task asked for: \
+             the JSON is nested too deeply"
+        ],
     )
     .await;
 }

@@ -53,7 +53,8 @@ proptest! {
         let mut outbox = Outbox::default();
         let (mut pushed, mut under_way) = (0, Vec::new());
         let mut answered: BTreeMap<PartitionId, Vec<usize>> = BTreeMap::new();
-        for op in ops.into_iter().chain((0..400).flat_map(|_| [Op::Later(9_000), Op::Take, Op::Answer])) {
+        let rest = (0..400).flat_map(|_| [Op::Later(9_000), Op::Take, Op::Answer]);
+        for op in ops.into_iter().chain(rest) {
             match op {
                 Op::Push(partition) => {
                     let (partition, body) = (PartitionId::new(partition), output(1));

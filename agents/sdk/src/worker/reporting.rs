@@ -55,7 +55,10 @@ impl<B: AgentBroker> Worker<B> {
                     self.confirmed(partition, report, verdict);
                 }
                 if !again.is_empty() {
-                    tracing::warn!(%partition, unanswered, "reports without a verdict are sent again");
+                    tracing::warn!(
+                        %partition, unanswered,
+                        "reports without a verdict are sent again"
+                    );
                     self.again(partition, again);
                 }
             }

@@ -29,9 +29,10 @@ async fn an_input_that_does_not_fit_names_the_place() {
         (json!({ "id": 1, "items": [{ "price": 2.5 }] }), expect!["s/1 completed 2.5"]),
         (
             json!({ "id": 1, "items": [{ "price": 1 }, { "price": "two" }] }),
-            expect![[
-                r#"s/1 failed Agent invalid_input: the input does not fit: at `items[1].price`: invalid type: string "two", expected f64 (final)"#
-            ]],
+            expect![
+                "s/1 failed Agent invalid_input: the input does not fit: at `items[1].price`: \
+                 invalid type: string \"two\", expected f64 (final)"
+            ],
         ),
         (
             json!({ "items": [] }),
@@ -41,9 +42,10 @@ async fn an_input_that_does_not_fit_names_the_place() {
         ),
         (
             json!("Ada"),
-            expect![[
-                r#"s/1 failed Agent invalid_input: the input does not fit: invalid type: string "Ada", expected struct Order (final)"#
-            ]],
+            expect![
+                "s/1 failed Agent invalid_input: the input does not fit: invalid type: \
+                 string \"Ada\", expected struct Order (final)"
+            ],
         ),
     ];
     for (input, expected) in inputs {
@@ -67,7 +69,8 @@ async fn an_output_without_a_json_form_names_the_place() {
     };
     let agent = Agent::builder("a").serve("c", handler).build().unwrap();
     let expected = expect![
-        "s/1 failed Agent invalid_output: the output has no JSON form at `links[1]`: key must be a string (final)"
+        "s/1 failed Agent invalid_output: the output has no JSON form at `links[1]`: \
+         key must be a string (final)"
     ];
     check(agent, task("s", "c", json!({})), expected).await;
 }
@@ -129,9 +132,11 @@ async fn a_large_checkpoint_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn a_blob_that_is_not_there_fails_the_attempt() {
     let blob = BlobRef::of(b"\"never stored\"");
-    let expected = expect![[
-        r#"s/1 failed Agent payload_missing: blob 5d5c69015498753b73e948a077540934300e964f9979d94ba8119a29d946ef63 (14 bytes) is not there (retryable)"#
-    ]];
+    let expected = expect![
+        "s/1 failed Agent payload_missing: \
+         blob 5d5c69015498753b73e948a077540934300e964f9979d94ba8119a29d946ef63 (14 bytes) \
+         is not there (retryable)"
+    ];
     check(echo(), task("s", "echo", Payload::Blob(blob)), expected).await;
 }
 
@@ -140,7 +145,8 @@ async fn a_task_of_a_newer_format_fails_without_being_tried() {
     let mut task = task("s", "echo", json!(1));
     task.v = 2;
     let expected = expect![
-        "s/1 failed Agent unsupported_task: the task has format 2, this agent reads up to 1 (retryable)"
+        "s/1 failed Agent unsupported_task: the task has format 2, this agent reads up to 1 \
+         (retryable)"
     ];
     check(echo(), task, expected).await;
 }

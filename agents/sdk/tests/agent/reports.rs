@@ -33,10 +33,10 @@ async fn heartbeats_come_in_time_and_say_who_is_there() {
         let Heartbeat { v, agent, seq, lane, offers, labels, held, draining, leaving, software } =
             beat;
         assert_eq!((v, agent, seq), (1, stage.agent.clone(), u64::from(count) + 1));
-        let said =
-            format!("{lane:?} {offers:?} {labels:?} {held:?} {draining} {leaving} {software}");
-        expect![[r#"Direct [Offer { capability: "echo", slots: 1000 }] {"gpu": "a100"} [] false false echo 1.2"#]]
-            .assert_eq(&said);
+        let offered = format!("{lane:?} {offers:?}");
+        expect![[r#"Direct [Offer { capability: "echo", slots: 1000 }]"#]].assert_eq(&offered);
+        let said = format!("{labels:?} {held:?} {draining} {leaving} {software}");
+        expect![[r#"{"gpu": "a100"} [] false false echo 1.2"#]].assert_eq(&said);
     }
     let beat = stage.beat_where(|_| true).await;
     assert_eq!((start.elapsed(), beat.seq), (HEARTBEAT_INTERVAL * 3, 5), "a roll call is at once");
@@ -160,7 +160,8 @@ async fn a_handler_knows_its_attempt() {
             let c = &context;
             let ids = (c.run(), c.step(), c.attempt(), c.fencing_token(), c.idempotency_key());
             let limits = (c.deadline(), c.remaining(), c.workflow(), c.capability());
-            tell.send(format!("{ids:?} {limits:?} {} {}", c.attempt_id(), c.agent())).unwrap();
+            let (id, agent) = (c.attempt_id(), c.agent());
+            tell.send(format!("{ids:?}\n{limits:?}\n{id} {agent}\n")).unwrap();
             Ok::<_, Failure>(())
         }
     };
@@ -169,8 +170,12 @@ async fn a_handler_knows_its_attempt() {
     let mut task = task("review[2]", "c", json!({}));
     task.attempt = 4;
     stage.give(&task).await;
-    expect![[r#"(f3b34243-f509-84e9-8580-0cac5793db78, review[2], 4, 4, "f3b34243-f509-84e9-8580-0cac5793db78/review[2]") (None, 60s, "test", "c") f3b34243-f509-84e9-8580-0cac5793db78/review[2]/4 a-1"#]]
-        .assert_eq(&told.recv().await.unwrap());
+    expect![[r#"
+        (f3b34243-f509-84e9-8580-0cac5793db78, review[2], 4, 4, "f3b34243-f509-84e9-8580-0cac5793db78/review[2]")
+        (None, 60s, "test", "c")
+        f3b34243-f509-84e9-8580-0cac5793db78/review[2]/4 a-1
+    "#]]
+    .assert_eq(&told.recv().await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

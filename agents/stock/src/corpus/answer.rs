@@ -204,8 +204,9 @@ mod tests {
     #[test]
     fn sentences_are_found_with_their_lines() {
         let text = "# A heading of some length\nThe first sentence, e.g. this\none. The second \
-                    sentence here.\n\n- an item of a list, long\n  and longer\n- another item of it\n\
-                    | a row | of some table |\n1. a numbered item of one\nshort.\n";
+                    sentence here.\n\n- an item of a list, long\n  and longer\n\
+                    - another item of it\n| a row | of some table |\n\
+                    1. a numbered item of one\nshort.\n";
         let sentences: Vec<_> = split(&passage("a", text))
             .into_iter()
             .map(|s| format!("{}-{} {}", s.first_line, s.last_line, s.text))

@@ -1,4 +1,4 @@
-//! The second stage: passages scored anew by what of the question they hold, and how close together.
+//! The second stage: passages scored anew by what they hold of the question, and how near.
 
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@ use super::index::Ingested;
 
 /// How many bad files of each kind are named.
 const NAMED: usize = 10;
-/// The reason of a file that no attempt said anything about: its agent was lost, or ran out of time.
+/// The reason of a file that no attempt said anything about: its agent was lost or out of time.
 const UNKNOWN: &str = "not_processed";
 
 /// What a step of the capability `corpus-summary` gives in `with`.
@@ -111,7 +111,10 @@ mod tests {
         let indexed = indexed.iter().map(|file| (*file).to_owned()).collect();
         let reasons = [("b".to_owned(), "empty_file".to_owned())].into();
         match summarize(&files, ingested, &indexed, &reasons) {
-            Ok(summary) => expected.assert_eq(&serde_json::to_string(&summary).unwrap()),
+            Ok(summary) => {
+                let shown = serde_json::to_string_pretty(&summary).unwrap() + "\n";
+                expected.assert_eq(&shown);
+            }
             Err(error) => expected.assert_eq(&error.to_string()),
         }
     }
@@ -121,16 +124,54 @@ mod tests {
         check(
             &[some("a"), None, None, some("d")],
             &["a", "d", "z"],
-            expect_test::expect![[
-                r#"{"files":4,"indexed":2,"passages":4,"bytes":20,"bad":2,"bad_by_reason":{"empty_file":1,"not_processed":1},"examples":{"empty_file":["b"],"not_processed":["c"]}}"#
-            ]],
+            expect_test::expect![[r#"
+                {
+                  "files": 4,
+                  "indexed": 2,
+                  "passages": 4,
+                  "bytes": 20,
+                  "bad": 2,
+                  "bad_by_reason": {
+                    "empty_file": 1,
+                    "not_processed": 1
+                  },
+                  "examples": {
+                    "empty_file": [
+                      "b"
+                    ],
+                    "not_processed": [
+                      "c"
+                    ]
+                  }
+                }
+            "#]],
         );
         check(
             &[None, None, None, None],
             &[],
-            expect_test::expect![[
-                r#"{"files":4,"indexed":0,"passages":0,"bytes":0,"bad":4,"bad_by_reason":{"empty_file":1,"not_processed":3},"examples":{"empty_file":["b"],"not_processed":["a","c","d"]}}"#
-            ]],
+            expect_test::expect![[r#"
+                {
+                  "files": 4,
+                  "indexed": 0,
+                  "passages": 0,
+                  "bytes": 0,
+                  "bad": 4,
+                  "bad_by_reason": {
+                    "empty_file": 1,
+                    "not_processed": 3
+                  },
+                  "examples": {
+                    "empty_file": [
+                      "b"
+                    ],
+                    "not_processed": [
+                      "a",
+                      "c",
+                      "d"
+                    ]
+                  }
+                }
+            "#]],
         );
     }
 
