@@ -16,7 +16,7 @@ use skep_protocol::limits::{HEARTBEAT_INTERVAL, MAX_SHARED};
 use skep_protocol::{
     AgentId, AttemptId, Control, Delivery, Heartbeat, Lane, Offer, Task, TaskBatch,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::{Agent, RunError};
@@ -60,6 +60,8 @@ pub(crate) struct Worker<B> {
     /// Handlers that block their thread, until they let go of their slot.
     blocked: FuturesUnordered<BoxFuture<'static, String>>,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
+    /// How often a coordinator said that it is new.
+    roll_calls: watch::Sender<u64>,
     pulls: FuturesUnordered<BoxFuture<'static, (Pulled, Result<(), Unavailable>)>>,
     /// Capabilities without a pull under way; the first goes first.
     to_pull: VecDeque<String>,
@@ -136,6 +138,7 @@ impl<B: AgentBroker> Worker<B> {
             attempts: FuturesUnordered::new(),
             blocked: FuturesUnordered::new(),
             sending: FuturesUnordered::new(),
+            roll_calls: watch::Sender::new(0),
             pulls: FuturesUnordered::new(),
             to_pull,
             pull_backoff: Backoff::default(),
@@ -184,7 +187,10 @@ impl<B: AgentBroker> Worker<B> {
     fn handle(&mut self, input: Input) {
         match input {
             Input::Stop | Input::Control(Control::Drain {}) => self.begin_drain(),
-            Input::Control(Control::RollCall {}) => self.next_beat = Instant::now(),
+            Input::Control(Control::RollCall {}) => {
+                self.next_beat = Instant::now();
+                self.roll_calls.send_modify(|calls| *calls += 1);
+            }
             Input::Control(Control::Cancel { attempts }) => {
                 attempts.iter().for_each(|attempt| self.cancel(attempt));
             }

@@ -8,12 +8,17 @@ use skep_protocol::{
     AgentId, AttemptId, Failure as Reported, FailureKind, Outcome, PartitionId, Report,
     ReportBatch, ReportBody, Verdict,
 };
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Worker;
 use crate::context::{SaveCheckpoint, no_longer_wanted};
 use crate::failure::Failure;
 use crate::lease::Phase;
+
+/// How long an answer may take once there is a new coordinator: the one that took the reports is
+/// probably gone.
+const ANSWER_AFTER_ROLL_CALL: Duration = Duration::from_millis(500);
 
 /// A message with reports that left, and its answer.
 pub(super) struct Sent {
@@ -30,6 +35,8 @@ enum Answer {
     Left,
     /// It may or may not have arrived.
     Unknown(RequestError),
+    /// Whoever took it is probably gone, for there is a new coordinator.
+    Overtaken,
     /// The broker does not take so large a message.
     TooLarge(RequestError),
 }
@@ -39,7 +46,15 @@ impl<B: AgentBroker> Worker<B> {
     pub(super) fn send_reports(&mut self) {
         for (partition, reports) in self.outbox.take(Instant::now()) {
             let (broker, agent) = (self.broker.clone(), self.id.clone());
-            self.sending.push(send(broker, agent, partition, reports).boxed());
+            let mut roll_calls = self.roll_calls.subscribe();
+            let send = async move {
+                let answer = tokio::select! {
+                    answer = send(&broker, &agent, partition, &reports) => answer,
+                    () = overtaken(&mut roll_calls) => Answer::Overtaken,
+                };
+                Sent { partition, reports, answer }
+            };
+            self.sending.push(send.boxed());
         }
     }
 
@@ -77,6 +92,10 @@ impl<B: AgentBroker> Worker<B> {
             }
             Answer::Unknown(error) => {
                 tracing::debug!(%partition, %error, "reports are sent again");
+                self.again(partition, reports);
+            }
+            Answer::Overtaken => {
+                tracing::debug!(%partition, "reports are sent again, to a new coordinator");
                 self.again(partition, reports);
             }
             Answer::TooLarge(error) => self.too_large(partition, reports, &error),
@@ -227,29 +246,34 @@ fn too_large(duration_ms: u64, error: &RequestError) -> Outcome {
 /// Sends reports to the owner of their partition, or leaves them for the next one if there is none.
 /// Questions whether to begin are not left: only an owner can answer.
 async fn send<B: AgentBroker>(
-    broker: B,
-    agent: AgentId,
+    broker: &B,
+    agent: &AgentId,
     partition: PartitionId,
-    reports: Vec<Report>,
-) -> Sent {
+    reports: &[Report],
+) -> Answer {
     let batch = |reports| ReportBatch { v: ReportBatch::VERSION, agent: agent.clone(), reports };
-    let answer = match broker.report(partition, batch(reports.clone())).await {
+    match broker.report(partition, batch(reports.to_vec())).await {
         Ok(reply) => Answer::Verdicts(reply.verdicts),
         Err(RequestError::NoResponders { .. }) => {
-            let left: Vec<_> = reports.iter().filter(|report| !is_question(report)).collect();
+            let left: Vec<_> = reports.iter().filter(|r| !is_question(r)).cloned().collect();
             if left.is_empty() {
-                Answer::Left
-            } else {
-                let left = batch(left.into_iter().cloned().collect());
-                match broker.report_durably(partition, left).await {
-                    Ok(()) => Answer::Left,
-                    Err(error) => Answer::of(error),
-                }
+                return Answer::Left;
+            }
+            match broker.report_durably(partition, batch(left)).await {
+                Ok(()) => Answer::Left,
+                Err(error) => Answer::of(error),
             }
         }
         Err(error) => Answer::of(error),
-    };
-    Sent { partition, reports, answer }
+    }
+}
+
+/// Waits until there is a new coordinator, and then for as long as an answer may still come.
+async fn overtaken(roll_calls: &mut watch::Receiver<u64>) {
+    match roll_calls.changed().await {
+        Ok(()) => tokio::time::sleep(ANSWER_AFTER_ROLL_CALL).await,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 impl Answer {

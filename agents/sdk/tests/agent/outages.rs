@@ -85,6 +85,19 @@ async fn a_hung_coordinator_is_asked_again_until_it_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_coordinator_gets_at_once_what_its_predecessor_took_and_never_answered() {
+    let mut stage = Stage::start(repeat(&Count::default())).await;
+    let mut killed = stage.own().await;
+    stage.give(&task("s", "c", json!(1))).await;
+    let (taken, _never_answered) = killed.next().await;
+    let mut successor = stage.own().await;
+    let start = Instant::now();
+    stage.beat_where(|beat| beat.held.len() == 1).await;
+    assert_eq!(successor.apply().await, taken[0]);
+    assert!(start.elapsed() < Duration::from_secs(1), "it waited for the dead one's answer");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_agent_does_not_wait_for_ever_for_the_last_confirmation() {
     let mut stage = Stage::start(repeat(&Count::default())).await;
     let _hung = stage.own().await;
