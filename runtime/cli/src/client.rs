@@ -183,8 +183,7 @@ impl Tries {
 
     /// Waits before the next try if the error may pass; gives the error back if it may not.
     async fn bear(&mut self, error: RequestError) -> Result<(), Error> {
-        let passing =
-            matches!(error, RequestError::NoResponders { .. } | RequestError::TimedOut { .. });
+        let passing = !matches!(error, RequestError::TooLarge { .. });
         if passing && self.pause(Duration::ZERO).await { Ok(()) } else { Err(error.into()) }
     }
 
