@@ -4,15 +4,21 @@
 //! of an attempt is rendered, its `not_before` includes the jitter, the items of a `for_each` are
 //! evaluated.
 
-use std::collections::BTreeMap;
+mod attempt;
+mod run;
+mod step;
 
 use serde::{Deserialize, Serialize};
 
 use crate::command::ChildOutcome;
 use crate::failure::Failure;
-use crate::ids::{AgentId, Hash, RunId, SignalId, StepPath};
+use crate::ids::{AgentId, SignalId, StepPath};
 use crate::payload::Payload;
 use crate::time::Timestamp;
+
+pub use attempt::{AttemptCompleted, AttemptFailed, AttemptScheduled, IgnoreReason, ReportIgnored};
+pub use run::{Parent, RunStarted};
+pub use step::{CancelReason, ChildStarted, SkipReason, StepExpanded, WaitStarted, WaitingFor};
 
 /// One fact about one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,194 +171,6 @@ pub enum Event {
         /// Why.
         reason: CancelReason,
     },
-}
-
-/// See [`Event::RunStarted`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunStarted {
-    /// The name of the workflow.
-    pub workflow: String,
-    /// Its version, if the definition names one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// The digest of its definition: the run stays with it, whatever is applied later.
-    pub digest: Hash,
-    /// The inputs, defaults filled in.
-    pub inputs: Payload,
-    /// The sub-workflows, pinned: name as written → digest.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub pinned: BTreeMap<String, Hash>,
-    /// The run that started this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Parent>,
-    /// How deep this run is nested: 0 without a parent.
-    #[serde(default)]
-    pub depth: u32,
-    /// Free words to find the run by.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-}
-
-/// The step that a run was started for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parent {
-    /// The run.
-    pub run: RunId,
-    /// The step.
-    pub step: StepPath,
-    /// Which try of the step.
-    pub attempt: u32,
-}
-
-/// See [`Event::StepExpanded`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepExpanded {
-    /// The step with the `for_each`.
-    pub step: StepPath,
-    /// The items, in order.
-    pub items: Vec<Payload>,
-    /// The index of the first of them: many or large items come in several events.
-    #[serde(default)]
-    pub offset: u32,
-    /// How many items there are over all events.
-    pub total: u32,
-}
-
-/// See [`Event::WaitStarted`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaitStarted {
-    /// The step.
-    pub step: StepPath,
-    /// What ends the wait, apart from time.
-    pub waiting_for: WaitingFor,
-    /// When the wait ends by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-}
-
-/// What a waiting step waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WaitingFor {
-    /// Time only.
-    Time,
-    /// A signal of this name.
-    Signal(String),
-}
-
-/// See [`Event::ChildStarted`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChildStarted {
-    /// The step.
-    pub step: StepPath,
-    /// Which try of the step.
-    pub attempt: u32,
-    /// When the child may start: later than at once after a failed try.
-    pub not_before: Timestamp,
-    /// The id of the child, derived from run, step and attempt.
-    pub child: RunId,
-    /// The digest of its definition.
-    pub digest: Hash,
-    /// Its inputs.
-    pub inputs: Payload,
-}
-
-/// See [`Event::AttemptScheduled`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptScheduled {
-    /// The step.
-    pub step: StepPath,
-    /// The number of the attempt.
-    pub attempt: u32,
-    /// When its task may be offered.
-    pub not_before: Timestamp,
-    /// The rendered `with`; only on the first attempt, the others have the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input: Option<Payload>,
-}
-
-/// See [`Event::AttemptCompleted`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptCompleted {
-    /// The step.
-    pub step: StepPath,
-    /// The attempt.
-    pub attempt: u32,
-    /// Who performed it.
-    pub agent: AgentId,
-    /// What came out.
-    pub output: Payload,
-    /// How long the handler ran, by the agent's clock.
-    pub duration_ms: u64,
-}
-
-/// See [`Event::AttemptFailed`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptFailed {
-    /// The step.
-    pub step: StepPath,
-    /// The attempt.
-    pub attempt: u32,
-    /// Who performed it; nobody if it never was taken, or if a child run failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<AgentId>,
-    /// Why.
-    pub failure: Failure,
-}
-
-/// See [`Event::ReportIgnored`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReportIgnored {
-    /// The step it spoke of.
-    pub step: StepPath,
-    /// The attempt it spoke of.
-    pub attempt: u32,
-    /// Who sent it.
-    pub agent: AgentId,
-    /// Why it changes nothing.
-    pub reason: IgnoreReason,
-}
-
-/// Why a report changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IgnoreReason {
-    /// The same attempt was reported before.
-    Duplicate,
-    /// The attempt was given up on and another one took its place, or its step ended.
-    Stale,
-    /// The run has no such step or never scheduled such an attempt.
-    Unknown,
-}
-
-/// Why a step will not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SkipReason {
-    /// Its `if` is false.
-    Condition,
-    /// A step that it needs did not complete.
-    Upstream(StepPath),
-    /// Too few of its `needs` succeeded for its `join`.
-    Join,
-    /// Its `wait_for` ran out of time with `on_timeout: skip`.
-    SignalTimeout,
-    /// The run stops.
-    Stopping,
-}
-
-/// Why a step was stopped before its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CancelReason {
-    /// The run was cancelled.
-    RunCancelled,
-    /// Another step failed and the run (or the group) stops.
-    Stopping,
-    /// The `deadline` of the step or of an enclosing group passed.
-    Deadline,
-    /// The `timeout` of one try of a sub-workflow passed.
-    Timeout,
 }
 
 impl Event {

@@ -1,0 +1,76 @@
+//! What the events of an attempt carry.
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::ids::{AgentId, StepPath};
+use crate::payload::Payload;
+use crate::time::Timestamp;
+
+/// See [`Event::AttemptScheduled`](super::Event::AttemptScheduled).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptScheduled {
+    /// The step.
+    pub step: StepPath,
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// When its task may be offered.
+    pub not_before: Timestamp,
+    /// The rendered `with`; only on the first attempt, the others have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Payload>,
+}
+
+/// See [`Event::AttemptCompleted`](super::Event::AttemptCompleted).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptCompleted {
+    /// The step.
+    pub step: StepPath,
+    /// The attempt.
+    pub attempt: u32,
+    /// Who performed it.
+    pub agent: AgentId,
+    /// What came out.
+    pub output: Payload,
+    /// How long the handler ran, by the agent's clock.
+    pub duration_ms: u64,
+}
+
+/// See [`Event::AttemptFailed`](super::Event::AttemptFailed).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptFailed {
+    /// The step.
+    pub step: StepPath,
+    /// The attempt.
+    pub attempt: u32,
+    /// Who performed it; nobody if it never was taken, or if a child run failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// See [`Event::ReportIgnored`](super::Event::ReportIgnored).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportIgnored {
+    /// The step it spoke of.
+    pub step: StepPath,
+    /// The attempt it spoke of.
+    pub attempt: u32,
+    /// Who sent it.
+    pub agent: AgentId,
+    /// Why it changes nothing.
+    pub reason: IgnoreReason,
+}
+
+/// Why a report changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IgnoreReason {
+    /// The same attempt was reported before.
+    Duplicate,
+    /// The attempt was given up on and another one took its place, or its step ended.
+    Stale,
+    /// The run has no such step or never scheduled such an attempt.
+    Unknown,
+}
