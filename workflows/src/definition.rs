@@ -6,15 +6,16 @@
 
 mod durations;
 mod keyed;
+mod names;
+mod numbers;
 mod scalars;
 mod shape;
 
 pub(crate) use durations::{DurationText, text as duration_text};
 pub(crate) use keyed::{Keyed, Keys, Named};
-pub(crate) use scalars::{
-    Any, Count, ExpressionText, ForEachText, Identifier, JoinText, Names, SchemaText, ShareText,
-    SignalName, Text, TolerateText, WaitText, WorkflowReference, check_name, is_version,
-};
+pub(crate) use names::{Identifier, Names, SignalName, WorkflowReference, check_name, is_version};
+pub(crate) use numbers::{Count, JoinText, ShareText, TolerateText};
+pub(crate) use scalars::{Any, ExpressionText, ForEachText, SchemaText, Text, WaitText};
 pub(crate) use shape::{At, Shape};
 
 use std::collections::BTreeMap;

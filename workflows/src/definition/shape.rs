@@ -111,4 +111,19 @@ macro_rules! words {
     )*};
 }
 
-pub(super) use words;
+/// Gives a type its name and its JSON Schema.
+macro_rules! described {
+    ($($type:ty, $name:literal, $schema:tt;)*) => {$(
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!($schema)
+            }
+        }
+    )*};
+}
+
+pub(super) use {described, words};
