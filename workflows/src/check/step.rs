@@ -1,25 +1,26 @@
 //! One step after the other: what it is, its policies, its expressions.
 
+mod kind;
+mod times;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::kinds::{self, Kind};
 use super::policies::{self, Defaults};
 use super::step_read;
 use super::survey::{Survey, Surveyed};
-use crate::definition::{
-    AgentDefinition, Any, At, StepDefinition, Text, UntilDefinition, WaitForDefinition, WaitText,
-};
+use crate::definition::{AgentDefinition, Any, At, StepDefinition};
 use crate::diagnostic::{Problems, Span, codes};
 use crate::expression::{
     Catalogue, Condition, Place, Shape, Template, View, Written, condition, items, template,
 };
 use crate::name::Name;
-use crate::parse::{Data, Node};
+use crate::parse::Node;
 use crate::policy::{Labels, RetryPolicy, Tolerate, WhenOpen};
-use crate::workflow::{Fallback, ForEach, Healing, Step, StepIndex, StepKind, WaitFor};
+use crate::workflow::{Fallback, ForEach, Healing, Step, StepIndex};
+use times::Times;
 
 /// What all steps give.
 #[derive(Debug, Default)]
@@ -113,15 +114,7 @@ impl<'a> One<'a, '_, '_> {
         let labels = self.labels(definition, kind);
         let defaults = &self.builder.defaults;
         let problems = &mut *self.builder.problems;
-        let own = policies::positive(definition.timeout.as_ref(), "`timeout`", problems);
-        let timeout = match kind {
-            Some(Kind::Agent) => Some(own.unwrap_or_else(|| defaults.agent_timeout())),
-            Some(Kind::Workflow) => own.or(defaults.timeout),
-            Some(Kind::Wait | Kind::Signal | Kind::Group) | None => None,
-        };
-        let (deadline, queue_timeout, progress_within) =
-            bounds(definition, kind, defaults, problems);
-        shadowed(definition, timeout, deadline, problems);
+        let times = Times::of(definition, kind, defaults, problems);
         let priority = policies::priority(definition.priority.as_ref(), problems);
         Some(Step {
             id: Name::new_unchecked(&id.text),
@@ -139,10 +132,10 @@ impl<'a> One<'a, '_, '_> {
             join: definition.join.as_ref().map(|at| at.value.0).unwrap_or_default(),
             condition: condition?,
             for_each: for_each?,
-            timeout,
-            deadline,
-            queue_timeout,
-            progress_within,
+            timeout: times.timeout,
+            deadline: times.deadline,
+            queue_timeout: times.queue_timeout,
+            progress_within: times.progress_within,
             retry,
             expect: self.surveyed.expect.clone(),
             priority: priority.unwrap_or(defaults.priority),
@@ -237,91 +230,6 @@ impl<'a> One<'a, '_, '_> {
         }
     }
 
-    fn kind(&mut self, definition: &StepDefinition, kind: Kind) -> Option<StepKind> {
-        match kind {
-            Kind::Agent => {
-                let with = self.with(definition.with.as_ref(), Place::Step);
-                let capability = Name::new_unchecked(&definition.agent.as_ref()?.value.0);
-                Some(StepKind::Agent { capability, with: with? })
-            }
-            Kind::Workflow => {
-                let with = self.with(definition.with.as_ref(), Place::Step);
-                self.with_is_a_map(definition);
-                let called = &definition.workflow.as_ref()?.value;
-                Some(StepKind::Workflow {
-                    name: Name::new_unchecked(&called.name),
-                    version: called.version.clone(),
-                    with: with?,
-                })
-            }
-            Kind::Wait => match &definition.wait.as_ref()?.value {
-                WaitText::Duration(duration) => Some(StepKind::Wait(WaitFor::Duration(duration.0))),
-                WaitText::Until(until) => self.until(until),
-            },
-            Kind::Signal => self.signal(&definition.wait_for.as_ref()?.value),
-            Kind::Group => Some(StepKind::Group),
-        }
-    }
-
-    /// The inputs of a sub-workflow have names.
-    fn with_is_a_map(&mut self, definition: &StepDefinition) {
-        let Some(At { value: Any(node), span }) = &definition.with else { return };
-        if matches!(node.data, Data::Map(_) | Data::Text(_)) {
-            return;
-        }
-        let message = format!("`with` of a sub-workflow must be a map, but is {}", node.kind());
-        self.builder
-            .problems
-            .error(codes::WRONG_TYPE, *span, message)
-            .help("it gives each input a value by name");
-    }
-
-    fn until(&mut self, definition: &UntilDefinition) -> Option<StepKind> {
-        let At { value: Text(text), span } = definition.until.as_ref()?;
-        let node = Node { span: *span, data: Data::Text(text.as_str().into()) };
-        let until = self.template(&node, Place::Step)?;
-        if until.constant().is_some() && text.parse::<jiff::Timestamp>().is_err() {
-            self.builder
-                .problems
-                .error(codes::INVALID_TIMESTAMP, *span, "`until` is not a timestamp")
-                .help("write it as in RFC 3339, with an offset: `2026-12-24T18:00:00Z`");
-            return None;
-        }
-        Some(StepKind::Wait(WaitFor::Until(until)))
-    }
-
-    fn signal(&mut self, definition: &WaitForDefinition) -> Option<StepKind> {
-        let timeout =
-            policies::positive(definition.timeout.as_ref(), "`timeout`", self.builder.problems);
-        if let Some(at) = &definition.on_timeout
-            && definition.keys.span("timeout").is_none()
-        {
-            self.builder
-                .problems
-                .error(codes::LONELY_KEY, at.span, "`on_timeout` means nothing without `timeout`")
-                .help("add `timeout: 24h` or remove `on_timeout`");
-        }
-        let condition = match &definition.condition {
-            None => None,
-            Some(At { value, .. }) => {
-                let view = View {
-                    catalogue: self.builder.catalogue,
-                    owner: Some(self.index),
-                    place: Place::Signal,
-                    item: self.inner.clone(),
-                };
-                let written = condition(&value.0, self.builder.text, &view, self.builder.problems)?;
-                Some(self.note(Place::Signal, written))
-            }
-        };
-        Some(StepKind::Signal {
-            name: Name::new_unchecked(&definition.signal.as_ref()?.value.0),
-            condition,
-            timeout,
-            on_timeout: definition.on_timeout.as_ref().map(|at| at.value).unwrap_or_default(),
-        })
-    }
-
     fn agent(&mut self, definition: &AgentDefinition, place: Place) -> Option<Fallback> {
         let with = self.with(definition.with.as_ref(), place);
         let capability = Name::new_unchecked(&definition.agent.as_ref()?.value.0);
@@ -391,49 +299,5 @@ impl<'a> One<'a, '_, '_> {
             Some(at) => policies::labels(&at.value, &base),
             None => base,
         }
-    }
-}
-
-/// Returns deadline, queue timeout and progress bound of a step.
-fn bounds(
-    definition: &StepDefinition,
-    kind: Option<Kind>,
-    defaults: &Defaults,
-    problems: &mut Problems,
-) -> (Option<Duration>, Option<Duration>, Option<Duration>) {
-    let mut own = |written, what| policies::positive(written, what, problems);
-    let deadline = own(definition.deadline.as_ref(), "`deadline`");
-    let queue_timeout = own(definition.queue_timeout.as_ref(), "`queue_timeout`");
-    let progress_within = own(definition.progress_within.as_ref(), "`progress_within`");
-    match kind {
-        Some(Kind::Agent) => (
-            deadline.or(defaults.deadline),
-            queue_timeout.or(defaults.queue_timeout),
-            progress_within.or(defaults.progress_within),
-        ),
-        Some(Kind::Workflow) => (deadline.or(defaults.deadline), queue_timeout, progress_within),
-        Some(Kind::Wait | Kind::Signal | Kind::Group) | None => {
-            (deadline, queue_timeout, progress_within)
-        }
-    }
-}
-
-/// Warns of a timeout that a shorter deadline makes useless.
-fn shadowed(
-    definition: &StepDefinition,
-    timeout: Option<Duration>,
-    deadline: Option<Duration>,
-    problems: &mut Problems,
-) {
-    if let (Some(at), Some(timeout), Some(deadline)) = (&definition.timeout, timeout, deadline)
-        && timeout > deadline
-    {
-        problems
-            .warning(
-                codes::NO_EFFECT,
-                at.span,
-                "`timeout` is longer than `deadline` and has no effect",
-            )
-            .help("`timeout` bounds one attempt, `deadline` the whole step");
     }
 }
