@@ -1,5 +1,7 @@
 //! Evaluation: a walk over the compiled tree that pays for all it makes and looks at.
 
+mod access;
+
 use std::borrow::Cow;
 use std::cell::Cell;
 
@@ -8,7 +10,7 @@ use serde_json::{Map, Value};
 use super::code::{Apply, Arguments, Choice, Code, Comparison, Each, Mode, Operator, Status};
 use super::names::Test;
 use super::value::{equal, kind, order, text, truth, weight};
-use super::{Reference, Scope, StepPart, filters, operators, predicates};
+use super::{Scope, filters, operators, predicates};
 use crate::limits;
 
 /// The value of an expression while it is evaluated: borrowed from the scope where possible.
@@ -174,90 +176,6 @@ impl<'s> Machine<'s> {
         value
     }
 
-    fn load(&self, reference: &'s Reference) -> Item<'s> {
-        let scope = self.scope;
-        let found = match reference {
-            Reference::Input(name) => scope.input(name),
-            Reference::Inputs => Some(scope.inputs()),
-            Reference::Step(step, StepPart::Output) => scope.step_output(*step),
-            Reference::Step(step, StepPart::Outputs) => scope.step_outputs(*step),
-            Reference::Step(step, StepPart::Status) => {
-                Some(Cow::Owned(Value::from(scope.step_status(*step))))
-            }
-            Reference::Item => scope.item(),
-            Reference::Index => scope.index().map(|index| Cow::Owned(Value::from(index))),
-            Reference::RunId => Some(Cow::Owned(Value::from(scope.run_id().as_ref()))),
-            Reference::RunWorkflow => Some(Cow::Owned(Value::from(scope.run_workflow().as_ref()))),
-            Reference::Signal => scope.signal(),
-            Reference::Output => scope.output(),
-            Reference::Error => scope.error(),
-        };
-        found.map_or_else(|| Item::Undefined(describe(reference)), Item::Value)
-    }
-
-    /// Returns a field; that of something undefined is undefined too, so that `default` can help.
-    fn field(&self, of: &'s Code, name: &str) -> Evaluated<'s> {
-        let value = match self.evaluate(of)? {
-            Item::Value(value) => value,
-            undefined @ Item::Undefined(_) => return Ok(undefined),
-        };
-        Ok(match value {
-            Cow::Borrowed(Value::Object(map)) => map.get(name).map(Cow::Borrowed),
-            Cow::Owned(Value::Object(mut map)) => map.remove(name).map(Cow::Owned),
-            other => {
-                let message = format!("{} has no field `{name}`", kind(&other));
-                return Err(message);
-            }
-        }
-        .map_or_else(|| Item::Undefined(format!("the field `{name}`")), Item::Value))
-    }
-
-    fn item(&self, of: &'s Code, at: &'s Code) -> Evaluated<'s> {
-        let at = self.value(at)?;
-        if let Value::String(name) = at.as_ref() {
-            return self.field(of, name);
-        }
-        let value = match self.evaluate(of)? {
-            Item::Value(value) => value,
-            undefined @ Item::Undefined(_) => return Ok(undefined),
-        };
-        let Some(at) = at.as_i64() else {
-            return Err(format!("{} cannot be an index", kind(&at)));
-        };
-        let position = |len: usize| {
-            let from_end = at < 0;
-            let distance = usize::try_from(at.unsigned_abs()).unwrap_or(usize::MAX);
-            if from_end { len.checked_sub(distance) } else { Some(distance) }
-        };
-        Ok(match value {
-            Cow::Borrowed(Value::Array(items)) => {
-                position(items.len()).and_then(|at| items.get(at)).map(Cow::Borrowed)
-            }
-            Cow::Owned(Value::Array(mut items)) => position(items.len())
-                .filter(|at| *at < items.len())
-                .map(|at| Cow::Owned(items.swap_remove(at))),
-            other => return Err(format!("{} has no index {at}", kind(&other))),
-        }
-        .map_or_else(|| Item::Undefined(format!("the index {at}")), Item::Value))
-    }
-
-    fn slice(&self, of: &'s Code, bounds: &'s [Option<Code>; 3]) -> Evaluated<'s> {
-        let mut numbers = [None; 3];
-        for (number, bound) in numbers.iter_mut().zip(bounds) {
-            if let Some(bound) = bound {
-                let value = self.value(bound)?;
-                *number = match value.as_ref() {
-                    Value::Null => None,
-                    value => {
-                        let bound = value.as_i64();
-                        Some(bound.ok_or_else(|| format!("{} cannot be an index", kind(value)))?)
-                    }
-                };
-            }
-        }
-        operators::slice(self, self.value(of)?, numbers).map(Item::from)
-    }
-
     /// Compares, and pays for what may have to be looked at.
     pub(super) fn compare(
         &self,
@@ -411,23 +329,5 @@ impl<'s> Machine<'s> {
             }
         }
         Ok(Value::String(whole).into())
-    }
-}
-
-/// Names what is read, for messages.
-fn describe(reference: &Reference) -> String {
-    match reference {
-        Reference::Input(name) => format!("the input `{name}`"),
-        Reference::Inputs => "`inputs`".to_owned(),
-        Reference::Step(_, StepPart::Output) => "the step's `output`".to_owned(),
-        Reference::Step(_, StepPart::Outputs) => "the step's `outputs`".to_owned(),
-        Reference::Step(_, StepPart::Status) => "the step's `status`".to_owned(),
-        Reference::Item => "`item`".to_owned(),
-        Reference::Index => "`index`".to_owned(),
-        Reference::RunId => "`run.id`".to_owned(),
-        Reference::RunWorkflow => "`run.workflow`".to_owned(),
-        Reference::Signal => "`signal`".to_owned(),
-        Reference::Output => "`output`".to_owned(),
-        Reference::Error => "`error`".to_owned(),
     }
 }

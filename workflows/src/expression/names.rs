@@ -9,7 +9,9 @@ pub(crate) struct Signature {
 }
 
 macro_rules! names {
-    ($type:ident { $($variant:ident = $($name:literal)|+, $least:literal..=$most:literal, $named:expr;)* }) => {
+    ($type:ident {
+        $($variant:ident = $($name:literal)|+, $least:literal..=$most:literal, $named:expr;)*
+    }) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum $type {
             $($variant,)*

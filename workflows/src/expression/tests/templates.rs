@@ -1,0 +1,107 @@
+use expect_test::expect;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{World, render, workflow, world};
+use crate::expression::{Reference, StepPart};
+use crate::workflow::{StepIndex, StepKind};
+
+#[test]
+fn a_template_pays_as_a_whole() {
+    let many: Vec<Value> = (0..2000).map(|_| json!("${{ inputs.huge }}")).collect();
+    let error = render(&json!(many)).unwrap_err();
+    assert!(error.problem.contains("too expensive"), "{error}");
+    let text = "${{ inputs.huge }}".repeat(5);
+    assert!(render(&json!(text)).unwrap_err().problem.contains("longer than"));
+}
+
+#[test]
+fn a_string_that_is_one_expression_keeps_its_type_and_others_are_text() {
+    let rendered = render(&json!({
+        "whole": "${{ inputs.n }}",
+        "text": "n=${{ inputs.n }}, none=${{ inputs.none }}, list=${{ inputs.list }}",
+        "plain": [1, null, "{{ not ours }}"],
+        "data": "${{ steps.done.output.s }}",
+        "braces": "${{ {'a': {'b': '}}'}} }}",
+    }));
+    expect![[r#"
+        {
+          "whole": 3,
+          "text": "n=3, none=null, list=[3,1,2]",
+          "plain": [
+            1,
+            null,
+            "{{ not ours }}"
+          ],
+          "data": "${{ 1 }}",
+          "braces": {
+            "a": {
+              "b": "}}"
+            }
+          }
+        }
+    "#]]
+    .assert_eq(&format!("{:#}\n", rendered.unwrap()));
+}
+
+#[test]
+fn passthrough_is_exactly_one_reference() {
+    let passthrough = |with: Value| {
+        let workflow = workflow(&with);
+        match workflow.step(workflow.find("probe").unwrap()).kind() {
+            StepKind::Agent { with, .. } => with.passthrough().cloned(),
+            _ => None,
+        }
+    };
+    let output = Reference::Step(StepIndex(0), StepPart::Output);
+    assert_eq!(passthrough(json!("${{ steps.done.output }}")), Some(output));
+    assert_eq!(passthrough(json!("${{ item }}")), Some(Reference::Item));
+    assert_eq!(passthrough(json!("${{ steps.done.output.n }}")), None);
+    assert_eq!(passthrough(json!(" ${{ item }}")), None);
+    assert_eq!(passthrough(json!(["${{ item }}"])), None);
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        "[a-z${} |]{0,12}".prop_map(Value::from),
+        Just(json!("${{ steps.done.output }}")),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-z${}]{1,4}", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn data_stays_data(data in any_json()) {
+        let workflow = workflow(&json!({"whole": "${{ inputs.n }}", "text": "<${{ inputs.n }}>"}));
+        let probe = workflow.step(workflow.find("probe").unwrap());
+        let StepKind::Agent { with, .. } = probe.kind() else { return Ok(()) };
+        let rendered = with.render(&World(json!({"n": data.clone()}))).unwrap();
+        prop_assert_eq!(&rendered["whole"], &data);
+        let text = data.as_str().map_or_else(|| data.to_string(), str::to_owned);
+        prop_assert_eq!(&rendered["text"], &json!(format!("<{text}>")));
+    }
+
+    #[test]
+    fn expressions_never_panic(text in "[a-z0-9.|()\\[\\]{}'\" +*/%<>=~,:-]{0,60}") {
+        let file = json!({
+            "name": "n",
+            "inputs": {"a": true},
+            "steps": {"s": {"agent": "x", "with": format!("${{{{ {text} }}}}")}},
+        });
+        if let Ok(workflow) = crate::read(file.to_string().as_bytes(), "t")
+            && let StepKind::Agent { with, .. } = workflow.steps()[0].kind()
+        {
+            let _ = with.render(&world());
+        }
+    }
+}
