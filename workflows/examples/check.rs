@@ -42,7 +42,8 @@ fn steps(count: usize) -> String {
         // Writing into a string cannot fail.
         let _ = writeln!(
             text,
-            "  s{step}: {{ agent: work, needs: [s{far}], with: {{ a: \"${{{{ steps.s{near}.output.n + {step} }}}}\" }} }}"
+            "  s{step}: {{ agent: work, needs: [s{far}], \
+             with: {{ a: \"${{{{ steps.s{near}.output.n + {step} }}}}\" }} }}"
         );
     }
     text

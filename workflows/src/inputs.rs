@@ -133,7 +133,9 @@ mod tests {
     use super::*;
 
     fn accept(given: Value) -> Result<Value, Vec<String>> {
-        let file = b"name: n\ninputs:\n  topic: { type: string }\n  count: { type: integer, default: 3 }\nsteps: { a: { agent: x } }\n";
+        let file = b"name: n\n\
+                     inputs: { topic: { type: string }, count: { type: integer, default: 3 } }\n\
+                     steps: { a: { agent: x } }\n";
         let workflow = crate::read(file, "t").unwrap();
         let Value::Object(given) = given else { return Err(Vec::new()) };
         match workflow.inputs().accept(given) {

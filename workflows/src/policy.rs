@@ -273,7 +273,10 @@ mod tests {
         }
 
         #[test]
-        fn a_share_tolerates_no_more_than_it_says(per_mille in 0u16..=1000, total in 0u64..1_000_000) {
+        fn a_share_tolerates_no_more_than_it_says(
+            per_mille in 0u16..=1000,
+            total in 0u64..1_000_000,
+        ) {
             let tolerate = Tolerate::Share(Share(per_mille));
             let most = total * u64::from(per_mille) / 1000;
             prop_assert!(tolerate.allows(most, total));

@@ -107,7 +107,9 @@ proptest! {
     }
 
     #[test]
-    fn edges_and_order_fit(edges in prop::collection::vec(prop::collection::vec(0usize..50, 0..4), 1..40)) {
+    fn edges_and_order_fit(
+        edges in prop::collection::vec(prop::collection::vec(0usize..50, 0..4), 1..40),
+    ) {
         let workflow = read(graph(&edges).as_bytes(), "p").unwrap();
         prop_assert_eq!(workflow.steps().len(), edges.len());
         check_graph(&workflow)?;

@@ -31,7 +31,7 @@ pub(super) fn render(diagnostic: &Diagnostic, source: &str, style: Style) -> Str
         .with_links(false)
         .with_context_lines(1);
     let mut drawn = String::new();
-    // Drawing into a string fails only if the excerpt cannot be read; the message then stands alone.
+    // Drawing fails only if the excerpt cannot be read; the message then stands alone.
     let report = miette::Report::new(report).with_source_code(excerpt);
     if handler.render_report(&mut drawn, report.as_ref()).is_err() {
         drawn = format!("{} {}\n", diagnostic.code, diagnostic.message);
