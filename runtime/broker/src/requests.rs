@@ -58,8 +58,8 @@ impl<R> fmt::Debug for Responder<R> {
 /// - **C29** A request reaches only the partition, or the agent, that it is for.
 /// - **C31** It reaches a listener that has just come, even if one from before still listens and
 ///   never answers: a successor does not depend on its predecessor.
-/// - **C51** A command and the answer to a question may have `MAX_MESSAGE` bytes, however little the
-///   broker takes at once.
+/// - **C51** A command and the answer to a question may have `MAX_MESSAGE` bytes, however little
+///   the broker takes at once.
 /// - **C49** Who listens when the broker restarts is heard again afterwards.
 ///
 ///  Dropping it stops listening, and askers learn that nobody listens.
