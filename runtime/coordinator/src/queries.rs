@@ -109,22 +109,21 @@ impl<B: Broker> State<B> {
         }
     }
 
-    /// Waits for entries, if there are none yet.
+    /// Waits for entries, if there are none yet; for those of a run that its owner does not know
+    /// there is nothing to wait for.
     async fn history(&self, run: RunId, after: u64, limit: u32, wait: Duration) -> QueryReply {
         let until = Instant::now() + wait.min(MAX_WAIT);
         let mut changes = self.read_model.changes();
         loop {
             changes.mark_unchanged();
             let reply = self.read_model.ask(Question::History { run, after, limit }).await;
-            let nothing_yet = match &reply {
-                QueryReply::History(entries) => entries.is_empty(),
-                QueryReply::NotFound {} => true,
-                QueryReply::Runs(_)
-                | QueryReply::Run(_)
-                | QueryReply::Agents(_)
-                | QueryReply::Workflows(_)
-                | QueryReply::Failed { .. } => false,
-            };
+            if reply == (QueryReply::NotFound {}) {
+                if self.run(run).await == (QueryReply::NotFound {}) {
+                    return reply;
+                }
+                continue;
+            }
+            let nothing_yet = matches!(&reply, QueryReply::History(all) if all.is_empty());
             if !nothing_yet || Instant::now() >= until {
                 return reply;
             }

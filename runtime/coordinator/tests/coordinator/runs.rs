@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use expect_test::expect;
 use serde_json::json;
+use skep_broker::Queries as _;
 use skep_coordinator::Config;
 use skep_protocol::{
     Command, CommandReply, Event, Failure, FailureKind, Payload, Query, QueryReply, Rejection,
@@ -177,6 +178,25 @@ async fn a_capability_that_nobody_offers_is_said() {
         }
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn what_nobody_knows_is_not_waited_for() {
+    let broker = embedded();
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, CHAIN).await;
+    let quiet = start(&broker, "k", "chain").await;
+    let history = |run, after, wait_ms| {
+        let query = Query::History { run, after, limit: 10, wait_ms };
+        broker.query(query)
+    };
+    let reply = history(quiet, 0, 0).await.unwrap();
+    assert!(matches!(reply, QueryReply::History(_)), "whoever started it finds it: {reply:?}");
+    let reply = tokio::select! { biased;
+        reply = history(quiet, 2, 500) => reply,
+        reply = history(run_id("unknown"), 0, 30_000) => reply,
+    };
+    assert_eq!(reply.unwrap(), QueryReply::NotFound {});
 }
 
 #[tokio::test]
