@@ -164,7 +164,7 @@ pub enum Rejection {
         problems: Vec<String>,
     },
     /// There is no such run.
-    #[error("no run {run}")]
+    #[error("there is no run {run}")]
     RunNotFound {
         /// The run asked for.
         run: RunId,
