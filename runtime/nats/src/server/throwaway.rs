@@ -1,16 +1,19 @@
 //! A nats-server that lives as long as its handle.
 
+mod running;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::find::{FindError, find_or_fetch};
+use running::Running;
 
 /// How long a server may take until it answers: recovering a large store takes seconds.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -114,12 +117,6 @@ pub struct ThrowawayServer {
     running: Option<Running>,
     /// Removed last.
     _temporary: Option<TempDir>,
-}
-
-#[derive(Debug)]
-struct Running {
-    server: Child,
-    watcher: Option<Child>,
 }
 
 impl ThrowawayServer {
@@ -260,11 +257,9 @@ impl ThrowawayServer {
         let mut command = Command::new(&self.binary);
         command.arg("-c").arg(self.config_file());
         command.stdin(Stdio::null()).stdout(out).stderr(err);
-        let server = apart(&mut command)
-            .spawn()
+        let running = Running::start(&mut command, &self.config_file())
             .map_err(|source| StartError::Spawn { path: self.binary.clone(), source })?;
-        let watcher = watch(server.id(), &self.config_file());
-        self.running = Some(Running { server, watcher });
+        self.running = Some(running);
         self.ready(from).await
     }
 
@@ -299,28 +294,6 @@ impl ThrowawayServer {
     }
 }
 
-impl Running {
-    fn kill(mut self) -> io::Result<()> {
-        // The watcher first: it must not see a process id that was given to somebody else.
-        if let Some(watcher) = &mut self.watcher {
-            watcher.kill().ok();
-            watcher.wait().ok();
-        }
-        self.watcher = None;
-        self.server.kill()?;
-        self.server.wait().map(drop)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        for child in self.watcher.iter_mut().chain([&mut self.server]) {
-            child.kill().ok();
-            child.wait().ok();
-        }
-    }
-}
-
 fn folder_of(options: &Options) -> Result<(PathBuf, Option<TempDir>), StartError> {
     match &options.store_dir {
         Some(folder) => {
@@ -344,26 +317,6 @@ fn free_port() -> io::Result<u16> {
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// Puts the process into a group of its own: a Ctrl-C on the terminal ends skep first, which then
-/// ends the server.
-fn apart(command: &mut Command) -> &mut Command {
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(command, 0);
-    command
-}
-
-/// Starts a shell that waits for the end of its input, which comes when this process ends, however
-/// it ends, and then kills the server, if the process of that id still is the server.
-fn watch(pid: u32, config: &Path) -> Option<Child> {
-    const SCRIPT: &str = r#"read -r _
-(tr '\0' ' ' < "/proc/$1/cmdline" || ps -o command= -p "$1") 2>/dev/null | grep -qF -- "$2" &&
-    kill -9 "$1""#;
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", SCRIPT, "sh"]).arg(pid.to_string()).arg(config);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    apart(&mut command).spawn().ok()
 }
 
 #[derive(Deserialize)]
