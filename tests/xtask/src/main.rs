@@ -10,6 +10,10 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 
+/// The tests that need neither a server nor processes.
+const FAST: &[&[&str]] =
+    &[&["--workspace", "--exclude", "skep-tests"], &["--package", "skep-tests", "--test", "tidy"]];
+
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The chores of the project")]
 struct Arguments {
@@ -45,18 +49,22 @@ fn main() -> ExitCode {
 fn check() -> Result<()> {
     lint()?;
     doctests()?;
-    fast_tests(&[])
+    FAST.iter().try_for_each(|which| tests(which))
 }
 
 fn test() -> Result<()> {
     lint()?;
     doctests()?;
     cargo(&["build", "--package", "skep", "--bins"], &[])?;
-    tests(&["--workspace"], &[])
+    tests(&["--workspace"])
 }
 
 fn bless() -> Result<()> {
-    fast_tests(&[("UPDATE_EXPECT", "1")])
+    // Not by nextest: tests of one file that rewrite it have to share a process.
+    FAST.iter().try_for_each(|which| {
+        let arguments = [&["test", "--no-fail-fast"], *which].concat();
+        cargo(&arguments, &[("UPDATE_EXPECT", "1")])
+    })
 }
 
 fn lint() -> Result<()> {
@@ -72,16 +80,10 @@ fn doctests() -> Result<()> {
     cargo(&["test", "--workspace", "--doc", "--quiet"], &[])
 }
 
-/// Runs the tests that need neither a server nor processes.
-fn fast_tests(variables: &[(&str, &str)]) -> Result<()> {
-    tests(&["--workspace", "--exclude", "skep-tests"], variables)?;
-    tests(&["--package", "skep-tests", "--test", "tidy"], variables)
-}
-
 /// Runs tests by nextest, or by `cargo test` where it is not installed.
-fn tests(which: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+fn tests(which: &[&str]) -> Result<()> {
     let runner: &[&str] = if has_nextest() { &["nextest", "run"] } else { &["test"] };
-    cargo(&[runner, which].concat(), variables)
+    cargo(&[runner, which].concat(), &[])
 }
 
 fn has_nextest() -> bool {
