@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use skep_agent::Failure;
+use skep_agent::{Context, Failure};
 use tokio::process::Command;
 
 pub use commands::{CommandError, Commands};
@@ -84,12 +84,33 @@ pub struct ExecOutput {
 /// What surrounds one execution.
 #[derive(Debug)]
 pub struct Surroundings<S, P> {
-    /// Set in the program's environment: the run, the step, the attempt, the idempotency key.
+    /// Set in the program's environment: the run, the step, the attempt, the idempotency key, the
+    /// fencing token.
     pub identity: Vec<(String, String)>,
     /// Ends when the program is to be stopped.
     pub stop: S,
     /// Called with each line of standard error.
     pub progress: P,
+}
+
+/// Tells the program which attempt it works for, and the coordinator what it says.
+pub fn surroundings(
+    context: &Context,
+) -> Surroundings<impl Future<Output = ()> + use<>, impl FnMut(&str) + use<>> {
+    let identity = [
+        ("SKEP_RUN", context.run().to_string()),
+        ("SKEP_STEP", context.step().to_string()),
+        ("SKEP_ATTEMPT", context.attempt().to_string()),
+        ("SKEP_IDEMPOTENCY_KEY", context.idempotency_key()),
+        ("SKEP_FENCING_TOKEN", context.fencing_token().to_string()),
+    ];
+    let identity = identity.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    let (watched, told) = (context.clone(), context.clone());
+    Surroundings {
+        identity,
+        stop: async move { watched.cancelled().await },
+        progress: move |line: &str| told.progress(line),
+    }
 }
 
 /// Why a program gave no output.

@@ -1,6 +1,5 @@
 //! The ready-made agents, put together.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use futures::future::BoxFuture;
 use skep_agent::{Agent, BuildError, Context, Failure};
 
 use crate::corpus::{self, Corpus, CorpusConfig, CorpusError};
-use crate::exec::{self, ExecConfig, ExecError, ExecInput, Surroundings};
+use crate::exec::{self, ExecConfig, ExecError, ExecInput};
 use crate::http::{HttpClient, HttpConfig, HttpInput};
 
 /// Which ready-made agents to start, and what the operator allows each of them.
@@ -61,29 +60,12 @@ fn exec_agent(config: ExecConfig) -> Result<Agent, StockError> {
     let handler = move |context: Context, input: ExecInput| {
         let config = Arc::clone(&config);
         async move {
-            let output = exec::run(&config, &input, surroundings(&context)).await;
+            let output = exec::run(&config, &input, exec::surroundings(&context)).await;
             output.map_err(ExecError::failure)
         }
     };
     let agent = Agent::builder("exec").serve("exec", handler).slots(slots);
     Ok(agent.cancel_within(grace + Duration::from_secs(1)).build()?)
-}
-
-/// Tells the program which attempt it works for, and the coordinator what it says.
-fn surroundings(context: &Context) -> Surroundings<impl Future<Output = ()>, impl FnMut(&str)> {
-    let identity = [
-        ("SKEP_RUN", context.run().to_string()),
-        ("SKEP_STEP", context.step().to_string()),
-        ("SKEP_ATTEMPT", context.attempt().to_string()),
-        ("SKEP_IDEMPOTENCY_KEY", context.idempotency_key()),
-    ];
-    let identity = identity.map(|(name, value)| (name.to_owned(), value)).to_vec();
-    let (watched, told) = (context.clone(), context.clone());
-    Surroundings {
-        identity,
-        stop: async move { watched.cancelled().await },
-        progress: move |line: &str| told.progress(line),
-    }
 }
 
 fn http_agent(config: HttpConfig) -> Result<Agent, StockError> {

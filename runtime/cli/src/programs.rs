@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use skep_agent::{Agent, Context};
 use skep_agents::exec::{
-    self, Commands, ExecConfig, ExecError, ExecInput, RetryOnExit, StdoutFormat, Surroundings,
+    self, Commands, ExecConfig, ExecError, ExecInput, RetryOnExit, StdoutFormat,
 };
 
 use crate::error::{Error, chain};
@@ -94,7 +94,7 @@ fn agent(program: &Program, slots: u32) -> Result<Agent, Error> {
         let (config, argv) = (Arc::clone(&config), argv.clone());
         async move {
             let input = task(argv, input);
-            let output = exec::run(&config, &input, surroundings(&context)).await;
+            let output = exec::run(&config, &input, exec::surroundings(&context)).await;
             output.map(|output| tidy(output.stdout)).map_err(ExecError::failure)
         }
     };
@@ -119,24 +119,6 @@ fn task(argv: Vec<String>, input: Value) -> ExecInput {
 fn tidy(stdout: Value) -> Value {
     let text = stdout.as_str().map(|text| text.trim_end_matches(['\n', '\r']).to_owned());
     text.map_or(stdout, Value::String)
-}
-
-fn surroundings(
-    context: &Context,
-) -> Surroundings<impl Future<Output = ()> + use<>, impl FnMut(&str) + use<>> {
-    let identity = [
-        ("SKEP_RUN", context.run().to_string()),
-        ("SKEP_STEP", context.step().to_string()),
-        ("SKEP_ATTEMPT", context.attempt().to_string()),
-        ("SKEP_IDEMPOTENCY_KEY", context.idempotency_key()),
-    ];
-    let identity = identity.map(|(name, value)| (name.to_owned(), value)).to_vec();
-    let (watched, told) = (context.clone(), context.clone());
-    Surroundings {
-        identity,
-        stop: async move { watched.cancelled().await },
-        progress: move |line: &str| told.progress(line),
-    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,6 @@
 //! ```
 
 mod decide;
-mod depth;
 mod desk;
 mod effect;
 mod error;

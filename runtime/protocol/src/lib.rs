@@ -48,7 +48,7 @@ pub use event::{
 pub use failure::{Failure, FailureKind};
 pub use ids::{AgentId, AttemptId, CoordinatorId, Hash, IdError, RunId, SignalId, StepPath};
 pub use partition::{PartitionCount, PartitionId, fnv1a32};
-pub use payload::{BlobRef, Payload};
+pub use payload::{BlobRef, Payload, is_within_depth};
 pub use query::{
     AgentView, AttemptView, HistoryEntry, Query, QueryReply, RunDetail, RunFilter, RunStatus,
     RunSummary, StepStatus, StepView, WaitingView,

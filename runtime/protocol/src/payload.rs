@@ -81,6 +81,40 @@ impl Payload {
             Self::Blob(blob) => blob.size,
         }
     }
+
+    /// Returns whether the JSON is nested no deeper than `most` levels, without parsing it. What is
+    /// not here, but in the blob store, counts as flat.
+    pub fn is_within_depth(&self, most: usize) -> bool {
+        self.text().is_none_or(|text| is_within_depth(text, most))
+    }
+}
+
+/// Returns whether valid JSON is nested no deeper than `most` levels, without parsing it.
+pub fn is_within_depth(json: &str, most: usize) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > most {
+                    return false;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    true
 }
 
 impl From<&serde_json::Value> for Payload {
@@ -114,5 +148,22 @@ impl fmt::Debug for Payload {
             Self::Json(raw) => write!(f, "<{} bytes of JSON>", raw.get().len()),
             Self::Blob(blob) => write!(f, "<blob {:?}, {} bytes>", blob.hash, blob.size),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_count_as_depth_and_those_in_texts_do_not() {
+        assert!(is_within_depth("7", 0));
+        assert!(is_within_depth(r#"{"a":[1,{"b":[]}]}"#, 4));
+        assert!(!is_within_depth(r#"{"a":[1,{"b":[]}]}"#, 3));
+        assert!(is_within_depth(r#"["[[[", "\"[[[", "\\"]"#, 1));
+        assert!(is_within_depth(r#"{"a":[[],"[[[[\"[["]}"#, 3));
+        assert!(is_within_depth("[[],[],[],[]]", 2));
+        let deep = Payload::from_text(&("[".repeat(65) + &"]".repeat(65))).unwrap();
+        assert!(deep.is_within_depth(65) && !deep.is_within_depth(64));
     }
 }

@@ -4,7 +4,6 @@ use skep_protocol::limits::{MAX_EARLY_SIGNALS, MAX_JSON_DEPTH, MAX_NAME_LEN, MAX
 use skep_protocol::{Event, Payload, Rejection, RunId, RunStatus, Signal};
 
 use super::{Decision, live};
-use crate::depth;
 use crate::desk::Desk;
 use crate::partition::Partition;
 
@@ -76,7 +75,7 @@ pub(super) fn unbearable_payload(payload: &Payload) -> Option<String> {
     if payload.size() > MAX_PAYLOAD as u64 {
         return Some(format!("{} bytes are more than {MAX_PAYLOAD}", payload.size()));
     }
-    let deep = payload.text().is_some_and(|text| !depth::is_within(text, MAX_JSON_DEPTH));
+    let deep = !payload.is_within_depth(MAX_JSON_DEPTH);
     deep.then(|| format!("the JSON is nested more than {MAX_JSON_DEPTH} deep"))
 }
 

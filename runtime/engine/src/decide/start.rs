@@ -6,12 +6,11 @@ use serde_json::Value;
 use skep_protocol::limits::{MAX_JSON_DEPTH, MAX_PAYLOAD, MAX_RUN_DEPTH, MAX_RUNS_PER_PARTITION};
 use skep_protocol::{
     CommandReply, Event, Payload, Record, Rejection, RunStarted, StartRun, StoredText,
-    WorkflowAdded,
+    WorkflowAdded, is_within_depth,
 };
 use skep_workflow::{OnFailure, Style, Workflow};
 
 use super::Decision;
-use crate::depth;
 use crate::desk::{Desk, Obstacle};
 use crate::input::Resolved;
 use crate::partition::{Partition, fingerprint};
@@ -116,7 +115,7 @@ fn accept(
         Err(Obstacle::Missing) => return Err(Obstacle::Missing),
         Err(Obstacle::Failure(failure)) => return Ok(Err(invalid(failure.message))),
     };
-    if !depth::is_within(text, MAX_JSON_DEPTH) {
+    if !is_within_depth(text, MAX_JSON_DEPTH) {
         let message = format!("the inputs are nested more than {MAX_JSON_DEPTH} deep");
         return Ok(Err(Rejection::LimitExceeded { message }));
     }
