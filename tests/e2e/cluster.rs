@@ -1,72 +1,56 @@
-//! A cluster of processes on this machine: nats-server, a coordinator, agents, and a client.
+//! A cluster whose agents write down what they do, and a client of it.
 
 use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use futures::future::try_join_all;
 use skep_broker::{Commands as _, Queries as _, RequestError};
-use skep_nats::server::{Options, ThrowawayServer};
 use skep_nats::{ConnectOptions, Nats};
 use skep_protocol::{
     Command as Ask, CommandReply, PartitionCount, PartitionId, Payload, Query, QueryReply,
     RegisterWorkflow, RunFilter, RunId, RunStatus, RunSummary, StartRun,
 };
-use skep_tests::{Process, skep};
-use tempfile::TempDir;
+use skep_tests::LOOK_EVERY;
 
-/// Between two looks at something that has no other way to tell.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// The processes, and the folder of all they write.
+/// The processes, and a client.
 pub(crate) struct Cluster {
-    pub(crate) server: ThrowawayServer,
+    processes: skep_tests::Cluster,
     pub(crate) nats: Nats,
-    coordinator: Option<Process>,
-    agents: Vec<Process>,
-    folder: TempDir,
+}
+
+impl Deref for Cluster {
+    type Target = skep_tests::Cluster;
+
+    fn deref(&self) -> &Self::Target {
+        &self.processes
+    }
+}
+
+impl DerefMut for Cluster {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.processes
+    }
 }
 
 impl Cluster {
     /// Starts nats-server, one coordinator and `agents` agents.
     pub(crate) async fn start(agents: usize) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let server = ThrowawayServer::start(Options::default()).await?;
-        let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
-        let (coordinator, no_agents) = (None, Vec::new());
-        let mut cluster = Self { server, nats, coordinator, agents: no_agents, folder };
-        cluster.start_coordinator()?;
-        for number in 0..agents {
+        let processes = skep_tests::Cluster::start().await?;
+        let nats = Nats::connect(ConnectOptions::url(&processes.server.url())).await?;
+        let mut cluster = Self { processes, nats };
+        for _ in 0..agents {
             let mut command = Command::new(env!("CARGO_BIN_EXE_skep-test-agent"));
-            command.arg(cluster.ledger_path()).env("SKEP_NATS_URL", cluster.server.url());
-            let agent = Process::start(&format!("agent-{number}"), &mut command, cluster.path())?;
-            cluster.agents.push(agent);
+            command.arg(cluster.ledger_path());
+            cluster.start_agent(command)?;
         }
         Ok(cluster)
     }
 
-    /// Starts the coordinator's process; its data is kept over restarts.
-    pub(crate) fn start_coordinator(&mut self) -> Result<()> {
-        let mut command = Command::new(skep()?);
-        command.args(["serve", "--nats", &self.server.url(), "--data"]);
-        command.arg(self.folder.path().join("data"));
-        self.coordinator = Some(Process::start("coordinator", &mut command, self.path())?);
-        Ok(())
-    }
-
-    /// Ends the coordinator by SIGKILL.
-    pub(crate) fn kill_coordinator(&mut self) -> Result<()> {
-        self.coordinator.as_mut().context("there is no coordinator")?.kill()
-    }
-
-    fn path(&self) -> &std::path::Path {
-        self.folder.path()
-    }
-
     fn ledger_path(&self) -> PathBuf {
-        self.folder.path().join("ledger")
+        self.path().join("ledger")
     }
 
     /// Returns what the agents wrote down, line by line.
@@ -140,11 +124,5 @@ impl Cluster {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-    }
-
-    /// Returns what the processes printed, for the message of a failing test.
-    pub(crate) fn printed(&self) -> String {
-        let processes = self.coordinator.iter().chain(&self.agents);
-        processes.map(Process::printed).collect::<Vec<_>>().join("\n")
     }
 }

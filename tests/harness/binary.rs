@@ -22,6 +22,22 @@ pub fn skep() -> Result<PathBuf> {
     Ok(BINARY.get_or_init(|| path).clone())
 }
 
+/// Returns a call of `skep` that knows nothing of the surroundings of the tests.
+///
+/// # Errors
+/// The build failed.
+pub fn command() -> Result<Command> {
+    let mut command = Command::new(skep()?);
+    let ours = std::env::vars_os().filter_map(|(name, _)| {
+        let is_ours = name.to_str().is_some_and(|name| name.starts_with("SKEP_"));
+        (is_ours && name != "SKEP_NATS_SERVER").then_some(name)
+    });
+    for name in ours.chain(["CLICOLOR_FORCE".into()]) {
+        command.env_remove(name);
+    }
+    Ok(command)
+}
+
 fn build() -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--package", "skep", "--bins"]).current_dir(crate::root());

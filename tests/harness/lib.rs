@@ -1,11 +1,17 @@
 //! What the tests of the whole share: the binary under test, processes that end with their handle,
-//! a Python that has the NATS client.
+//! a cluster of them, a Python that has the NATS client.
 
 mod binary;
+mod call;
+mod cluster;
+mod json;
 mod process;
 mod python;
 
-pub use binary::skep;
+pub use binary::{command, skep};
+pub use call::{Called, call};
+pub use cluster::{Cluster, LOOK_EVERY};
+pub use json::difference;
 pub use process::Process;
 pub use python::python_with_nats;
 

@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 /// A child process whose output goes to a file.
 #[derive(Debug)]
@@ -55,6 +56,23 @@ impl Process {
     /// It cannot be waited for.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         self.child.wait().with_context(|| format!("cannot wait for {}", self.name))
+    }
+
+    /// Waits until the process has printed `text`, looking again after each `pause`.
+    ///
+    /// # Errors
+    /// It ends before.
+    ///
+    /// # Cancel safety
+    /// Safe: it only looks.
+    pub async fn says(&mut self, text: &str, pause: Duration) -> Result<()> {
+        while !self.printed().contains(text) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended with {status}:\n{}", self.name, self.printed());
+            }
+            tokio::time::sleep(pause).await;
+        }
+        Ok(())
     }
 
     /// Returns what the process has printed.

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 /// The client library that agents in Python use.
-const CLIENT: &str = "nats-py==2.11.0";
+const CLIENT: &str = "nats-py==2.16.0";
 
 /// Returns an interpreter that has the client, made on first use.
 ///
@@ -15,7 +15,8 @@ const CLIENT: &str = "nats-py==2.11.0";
 /// There is no python3 with venv and pip, or the client cannot be installed.
 pub fn python_with_nats() -> Result<PathBuf> {
     let target = crate::root().join("target");
-    let (ready, made) = (target.join("python"), target.join("python.making"));
+    // Another version is another environment.
+    let (ready, made) = (target.join(format!("python-{CLIENT}")), target.join("python.making"));
     fs::create_dir_all(&target)?;
     let lock = File::create(target.join("python.lock"))?;
     lock.lock().context("cannot lock the environment")?;
