@@ -91,7 +91,7 @@ async def pull(nc, capability):
     await asyncio.gather(*tasks, return_exceptions=True)
 
 async def main():
-    nc = await nats.connect(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"), max_reconnect_attempts=-1)
+    nc = await nats.connect(os.environ.get("SKEP_NATS_URL", "nats://127.0.0.1:4222"), max_reconnect_attempts=-1)
     async def control(msg):
         message = json.loads(msg.data)
         for ids in message.get("cancel", {}).get("attempts", []):
