@@ -2,4 +2,7 @@
 
 mod cluster;
 mod crash;
+mod expect;
 mod journal;
+mod operate;
+mod refuse;
