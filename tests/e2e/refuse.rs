@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use skep_nats::server::{Options, ThrowawayServer};
 use skep_tests::{Cluster, call, command};
 
-use crate::expect::{exits, keys, ok, refused};
+use crate::expect::{exits, holds, keys, ok, refused};
 use crate::operate::PUBLISH;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,6 +85,24 @@ async fn a_nats_that_is_not_there_is_named_by_every_command() -> Result<()> {
         let help = error["help"].to_string();
         let told = help.contains("nats-server -js") && help.contains("--nats URL");
         ensure!(told, "{args:?} does not say what to try: {error}");
+    }
+    let mut command = command()?;
+    command.args(["doctor", "--nats", &format!("nats://{address}"), "--output", "json"]);
+    let checks = exits(call(command).await?, 5)?.json()?;
+    let failed = checks.as_array().and_then(|checks| checks.last()).context("a list of checks")?;
+    holds(failed, json!({ "check": "connection", "verdict": "fail" }))?;
+    ensure!(failed["found"].to_string().contains(&address), "{address} is not named: {failed}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nats_without_a_coordinator_is_told_from_none() -> Result<()> {
+    let server = ThrowawayServer::start(Options::default()).await?;
+    let mut command = command()?;
+    command.args(["list", "--nats", &server.url(), "--output", "json"]);
+    let error = exits(call(command).await?, 5)?.error()?;
+    for part in ["no coordinator was ever started", &server.url(), "start one: skep serve"] {
+        ensure!(error.to_string().contains(part), "`{part}` is missing: {error}");
     }
     Ok(())
 }

@@ -10,9 +10,10 @@ use crate::cli::Global;
 use crate::client::Client;
 use crate::commands::history::ended;
 use crate::error::{Error, Exit};
-use crate::follow::{End, Follow, Until, View};
-use crate::output::{self, YELLOW, paint};
+use crate::follow::{End, Follow, Until, View, unknown};
+use crate::output::{self, Format, YELLOW, paint};
 use crate::progress::Progress;
+use crate::report;
 use crate::signals::Interrupts;
 
 /// How long a run in this process may take to be cancelled.
@@ -79,7 +80,7 @@ impl<B: Broker> Drive<'_, B> {
         match self.home {
             Home::Cluster => {
                 view.close();
-                Self::leave(progress.run(), end);
+                self.leave(progress.run(), end).await;
                 Ok(Left::Running(exit(end)))
             }
             Home::Here => self.cancel(progress, view, end, interrupts).await,
@@ -99,8 +100,8 @@ impl<B: Broker> Drive<'_, B> {
             .await
     }
 
-    /// Leaves a run on its cluster.
-    fn leave(run: RunId, end: End) {
+    /// Leaves a run on its cluster; a script is told which one, and how far it came.
+    async fn leave(&self, run: RunId, end: End) {
         let why = match end {
             End::TimedOut => "--timeout passed",
             End::Interrupted | End::Ended(_) | End::CaughtUp => "interrupted",
@@ -108,6 +109,17 @@ impl<B: Broker> Drive<'_, B> {
         output::note(format!("{}: the run goes on", paint(YELLOW, why)));
         output::note(format!("  follow it: skep watch {run}"));
         output::note(format!("  end it:    skep cancel {run}"));
+        if (end, self.global.output) != (End::TimedOut, Format::Json) {
+            return;
+        }
+        let told = match self.client.run(run).await {
+            Ok(Some(detail)) => report::print(self.client, &detail, Format::Json).await,
+            Ok(None) => Err(unknown(run)),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            output::warn(error);
+        }
     }
 
     /// Cancels a run in this process, and waits for that.
