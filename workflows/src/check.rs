@@ -21,7 +21,7 @@ use crate::parse::{self, Data, Node};
 use crate::policy::OnFailure;
 use crate::workflow::{Parts, Step, StepIndex, StepKind, Workflow};
 use schemas::Schemas;
-use survey::Survey;
+use survey::{Survey, Surveyed};
 
 /// Reads and checks a definition file.
 ///
@@ -121,19 +121,19 @@ impl Check<'_> {
         let outputs = self.outputs(&definition, &catalogue, &mut drafts.output_reads);
         let edges = edges::connect(&survey, &catalogue, &drafts, self.problems);
         let ranks = order::order(&survey, &edges, self.problems);
+        let name = self.identity(&definition);
+        self.calls_itself(name.as_ref(), &survey);
         let mut steps = drafts.steps?;
         edges::attach(&mut steps, edges, &drafts.reads, &drafts.output_reads);
         for (step, rank) in steps.iter_mut().zip(ranks?) {
             step.rank = rank;
         }
-        let name = self.identity(&definition)?;
-        self.calls_itself(&name, &survey, &steps);
         Some(Parts {
             roots: survey.roots(),
             by_id: by_id(&steps),
             capabilities: capabilities(&steps),
             referenced_workflows: referenced(&steps),
-            name,
+            name: name?,
             version: definition.version.map(|version| version.value.0),
             description: definition.description.map(|description| description.value.0),
             digest: Digest::of(self.text),
@@ -221,20 +221,17 @@ impl Check<'_> {
     }
 
     /// Reports a step that starts the same workflow again, always and without end.
-    fn calls_itself(&mut self, name: &Name, survey: &Survey, steps: &[Step]) {
-        for step in steps {
-            if let StepKind::Workflow { name: called, .. } = &step.kind
-                && called == name
-                && step.condition.is_none()
-                && step.for_each.is_none()
+    fn calls_itself(&mut self, name: Option<&Name>, survey: &Survey) {
+        for Surveyed { key, definition, .. } in &survey.steps {
+            let has = |key| definition.keys.span(key).is_some();
+            if let (Some(called), Some(name)) = (&definition.workflow, name)
+                && *name == *called.value.name
+                && !has("if")
+                && !has("for_each")
             {
-                let span = survey.step(step.index).key.span;
+                let message = format!("step `{}` starts this workflow again, without end", key.text);
                 self.problems
-                    .error(
-                        codes::SELF_WORKFLOW,
-                        span,
-                        format!("step `{}` starts this workflow again, without end", step.id),
-                    )
+                    .error(codes::SELF_WORKFLOW, key.span, message)
                     .help("give it an `if` that ends the recursion");
             }
         }

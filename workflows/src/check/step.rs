@@ -19,7 +19,7 @@ use crate::expression::{
 use crate::name::Name;
 use crate::parse::Node;
 use crate::policy::{Labels, RetryPolicy, Tolerate, WhenOpen};
-use crate::workflow::{Fallback, ForEach, Healing, Step, StepIndex};
+use crate::workflow::{Fallback, ForEach, Healing, Step, StepIndex, StepKind};
 use times::Times;
 
 /// What all steps give.
@@ -108,7 +108,10 @@ impl<'a> One<'a, '_, '_> {
         self.list_unsupported(definition);
         let condition = self.condition(definition);
         let for_each = self.for_each(definition);
-        let step_kind = kind.and_then(|kind| self.kind(definition, kind));
+        let step_kind = match kind {
+            Some(kind) => self.kind(definition, kind),
+            None => self.without_kind(definition),
+        };
         let healing = self.healing(definition);
         let retry = self.retry(definition, kind);
         let labels = self.labels(definition, kind);
@@ -143,6 +146,12 @@ impl<'a> One<'a, '_, '_> {
             on_failure: definition.on_failure.as_ref().map(|at| at.value).unwrap_or_default(),
             healing: healing?,
         })
+    }
+
+    /// Looks at the input of a step that is nothing, for what is wrong with it besides.
+    fn without_kind(&mut self, definition: &StepDefinition) -> Option<StepKind> {
+        self.with(definition.with.as_ref(), Place::Step);
+        None
     }
 
     fn list_unsupported(&mut self, definition: &StepDefinition) {
@@ -187,6 +196,13 @@ impl<'a> One<'a, '_, '_> {
     }
 
     fn for_each(&mut self, definition: &StepDefinition) -> Option<Option<ForEach>> {
+        let max_parallel = policies::number(
+            definition.max_parallel.as_ref(),
+            "`max_parallel`",
+            1,
+            u32::MAX,
+            self.builder.problems,
+        );
         if definition.keys.span("for_each").is_none() {
             return Some(None);
         }
@@ -199,13 +215,6 @@ impl<'a> One<'a, '_, '_> {
             item: self.outer.clone(),
         };
         let problems = &mut *self.builder.problems;
-        let max_parallel = policies::number(
-            definition.max_parallel.as_ref(),
-            "`max_parallel`",
-            1,
-            u32::MAX,
-            problems,
-        );
         let (items, item) = items(&written.value.0, self.builder.text, &view, problems)?;
         self.inner = Some(item);
         Some(Some(ForEach {
@@ -238,25 +247,23 @@ impl<'a> One<'a, '_, '_> {
 
     /// Builds what is not executed yet. Errors are `None`, nothing of it is `Some(None)`.
     fn healing(&mut self, definition: &StepDefinition) -> Option<Option<Box<Healing>>> {
-        let compensate = match &definition.compensate {
-            Some(at) => Some(self.agent(&at.value, Place::Compensate)?),
-            None => None,
+        let mut agent = |written: &Option<Box<At<AgentDefinition>>>, place| match written {
+            Some(at) => self.agent(&at.value, place).map(Some),
+            None => Some(None),
         };
-        let fallback = match &definition.fallback {
-            Some(at) => Some(self.agent(&at.value, Place::Fallback)?),
-            None => None,
-        };
+        let compensate = agent(&definition.compensate, Place::Compensate);
+        let fallback = agent(&definition.fallback, Place::Fallback);
         let problems = &mut *self.builder.problems;
         let breaker = definition.breaker.as_ref().map(|at| policies::breaker(&at.value, problems));
         let supervision = match &definition.supervise {
-            Some(at) => Some(policies::supervision(&at.value, problems)?),
-            None => None,
+            Some(at) => policies::supervision(&at.value, problems).map(Some),
+            None => Some(None),
         };
         let is_agent = definition.keys.span("agent").is_some();
         let defaults = Some(&self.builder.defaults).filter(|_| is_agent);
         let healing = Healing {
-            compensate,
-            fallback,
+            compensate: compensate?,
+            fallback: fallback?,
             pivot: definition.pivot.as_ref().is_some_and(|at| at.value),
             when_open: definition
                 .when_open
@@ -265,7 +272,7 @@ impl<'a> One<'a, '_, '_> {
                 .or_else(|| defaults.map(|defaults| defaults.when_open))
                 .unwrap_or_default(),
             breaker: breaker.or_else(|| defaults.and_then(|defaults| defaults.breaker.clone())),
-            supervision,
+            supervision: supervision?,
         };
         let nothing = healing.compensate.is_none()
             && healing.fallback.is_none()
