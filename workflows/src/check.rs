@@ -229,7 +229,8 @@ impl Check<'_> {
                 && !has("if")
                 && !has("for_each")
             {
-                let message = format!("step `{}` starts this workflow again, without end", key.text);
+                let message =
+                    format!("step `{}` starts this workflow again, without end", key.text);
                 self.problems
                     .error(codes::SELF_WORKFLOW, key.span, message)
                     .help("give it an `if` that ends the recursion");
