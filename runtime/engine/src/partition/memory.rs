@@ -47,6 +47,15 @@ impl Workflows {
     }
 
     pub(super) fn add(&mut self, added: &WorkflowAdded) -> Result<(), FoldError> {
+        if self.read(added)? {
+            self.now_idle(added.digest);
+        }
+        Ok(())
+    }
+
+    /// Reads a definition, to be used by a run that follows or to be [`settled`](Self::settle);
+    /// returns whether it was not there before.
+    pub(super) fn read(&mut self, added: &WorkflowAdded) -> Result<bool, FoldError> {
         let digest = added.digest;
         let offered = self.offered.take().filter(|workflow| digest_of(workflow) == digest);
         let workflow = match offered {
@@ -58,12 +67,17 @@ impl Workflows {
         if found != digest {
             return Err(FoldError::WorkflowDigest { digest, found });
         }
-        if let Entry::Vacant(vacant) = self.known.entry(digest) {
-            let plan = Arc::new(Plan::new(workflow));
-            vacant.insert(Known { plan, live: 0 });
+        let Entry::Vacant(vacant) = self.known.entry(digest) else { return Ok(false) };
+        let plan = Arc::new(Plan::new(workflow));
+        vacant.insert(Known { plan, live: 0 });
+        Ok(true)
+    }
+
+    /// All runs that use a definition that was read have begun.
+    pub(super) fn settle(&mut self, digest: Hash) {
+        if self.known.get(&digest).is_some_and(|known| known.live == 0) {
             self.now_idle(digest);
         }
-        Ok(())
     }
 
     /// A run begins to use a definition.

@@ -64,9 +64,12 @@ pub(super) fn restore(id: PartitionId, bytes: &[u8]) -> Result<Partition, Restor
     }
     let mut partition = Partition::new(id);
     partition.epoch = read.epoch;
+    let mut digests = Vec::new();
     for (digest, source) in read.workflows {
         let added = WorkflowAdded { digest, source };
-        partition.workflows.add(&added).map_err(RestoreError::Workflow)?;
+        if partition.workflows.read(&added).map_err(RestoreError::Workflow)? {
+            digests.push(digest);
+        }
     }
     for state in read.runs {
         let plan = partition.workflows.begin(state.started.digest);
@@ -74,6 +77,10 @@ pub(super) fn restore(id: PartitionId, bytes: &[u8]) -> Result<Partition, Restor
         let mut run = Run::new(id, plan, state);
         run.derive(&mut partition.index).map_err(RestoreError::Inconsistent)?;
         partition.runs.insert(run.id(), Box::new(run));
+    }
+    // Which definitions are out of use is known only by now.
+    for digest in digests {
+        partition.workflows.settle(digest);
     }
     partition.notices = read.notices;
     for (run, ended) in read.finished {

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod chaos;
+mod definitions;
 mod golden;
 mod oracle;
 mod print;
