@@ -154,6 +154,11 @@ pub(crate) fn bad_snapshot(partition: PartitionId, seq: Seq, reason: &str) {
     warn!(partition = partition.get(), seq = seq.get(), reason, "snapshot skipped");
 }
 
+/// A snapshot that was taken cannot be used: the journal is kept as it is.
+pub(crate) fn unusable_snapshot(partition: PartitionId, seq: Seq, reason: &str) {
+    error!(partition = partition.get(), seq = seq.get(), reason, "snapshot not kept");
+}
+
 /// A snapshot is kept.
 pub(crate) fn snapshot_kept(partition: PartitionId, seq: Seq) {
     debug!(partition = partition.get(), seq = seq.get(), "snapshot kept");

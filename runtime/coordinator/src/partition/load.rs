@@ -148,7 +148,8 @@ fn damaged(cause: String) -> LoadError {
     LoadError::Damaged(cause)
 }
 
-fn chained(error: &dyn std::error::Error) -> String {
+/// Returns an error with what caused it.
+pub(crate) fn chained(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

@@ -2,21 +2,30 @@
 
 use bytes::Bytes;
 use skep_broker::Broker;
-use skep_protocol::Seq;
+use skep_engine::Partition;
+use skep_protocol::{Hash, PartitionId, Seq};
 
 use super::Context;
 use super::jobs::Done;
+use super::load::chained;
 use crate::chain::{Chain, seal_snapshot};
 use crate::observe;
 
 /// Keeps the state at the end of `chain`, then trims what no recovery and no reader needs: with two
 /// snapshots the journal up to the older one, but never beyond the read model.
+///
+/// A state that cannot be read back is not kept: it would take the place of one that can, and the
+/// journal behind it would be gone.
 pub(crate) async fn keep<B: Broker>(
     context: Context<B>,
     chain: Chain,
     state: Bytes,
     before: Option<Seq>,
 ) -> Done {
+    if let Err(cause) = usable(context.id, state.clone()).await {
+        observe::unusable_snapshot(context.id, chain.seq, &cause);
+        return Done::Snapshot(None);
+    }
     let snapshot = seal_snapshot(chain, &state);
     if let Err(error) = context.broker.put_snapshot(context.id, snapshot).await {
         observe::trying_again("keep a snapshot", &error);
@@ -33,6 +42,16 @@ pub(crate) async fn keep<B: Broker>(
     Done::Snapshot(Some(chain.seq))
 }
 
+/// Reads a state back, apart from the threads that serve, and wants the same one.
+async fn usable(id: PartitionId, state: Bytes) -> Result<(), String> {
+    let read = move || match Partition::restore(id, &state) {
+        Ok(restored) if restored.digest() == Hash::of(&state) => Ok(()),
+        Ok(_) => Err("it is read back as another state".to_owned()),
+        Err(error) => Err(chained(&error)),
+    };
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
 fn first_kept(older: Seq, read: Seq, keep: u64) -> Option<Seq> {
     let last_dropped = older.min(read).get().checked_sub(keep)?;
     (last_dropped > 0).then(|| Seq::new(last_dropped).next())
@@ -41,6 +60,17 @@ fn first_kept(older: Seq, read: Seq, keep: u64) -> Option<Seq> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_state_that_cannot_be_read_back_is_of_no_use() {
+        let id = PartitionId::new(3);
+        let state = Partition::new(id).snapshot();
+        assert_eq!(usable(id, state.clone()).await, Ok(()));
+        assert!(usable(PartitionId::new(4), state.clone()).await.is_err(), "of another one");
+        assert!(usable(id, state.slice(1..)).await.is_err(), "damaged");
+        let text = String::from_utf8(state.to_vec()).unwrap().replace('{', "{ ");
+        assert!(usable(id, text.into()).await.is_err(), "not the same bytes");
+    }
 
     #[test]
     fn nothing_is_trimmed_that_somebody_needs() {
