@@ -1,16 +1,17 @@
 //! The `exec` agent: runs programs that the operator allowed.
 //!
 //! A task names a program and its arguments; there is no shell in between, so nothing in them is
-//! ever interpreted. The program runs in a process group of its own, which is killed as a whole on
-//! timeout, on cancel, when the handler is dropped, and when the program ends before its children.
-//! A descendant that moves to another process group escapes that; containing such a program needs
-//! a container.
+//! ever interpreted. The program runs in a process group apart, which is killed as a whole on
+//! timeout, on cancel, when the handler is dropped, when the program ends before its children, and
+//! when the agent dies, even by SIGKILL: a small shell in the same group sees to that. A descendant
+//! that moves to another process group escapes; containing such a program needs a container.
 
 mod capture;
 mod commands;
 mod group;
 mod input;
 mod prepare;
+mod watcher;
 
 use std::future::Future;
 use std::pin::pin;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod killed;
+
 use std::future::pending;
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +18,8 @@ use skep_agents::exec::{
 
 fn config(root: &Path) -> ExecConfig {
     let path = std::env::var_os("PATH");
-    let commands = Commands::resolve(["sh", "cat", "env", "/bin/echo"], path.as_deref()).unwrap();
+    let names = ["sh", "cat", "env", "timeout", "/bin/echo"];
+    let commands = Commands::resolve(names, path.as_deref()).unwrap();
     let mut config = ExecConfig::new(commands, root);
     config.grace = Duration::from_millis(100);
     config
@@ -124,7 +127,7 @@ async fn what_the_operator_did_not_allow_is_refused() {
         json!({ "argv": ["rm", "-rf", "/"] }),
         expect![
             "fatal command_not_allowed: the operator of this agent did not allow `rm`; \
-             allowed: /bin/echo, cat, env, sh"
+             allowed: /bin/echo, cat, env, sh, timeout"
         ],
     )
     .await;
@@ -132,7 +135,7 @@ async fn what_the_operator_did_not_allow_is_refused() {
         json!({ "argv": ["./sh"] }),
         expect![
             "fatal command_not_allowed: the operator of this agent did not allow `./sh`; \
-             allowed: /bin/echo, cat, env, sh"
+             allowed: /bin/echo, cat, env, sh, timeout"
         ],
     )
     .await;
@@ -290,9 +293,12 @@ async fn gone(pids: &[Pid]) {
 
 #[tokio::test]
 async fn stopping_ends_the_whole_group_even_against_its_will() {
-    for (script, ended) in
-        [("wait", "by SIGTERM"), ("trap '' TERM; while :; do wait; done", "by SIGKILL")]
-    {
+    let stubborn = "trap '' TERM; while :; do wait; done";
+    for (first, script, ended) in [
+        (&[][..], "wait", "by SIGTERM"),
+        (&[], stubborn, "by SIGKILL"),
+        (&["timeout", "1000"], stubborn, "by SIGKILL, in a process group of its own"),
+    ] {
         let root = tempfile::tempdir().unwrap();
         let (tell, told) = tokio::sync::oneshot::channel();
         let (mut tell, mut family) = (Some(tell), Vec::new());
@@ -304,7 +310,9 @@ async fn stopping_ends_the_whole_group_even_against_its_will() {
                 tell.take().unwrap().send(()).unwrap();
             },
         };
-        let task = input(json!({ "argv": ["sh", "-c", format!("{FAMILY}{script}")] }));
+        let script = format!("{FAMILY}{script}");
+        let argv = [first, &["sh", "-c", &script]].concat();
+        let task = input(json!({ "argv": argv }));
         let stopped = run(&config(root.path()), &task, surroundings).await;
         assert!(matches!(stopped, Err(ExecError::Stopped)), "{ended}: {stopped:?}");
         assert_eq!(family.len(), 2);
