@@ -53,6 +53,12 @@ pub struct RunFilter {
     /// Only those started by this run.
     #[serde(default)]
     pub parent: Option<RunId>,
+    /// Only those that have all of these labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Only those that come after this one in a list: started before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<RunId>,
     /// At most so many; 0 means 100.
     #[serde(default)]
     pub limit: u32,
@@ -201,7 +207,7 @@ pub struct RunSummary {
     /// What it was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
-    /// Steps known so far, and those that are over.
+    /// Steps known so far, those of the definition's top level included, and those that are over.
     pub steps: u32,
     /// See `steps`.
     pub steps_ended: u32,
@@ -223,6 +229,9 @@ pub struct RunDetail {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// Why it was to be cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<String>,
     /// Its steps, in the order in which they came into being.
     pub steps: Vec<StepView>,
     /// What is waiting, and for what.
@@ -255,6 +264,9 @@ pub struct StepView {
     /// The sub-workflow's run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<RunId>,
+    /// How many items its `for_each` has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<u32>,
 }
 
 /// One attempt of a step.

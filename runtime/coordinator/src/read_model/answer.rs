@@ -34,12 +34,17 @@ fn runs(connection: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<Run
     let sql = format!(
         "SELECT {SUMMARY} FROM runs
          WHERE (?1 IS NULL OR workflow = ?1) AND (?2 IS NULL OR parent_run = ?2)
+         AND (?3 IS NULL OR (started, run) < (SELECT started, run FROM runs WHERE run = ?3))
          ORDER BY started DESC, run DESC"
     );
     let parent = filter.parent.map(|run| run.to_string());
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params![filter.workflow, parent], summary)?;
-    let wanted = |run: &RunSummary| filter.status.is_empty() || filter.status.contains(&run.status);
+    let after = filter.after.map(|run| run.to_string());
+    let rows = statement.query_map(params![filter.workflow, parent, after], summary)?;
+    let wanted = |run: &RunSummary| {
+        (filter.status.is_empty() || filter.status.contains(&run.status))
+            && filter.labels.iter().all(|(name, value)| run.labels.get(name) == Some(value))
+    };
     let limit = bounded(filter.limit);
     rows.filter(|row| row.as_ref().map_or(true, &wanted)).take(limit).collect()
 }
@@ -69,7 +74,8 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
 }
 
 fn detail(connection: &Connection, run: RunId) -> rusqlite::Result<QueryReply> {
-    let sql = format!("SELECT {SUMMARY}, inputs, outputs, error FROM runs WHERE run = ?1");
+    let sql =
+        format!("SELECT {SUMMARY}, inputs, outputs, error, cancelled FROM runs WHERE run = ?1");
     let detail = connection
         .prepare_cached(&sql)?
         .query_row([run.to_string()], |row| {
@@ -78,6 +84,7 @@ fn detail(connection: &Connection, run: RunId) -> rusqlite::Result<QueryReply> {
                 inputs: json(row, 12)?,
                 outputs: optional_json(row, 13)?,
                 error: optional_json(row, 14)?,
+                cancelled: row.get(15)?,
                 steps: Vec::new(),
                 waiting: Vec::new(),
             })
@@ -91,7 +98,7 @@ fn detail(connection: &Connection, run: RunId) -> rusqlite::Result<QueryReply> {
 fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>> {
     let mut steps: Vec<StepView> = connection
         .prepare_cached(
-            "SELECT step, status, started, ended, output, error, child FROM steps
+            "SELECT step, status, started, ended, output, error, child, items FROM steps
              WHERE run = ?1 ORDER BY ordinal",
         )?
         .query_map([run.to_string()], |row| {
@@ -104,6 +111,7 @@ fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>>
                 output: optional_json(row, 4)?,
                 error: optional_json(row, 5)?,
                 child: optional_word(row, 6)?,
+                items: row.get(7)?,
             })
         })?
         .collect::<rusqlite::Result<_>>()?;

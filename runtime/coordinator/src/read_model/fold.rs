@@ -83,7 +83,13 @@ impl Fold<'_> {
             | Event::ReportIgnored(_) => Ok(()),
             Event::RunPaused { .. } => self.status(RunStatus::Paused),
             Event::RunResumed { .. } => self.status(RunStatus::Running),
-            Event::CancelRequested { .. } => self.status(RunStatus::Unwinding),
+            Event::CancelRequested { reason } => {
+                self.change(
+                    "UPDATE runs SET cancelled = ?2 WHERE run = ?1",
+                    &[&self.run(), reason],
+                )?;
+                self.status(RunStatus::Unwinding)
+            }
             Event::RunCompleted { outputs } => {
                 self.change(
                     "UPDATE runs SET outputs = ?2 WHERE run = ?1",
@@ -122,9 +128,11 @@ impl Fold<'_> {
     fn step_event(&self, step: &StepPath) -> rusqlite::Result<()> {
         match &self.record.event {
             Event::StepSkipped { .. } => self.step(step, StepStatus::Skipped, Leaf::Keep),
-            Event::StepExpanded(_) | Event::GroupStarted { .. } => {
-                self.step(step, StepStatus::Running, Leaf::No)
+            Event::StepExpanded(expanded) => {
+                self.step(step, StepStatus::Running, Leaf::No)?;
+                self.on_step("items", step, &expanded.total)
             }
+            Event::GroupStarted { .. } => self.step(step, StepStatus::Running, Leaf::No),
             Event::GroupRestarted { .. } => self.restarted(step),
             Event::WaitStarted(_) => self.step(step, StepStatus::Waiting, Leaf::Yes),
             Event::ChildStarted(child) => {
@@ -167,8 +175,9 @@ impl Fold<'_> {
     fn run_started(&self, started: &RunStarted) -> rusqlite::Result<()> {
         self.change(
             "INSERT INTO runs
-             (run, workflow, digest, status, started, parent, parent_run, labels, inputs)
-             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6, ?7, ?8)",
+             (run, workflow, digest, status, started, parent, parent_run, labels, inputs,
+              declared, steps)
+             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
             &[
                 &self.run(),
                 &started.workflow,
@@ -178,6 +187,7 @@ impl Fold<'_> {
                 &started.parent.as_ref().map(|parent| parent.run.to_string()),
                 &json(&started.labels),
                 &json(&started.inputs),
+                &started.steps.unwrap_or_default(),
             ],
         )
         .map(|_| ())

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::settings::Settings;
 
 /// Rises with every change of the tables; a database of another version is thrown away.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE cluster (id TEXT NOT NULL);
@@ -23,6 +23,9 @@ const TABLES: &str = "
         inputs TEXT NOT NULL,
         outputs TEXT,
         error TEXT,
+        cancelled TEXT,
+        -- Steps of the definition's top level that were counted before they came into being.
+        declared INTEGER NOT NULL DEFAULT 0,
         steps INTEGER NOT NULL DEFAULT 0,
         steps_ended INTEGER NOT NULL DEFAULT 0,
         active INTEGER NOT NULL DEFAULT 0,
@@ -42,6 +45,7 @@ const TABLES: &str = "
         output TEXT,
         error TEXT,
         child TEXT,
+        items INTEGER,
         PRIMARY KEY (run, step)
     ) WITHOUT ROWID;
     CREATE TABLE attempts (

@@ -29,6 +29,7 @@ fn started() -> Event {
         parent: None,
         depth: 0,
         labels: BTreeMap::new(),
+        steps: None,
     }))
 }
 
@@ -101,4 +102,96 @@ async fn what_began_before_the_journal_does_is_left_out() {
         panic!("no runs");
     };
     assert_eq!(runs[0].status, RunStatus::Cancelled);
+}
+
+async fn runs(model: &ReadModel, filter: RunFilter) -> Vec<skep_protocol::RunSummary> {
+    let QueryReply::Runs(runs) = model.ask(Question::Runs(filter)).await else {
+        panic!("no runs");
+    };
+    runs
+}
+
+fn started_with(change: impl FnOnce(&mut RunStarted)) -> Event {
+    let Event::RunStarted(mut started) = started() else { panic!("it is a start") };
+    change(&mut started);
+    Event::RunStarted(started)
+}
+
+#[tokio::test]
+async fn steps_of_the_definition_are_counted_before_they_come_into_being() {
+    let settings = Settings::of_tests("one");
+    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    store(&model, 1, vec![started_with(|run| run.steps = Some(3))]).await;
+    let counts = async || {
+        let runs = runs(&model, RunFilter::default()).await;
+        (runs[0].steps_ended, runs[0].steps)
+    };
+    assert_eq!(counts().await, (0, 3));
+    store(&model, 2, one_step()).await;
+    assert_eq!(counts().await, (1, 3));
+    let step = StepPath::new("each");
+    let items = vec![Payload::null(), Payload::null()];
+    let total = 5;
+    let expanded = skep_protocol::StepExpanded { step: step.clone(), items, offset: 0, total };
+    let item = AttemptScheduled {
+        step: step.item(0),
+        attempt: 1,
+        not_before: Timestamp::EPOCH,
+        input: None,
+    };
+    let events = vec![Event::StepExpanded(expanded), Event::AttemptScheduled(item)];
+    store(&model, 3, events).await;
+    assert_eq!(counts().await, (1, 4));
+    let QueryReply::Run(detail) = model.ask(Question::Run(run())).await else {
+        panic!("no run");
+    };
+    let items: Vec<_> = detail.steps.iter().map(|view| (view.step.as_str(), view.items)).collect();
+    assert_eq!(items, [("one", None), ("each", Some(5)), ("each[0]", None)]);
+}
+
+#[tokio::test]
+async fn runs_are_found_by_label_and_listed_page_by_page() {
+    let settings = Settings::of_tests("one");
+    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let ids: Vec<RunId> = (0..5).map(|key| RunId::from_key("w", &format!("{key}"))).collect();
+    for (number, &id) in ids.iter().enumerate() {
+        let team = if number < 2 { "search" } else { "index" };
+        let labels = [("team".to_owned(), team.to_owned())];
+        let mut batch = batch(vec![started_with(|run| run.labels = labels.into())]);
+        for record in &mut batch.records {
+            if let Record::Run(record) = record {
+                // Two of them start at the same moment.
+                (record.run, record.at) = (id, Timestamp::from_millis(number as u64 / 2));
+            }
+        }
+        let (partition, seq) = (PartitionId::new(0), Seq::new(number as u64 + 1));
+        model.work.send(Work::Message { partition, seq, batch }).await.unwrap();
+    }
+    let label = |value: &str| [("team".to_owned(), value.to_owned())].into();
+    let found = async |value: &str| {
+        runs(&model, RunFilter { labels: label(value), ..RunFilter::default() }).await.len()
+    };
+    assert_eq!((found("search").await, found("index").await, found("x").await), (2, 3, 0));
+    let all = runs(&model, RunFilter::default()).await;
+    let (mut paged, mut after) = (Vec::new(), None);
+    loop {
+        let page = runs(&model, RunFilter { after, limit: 2, ..RunFilter::default() }).await;
+        let Some(last) = page.last() else { break };
+        after = Some(last.run);
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
+}
+
+#[tokio::test]
+async fn a_cancelled_run_says_why() {
+    let settings = Settings::of_tests("one");
+    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let reason = "too expensive".to_owned();
+    let events = vec![started(), Event::CancelRequested { reason }, Event::RunCancelled {}];
+    store(&model, 1, events).await;
+    let QueryReply::Run(detail) = model.ask(Question::Run(run())).await else {
+        panic!("no run");
+    };
+    assert_eq!(detail.cancelled.as_deref(), Some("too expensive"));
 }

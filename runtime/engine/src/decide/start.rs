@@ -51,6 +51,7 @@ pub(super) fn start(
         parent: start.parent,
         depth: start.depth,
         labels: start.labels,
+        steps: u32::try_from(top_level(&workflow)).ok(),
     };
     if let Some(existing) = partition.fingerprint_of(run) {
         return Ok(if existing == fingerprint(&started) {
@@ -70,6 +71,10 @@ pub(super) fn start(
         decision.records.push(Record::WorkflowAdded(added));
     }
     Ok(decision.event(run, Event::RunStarted(Box::new(started)), desk))
+}
+
+fn top_level(workflow: &Workflow) -> usize {
+    workflow.steps().iter().filter(|step| step.parent().is_none()).count()
 }
 
 fn unbearable(start: &StartRun, workflow: &Workflow) -> Option<Rejection> {

@@ -31,6 +31,9 @@ pub struct RunStarted {
     /// Free words to find the run by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// How many steps the definition has at its top level; unknown in journals of old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
 }
 
 /// The step that a run was started for.

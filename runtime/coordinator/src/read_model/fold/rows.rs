@@ -104,7 +104,7 @@ impl Fold<'_> {
         let started = (!status.is_final() || leaf == Leaf::Yes).then(|| self.at());
         self.change(
             "INSERT INTO steps (run, step, ordinal, status, leaf, started, ended)
-             SELECT ?1, ?2, steps + 1, ?3, ?4, ?5, ?6 FROM runs WHERE run = ?1
+             SELECT ?1, ?2, entries, ?3, ?4, ?5, ?6 FROM runs WHERE run = ?1
              ON CONFLICT (run, step) DO UPDATE SET status = ?3, leaf = ?4,
              started = coalesce(steps.started, ?5), ended = ?6",
             &[&self.run(), &step.as_str(), &status.as_str(), &is_leaf, &started, &ended],
@@ -113,16 +113,19 @@ impl Fold<'_> {
             known: 1,
             ..Counts::of(status, *leaf)
         });
+        let is_top_level = !step.as_str().contains(['/', '[']);
         let new = Counts { known: 1, ..Counts::of(status.as_str(), is_leaf) };
         self.change(
-            "UPDATE runs SET steps = steps + ?2, steps_ended = steps_ended + ?3,
-             active = active + ?4, waiting = waiting + ?5 WHERE run = ?1",
+            "UPDATE runs SET steps = steps + iif(declared > 0 AND ?6, 0, ?2),
+             steps_ended = steps_ended + ?3, active = active + ?4, waiting = waiting + ?5
+             WHERE run = ?1",
             &[
                 &self.run(),
                 &(new.known - old.known),
                 &(new.ended - old.ended),
                 &(new.active - old.active),
                 &(new.waiting - old.waiting),
+                &is_top_level,
             ],
         )
         .map(|_| ())
