@@ -7,6 +7,7 @@ mod report;
 mod start;
 mod timer;
 
+use skep_protocol::limits::MAX_RECORD_BYTES;
 use skep_protocol::{
     CommandReply, Event, OwnerChanged, Record, Rejection, RunId, RunRecord, Verdict,
 };
@@ -15,6 +16,7 @@ use crate::desk::{Desk, Obstacle};
 use crate::input::{Input, Reply};
 use crate::partition::Partition;
 use crate::run::Run;
+use crate::size;
 
 pub(crate) use timer::timer;
 
@@ -45,6 +47,47 @@ impl Decision {
     fn event(mut self, run: RunId, event: Event, desk: &Desk<'_>) -> Self {
         self.records.push(Record::Run(RunRecord { run, at: desk.now, event }));
         self
+    }
+}
+
+/// Who is told what became of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    Command,
+    Agent,
+    Nobody,
+}
+
+impl Asker {
+    /// Returns who is told about `input`.
+    pub(crate) fn of(input: &Input) -> Self {
+        match input {
+            Input::Start { .. }
+            | Input::Cancel { .. }
+            | Input::Pause { .. }
+            | Input::Resume { .. }
+            | Input::Signal(_)
+            | Input::ChildEnded { .. } => Self::Command,
+            Input::Report { .. } => Self::Agent,
+            Input::TookOver { .. }
+            | Input::Held { .. }
+            | Input::Lost { .. }
+            | Input::BlobFetched { .. }
+            | Input::ParentNotified { .. }
+            | Input::Wake => Self::Nobody,
+        }
+    }
+
+    /// Refuses what would take a record that no journal takes: it would stop the partition.
+    pub(crate) fn bounded(self, decision: Decision) -> Decision {
+        let Some(size) = decision.records.iter().find_map(size::excess) else { return decision };
+        let message =
+            format!("a record of {size} bytes is needed, {MAX_RECORD_BYTES} is the limit");
+        match self {
+            Self::Command => Decision::rejected(Rejection::LimitExceeded { message }),
+            Self::Agent => Decision::verdict(Verdict::Rejected(message)),
+            Self::Nobody => Decision::default(),
+        }
     }
 }
 

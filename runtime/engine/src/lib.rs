@@ -52,6 +52,7 @@ mod plan;
 mod render;
 mod retry;
 mod run;
+mod size;
 mod wake;
 
 pub use effect::{Change, Effect, EffectKey, OfferTask};

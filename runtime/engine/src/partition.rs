@@ -106,7 +106,7 @@ impl Partition {
         now: Timestamp,
         handled: &mut Handled,
     ) -> Result<(), FoldError> {
-        let outside = outside(&input);
+        let (outside, asker) = (outside(&input), decide::Asker::of(&input));
         if let Input::Start { workflow, .. } = &input {
             self.workflows.offer(workflow);
         }
@@ -120,7 +120,7 @@ impl Partition {
             }
             (Ok(decision), _) => {
                 handled.blobs.extend(made);
-                decision
+                asker.bounded(decision)
             }
             (Err(_), _) => Decision::default(),
         };

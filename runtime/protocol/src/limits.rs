@@ -18,6 +18,12 @@ pub const MAX_RUN_DEPTH: u32 = 16;
 pub const TARGET_BATCH_BYTES: usize = 512 * 1024;
 /// Largest journal message, in bytes: below the broker's default `max_payload` of 1 MiB.
 pub const MAX_BATCH_BYTES: usize = 960 * 1024;
+/// Largest record of a journal, in bytes: what a message holds beside its envelope.
+pub const MAX_RECORD_BYTES: usize = MAX_BATCH_BYTES - 8 * 1024;
+/// Longest path of a step, in bytes: groups in groups and items in items included.
+pub const MAX_STEP_PATH: usize = 4 * 1024;
+/// Longest text that people give a command, in bytes; the rest is cut.
+pub const MAX_COMMAND_TEXT: usize = 1024;
 /// Largest command and largest answer to a question, in bytes. What one message of the broker does
 /// not take goes in parts.
 pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;

@@ -3,6 +3,7 @@
 use skep_protocol::{AgentId, AttemptId, Event};
 
 use super::Decision;
+use super::command::cut;
 use crate::desk::Desk;
 use crate::partition::Partition;
 use crate::run::step::Phase;
@@ -39,6 +40,7 @@ pub(super) fn lost(
         }
         Some(Phase::Scheduled { .. } | Phase::Taken { .. }) => {
             let AttemptId { run, step, attempt } = attempt.clone();
+            let cause = cut(cause);
             lost.event(run, Event::AttemptLost { step, attempt, agent, cause }, desk)
         }
         Some(_) | None => lost,

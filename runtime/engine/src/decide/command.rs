@@ -1,14 +1,13 @@
 //! Commands about a run that is there.
 
-use skep_protocol::limits::{MAX_EARLY_SIGNALS, MAX_JSON_DEPTH, MAX_NAME_LEN, MAX_PAYLOAD};
+use skep_protocol::limits::{
+    MAX_COMMAND_TEXT, MAX_EARLY_SIGNALS, MAX_JSON_DEPTH, MAX_NAME_LEN, MAX_PAYLOAD,
+};
 use skep_protocol::{Event, Payload, Rejection, RunId, RunStatus, Signal};
 
 use super::{Decision, live};
 use crate::desk::Desk;
 use crate::partition::Partition;
-
-/// Longest text of people, in bytes.
-const MAX_TEXT: usize = 1024;
 
 pub(super) fn cancel(
     partition: &Partition,
@@ -79,7 +78,7 @@ pub(super) fn unbearable_payload(payload: &Payload) -> Option<String> {
     deep.then(|| format!("the JSON is nested more than {MAX_JSON_DEPTH} deep"))
 }
 
-fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(MAX_TEXT));
+pub(super) fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_COMMAND_TEXT));
     text
 }

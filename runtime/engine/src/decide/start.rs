@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use skep_protocol::limits::{MAX_JSON_DEPTH, MAX_PAYLOAD, MAX_RUN_DEPTH, MAX_RUNS_PER_PARTITION};
+use skep_protocol::limits::{
+    MAX_JSON_DEPTH, MAX_PAYLOAD, MAX_RUN_DEPTH, MAX_RUNS_PER_PARTITION, MAX_STEP_PATH,
+};
 use skep_protocol::{
     CommandReply, Event, Payload, Record, Rejection, RunStarted, StartRun, StoredText,
     WorkflowAdded, is_within_depth,
@@ -87,6 +89,9 @@ fn unbearable(start: &StartRun, workflow: &Workflow) -> Option<Rejection> {
     }
     if !labels_fit(&start.labels) {
         return exceeded(format!("a run has at most {MAX_LABELS} labels of {MAX_LABEL} bytes"));
+    }
+    if start.parent.as_ref().is_some_and(|parent| parent.step.as_str().len() > MAX_STEP_PATH) {
+        return exceeded(format!("the path of a step is longer than {MAX_STEP_PATH} bytes"));
     }
     if start.inputs.size() > MAX_PAYLOAD as u64 {
         return exceeded(format!("the inputs are larger than {MAX_PAYLOAD} bytes"));

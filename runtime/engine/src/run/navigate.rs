@@ -43,7 +43,7 @@ impl Run {
             let (name, item) = match segment.strip_suffix(']') {
                 Some(rest) => {
                     let (name, index) = rest.split_once('[')?;
-                    (name, Some(index.parse::<u32>().ok()?))
+                    (name, Some(item_index(index)?))
                 }
                 None => (segment, None),
             };
@@ -100,4 +100,10 @@ impl Run {
     pub(crate) fn is_over(&self, id: NodeId) -> bool {
         self.node(id).phase.is_final()
     }
+}
+
+/// Reads the index of an item; a path is written in one way only.
+fn item_index(text: &str) -> Option<u32> {
+    let plain = text == "0" || text.starts_with(|first: char| matches!(first, '1'..='9'));
+    text.parse().ok().filter(|_| plain)
 }

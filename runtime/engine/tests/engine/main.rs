@@ -7,6 +7,7 @@ mod bounds;
 mod chaos;
 mod definitions;
 mod golden;
+mod hostile;
 mod oracle;
 mod print;
 mod random;
