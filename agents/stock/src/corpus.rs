@@ -25,6 +25,7 @@ mod passages;
 mod report;
 mod rerank;
 mod summary;
+mod walk;
 mod words;
 
 use std::io;
@@ -35,11 +36,12 @@ use serde::{Deserialize, Serialize};
 use skep_agent::Failure;
 
 pub use answer::{Answer, AnswerInput, Quote, Source, answer};
-pub use files::{BadFile, DiscoverInput, Discovered, PassedBy};
+pub use files::BadFile;
 pub use index::{Found, IndexError, Ingested, Search};
 pub use report::{Report, ReportError, ReportInput};
 pub use rerank::{RerankInput, Reranked, rerank};
 pub use summary::{Summary, SummaryError, SummaryInput};
+pub use walk::{DiscoverInput, Discovered, PassedBy};
 pub use words::Terms;
 
 use crate::fault::{self, WorthRetrying};
@@ -218,7 +220,7 @@ impl Corpus {
     /// # Errors
     /// `InvalidInput`, `NoDirectory`, `OutsideRoots`.
     pub fn discover(&self, input: &DiscoverInput) -> Result<Discovered, CorpusError> {
-        files::discover(&files::resolve(&self.config.roots, &input.directory)?, input)
+        walk::discover(&files::resolve(&self.config.roots, &input.directory)?, input)
     }
 
     /// Makes an index unless it is there.

@@ -1,65 +1,14 @@
-//! Finding and reading files below what the operator allows.
+//! Reading files below what the operator allows.
 
-use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use ignore::WalkBuilder;
-use ignore::overrides::{Override, OverrideBuilder};
-use serde::{Deserialize, Serialize};
-
 use super::CorpusError;
 
-/// How many files are found unless a task says otherwise, and at most: a run has 10 000 steps.
-const DEFAULT_LIMIT: usize = 5_000;
-const MAX_LIMIT: usize = 9_000;
 /// A file is binary if it has a NUL byte so early.
 const SNIFFED: usize = 8 * 1024;
-
-/// What a step of the capability `corpus-discover` gives in `with`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DiscoverInput {
-    /// Where to look.
-    pub directory: String,
-    /// Globs, as in `.gitignore`; if there are any, only matching files are found.
-    #[serde(default)]
-    pub include: Vec<String>,
-    /// Globs of files and directories to leave out.
-    #[serde(default)]
-    pub exclude: Vec<String>,
-    /// How many files to find at most.
-    #[serde(default)]
-    pub limit: Option<usize>,
-}
-
-/// The files of a directory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Discovered {
-    /// Paths relative to the directory, sorted.
-    pub files: Vec<String>,
-    /// How many there are.
-    pub count: usize,
-    /// Whether there were more.
-    pub truncated: bool,
-    /// What was passed by.
-    pub passed_by: PassedBy,
-}
-
-/// What a walk does not follow or cannot name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct PassedBy {
-    /// Symbolic links.
-    pub links: usize,
-    /// Pipes, sockets, devices.
-    pub special: usize,
-    /// Directories that may not be read.
-    pub unreadable: usize,
-    /// Names that are not UTF-8.
-    pub unnameable: usize,
-}
 
 /// Why a file has no text.
 #[derive(Debug, thiserror::Error)]
@@ -112,59 +61,6 @@ pub(super) fn resolve(roots: &[PathBuf], directory: &str) -> Result<PathBuf, Cor
     Ok(found)
 }
 
-/// Walks a directory. Hidden files and those that its `.gitignore` names are left out, links are
-/// not followed.
-pub(super) fn discover(base: &Path, input: &DiscoverInput) -> Result<Discovered, CorpusError> {
-    let limit = input.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    let mut walk = WalkBuilder::new(base);
-    walk.follow_links(false).parents(false).git_global(false).git_exclude(false);
-    walk.require_git(false).overrides(globs(base, input)?);
-    walk.sort_by_file_name(Ord::cmp);
-    // An `include` would let hidden files in again.
-    walk.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name()));
-    let mut found = Discovered::default();
-    for entry in walk.build() {
-        let Ok(entry) = entry else {
-            found.passed_by.unreadable += 1;
-            continue;
-        };
-        let Some(kind) = entry.file_type() else { continue };
-        if kind.is_dir() {
-            continue;
-        }
-        let path = entry.path().strip_prefix(base).unwrap_or_else(|_| entry.path());
-        match path.to_str() {
-            _ if kind.is_symlink() => found.passed_by.links += 1,
-            _ if !kind.is_file() => found.passed_by.special += 1,
-            None => found.passed_by.unnameable += 1,
-            Some(_) if found.files.len() == limit => {
-                found.truncated = true;
-                break;
-            }
-            Some(path) => found.files.push(path.to_owned()),
-        }
-    }
-    found.files.sort_unstable();
-    found.count = found.files.len();
-    Ok(found)
-}
-
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
-}
-
-fn globs(base: &Path, input: &DiscoverInput) -> Result<Override, CorpusError> {
-    let invalid = |error: ignore::Error| CorpusError::InvalidInput(error.to_string());
-    let mut globs = OverrideBuilder::new(base);
-    for glob in &input.include {
-        globs.add(glob.trim_start_matches('!')).map_err(invalid)?;
-    }
-    for glob in &input.exclude {
-        globs.add(&format!("!{}", glob.trim_start_matches('!'))).map_err(invalid)?;
-    }
-    globs.build().map_err(invalid)
-}
-
 /// Reads a text file below `base`.
 pub(super) fn read(base: &Path, file: &str, max_bytes: u64) -> Result<String, CorpusError> {
     let bad = |reason| CorpusError::BadFile { file: file.to_owned(), reason };
@@ -193,7 +89,7 @@ fn below(base: &Path, file: &str) -> Result<PathBuf, CorpusError> {
 }
 
 /// Opens a regular file; a link is an error, and a pipe is not waited for.
-fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     if file.metadata()?.is_file() {
