@@ -183,6 +183,12 @@ pub(crate) fn read_model_stopped(partition: PartitionId, reason: &dyn std::fmt::
     error!(partition = partition.get(), %reason, "read model cannot follow the journal");
 }
 
+/// A record cannot be stored in the read model, which goes on without it.
+pub(crate) fn left_out(record: &RunRecord, reason: &dyn std::fmt::Display) {
+    let (run_id, event) = (record.run, name(&record.event));
+    error!(%run_id, event, %reason, "record left out of the read model");
+}
+
 /// A task of the coordinator ended in a way that no task should.
 pub(crate) fn task_died(what: &'static str, reason: &dyn std::fmt::Display) {
     error!(what, %reason, "task died");

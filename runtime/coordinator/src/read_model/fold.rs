@@ -3,7 +3,7 @@
 mod rows;
 
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, ErrorCode, Transaction, params};
 use serde::Serialize;
 use skep_protocol::{
     Batch, Event, PartitionId, Record, RunId, RunRecord, RunStarted, RunStatus, Seq, StepPath,
@@ -11,6 +11,7 @@ use skep_protocol::{
 };
 
 use self::rows::Leaf;
+use crate::observe;
 
 /// Returns how far each journal was read.
 pub(super) fn positions(connection: &Connection) -> rusqlite::Result<Vec<(PartitionId, Seq)>> {
@@ -22,16 +23,43 @@ pub(super) fn positions(connection: &Connection) -> rusqlite::Result<Vec<(Partit
     rows.collect()
 }
 
-/// Stores messages in one transaction.
+/// Stores messages in one transaction. A record that cannot be stored is left out, so that it
+/// stops nothing.
 pub(super) fn store(
     connection: &mut Connection,
     messages: &[(PartitionId, Seq, Batch)],
+) -> rusqlite::Result<()> {
+    match store_all(connection, messages, |fold| fold.store()) {
+        Err(error) if is_about_the_record(&error) => {
+            store_all(connection, messages, |fold| fold.store_or_leave_out())
+        }
+        stored => stored,
+    }
+}
+
+/// Returns whether the database itself is well: trying again cannot help.
+fn is_about_the_record(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code().is_none_or(|code| {
+        matches!(
+            code,
+            ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch
+                | ErrorCode::TooBig
+                | ErrorCode::ParameterOutOfRange
+        )
+    })
+}
+
+fn store_all(
+    connection: &mut Connection,
+    messages: &[(PartitionId, Seq, Batch)],
+    store: fn(&Fold<'_>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     for (partition, seq, batch) in messages {
         for record in &batch.records {
             match record {
-                Record::Run(record) => Fold { transaction: &transaction, record }.store()?,
+                Record::Run(record) => store(&Fold { transaction: &transaction, record })?,
                 Record::OwnerChanged(_) | Record::WorkflowAdded(_) => {}
             }
         }
@@ -55,6 +83,18 @@ struct Fold<'a> {
 }
 
 impl Fold<'_> {
+    fn store_or_leave_out(&self) -> rusqlite::Result<()> {
+        self.transaction.execute_batch("SAVEPOINT record")?;
+        match self.store() {
+            Err(error) if is_about_the_record(&error) => {
+                observe::left_out(self.record, &error);
+                self.transaction.execute_batch("ROLLBACK TO record; RELEASE record")
+            }
+            Err(error) => Err(error),
+            Ok(()) => self.transaction.execute_batch("RELEASE record"),
+        }
+    }
+
     fn store(&self) -> rusqlite::Result<()> {
         if let Event::RunStarted(started) = &self.record.event {
             self.run_started(started)?;
@@ -172,9 +212,13 @@ impl Fold<'_> {
         }
     }
 
+    /// Makes the run; nothing is left of one whose id was forgotten and came again.
     fn run_started(&self, started: &RunStarted) -> rusqlite::Result<()> {
+        self.change("DELETE FROM steps WHERE run = ?1", &[&self.run()])?;
+        self.change("DELETE FROM attempts WHERE run = ?1", &[&self.run()])?;
+        self.change("DELETE FROM history WHERE run = ?1", &[&self.run()])?;
         self.change(
-            "INSERT INTO runs
+            "INSERT OR REPLACE INTO runs
              (run, workflow, digest, status, started, parent, parent_run, labels, inputs,
               declared, steps)
              VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6, ?7, ?8, ?9, ?9)",

@@ -195,3 +195,43 @@ async fn a_cancelled_run_says_why() {
     };
     assert_eq!(detail.cancelled.as_deref(), Some("too expensive"));
 }
+
+#[tokio::test]
+async fn a_second_run_of_a_forgotten_id_takes_the_place_of_the_first() {
+    let settings = Settings::of_tests("one");
+    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    store(&model, 1, vec![started()]).await;
+    store(&model, 2, one_step()).await;
+    store(&model, 3, vec![Event::RunCompleted { outputs: Payload::null() }]).await;
+    store(&model, 4, vec![started()]).await;
+    let QueryReply::Run(detail) = model.ask(Question::Run(run())).await else {
+        panic!("no run");
+    };
+    assert_eq!(detail.summary.status, RunStatus::Running);
+    assert_eq!((detail.outputs, detail.summary.ended), (None, None));
+    assert!(detail.steps.is_empty(), "{:?}", detail.steps);
+    let history = Question::History { run: run(), after: 0, limit: 10 };
+    let QueryReply::History(entries) = model.ask(history).await else { panic!("no history") };
+    assert_eq!(entries.len(), 1);
+    assert_eq!(model.positions().of(PartitionId::new(0)), Seq::new(4));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_stored_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("read.db");
+    let settings = Settings::of_tests("one");
+    let model = ReadModel::open(&ReadModelAt::File(file.clone()), &settings).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON attempts
+                  BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+    Connection::open(&file).unwrap().execute_batch(refuse).unwrap();
+    store(&model, 1, vec![started()]).await;
+    store(&model, 2, one_step()).await;
+    store(&model, 3, vec![Event::RunCompleted { outputs: Payload::null() }]).await;
+    let QueryReply::Run(detail) = model.ask(Question::Run(run())).await else {
+        panic!("no run");
+    };
+    assert_eq!(detail.summary.status, RunStatus::Completed);
+    assert!(detail.steps.is_empty(), "half of a record is stored: {:?}", detail.steps);
+    assert_eq!(model.positions().of(PartitionId::new(0)), Seq::new(3));
+}
