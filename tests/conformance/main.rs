@@ -3,6 +3,7 @@
 
 mod connecting;
 mod differing;
+mod flood;
 mod harness;
 mod hostile;
 mod outage;

@@ -13,8 +13,13 @@ use crate::layout::Layout;
 use crate::link::Period;
 use crate::nats::Nats;
 
-/// Messages fetched ahead of the reader; each may have a megabyte.
+/// Messages fetched ahead of the reader.
 const AHEAD: usize = 64;
+/// Bytes that one request admits beside the largest message: its subjects and headers. All readers
+/// share one connection, and the server closes it (`max_pending`, 64 MiB) when they ask for more
+/// together than the connection takes. The client asks again once half is here, so that a reader
+/// has up to one and a half requests under way.
+const BESIDE_THE_LARGEST: usize = 128 * 1024;
 /// A server that is silent for two of these has gone.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long one request for messages lasts.
@@ -47,7 +52,9 @@ impl Tail {
         let config = Layout::reader(filter, from);
         let consumer =
             nats.api(attempted, nats.js().create_consumer_on_stream(config, stream)).await?;
-        let builder = consumer.stream().max_messages_per_batch(AHEAD);
+        // A message that is larger than a whole request would never come.
+        let bytes = nats.shared.client.max_payload() + BESIDE_THE_LARGEST;
+        let builder = consumer.stream().max_messages_per_batch(AHEAD).max_bytes_per_batch(bytes);
         let opened = builder.heartbeat(HEARTBEAT).expires(EXPIRES).messages();
         let messages = nats.api(attempted, opened).await?;
         Ok(Self { nats: nats.clone(), period, messages })
