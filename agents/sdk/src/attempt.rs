@@ -101,7 +101,7 @@ impl Attempt {
             End::Joined(Ok(result)) => Some(result),
             End::Joined(Err(error)) => Some(Err(died(error))),
             End::TimedOut => {
-                let message = format!("the handler ran longer than its timeout of {limit:?}");
+                let message = format!("the attempt took longer than its timeout of {limit:?}");
                 Some(Err(Failure::of_kind(FailureKind::Timeout, "timeout", message)))
             }
             End::Stopped => None,

@@ -93,7 +93,7 @@ async fn a_handler_out_of_time_is_warned_and_then_dropped() {
     let mut task = task("s", "wait", json!({}));
     task.timeout_ms = 1_500;
     let expected = expect![
-        "s/1 failed Timeout timeout: the handler ran longer than its timeout of 1.5s (retryable)"
+        "s/1 failed Timeout timeout: the attempt took longer than its timeout of 1.5s (retryable)"
     ];
     check(agent, task, expected).await;
     assert_eq!((started.get(), warned.get(), dropped.get()), (1, 1, 1));
@@ -115,7 +115,8 @@ async fn a_cancelled_attempt_is_warned_dropped_and_not_reported() {
     // The slot is free again, and the only report ever is that of the attempt which goes on.
     stage.give(&task("third", "wait", json!({}))).await;
     expect![
-        "other/1 failed Timeout timeout: the handler ran longer than its timeout of 60s (retryable)"
+        "other/1 failed Timeout timeout: \
+         the attempt took longer than its timeout of 60s (retryable)"
     ]
     .assert_eq(&line(&owner.apply().await));
 }
