@@ -121,8 +121,8 @@ impl Fold<'_> {
             | Event::CheckpointSaved { .. }
             | Event::StepStopping { .. }
             | Event::ReportIgnored(_) => Ok(()),
-            Event::RunPaused { .. } => self.status(RunStatus::Paused),
-            Event::RunResumed { .. } => self.status(RunStatus::Running),
+            Event::RunPaused { .. } => self.shift(RunStatus::Running, RunStatus::Paused),
+            Event::RunResumed { .. } => self.shift(RunStatus::Paused, RunStatus::Running),
             Event::CancelRequested { reason } => {
                 self.change(
                     "UPDATE runs SET cancelled = ?2 WHERE run = ?1",
@@ -240,6 +240,15 @@ impl Fold<'_> {
     fn status(&self, status: RunStatus) -> rusqlite::Result<()> {
         self.change("UPDATE runs SET status = ?2 WHERE run = ?1", &[&self.run(), &status.as_str()])
             .map(|_| ())
+    }
+
+    /// Sets the state of a run that is in another one; one that is unwinding stays so.
+    fn shift(&self, from: RunStatus, to: RunStatus) -> rusqlite::Result<()> {
+        self.change(
+            "UPDATE runs SET status = ?3 WHERE run = ?1 AND status = ?2",
+            &[&self.run(), &from.as_str(), &to.as_str()],
+        )
+        .map(|_| ())
     }
 
     fn ended(&self, status: RunStatus) -> rusqlite::Result<()> {

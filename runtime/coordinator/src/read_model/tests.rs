@@ -1,3 +1,5 @@
+mod rounds;
+
 use std::collections::BTreeMap;
 
 use skep_protocol::{

@@ -109,12 +109,11 @@ impl Fold<'_> {
              started = coalesce(steps.started, ?5), ended = ?6",
             &[&self.run(), &step.as_str(), &status.as_str(), &is_leaf, &started, &ended],
         )?;
-        let old = before.as_ref().map_or_else(Counts::default, |(status, leaf)| Counts {
-            known: 1,
-            ..Counts::of(status, *leaf)
-        });
+        let old = before
+            .as_ref()
+            .map_or_else(Counts::default, |(status, leaf)| Counts::of(status, *leaf));
         let is_top_level = !step.as_str().contains(['/', '[']);
-        let new = Counts { known: 1, ..Counts::of(status.as_str(), is_leaf) };
+        let new = Counts::of(status.as_str(), is_leaf);
         self.change(
             "UPDATE runs SET steps = steps + iif(declared > 0 AND ?6, 0, ?2),
              steps_ended = steps_ended + ?3, active = active + ?4, waiting = waiting + ?5
@@ -131,19 +130,26 @@ impl Fold<'_> {
         .map(|_| ())
     }
 
-    /// A group starts over: what is inside is pending again.
+    /// A group starts over: what is inside is as if it had never been, until it comes into being
+    /// again. The attempts stay; their numbers go on.
     pub(super) fn restarted(&self, group: &StepPath) -> rusqlite::Result<()> {
         self.step(group, StepStatus::Running, Leaf::No)?;
         let (from, to) = (format!("{group}/"), format!("{group}0"));
-        let inner: Vec<String> = self
-            .transaction
-            .prepare_cached("SELECT step FROM steps WHERE run = ?1 AND step > ?2 AND step < ?3")?
-            .query_map(params![self.run(), from, to], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        for step in inner {
-            self.step(&StepPath::new(&step), StepStatus::Pending, Leaf::Keep)?;
+        let mut gone = Counts::default();
+        let mut statement = self.transaction.prepare_cached(
+            "DELETE FROM steps WHERE run = ?1 AND step > ?2 AND step < ?3
+             RETURNING status, leaf",
+        )?;
+        let mut rows = statement.query(params![self.run(), from, to])?;
+        while let Some(row) = rows.next()? {
+            gone.add(&Counts::of(&row.get::<_, String>(0)?, row.get(1)?));
         }
-        Ok(())
+        self.change(
+            "UPDATE runs SET steps = steps - ?2, steps_ended = steps_ended - ?3,
+             active = active - ?4, waiting = waiting - ?5 WHERE run = ?1",
+            &[&self.run(), &gone.known, &gone.ended, &gone.active, &gone.waiting],
+        )
+        .map(|_| ())
     }
 
     fn attempt(&self, step: &StepPath, attempt: u32, status: &str) -> rusqlite::Result<()> {
@@ -208,10 +214,17 @@ impl Counts {
             [StepStatus::Completed, StepStatus::Failed, StepStatus::Skipped, StepStatus::Cancelled];
         let active = leaf && (is(StepStatus::Scheduled) || is(StepStatus::Running));
         Self {
-            known: 0,
+            known: 1,
             ended: i64::from(ended.into_iter().any(is)),
             active: i64::from(active),
             waiting: i64::from(leaf && is(StepStatus::Waiting)),
         }
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.known += more.known;
+        self.ended += more.ended;
+        self.active += more.active;
+        self.waiting += more.waiting;
     }
 }

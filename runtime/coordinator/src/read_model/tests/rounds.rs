@@ -1,0 +1,150 @@
+//! What is left of the first round of a group, and of a pause, when more happens.
+
+use expect_test::{Expect, expect};
+use serde_json::json;
+use skep_protocol::{ChildStarted, Failure, FailureKind, StepExpanded};
+
+use super::*;
+
+async fn check(events: Vec<Event>, expected: Expect) {
+    let settings = Settings::of_tests("one");
+    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    store(&model, 1, vec![started()]).await;
+    store(&model, 2, events).await;
+    let QueryReply::Run(detail) = model.ask(Question::Run(run())).await else {
+        panic!("no run");
+    };
+    let summary = &detail.summary;
+    let mut text = format!("{} {}/{}\n", summary.status, summary.steps_ended, summary.steps);
+    for step in &detail.steps {
+        let attempts: Vec<_> = step.attempts.iter().map(|attempt| attempt.attempt).collect();
+        let left = [
+            step.error.as_ref().map(|error| error.code.as_str()),
+            step.output.as_ref().and_then(Payload::text),
+            step.child.map(|_| "child"),
+        ];
+        let left: Vec<_> = left.into_iter().flatten().collect();
+        text += &format!("{} {} {left:?} {attempts:?}\n", step.step, step.status);
+    }
+    expected.assert_eq(&text);
+}
+
+fn scheduled(step: &str, attempt: u32) -> Event {
+    let (step, not_before, input) = (StepPath::new(step), Timestamp::EPOCH, None);
+    Event::AttemptScheduled(AttemptScheduled { step, attempt, not_before, input })
+}
+
+fn completed(step: &str, attempt: u32) -> Event {
+    let (step, agent, output) =
+        (StepPath::new(step), AgentId::new("a").unwrap(), Payload::from(json!("out")));
+    let done = AttemptCompleted { step, attempt, agent, output, duration_ms: 3 };
+    Event::AttemptCompleted(done)
+}
+
+fn failed(step: &str) -> Event {
+    let failure = Failure::new(FailureKind::Agent, "broken", "it broke");
+    Event::StepFailed { step: StepPath::new(step), failure }
+}
+
+fn expanded(step: &str, total: u32) -> Event {
+    let items = vec![Payload::null(); total as usize];
+    Event::StepExpanded(StepExpanded { step: StepPath::new(step), items, offset: 0, total })
+}
+
+fn child(step: &str) -> Event {
+    Event::ChildStarted(Box::new(ChildStarted {
+        step: StepPath::new(step),
+        attempt: 1,
+        not_before: Timestamp::EPOCH,
+        child: RunId::from_key("w", "child"),
+        digest: Hash::ZERO,
+        inputs: Payload::null(),
+    }))
+}
+
+fn first_round() -> Vec<Event> {
+    vec![
+        Event::GroupStarted { step: StepPath::new("g") },
+        scheduled("g/a", 1),
+        completed("g/a", 1),
+        child("g/b"),
+        failed("g/b"),
+        expanded("g/fan", 2),
+        scheduled("g/fan[0]", 1),
+        completed("g/fan[0]", 1),
+        scheduled("g/fan[1]", 1),
+        failed("g/fan[1]"),
+    ]
+}
+
+#[tokio::test]
+async fn a_group_that_starts_over_leaves_nothing_of_the_first_round_but_attempts() {
+    let again =
+        Event::GroupRestarted { step: StepPath::new("g"), round: 2, not_before: Timestamp::EPOCH };
+    check(
+        first_round(),
+        expect![[r#"
+            running 4/6
+            g running [] []
+            g/a completed ["\"out\""] [1]
+            g/b failed ["broken", "child"] []
+            g/fan running [] []
+            g/fan[0] completed ["\"out\""] [1]
+            g/fan[1] failed ["broken"] [1]
+        "#]],
+    )
+    .await;
+    let mut events = first_round();
+    events.push(again);
+    check(
+        events.clone(),
+        expect![[r#"
+            running 0/1
+            g running [] []
+        "#]],
+    )
+    .await;
+    events.extend([
+        scheduled("g/a", 2),
+        scheduled("g/b", 1),
+        completed("g/b", 1),
+        expanded("g/fan", 1),
+        scheduled("g/fan[0]", 2),
+        completed("g/fan[0]", 2),
+    ]);
+    check(
+        events,
+        expect![[r#"
+            running 2/5
+            g running [] []
+            g/a scheduled [] [1, 2]
+            g/b completed ["\"out\""] [1]
+            g/fan running [] []
+            g/fan[0] completed ["\"out\""] [1, 2]
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_unwinds_is_neither_paused_nor_resumed() {
+    let cancel = || Event::CancelRequested { reason: "enough".to_owned() };
+    let pause = || Event::RunPaused { by: "me".to_owned() };
+    let resume = || Event::RunResumed { by: "me".to_owned() };
+    for events in [vec![cancel(), pause()], vec![pause(), cancel(), resume()]] {
+        check(
+            events,
+            expect![[r#"
+                unwinding 0/0
+            "#]],
+        )
+        .await;
+    }
+    check(
+        vec![pause(), resume()],
+        expect![[r#"
+            running 0/0
+        "#]],
+    )
+    .await;
+}
