@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::event::Parent;
 use crate::failure::Failure;
 use crate::ids::{Hash, RunId, SignalId, StepPath};
+use crate::limits::{
+    MAX_LABEL_LEN, MAX_LABELS, MAX_NAME_LEN, MAX_PAYLOAD, MAX_RUN_DEPTH, MAX_STEP_PATH,
+    RESERVED_RUNS_PER_LEVEL,
+};
 use crate::payload::Payload;
 use crate::query::RunStatus;
 
@@ -82,6 +86,38 @@ pub struct StartRun {
     /// Free words to find the run by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+}
+
+impl StartRun {
+    /// Returns which limit the start exceeds, if it does.
+    pub fn excess(&self) -> Option<String> {
+        if self.depth >= MAX_RUN_DEPTH {
+            return Some(format!("sub-workflows are nested more than {MAX_RUN_DEPTH} deep"));
+        }
+        let fits = |(name, value): (&String, &String)| {
+            name.len() <= MAX_NAME_LEN && value.len() <= MAX_LABEL_LEN
+        };
+        if self.labels.len() > MAX_LABELS || !self.labels.iter().all(fits) {
+            return Some(format!(
+                "a run has at most {MAX_LABELS} labels with names of {MAX_NAME_LEN} and values of \
+                 {MAX_LABEL_LEN} bytes"
+            ));
+        }
+        let path = self.parent.as_ref().map_or(0, |parent| parent.step.as_str().len());
+        if path > MAX_STEP_PATH {
+            return Some(format!("the path of a step is longer than {MAX_STEP_PATH} bytes"));
+        }
+        let size = self.inputs.size();
+        (size > MAX_PAYLOAD as u64)
+            .then(|| format!("the inputs have {size} bytes, at most {MAX_PAYLOAD} are taken"))
+    }
+
+    /// Returns at how many active runs a partition has no room for this one, if `most` is where it
+    /// has none for those that nobody waits for.
+    pub fn room(&self, most: usize) -> usize {
+        let levels = if self.parent.is_some() { self.depth.clamp(1, MAX_RUN_DEPTH) } else { 0 };
+        most.saturating_add(levels as usize * RESERVED_RUNS_PER_LEVEL)
+    }
 }
 
 /// See [`Command::Signal`].

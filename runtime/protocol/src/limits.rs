@@ -41,6 +41,13 @@ pub const MAX_SIGNAL_IDS: usize = 4_000;
 pub const MAX_IDLE_WORKFLOWS: usize = 64;
 /// Active runs of one partition; beyond it, starts are refused with "busy, retry after".
 pub const MAX_RUNS_PER_PARTITION: usize = 50_000;
+/// Active runs of one partition that are kept free for sub-workflows, for each level of nesting:
+/// the deepest ones always find room, so that those that wait for them end and make room.
+pub const RESERVED_RUNS_PER_LEVEL: usize = 2_000;
+/// Labels of one run.
+pub const MAX_LABELS: usize = 32;
+/// Longest value of a label, in bytes; its name is a name.
+pub const MAX_LABEL_LEN: usize = 256;
 /// Ids of finished runs that a partition remembers, so that a late start is not taken twice.
 pub const MAX_FINISHED_IDS: usize = 200_000;
 /// How often an agent says that it is alive and what it holds.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use skep_broker::{Broker, Request, Responder};
 use skep_engine::{Input, Resolved};
-use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD, MAX_NAME_LEN, MAX_RUN_DEPTH};
+use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD};
 use skep_protocol::{
     Command, CommandReply, Payload, Rejection, RunId, StartRun, StoredText, encode,
 };
@@ -20,10 +20,6 @@ use crate::observe;
 const BUSY_RETRY_MS: u64 = 1_000;
 /// How often something unavailable is tried while a client waits.
 const TRIES: u32 = 4;
-/// Labels of one run.
-const MAX_LABELS: usize = 32;
-/// Longest value of a label, in bytes.
-const MAX_LABEL_BYTES: usize = 256;
 /// Starts that may be looked at at the same time.
 pub(crate) const MAX_PREPARING: usize = 512;
 
@@ -93,24 +89,15 @@ impl<B: Broker> Serving<B> {
             return Some(Rejection::NotOwner {});
         }
         let limit = |message: String| Some(Rejection::LimitExceeded { message });
-        if start.depth > MAX_RUN_DEPTH {
-            return limit(format!("sub-workflows are nested deeper than {MAX_RUN_DEPTH}"));
-        }
-        let long = |(key, value): (&String, &String)| {
-            key.len() > MAX_NAME_LEN || value.len() > MAX_LABEL_BYTES
-        };
-        if start.labels.len() > MAX_LABELS || start.labels.iter().any(long) {
-            return limit(format!(
-                "a run may have {MAX_LABELS} labels with names of {MAX_NAME_LEN} and values of \
-                 {MAX_LABEL_BYTES} bytes"
-            ));
+        if let Some(message) = start.excess() {
+            return limit(message);
         }
         if let Some(message) = payload_problem("inputs", &start.inputs) {
             return limit(message);
         }
         let runs = self.engine.live_runs() + self.preparing;
-        let full =
-            runs >= self.context.config.max_runs_per_partition || self.preparing >= MAX_PREPARING;
+        let full = runs >= start.room(self.context.config.max_runs_per_partition)
+            || self.preparing >= MAX_PREPARING;
         (full && self.engine.status(start.run).is_none())
             .then_some(Rejection::Busy { retry_after_ms: BUSY_RETRY_MS })
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use expect_test::expect;
 use serde_json::json;
@@ -300,4 +301,24 @@ outputs: { all: \"${{ steps.inner.outputs }}\" }
         *partitions.entry(count.of(attempt.run)).or_insert(0) += 1;
     }
     assert!(partitions.len() > 1, "all children are in one partition: {partitions:?}");
+}
+
+#[tokio::test]
+async fn a_full_partition_takes_the_children_of_its_runs() {
+    let (broker, journal) = (embedded(), Arc::new(Ledger::default()));
+    let config = Config { max_runs_per_partition: 1, ..Config::embedded() };
+    let _coordinator = coordinator_with(&broker, config).await;
+    register(&broker, CHAIN).await;
+    let parent = "
+name: parent
+steps:
+  inner: { workflow: chain, for_each: \"${{ range(40) }}\" }
+";
+    register(&broker, parent).await;
+    let run = start(&broker, "k", "parent").await;
+    let complete = |_: &_| Act::Complete(json!("x"));
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 8)], &journal, complete).await;
+    let ended = tokio::time::timeout(Duration::from_secs(30), history_to_end(&broker, run)).await;
+    assert!(ended.is_ok(), "the children wait for room that their parent takes");
+    assert_nothing_ran_again(&journal);
 }

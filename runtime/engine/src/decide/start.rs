@@ -1,11 +1,7 @@
 //! The start of a run.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
-use skep_protocol::limits::{
-    MAX_JSON_DEPTH, MAX_PAYLOAD, MAX_RUN_DEPTH, MAX_RUNS_PER_PARTITION, MAX_STEP_PATH,
-};
+use skep_protocol::limits::{MAX_JSON_DEPTH, MAX_RUNS_PER_PARTITION};
 use skep_protocol::{
     CommandReply, Event, Payload, Record, Rejection, RunStarted, StartRun, StoredText,
     WorkflowAdded, is_within_depth,
@@ -16,11 +12,6 @@ use super::Decision;
 use crate::desk::{Desk, Obstacle};
 use crate::input::Resolved;
 use crate::partition::{Partition, fingerprint};
-
-/// Labels of a run.
-const MAX_LABELS: usize = 64;
-/// Longest label, in bytes.
-const MAX_LABEL: usize = 256;
 
 pub(super) fn start(
     partition: &Partition,
@@ -43,7 +34,7 @@ pub(super) fn start(
         Ok(inputs) => inputs,
         Err(rejection) => return Ok(Decision::rejected(rejection)),
     };
-    let run = start.run;
+    let (run, room) = (start.run, start.room(MAX_RUNS_PER_PARTITION));
     let started = RunStarted {
         workflow: workflow.name().to_string(),
         version: workflow.version().map(str::to_owned),
@@ -63,7 +54,7 @@ pub(super) fn start(
         });
     }
     // What exists is confirmed even by a full partition.
-    if partition.live_runs() >= MAX_RUNS_PER_PARTITION {
+    if partition.live_runs() >= room {
         return Ok(Decision::rejected(Rejection::Busy { retry_after_ms: 1_000 }));
     }
     let mut decision = Decision::reply(CommandReply::Started { run, existing: false });
@@ -80,29 +71,10 @@ fn top_level(workflow: &Workflow) -> usize {
 }
 
 fn unbearable(start: &StartRun, workflow: &Workflow) -> Option<Rejection> {
-    let exceeded = |message: String| Some(Rejection::LimitExceeded { message });
     if workflow.on_failure() == OnFailure::Compensate || !workflow.unsupported().is_empty() {
         return Some(not_supported(workflow));
     }
-    if start.depth >= MAX_RUN_DEPTH {
-        return exceeded(format!("sub-workflows are nested more than {MAX_RUN_DEPTH} deep"));
-    }
-    if !labels_fit(&start.labels) {
-        return exceeded(format!("a run has at most {MAX_LABELS} labels of {MAX_LABEL} bytes"));
-    }
-    if start.parent.as_ref().is_some_and(|parent| parent.step.as_str().len() > MAX_STEP_PATH) {
-        return exceeded(format!("the path of a step is longer than {MAX_STEP_PATH} bytes"));
-    }
-    if start.inputs.size() > MAX_PAYLOAD as u64 {
-        return exceeded(format!("the inputs are larger than {MAX_PAYLOAD} bytes"));
-    }
-    None
-}
-
-fn labels_fit(labels: &BTreeMap<String, String>) -> bool {
-    let fits =
-        |(name, value): (&String, &String)| name.len() <= MAX_LABEL && value.len() <= MAX_LABEL;
-    labels.len() <= MAX_LABELS && labels.iter().all(fits)
+    start.excess().map(|message| Rejection::LimitExceeded { message })
 }
 
 fn not_supported(workflow: &Workflow) -> Rejection {

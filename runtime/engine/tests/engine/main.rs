@@ -5,6 +5,7 @@
 
 mod bounds;
 mod chaos;
+mod crowd;
 mod definitions;
 mod golden;
 mod hostile;
