@@ -11,6 +11,7 @@ mod commands;
 mod group;
 mod input;
 mod prepare;
+mod stdout;
 mod watcher;
 
 use std::future::Future;
@@ -76,7 +77,7 @@ impl ExecConfig {
 pub struct ExecOutput {
     /// Its exit code: 0, or the attempt would have failed.
     pub exit_code: i32,
-    /// What it wrote: a JSON value if it is one, the text if not.
+    /// What it wrote, as the task's [`StdoutFormat`] has it.
     pub stdout: Value,
     /// The end of what it wrote to standard error.
     pub stderr: String,
@@ -122,12 +123,12 @@ pub enum ExecError {
     #[error("{0}")]
     InvalidInput(String),
     /// The operator did not allow the program.
-    #[error("the operator of this agent did not allow `{command}`; allowed: {allowed}")]
+    #[error("the operator of this agent did not allow `{command}`; {}", choice(.allowed))]
     CommandNotAllowed {
         /// What was asked for.
         command: String,
         /// What there is.
-        allowed: String,
+        allowed: Vec<String>,
     },
     /// The operator did not allow the variable.
     #[error("the operator of this agent did not allow tasks to set the variable `{0}`")]
@@ -157,6 +158,12 @@ pub enum ExecError {
     /// Standard output is not what the task said it is.
     #[error("standard output is not what the task asked for: {0}")]
     StdoutFormat(String),
+    /// Standard output is JSON and something else.
+    #[error(
+        "stdout is not one JSON value: {0}; print anything else to stderr, \
+         or a text as a JSON string"
+    )]
+    StdoutNotJson(String),
     /// It ended with another code than 0, or by a signal.
     #[error("{what}{}", last_line(.stderr))]
     Exit {
@@ -261,6 +268,13 @@ async fn watch(
     Ok((running.reap().await?, stopped))
 }
 
+fn choice(allowed: &[String]) -> String {
+    match allowed {
+        [] => "none is allowed: start the agent with --allow-command".to_owned(),
+        allowed => format!("allowed: {}", allowed.join(", ")),
+    }
+}
+
 fn last_line(stderr: &str) -> String {
     let line = stderr.lines().rev().find(|line| !line.trim().is_empty());
     line.map(|line| format!(": {}", line.trim())).unwrap_or_default()
@@ -287,6 +301,7 @@ impl ExecError {
             Self::Spawn { source, .. } => ("spawn_failed", is_passing(&source).into()),
             Self::StdoutTooLarge { .. } => ("stdout_too_large", WorthRetrying::No),
             Self::StdoutFormat(_) => ("stdout_format", WorthRetrying::No),
+            Self::StdoutNotJson(_) => ("stdout_not_json", WorthRetrying::No),
             Self::Exit { code, stderr, stdout, retryable, .. } => {
                 let details = serde_json::json!({ "stdout": stdout, "stderr": stderr });
                 return fault::failure(&code, message, retryable.into()).with_details(&details);

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::capture::Streams;
-use super::{ExecError, ExecOutput};
-use crate::fault::is_shallow;
+use super::{ExecError, ExecOutput, stdout};
 
 /// How much of standard output a failure carries.
 const MAX_FAILED_STDOUT: usize = 2 * 1024;
@@ -44,13 +43,19 @@ pub struct ExecInput {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StdoutFormat {
-    /// JSON if it can be read as JSON, text if not.
+    /// JSON if all of it is one JSON value, text if not, nothing being the empty text.
     #[default]
     Auto,
     /// JSON, or the attempt fails.
     Json,
     /// Text, whatever it looks like.
     Text,
+    /// For programs that are written to answer with JSON: like `Auto`, but the attempt fails if
+    /// JSON is mixed with anything else, such as a line that was meant for standard error. What
+    /// mixes the two: some line begins with `{` or begins an array, and not each line is JSON by
+    /// itself. A task cannot ask for it.
+    #[serde(skip)]
+    Answer,
 }
 
 /// Which exit codes are worth another attempt: `true`, `false` or a list of codes.
@@ -98,23 +103,5 @@ pub(super) fn judge(
         let retryable = input.retry_on_exit.includes(status.code());
         return Err(ExecError::Exit { code, what, stderr, stdout, retryable });
     }
-    Ok(ExecOutput { exit_code: 0, stdout: parse(input.stdout, streams.stdout())?, stderr })
-}
-
-fn parse(format: StdoutFormat, bytes: &[u8]) -> Result<Value, ExecError> {
-    let text = || {
-        let text = std::str::from_utf8(bytes).map(|text| Value::from(text.to_owned()));
-        text.map_err(|error| ExecError::StdoutFormat(format!("it is not UTF-8: {error}")))
-    };
-    if format == StdoutFormat::Text {
-        return text();
-    }
-    match (serde_json::from_slice::<Value>(bytes), format) {
-        (Ok(value), _) if is_shallow(&value) => Ok(value),
-        (Ok(_), _) => Err(ExecError::StdoutFormat("the JSON is nested too deeply".to_owned())),
-        (Err(error), StdoutFormat::Json) => {
-            Err(ExecError::StdoutFormat(format!("it is not JSON: {error}")))
-        }
-        (Err(_), StdoutFormat::Auto | StdoutFormat::Text) => text(),
-    }
+    Ok(ExecOutput { exit_code: 0, stdout: stdout::parse(input.stdout, streams.stdout())?, stderr })
 }

@@ -1,6 +1,7 @@
 //! From a task to what is handed to the system: all checks that need no process.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::{ExecConfig, ExecError, ExecInput};
@@ -13,7 +14,7 @@ pub(super) struct Prepared {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<String>,
     pub(super) directory: PathBuf,
-    pub(super) env: BTreeMap<String, String>,
+    pub(super) env: BTreeMap<String, OsString>,
     pub(super) stdin: Vec<u8>,
 }
 
@@ -28,7 +29,7 @@ pub(super) fn prepare(config: &ExecConfig, input: &ExecInput) -> Result<Prepared
     }
     let program = config.commands.find(name).ok_or_else(|| ExecError::CommandNotAllowed {
         command: name.clone(),
-        allowed: config.commands.names().collect::<Vec<_>>().join(", "),
+        allowed: config.commands.names().map(str::to_owned).collect(),
     })?;
     Ok(Prepared {
         name: name.clone(),
@@ -71,12 +72,12 @@ fn directory(root: &Path, below: Option<&str>) -> Result<PathBuf, ExecError> {
 fn environment(
     config: &ExecConfig,
     set: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, ExecError> {
+) -> Result<BTreeMap<String, OsString>, ExecError> {
     let own = config
         .pass_env
         .iter()
-        .filter_map(|name| std::env::var(name).ok().map(|value| (name.clone(), value)));
-    let mut env: BTreeMap<String, String> = own.collect();
+        .filter_map(|name| std::env::var_os(name).map(|value| (name.clone(), value)));
+    let mut env: BTreeMap<String, OsString> = own.collect();
     for (name, value) in set {
         if !config.settable_env.contains(name) {
             return Err(ExecError::EnvNotAllowed(name.clone()));
@@ -86,7 +87,7 @@ fn environment(
                 "the variable `{name}` contains a NUL character"
             )));
         }
-        env.insert(name.clone(), value.clone());
+        env.insert(name.clone(), value.into());
     }
     Ok(env)
 }

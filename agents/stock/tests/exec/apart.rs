@@ -1,6 +1,8 @@
-//! The agent is killed while its programs run: a helper process takes its place.
+//! An agent in a process apart, a helper, that is killed or has an environment of its own.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -9,8 +11,8 @@ use super::*;
 /// Names the root below which the helper runs `argv`; without it, this is no helper.
 const ROOT: &str = "SKEP_TEST_EXEC_ROOT";
 const ARGV: &str = "SKEP_TEST_EXEC_ARGV";
-/// The helper's line with the ids of its program and the grandchild begins so.
-const MARK: &str = "family ";
+/// The helper's lines with what its program says begin so.
+const MARK: &str = "told ";
 
 /// Does nothing but in the helper process: runs a program, tells what it says.
 #[tokio::test]
@@ -24,14 +26,23 @@ async fn helper() {
     run(&config(Path::new(&root)), &task, surroundings).await.unwrap();
 }
 
-fn start_helper(root: &Path, argv: &Value) -> (Child, Vec<Pid>) {
+/// Starts a helper that runs `argv`; returns the lines that the program says, too.
+fn start_helper(root: &Path, argv: &Value) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "killed::helper", "--nocapture"]);
-    command.env(ROOT, root).env(ARGV, argv.to_string());
+    command.args(["--exact", "apart::helper", "--nocapture"]);
+    command.env(ROOT, root).env(ARGV, argv.to_string()).env("TZ", OsStr::from_bytes(b"\xff"));
     let mut helper = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(helper.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let family = lines.find_map(|line| line.strip_prefix(MARK).map(ids)).unwrap();
-    (helper, family)
+    let lines = BufReader::new(helper.stdout.take().unwrap()).lines().map(Result::unwrap);
+    (helper, lines.filter_map(|line| line.strip_prefix(MARK).map(str::to_owned)))
+}
+
+#[tokio::test]
+async fn a_variable_is_passed_whatever_its_bytes() {
+    let root = tempfile::tempdir().unwrap();
+    let script = "printf %s \"$TZ\" | od -An -tx1 >&2";
+    let (mut helper, told) = start_helper(root.path(), &json!(["sh", "-c", script]));
+    assert_eq!(told.map(|line| line.trim().to_owned()).collect::<Vec<_>>(), ["ff"]);
+    helper.wait().unwrap();
 }
 
 #[tokio::test]
@@ -44,7 +55,8 @@ async fn programs_end_with_an_agent_that_was_killed() {
         json!(["timeout", "1000", "sh", "-c", own_group]),
     ] {
         let root = tempfile::tempdir().unwrap();
-        let (mut helper, family) = start_helper(root.path(), &argv);
+        let (mut helper, mut told) = start_helper(root.path(), &argv);
+        let family = ids(&told.next().unwrap());
         assert_eq!(family.len(), 2);
         helper.kill().unwrap();
         helper.wait().unwrap();

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-mod killed;
+mod apart;
 
 use std::future::pending;
 use std::path::Path;
@@ -12,6 +12,7 @@ use expect_test::{Expect, expect};
 use rustix::process::{Pid, test_kill_process};
 use serde_json::{Value, json};
 use skep_agent::Failure;
+use skep_agents::Stock;
 use skep_agents::exec::{
     Commands, ExecConfig, ExecError, ExecInput, ExecOutput, Surroundings, run,
 };
@@ -179,6 +180,18 @@ async fn what_the_operator_did_not_allow_is_refused() {
 }
 
 #[tokio::test]
+async fn an_agent_that_allows_nothing_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let config = ExecConfig::new(Commands::resolve([], None).unwrap(), root.path());
+    let failure = execute(&config, json!({ "argv": ["true"] })).await.unwrap_err();
+    let expected = expect![
+        "command_not_allowed: the operator of this agent did not allow `true`; \
+         none is allowed: start the agent with --allow-command"
+    ];
+    expected.assert_eq(&failure.to_string());
+}
+
+#[tokio::test]
 async fn a_task_that_makes_no_sense_is_refused() {
     check(
         json!({ "argv": [] }),
@@ -255,6 +268,28 @@ async fn the_environment_is_what_was_allowed_and_the_identity() {
     lines.sort_unstable();
     let path = format!("PATH={}", std::env::var("PATH").unwrap());
     assert_eq!(lines, ["GREETING=hello", &path, "SKEP_STEP=review[2]"]);
+}
+
+#[tokio::test]
+async fn a_program_knows_which_attempt_it_works_for() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = config(root.path());
+    config.pass_env = Vec::new();
+    config.settable_env = vec!["SKEP_STEP".to_owned()];
+    let stock = Stock { exec: Some(config), ..Stock::default() };
+    let agent = stock.agents().unwrap().remove(0);
+    let task = json!({ "argv": ["env"], "env": { "SKEP_STEP": "a lie" } });
+    let output = agent.perform("exec", task).await.unwrap();
+    let mut lines: Vec<&str> = output["stdout"].as_str().unwrap().lines().collect();
+    lines.sort_unstable();
+    let run = lines.iter().find_map(|line| line.strip_prefix("SKEP_RUN=")).unwrap();
+    expect![[r#"
+        SKEP_ATTEMPT=1
+        SKEP_FENCING_TOKEN=1
+        SKEP_IDEMPOTENCY_KEY=RUN/perform
+        SKEP_RUN=RUN
+        SKEP_STEP=perform"#]]
+    .assert_eq(&lines.join("\n").replace(run, "RUN"));
 }
 
 #[tokio::test]
