@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use skep_agent::Failure;
+use tokio_util::sync::CancellationToken;
 
 pub use answer::{Answer, AnswerInput, Quote, Source, answer};
 pub use files::BadFile;
@@ -136,6 +137,9 @@ pub enum CorpusError {
     /// The report was not written.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// It was told to stop.
+    #[error("the attempt was cancelled or its time was up")]
+    Stopped,
 }
 
 impl CorpusError {
@@ -161,6 +165,7 @@ impl CorpusError {
             }
             Self::Report(ReportError::InvalidName(_)) => ("invalid_input", WorthRetrying::No),
             Self::Report(ReportError::Write(_)) => ("report_not_written", WorthRetrying::Yes),
+            Self::Index(IndexError::Stopped) | Self::Stopped => ("stopped", WorthRetrying::Yes),
         };
         fault::failure(code, fault::chain(&self), worth)
     }
@@ -201,7 +206,8 @@ pub struct SearchInput {
 
 /// Performs the tasks of the `corpus` capabilities. Cheap to clone.
 ///
-/// All methods block: they read and write files.
+/// All methods block: they read and write files. Those that take long end early once the token that
+/// they get is cancelled.
 #[derive(Debug, Clone)]
 pub struct Corpus {
     config: Arc<CorpusConfig>,
@@ -218,9 +224,13 @@ impl Corpus {
     /// Lists the files of a directory.
     ///
     /// # Errors
-    /// `InvalidInput`, `NoDirectory`, `OutsideRoots`.
-    pub fn discover(&self, input: &DiscoverInput) -> Result<Discovered, CorpusError> {
-        walk::discover(&files::resolve(&self.config.roots, &input.directory)?, input)
+    /// `InvalidInput`, `NoDirectory`, `OutsideRoots`, `Stopped`.
+    pub fn discover(
+        &self,
+        input: &DiscoverInput,
+        stop: &CancellationToken,
+    ) -> Result<Discovered, CorpusError> {
+        walk::discover(&files::resolve(&self.config.roots, &input.directory)?, input, stop)
     }
 
     /// Makes an index unless it is there.
@@ -236,17 +246,21 @@ impl Corpus {
     ///
     /// # Errors
     /// All but `Summary` and `Report`.
-    pub fn ingest(&self, input: &IngestInput) -> Result<Ingested, CorpusError> {
+    pub fn ingest(
+        &self,
+        input: &IngestInput,
+        stop: &CancellationToken,
+    ) -> Result<Ingested, CorpusError> {
         let IngestInput { index, directory, file } = input;
         let base = files::resolve(&self.config.roots, directory)?;
         match files::read(&base, file, self.config.max_file_bytes) {
             Ok(text) => {
                 let passages = passages::cut(file, &text);
-                Ok(self.indexes.with(index, |index| index.put(file, &text, &passages))?)
+                Ok(self.indexes.with(index, stop, |index| index.put(file, &text, &passages))?)
             }
             Err(error) => {
                 if let CorpusError::BadFile { reason, .. } = &error {
-                    self.indexes.with(index, |index| index.put_bad(file, reason.code()))?;
+                    self.indexes.with(index, stop, |index| index.put_bad(file, reason.code()))?;
                 }
                 Err(error)
             }
@@ -257,9 +271,13 @@ impl Corpus {
     ///
     /// # Errors
     /// `Index`, `Summary`
-    pub fn summary(&self, input: &SummaryInput) -> Result<Summary, CorpusError> {
+    pub fn summary(
+        &self,
+        input: &SummaryInput,
+        stop: &CancellationToken,
+    ) -> Result<Summary, CorpusError> {
         let read = |index: &mut index::Index| Ok((index.files()?, index.bad()?));
-        let (indexed, reasons) = self.indexes.with(&input.index, read)?;
+        let (indexed, reasons) = self.indexes.with(&input.index, stop, read)?;
         Ok(summary::summarize(&input.files, &input.ingested, &indexed, &reasons)?)
     }
 
@@ -267,9 +285,14 @@ impl Corpus {
     ///
     /// # Errors
     /// `Index`
-    pub fn search(&self, input: &SearchInput) -> Result<Search, CorpusError> {
+    pub fn search(
+        &self,
+        input: &SearchInput,
+        stop: &CancellationToken,
+    ) -> Result<Search, CorpusError> {
         let limit = input.limit.unwrap_or(DEFAULT_FOUND).min(MAX_FOUND);
-        Ok(self.indexes.with(&input.index, |index| index.search(&input.question, limit))?)
+        let search = |index: &mut index::Index| index.search(&input.question, limit);
+        Ok(self.indexes.with(&input.index, stop, search)?)
     }
 
     /// Writes the report.

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::passages::Passage;
 use super::words::{self, Terms};
@@ -17,6 +19,10 @@ use super::words::{self, Terms};
 const POSITION_BITS: u32 = 20;
 /// How long a writer waits for another process.
 const BUSY: Duration = Duration::from_secs(30);
+/// How often it looks.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+/// After so many steps of its machine, SQLite asks whether to go on.
+const STEPS: i32 = 10_000;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS files (
@@ -57,6 +63,9 @@ pub enum IndexError {
     /// SQLite cannot read or write it.
     #[error("the index cannot be used")]
     Broken(#[source] rusqlite::Error),
+    /// The work was told to stop.
+    #[error("the attempt was cancelled or its time was up")]
+    Stopped,
 }
 
 impl From<rusqlite::Error> for IndexError {
@@ -132,6 +141,21 @@ impl Index {
         // A commit that a power failure takes back is noticed: `corpus-summary` counts.
         connection.pragma_update(None, "synchronous", "normal")?;
         Ok(Self(connection))
+    }
+
+    /// Lets what follows fail once `stop` is cancelled: long queries, and the wait for a writer in
+    /// another process.
+    pub(super) fn stop_on(&mut self, stop: CancellationToken) -> Result<(), IndexError> {
+        let pauses = BUSY.as_millis() / BUSY_PAUSE.as_millis();
+        let patient = stop.clone();
+        self.0.busy_handler(Some(move |times: i32| {
+            let waits = !patient.is_cancelled() && u128::from(times.unsigned_abs()) < pauses;
+            if waits {
+                thread::sleep(BUSY_PAUSE);
+            }
+            waits
+        }))?;
+        Ok(self.0.progress_handler(STEPS, Some(move || stop.is_cancelled()))?)
     }
 
     /// Puts the passages of a file in, in place of what was there of it.
@@ -344,6 +368,22 @@ mod tests {
         {
             index.search(question, 10).unwrap();
         }
+    }
+
+    #[test]
+    fn long_work_ends_when_it_is_told_to() {
+        let (_home, mut index) = index(&FILES);
+        let text = "# A\nwoven\n".repeat(2_000);
+        let stop = CancellationToken::new();
+        index.stop_on(stop.clone()).unwrap();
+        index.put("long.md", &text, &cut("long.md", &text)).unwrap();
+        stop.cancel();
+        index.search("woven", 10).unwrap_err();
+        let again = text.replace("woven", "wooden");
+        index.put("long.md", &again, &cut("long.md", &again)).unwrap_err();
+        index.stop_on(CancellationToken::new()).unwrap();
+        assert_eq!(found(&index, "wooden"), Vec::<String>::new(), "it is put whole or not at all");
+        assert_eq!(found(&index, "woven")[0], "long.md:1");
     }
 
     #[test]

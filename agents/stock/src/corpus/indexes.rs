@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::index::{Index, IndexError};
 
 /// How many indexes are kept open.
@@ -43,15 +45,18 @@ impl Indexes {
         Index::create(&path).map(drop)
     }
 
-    /// Calls `work` with an index; one caller at a time for each.
+    /// Calls `work` with an index, until it ends or is to stop; one caller at a time for each.
     pub(super) fn with<T>(
         &self,
         name: &str,
+        stop: &CancellationToken,
         work: impl FnOnce(&mut Index) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
         let index = self.find(name)?;
         let mut index = index.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&mut index)
+        index.stop_on(stop.clone())?;
+        let done = work(&mut index);
+        done.map_err(|error| if stop.is_cancelled() { IndexError::Stopped } else { error })
     }
 
     /// Removes an index if it is there.
@@ -112,16 +117,26 @@ impl Indexes {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use rusqlite::Connection;
+
     use super::*;
+
+    fn put_bad(indexes: &Indexes) {
+        let stop = CancellationToken::new();
+        indexes.with("one", &stop, |index| index.put_bad("x", "empty_file")).unwrap();
+    }
 
     #[test]
     fn an_index_is_there_from_create_to_forget() {
         let home = tempfile::tempdir().unwrap();
         let indexes = Indexes::new(home.path().join("state"));
-        let bad = |name| indexes.with(name, |index| index.bad());
+        let bad = |name| indexes.with(name, &CancellationToken::new(), |index| index.bad());
         assert!(matches!(bad("one"), Err(IndexError::Unknown(name)) if name == "one"));
         indexes.create("one").unwrap();
-        indexes.with("one", |index| index.put_bad("x", "empty_file")).unwrap();
+        put_bad(&indexes);
         indexes.create("one").unwrap();
         assert_eq!(bad("one").unwrap().len(), 1, "creating it again changes nothing");
         indexes.forget("one").unwrap();
@@ -137,12 +152,37 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (ours, theirs) = (Indexes::new(home.path().into()), Indexes::new(home.path().into()));
         ours.create("one").unwrap();
-        ours.with("one", |index| index.put_bad("x", "empty_file")).unwrap();
+        put_bad(&ours);
         // The number of a removed file is given out again unless something holds it.
         let _held = fs::File::open(home.path().join("one.sqlite")).unwrap();
         theirs.forget("one").unwrap();
         theirs.create("one").unwrap();
-        assert_eq!(ours.with("one", |index| index.bad()).unwrap().len(), 0);
+        let bad = ours.with("one", &CancellationToken::new(), |index| index.bad());
+        assert_eq!(bad.unwrap().len(), 0);
+    }
+
+    #[test]
+    fn whoever_waits_for_another_process_can_be_told_to_stop() {
+        let home = tempfile::tempdir().unwrap();
+        let indexes = Arc::new(Indexes::new(home.path().into()));
+        indexes.create("one").unwrap();
+        let other = Connection::open(home.path().join("one.sqlite")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let stop = CancellationToken::new();
+        let (begun, beginning) = mpsc::channel();
+        let (theirs, token) = (Arc::clone(&indexes), stop.clone());
+        let waiting = thread::spawn(move || {
+            theirs.with("one", &token, |index| {
+                begun.send(()).unwrap();
+                index.put_bad("x", "empty_file")
+            })
+        });
+        beginning.recv().unwrap();
+        stop.cancel();
+        let stopped = waiting.join().unwrap();
+        assert!(matches!(stopped, Err(IndexError::Stopped)), "{stopped:?}");
+        drop(other);
+        put_bad(&indexes);
     }
 
     #[test]

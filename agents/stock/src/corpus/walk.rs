@@ -10,6 +10,7 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::overrides::{Override, OverrideBuilder};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::{CorpusError, files};
 
@@ -68,14 +69,18 @@ pub struct PassedBy {
 
 /// Walks a directory. Hidden files and those that a `.gitignore` or `.ignore` in it names are left
 /// out, links are not followed.
-pub(super) fn discover(base: &Path, input: &DiscoverInput) -> Result<Discovered, CorpusError> {
+pub(super) fn discover(
+    base: &Path,
+    input: &DiscoverInput,
+    stop: &CancellationToken,
+) -> Result<Discovered, CorpusError> {
     let limit = input.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let globs = globs(base, input)?;
-    let mut walk = Walk { globs, pending: Vec::new(), found: Discovered::default() };
-    walk.enter(base, None);
+    let mut walk = Walk { globs, stop, pending: Vec::new(), found: Discovered::default() };
+    walk.enter(base, None)?;
     while let Some(Pending { path, kind, rules }) = walk.pending.pop() {
         if kind.is_dir() {
-            walk.enter(&path, rules.as_ref());
+            walk.enter(&path, rules.as_ref())?;
             continue;
         }
         let found = &mut walk.found;
@@ -97,8 +102,9 @@ pub(super) fn discover(base: &Path, input: &DiscoverInput) -> Result<Discovered,
 }
 
 /// A walk, depth first, in the order of names.
-struct Walk {
+struct Walk<'a> {
     globs: Override,
+    stop: &'a CancellationToken,
     /// What is still to be looked at, last one first.
     pending: Vec<Pending>,
     found: Discovered,
@@ -111,17 +117,20 @@ struct Pending {
     rules: Option<Arc<Rules>>,
 }
 
-impl Walk {
+impl Walk<'_> {
     /// Takes down what is in a directory and not to be left out.
-    fn enter(&mut self, directory: &Path, above: Option<&Arc<Rules>>) {
+    fn enter(&mut self, directory: &Path, above: Option<&Arc<Rules>>) -> Result<(), CorpusError> {
         let unreadable = &mut self.found.passed_by.unreadable;
         let Ok(entries) = fs::read_dir(directory) else {
             *unreadable += 1;
-            return;
+            return Ok(());
         };
         let rules = Rules::of(directory, above, unreadable);
         let first = self.pending.len();
         for entry in entries {
+            if self.stop.is_cancelled() {
+                return Err(CorpusError::Stopped);
+            }
             let Ok((entry, kind)) = entry.and_then(with_kind) else {
                 *unreadable += 1;
                 continue;
@@ -139,6 +148,7 @@ impl Walk {
             }
         }
         self.pending[first..].sort_unstable_by(|one, other| other.path.cmp(&one.path));
+        Ok(())
     }
 }
 
@@ -265,7 +275,7 @@ mod tests {
     }
 
     fn check(base: &Path, expected: Expect) {
-        let found = discover(base, &DiscoverInput::default()).unwrap();
+        let found = discover(base, &DiscoverInput::default(), &CancellationToken::new()).unwrap();
         let PassedBy { links, special, unreadable, .. } = found.passed_by;
         let passed_by = format!("links {links}, special {special}, unreadable {unreadable}");
         expected.assert_eq(&format!("{}\n{passed_by}", found.files.join(" ")));
@@ -319,7 +329,7 @@ mod tests {
         for (include, exclude) in inputs {
             let (include, exclude) = (globs(include), globs(exclude));
             let input = DiscoverInput { include, exclude, ..DiscoverInput::default() };
-            let found = discover(home.path(), &input).unwrap();
+            let found = discover(home.path(), &input, &CancellationToken::new()).unwrap();
             assert_eq!(found.files, walked(home.path(), &input), "{input:?}");
             assert!(!found.files.is_empty());
         }
@@ -345,6 +355,15 @@ mod tests {
                 a/x b/x c/x
                 links 0, special 0, unreadable 5"#]],
         );
+    }
+
+    #[test]
+    fn a_walk_ends_when_it_is_told_to() {
+        let home = plant(&[("a/x", "")]);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let stopped = discover(home.path(), &DiscoverInput::default(), &stop);
+        assert!(matches!(stopped, Err(CorpusError::Stopped)), "{stopped:?}");
     }
 
     #[test]
