@@ -1,5 +1,5 @@
-//! The definitions that the pages for users show: each `yaml` block is a whole definition or a map
-//! of steps, and all of them are valid.
+//! The definitions that the pages for users show. Those of the guides are valid: each `yaml` block
+//! is a whole definition or a map of steps. Those of the pages of codes are wrong and right.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail like a test")]
 
@@ -58,4 +58,56 @@ fn definitions_on_pages_are_valid() {
         }
     }
     assert!(problems.is_empty(), "{problems}");
+}
+
+/// Codes whose wrong example is told in a comment: it would be too long, or no text.
+const TOLD: &[&str] = &["SK0001", "SK0002", "SK0023", "SK0028"];
+
+/// Returns an example as a definition in each way in which it may be meant.
+fn meanings(example: &str) -> Vec<String> {
+    let indented = |by: &str| -> String {
+        let mut text = String::new();
+        example.lines().for_each(|line| writeln!(text, "{by}{line}").unwrap());
+        text
+    };
+    vec![
+        example.to_owned(),
+        format!("name: demo\n{example}"),
+        format!("name: demo\nsteps: {{ a: {{ agent: x }} }}\n{example}"),
+        format!("name: demo\nsteps:\n{}", indented("  ")),
+        format!("name: demo\nsteps:\n  z:\n    agent: x\n{}", indented("    ")),
+        format!("name: demo\nsteps:\n  z:\n{}", indented("    ")),
+    ]
+}
+
+fn has_code(definition: &str, code: &str) -> bool {
+    let found = match read(definition.as_bytes(), "page") {
+        Err(rejected) => rejected.diagnostics().to_vec(),
+        Ok(workflow) => [workflow.warnings(), workflow.unsupported()].concat(),
+    };
+    found.iter().any(|one| one.code.to_string() == code)
+}
+
+#[test]
+fn pages_of_codes_show_what_is_wrong_and_what_is_right() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("codes");
+    let mut problems = Vec::new();
+    for code in skep_workflow::Code::all().map(|code| code.to_string()) {
+        let page = std::fs::read_to_string(folder.join(format!("{code}.md"))).unwrap();
+        let blocks = blocks(&page);
+        let [(_, wrong), (_, right)] = &blocks[..] else {
+            problems.push(format!("{code} has {} examples", blocks.len()));
+            continue;
+        };
+        let meant = meanings(wrong).iter().position(|text| has_code(text, &code));
+        match meant {
+            None if TOLD.contains(&code.as_str()) => {}
+            None => problems.push(format!("the wrong example of {code} does not give it")),
+            Some(meant) if has_code(&meanings(right)[meant], &code) => {
+                problems.push(format!("the right example of {code} gives it too"));
+            }
+            Some(_) => {}
+        }
+    }
+    assert_eq!(problems, Vec::<String>::new());
 }
