@@ -1,4 +1,8 @@
 //! A user's own program as an agent: one process for each task, JSON in, JSON out, no shell.
+//!
+//! One JSON value on standard output is the step's output; any other text is that text, without
+//! the line ends after it, and nothing is the empty text. JSON mixed with text fails the attempt:
+//! what is not the answer belongs on standard error.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -85,7 +89,7 @@ fn agent(program: &Program, slots: u32) -> Result<Agent, Error> {
     let root = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let mut config = ExecConfig::new(commands, root);
     // It is the user's own program: it sees what it would see when started by hand.
-    config.pass_env = env::vars().map(|(name, _)| name).collect();
+    config.pass_env = env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
     let grace = config.grace;
     let config = Arc::new(config);
     let argv: Vec<String> =
@@ -110,7 +114,7 @@ fn task(argv: Vec<String>, input: Value) -> ExecInput {
         stdin_text: None,
         env: std::collections::BTreeMap::new(),
         cwd: None,
-        stdout: StdoutFormat::Auto,
+        stdout: StdoutFormat::Answer,
         retry_on_exit: RetryOnExit::Any(true),
     }
 }
@@ -134,6 +138,24 @@ mod tests {
         for wrong in ["greet", "=x", "greet=", "greet=[1]"] {
             assert!(argv(wrong).is_err(), "{wrong} was taken");
         }
+    }
+
+    #[tokio::test]
+    async fn one_json_value_or_a_text_is_an_answer_but_no_mixture() {
+        let answer = async |script: &str| {
+            let argv = serde_json::json!(["sh", "-c", script]);
+            let program = format!("answer={argv}").parse().unwrap();
+            let agent = agents(&[program], None).unwrap().remove(0);
+            let output = agent.perform("answer", Value::Null).await;
+            output.map_err(|failure| (failure.code().to_owned(), failure.is_retryable()))
+        };
+        let json = serde_json::json!({ "text": "x" });
+        assert_eq!(answer(r#"echo '{"text": "x"}'"#).await, Ok(json));
+        assert_eq!(answer("echo 'debug: x'").await, Ok(Value::from("debug: x")));
+        assert_eq!(answer("echo NaN").await, Ok(Value::from("NaN")));
+        assert_eq!(answer("true").await, Ok(Value::from("")));
+        let mixture = answer(r#"echo debug; echo '{"text": "x"}'"#).await;
+        assert_eq!(mixture, Err(("stdout_not_json".to_owned(), false)));
     }
 
     #[test]
