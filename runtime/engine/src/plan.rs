@@ -1,5 +1,7 @@
 //! What is worked out once per workflow, so that no event has to.
 
+use std::collections::BTreeSet;
+
 use skep_workflow::{Step, StepIndex, StepKind, Workflow};
 
 /// A workflow, and who reads what in it.
@@ -7,6 +9,8 @@ use skep_workflow::{Step, StepIndex, StepKind, Workflow};
 pub(crate) struct Plan {
     workflow: Workflow,
     steps: Vec<StepPlan>,
+    /// The names that some step waits for.
+    signals: BTreeSet<String>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -47,7 +51,15 @@ impl Plan {
             let plan = &mut steps[step.index().as_usize()];
             plan.wanted = of_parent || plan.readers > 0 || step.outputs_read();
         }
-        Self { workflow, steps }
+        let signals = workflow.steps().iter().filter_map(|step| match step.kind() {
+            StepKind::Signal { name, .. } => Some(name.to_string()),
+            StepKind::Agent { .. }
+            | StepKind::Workflow { .. }
+            | StepKind::Wait(_)
+            | StepKind::Group => None,
+        });
+        let signals = signals.collect();
+        Self { workflow, steps, signals }
     }
 
     pub(crate) fn workflow(&self) -> &Workflow {
@@ -72,6 +84,11 @@ impl Plan {
 
     pub(crate) fn wanted(&self, step: StepIndex) -> bool {
         self.steps[step.as_usize()].wanted
+    }
+
+    /// Returns the name of a signal if some step waits for it.
+    pub(crate) fn signal(&self, name: &str) -> Option<&str> {
+        self.signals.get(name).map(String::as_str)
     }
 
     /// Returns whether a step may start although its scope stops: it asked for it.

@@ -4,21 +4,20 @@ pub(crate) mod apply;
 mod navigate;
 mod release;
 pub(crate) mod scope;
+pub(crate) mod signals;
 pub(crate) mod standing;
 pub(crate) mod step;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use skep_protocol::{
-    PartitionId, Payload, RunId, RunStarted, RunStatus, SignalId, Timestamp, WaitingFor,
-};
+use skep_protocol::{PartitionId, Payload, RunId, RunStarted, RunStatus, Timestamp, WaitingFor};
 
 use crate::plan::Plan;
 use scope::ScopeState;
+use signals::Signals;
 use standing::Index;
 use step::{Phase, StepState};
 
@@ -78,22 +77,6 @@ pub(crate) struct RunState {
     pub(crate) items: BTreeMap<NodeId, Payload>,
     #[serde(default)]
     pub(crate) signals: Signals,
-}
-
-/// Signals that nobody has asked for yet.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Signals {
-    pub(crate) early: VecDeque<EarlySignal>,
-    /// The ids of those that arrived last, so that a repeated one is dropped.
-    pub(crate) seen: VecDeque<SignalId>,
-}
-
-/// A signal that is kept until a step asks for it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct EarlySignal {
-    pub(crate) name: CompactString,
-    pub(crate) id: SignalId,
-    pub(crate) payload: Payload,
 }
 
 /// What follows from the state of a run and is kept to save time.

@@ -1,13 +1,12 @@
 //! Commands about a run that is there.
 
-use skep_protocol::limits::{
-    MAX_COMMAND_TEXT, MAX_EARLY_SIGNALS, MAX_JSON_DEPTH, MAX_NAME_LEN, MAX_PAYLOAD,
-};
+use skep_protocol::limits::{MAX_COMMAND_TEXT, MAX_JSON_DEPTH, MAX_NAME_LEN, MAX_PAYLOAD};
 use skep_protocol::{Event, Payload, Rejection, RunId, RunStatus, Signal};
 
 use super::{Decision, live};
 use crate::desk::Desk;
 use crate::partition::Partition;
+use crate::run::Run;
 
 pub(super) fn cancel(
     partition: &Partition,
@@ -48,22 +47,22 @@ pub(super) fn signal(partition: &Partition, signal: Signal, desk: &Desk<'_>) -> 
         Err(rejection) => return Decision::rejected(rejection),
     };
     let Signal { run: id, name, id: signal, payload } = signal;
-    let signals = &run.state.signals;
-    if signals.seen.contains(&signal) {
+    if run.state.signals.seen.contains(&signal) {
         return Decision::done();
     }
-    if let Some(message) = unbearable(&name, &payload, signals.early.len()) {
+    if let Some(message) = unbearable(run, &name, &payload) {
         return Decision::rejected(Rejection::LimitExceeded { message });
     }
     let payload = desk.bounded(payload);
     Decision::done().event(id, Event::SignalReceived { name, id: signal, payload }, desk)
 }
 
-fn unbearable(name: &str, payload: &Payload, early: usize) -> Option<String> {
+fn unbearable(run: &Run, name: &str, payload: &Payload) -> Option<String> {
     if name.is_empty() || name.len() > MAX_NAME_LEN {
         return Some(format!("the name of a signal has 1 to {MAX_NAME_LEN} bytes"));
     }
-    if early >= MAX_EARLY_SIGNALS {
+    if !run.has_room_for(name) {
+        let early = run.state.signals.early.len();
         return Some(format!("the run keeps {early} signals that no step has asked for"));
     }
     unbearable_payload(payload)

@@ -8,7 +8,8 @@ use super::Partition;
 use super::memory::{Ended, Notice, fingerprint};
 use crate::effect::{Change, EffectKey};
 use crate::error::FoldError;
-use crate::run::{NodeId, Run, RunState, Signals};
+use crate::run::signals::Signals;
+use crate::run::{NodeId, Run, RunState};
 
 impl Partition {
     /// Applies a record of the journal; decides nothing, and tells of no changes: what is owed

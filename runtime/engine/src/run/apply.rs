@@ -1,6 +1,5 @@
 //! Law 2: an event changes the state, and nothing is decided.
 
-use compact_str::CompactString;
 use skep_protocol::{
     AttemptCompleted, AttemptFailed, AttemptScheduled, CancelReason, ChildStarted, Event, Failure,
     Payload, SignalId, SkipReason, StepExpanded, StepPath, StepStatus, Timestamp, WaitStarted,
@@ -10,7 +9,7 @@ use skep_workflow::{Join, OnFailure, StepOnFailure};
 
 use super::standing::Index;
 use super::step::{Phase, Progress, Setback, StepState};
-use super::{EarlySignal, NodeId, Run, ScopeId};
+use super::{NodeId, Run, ScopeId};
 use crate::error::FoldError;
 
 mod inner_events;
@@ -33,7 +32,7 @@ impl Run {
             Event::RunResumed { .. } => self.set_paused(false, at, index),
             Event::CancelRequested { reason } => self.cancel(reason, index),
             Event::SignalReceived { name, id, payload } => {
-                self.receive(name, id, payload, index);
+                self.receive(name, (id, payload), index);
                 Ok(())
             }
             Event::RunStarted(_)
@@ -105,21 +104,6 @@ impl Run {
         self.change_all(index, |run| run.state.cancelling = Some(reason.to_owned()));
         self.enqueue_run(index);
         Ok(())
-    }
-
-    fn receive(&mut self, name: &str, id: &SignalId, payload: &Payload, index: &mut Index) {
-        let signals = &mut self.state.signals;
-        let (name, id, payload) = (CompactString::new(name), id.clone(), payload.clone());
-        signals.seen.push_back(id.clone());
-        if signals.seen.len() > skep_protocol::limits::MAX_SIGNAL_IDS {
-            signals.seen.pop_front();
-        }
-        let waiters = self.soft.waiters.get(name.as_str());
-        let waiters: Vec<_> = waiters.into_iter().flatten().copied().collect();
-        self.state.signals.early.push_back(EarlySignal { name, id, payload });
-        for waiter in waiters {
-            self.enqueue(waiter, index);
-        }
     }
 
     /// Puts a step into the frontier.

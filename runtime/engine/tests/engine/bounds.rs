@@ -1,10 +1,10 @@
 //! What is bounded stays so, and says so.
 
-use skep_engine::{Input, Reply};
-use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_EARLY_SIGNALS, MAX_STEPS_PER_RUN};
+use skep_engine::Input;
+use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_STEPS_PER_RUN};
 use skep_protocol::{
-    AgentId, CommandReply, Event, FailureKind, Outcome, Payload, Record, Rejection, Report,
-    ReportBody, RunStatus, Signal, SignalId, StepPath, encode,
+    AgentId, Event, FailureKind, Outcome, Payload, Record, Report, ReportBody, RunStatus, StepPath,
+    encode,
 };
 
 use crate::world::{World, read, run_id};
@@ -87,30 +87,6 @@ fn a_journal_cut_between_the_parts_goes_on() {
     let records = expand(&mut world, list(300, &item));
     let parts = events(&records).filter(|event| matches!(event, Event::StepExpanded(_))).count();
     assert!(parts > 2, "{parts} parts");
-}
-
-#[test]
-fn signals_that_nobody_asks_for_are_bounded() {
-    let mut world = World::quick();
-    start(&mut world, "name: s\nsteps:\n  a: { wait_for: { signal: never } }\n");
-    let signal = |number: usize| {
-        Input::Signal(Signal {
-            run: run_id(),
-            name: "other".to_owned(),
-            id: SignalId::new(&format!("s{number}")).unwrap(),
-            payload: Payload::null(),
-        })
-    };
-    for number in 0..MAX_EARLY_SIGNALS {
-        let reply = world.handle(signal(number)).handled.reply;
-        assert_eq!(reply, Some(Reply::Command(CommandReply::Done {})));
-    }
-    let reply = world.handle(signal(MAX_EARLY_SIGNALS)).handled.reply;
-    let Some(Reply::Command(CommandReply::Rejected(rejection))) = reply else {
-        panic!("{reply:?}");
-    };
-    assert!(matches!(rejection, Rejection::LimitExceeded { .. }), "{rejection:?}");
-    assert_eq!(world.partition.status(run_id()), Some(RunStatus::Waiting));
 }
 
 #[test]

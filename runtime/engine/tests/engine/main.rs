@@ -13,4 +13,5 @@ mod oracle;
 mod print;
 mod random;
 mod script;
+mod signals;
 mod world;
