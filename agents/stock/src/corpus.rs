@@ -29,7 +29,7 @@ mod walk;
 mod words;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,9 @@ pub use walk::{DiscoverInput, Discovered, PassedBy};
 pub use words::Terms;
 
 use crate::fault::{self, WorthRetrying};
+use index::MAX_PASSAGES;
 use indexes::Indexes;
+use passages::Passage;
 
 /// How many passages a search finds unless a task says otherwise, and at most.
 const DEFAULT_FOUND: usize = 24;
@@ -253,9 +255,8 @@ impl Corpus {
     ) -> Result<Ingested, CorpusError> {
         let IngestInput { index, directory, file } = input;
         let base = files::resolve(&self.config.roots, directory)?;
-        match files::read(&base, file, self.config.max_file_bytes) {
-            Ok(text) => {
-                let passages = passages::cut(file, &text);
+        match self.cut(&base, file) {
+            Ok((text, passages)) => {
                 Ok(self.indexes.with(index, stop, |index| index.put(file, &text, &passages))?)
             }
             Err(error) => {
@@ -267,7 +268,18 @@ impl Corpus {
         }
     }
 
-    /// Counts what became of the files.
+    fn cut(&self, base: &Path, file: &str) -> Result<(String, Vec<Passage>), CorpusError> {
+        let text = files::read(base, file, self.config.max_file_bytes)?;
+        let passages = passages::cut(file, &text);
+        if passages.len() > MAX_PASSAGES {
+            let reason = BadFile::TooManyPassages(MAX_PASSAGES);
+            return Err(CorpusError::BadFile { file: file.to_owned(), reason });
+        }
+        Ok((text, passages))
+    }
+
+    /// Counts what became of the files. One that has no output although it is in the index (its
+    /// report was lost) is dropped from there: what is left out is not quoted.
     ///
     /// # Errors
     /// `Index`, `Summary`
@@ -276,7 +288,15 @@ impl Corpus {
         input: &SummaryInput,
         stop: &CancellationToken,
     ) -> Result<Summary, CorpusError> {
-        let read = |index: &mut index::Index| Ok((index.files()?, index.bad()?));
+        let read = |index: &mut index::Index| {
+            let mut indexed = index.files()?;
+            for (file, _) in input.files.iter().zip(&input.ingested).filter(|one| one.1.is_none()) {
+                if indexed.remove(file) {
+                    index.put_bad(file, summary::UNKNOWN)?;
+                }
+            }
+            Ok((indexed, index.bad()?))
+        };
         let (indexed, reasons) = self.indexes.with(&input.index, stop, read)?;
         Ok(summary::summarize(&input.files, &input.ingested, &indexed, &reasons)?)
     }
@@ -310,5 +330,25 @@ impl Corpus {
     pub fn forget(&self, input: IndexName) -> Result<IndexName, CorpusError> {
         self.indexes.forget(&input.index)?;
         Ok(input)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_too_many_passages_is_bad() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path();
+        let corpus = Corpus::new(CorpusConfig::new(path, path.join("state"), path.join("reports")));
+        let stop = CancellationToken::new();
+        let index = corpus.open(IndexName { index: "one".into() }).unwrap().index;
+        fs::write(path.join("many.md"), "# a\n".repeat(MAX_PASSAGES + 1)).unwrap();
+        let (directory, file) = (".".to_owned(), "many.md".to_owned());
+        let bad = corpus.ingest(&IngestInput { index, directory, file }, &stop).unwrap_err();
+        assert_eq!(bad.failure().code(), "too_many_passages");
     }
 }

@@ -29,6 +29,9 @@ pub enum BadFile {
     /// It is text of another encoding.
     #[error("it is not UTF-8")]
     InvalidUtf8,
+    /// It comes to more passages than an index takes of one file.
+    #[error("it comes to more than {0} passages")]
+    TooManyPassages(usize),
 }
 
 impl BadFile {
@@ -40,6 +43,7 @@ impl BadFile {
             Self::Unreadable(_) => "unreadable_file",
             Self::TooLarge(_) => "file_too_large",
             Self::InvalidUtf8 => "invalid_utf8",
+            Self::TooManyPassages(_) => "too_many_passages",
         }
     }
 }

@@ -9,7 +9,7 @@ use super::index::Ingested;
 /// How many bad files of each kind are named.
 const NAMED: usize = 10;
 /// The reason of a file that no attempt said anything about: its agent was lost or out of time.
-const UNKNOWN: &str = "not_processed";
+pub(super) const UNKNOWN: &str = "not_processed";
 
 /// What a step of the capability `corpus-summary` gives in `with`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -189,6 +189,37 @@ async fn a_bad_file_is_a_failure_with_its_reason() {
     }
 }
 
+/// An attempt put a file in, its report was lost, and no later one succeeded.
+#[tokio::test]
+async fn what_is_left_out_is_not_quoted() {
+    let corpus = Corpus::new();
+    corpus.perform("corpus-open", json!({ "index": "one" })).await.unwrap();
+    let ingest = json!({ "index": "one", "directory": ".", "file": "deep/er/journal.txt" });
+    corpus.perform("corpus-ingest", ingest).await.unwrap();
+    let search = json!({ "index": "one", "question": "journal" });
+    let found = corpus.perform("corpus-search", search.clone()).await.unwrap();
+    assert_eq!(found["passages"].as_array().unwrap().len(), 1);
+    for _ in 0..2 {
+        corpus
+            .check(
+                "corpus-summary",
+                json!({ "index": "one", "files": ["deep/er/journal.txt"], "ingested": [null] }),
+                expect![[r#"
+                    files: 1
+                    indexed: 0
+                    passages: 0
+                    bytes: 0
+                    bad: 1
+                    bad_by_reason: {"not_processed":1}
+                    examples: {"not_processed":["deep/er/journal.txt"]}
+                "#]],
+            )
+            .await;
+    }
+    let found = corpus.perform("corpus-search", search).await.unwrap();
+    assert_eq!(found["passages"], json!([]));
+}
+
 /// Root reads everything.
 #[tokio::test]
 async fn a_file_that_may_not_be_read_is_unreadable() {
