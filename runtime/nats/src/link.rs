@@ -17,6 +17,14 @@ struct State {
     losses: u64,
     /// When it came back last.
     back: Option<Instant>,
+    /// When a message was dropped last because nobody took it.
+    dropped: Option<Instant>,
+    /// Whether that was told since the connection is there.
+    told: bool,
+}
+
+impl State {
+    const NEW: Self = Self { connected: true, losses: 0, back: None, dropped: None, told: false };
 }
 
 /// Writes the state, from the events of the client.
@@ -25,7 +33,7 @@ pub(crate) struct Observer(watch::Sender<State>);
 
 impl Observer {
     pub(crate) fn new() -> (Self, Link) {
-        let (sender, receiver) = watch::channel(State { connected: true, losses: 0, back: None });
+        let (sender, receiver) = watch::channel(State::NEW);
         (Self(sender), Link(receiver))
     }
 
@@ -38,6 +46,7 @@ impl Observer {
                         state.back = Some(Instant::now());
                     }
                     state.connected = true;
+                    state.told = false;
                 });
             }
             Event::Disconnected => {
@@ -47,15 +56,27 @@ impl Observer {
                     state.losses += 1;
                 });
             }
-            Event::SlowConsumer(subscription) => {
-                tracing::warn!(subscription, "messages were dropped: they came too fast");
-            }
+            Event::SlowConsumer(subscription) => self.dropped(*subscription),
             Event::ServerError(error) => tracing::warn!(%error, "the NATS server complains"),
             Event::ClientError(error) => tracing::warn!(%error, "the NATS client complains"),
             Event::LameDuckMode | Event::Draining | Event::Closed => {
                 tracing::debug!(%event, "the connection to NATS changes");
             }
         }
+    }
+
+    fn dropped(&self, subscription: u64) {
+        self.0.send_if_modified(|state| {
+            state.dropped = Some(Instant::now());
+            if !std::mem::replace(&mut state.told, true) {
+                tracing::warn!(
+                    subscription,
+                    "messages were dropped: they came too fast; further ones are not told"
+                );
+            }
+            // Nobody waits for this, and it happens with every message of a flood.
+            false
+        });
     }
 }
 
@@ -97,6 +118,11 @@ impl Link {
     pub(crate) fn is_settling(&self) -> bool {
         self.0.borrow().back.is_some_and(|back| back.elapsed() < GRACE)
     }
+
+    /// Returns whether messages were dropped only just: that somebody was not heard proves nothing.
+    pub(crate) fn has_just_dropped(&self) -> bool {
+        self.0.borrow().dropped.is_some_and(|dropped| dropped.elapsed() < GRACE)
+    }
 }
 
 #[cfg(test)]
@@ -120,5 +146,16 @@ mod tests {
         assert!(second > first && link.is_settling());
         tokio::time::advance(GRACE).await;
         assert!(!link.is_settling());
+    }
+    #[tokio::test(start_paused = true)]
+    async fn after_messages_were_dropped_silence_proves_nothing() {
+        let (observer, link) = Observer::new();
+        let period = link.connected().await;
+        assert!(!link.has_just_dropped());
+        observer.see(&Event::SlowConsumer(7));
+        assert!(link.has_just_dropped() && !link.is_settling());
+        assert!(link.lost(period).now_or_never().is_none(), "the connection is there");
+        tokio::time::advance(GRACE).await;
+        assert!(!link.has_just_dropped());
     }
 }

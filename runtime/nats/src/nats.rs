@@ -13,7 +13,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::{Client, HeaderMap, Message, Subject, Subscriber};
 use bytes::Bytes;
-use futures::{FutureExt as _, Stream, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use skep_broker::{Request, Requests, Responder, Unavailable};
@@ -261,21 +261,6 @@ impl Nats {
             }))
         });
         Ok(requests.boxed())
-    }
-
-    /// Listens for messages that want no answer.
-    pub(crate) async fn hear<M>(
-        &self,
-        attempted: &'static str,
-        subject: String,
-        accept: fn(&Subject, &M) -> bool,
-    ) -> Result<impl Stream<Item = M> + Send + use<M>, Unavailable>
-    where
-        M: DeserializeOwned + Send + 'static,
-    {
-        let subscriber = self.listen(attempted, subject, None).await?;
-        let nats = self.clone();
-        Ok(subscriber.filter_map(move |message| std::future::ready(nats.read(&message, accept))))
     }
 
     /// Reads a message from outside; what cannot be read is dropped.
