@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -71,7 +72,10 @@ fn place(reports: &Path, file: &str) -> Result<PathBuf, ReportError> {
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let parent = path.parent().unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(parent)?;
-    let mut new = tempfile::Builder::new().prefix(".report").tempfile_in(parent)?;
+    let mut new = tempfile::Builder::new()
+        .prefix(".report")
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(parent)?;
     new.write_all(bytes)?;
     new.as_file().sync_all()?;
     new.persist(path)?;
@@ -273,6 +277,9 @@ mod tests {
             assert_eq!(report.answered, 1);
         }
         assert_eq!(fs::read_dir(&reports).unwrap().count(), 2, "nothing else is left");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        fs::write(home.path().join("any"), "").unwrap();
+        assert_eq!(mode(&reports.join("r.md")), mode(&home.path().join("any")), "as of any file");
         for file in ["", ".md", "../r.md", "/tmp/r.md", "r.txt", "a/../r.md", "./r.md", "a\0.md"] {
             file.clone_into(&mut input.file);
             let refused = write(&reports, &input);
