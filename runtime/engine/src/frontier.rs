@@ -29,7 +29,7 @@ pub(crate) fn advance(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
         return Ok(Vec::new());
     }
     if let Some(reason) = run.told_to_stop(id) {
-        return stop(run, id, reason);
+        return stop(run, id, reason, desk);
     }
     match phase {
         Phase::Pending => begin::pending(run, id, desk),
@@ -47,7 +47,7 @@ pub(crate) fn advance(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
     }
 }
 
-fn stop(run: &Run, id: NodeId, reason: CancelReason) -> Followed {
+fn stop(run: &Run, id: NodeId, reason: CancelReason, desk: &Desk<'_>) -> Followed {
     let node = run.node(id);
     let step = run.path(id);
     let cancelled = |step| Ok(vec![Event::StepCancelled { step, reason }]);
@@ -57,6 +57,7 @@ fn stop(run: &Run, id: NodeId, reason: CancelReason) -> Followed {
         | Phase::Taken { .. }
         | Phase::Retrying(_)
         | Phase::Waiting { .. } => cancelled(step),
+        Phase::Child { .. } if run.is_to_come(id, desk.now) => cancelled(step),
         Phase::Child { .. } | Phase::Expanded(_) | Phase::Group { .. } => {
             if node.stop.is_none() && !run.is_quiet(id) {
                 return Ok(vec![Event::StepStopping { step, reason }]);

@@ -144,7 +144,7 @@ impl Partition {
             }
             let unknown = FoldError::UnknownRun { run: timer.run };
             let run = self.runs.get(&timer.run).ok_or(unknown)?;
-            let event = decide::timer(run, timer.node, timer.reason);
+            let event = decide::timer(run, timer.node, timer.reason, now);
             self.append(timer.run, event, now, handled)?;
             if self.index.timers.first() == Some(&timer) {
                 let what = "a timer that stays due";

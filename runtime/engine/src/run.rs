@@ -10,6 +10,7 @@ pub(crate) mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,6 +24,9 @@ use step::{Phase, StepState};
 
 /// Inputs that are fetched and no longer than this are kept, in bytes.
 const MAX_KEPT_INPUTS: u64 = 1024 * 1024;
+
+/// A sub-workflow whose time comes sooner than this may be about to be started.
+const START_MARGIN: Duration = Duration::from_millis(100);
 
 /// The place of a step in the arena of its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -67,6 +71,9 @@ pub(crate) struct RunState {
     pub(crate) started: Box<RunStarted>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) paused: bool,
+    /// Since when it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) paused_at: Option<Timestamp>,
     /// Why it is to be cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cancelling: Option<String>,
@@ -181,6 +188,18 @@ impl Run {
         if self.state.started.inputs.size() <= MAX_KEPT_INPUTS {
             self.soft.inputs.get_or_init(|| Arc::clone(value));
         }
+    }
+
+    /// Returns whether the sub-workflow of a step cannot have been started yet, `now` or when the
+    /// run was paused: it then need not be cancelled, only not started.
+    pub(crate) fn is_to_come(&self, id: NodeId, now: Timestamp) -> bool {
+        let Phase::Child { not_before, .. } = self.node(id).phase else { return false };
+        not_before > self.state.paused_at.unwrap_or(now).min(now).after(START_MARGIN)
+    }
+
+    /// Returns whether the sub-workflow of a step is not started because the run is paused.
+    pub(crate) fn is_withheld(&self, id: NodeId) -> bool {
+        self.state.paused_at.is_some_and(|at| self.is_to_come(id, at))
     }
 
     /// Returns the word for the state of the run.

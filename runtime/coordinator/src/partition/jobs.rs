@@ -39,24 +39,36 @@ pub(crate) enum Done {
 pub(crate) struct Jobs {
     set: JoinSet<Done>,
     effects: BTreeMap<EffectKey, AbortHandle>,
+    /// Effects of which it is decided that they are not owed, so many times, but not yet durable.
+    withdrawn: BTreeMap<EffectKey, u32>,
 }
 
 impl Jobs {
     pub(crate) fn new() -> Self {
-        Self { set: JoinSet::new(), effects: BTreeMap::new() }
+        Self { set: JoinSet::new(), effects: BTreeMap::new(), withdrawn: BTreeMap::new() }
     }
 
     pub(crate) fn spawn(&mut self, job: impl Future<Output = Done> + Send + 'static) {
         self.set.spawn(job);
     }
 
-    /// Starts an effect unless it is under way.
+    /// Stops an effect of which it was decided that it is not owed any more, and does not start it
+    /// before that is durable. To do nothing needs no record: if the append fails, what is owed is
+    /// found out again.
+    pub(crate) fn withdraw(&mut self, key: &EffectKey) {
+        if let Some(job) = self.effects.remove(key) {
+            job.abort();
+        }
+        *self.withdrawn.entry(key.clone()).or_default() += 1;
+    }
+
+    /// Starts an effect unless it is under way or was withdrawn.
     pub(crate) fn effect(
         &mut self,
         key: EffectKey,
         job: impl Future<Output = Done> + Send + 'static,
     ) {
-        if !self.effects.contains_key(&key) {
+        if !self.effects.contains_key(&key) && !self.withdrawn.contains_key(&key) {
             self.effects.insert(key, self.set.spawn(job));
         }
     }
@@ -65,6 +77,12 @@ impl Jobs {
     pub(crate) fn stop(&mut self, key: &EffectKey) {
         if let Some(job) = self.effects.remove(key) {
             job.abort();
+        }
+        if let Some(times) = self.withdrawn.get_mut(key) {
+            *times -= 1;
+            if *times == 0 {
+                self.withdrawn.remove(key);
+            }
         }
     }
 
@@ -207,5 +225,30 @@ pub(crate) async fn journal_end<B: Broker>(context: Context<B>) -> Done {
     match context.broker.last(context.id).await {
         Ok(message) => Done::End(Some(message.map_or(Seq::ZERO, |message| message.seq))),
         Err(_) => Done::End(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_withdrawn_does_not_start_before_that_is_durable() {
+        let mut jobs = Jobs::new();
+        let key = EffectKey::StartChild(RunId::from_key("w", "k"));
+        let owed = |jobs: &mut Jobs| jobs.effect(key.clone(), async { Done::Nothing });
+        // It is decided that the child starts, does not, does, and does not after all.
+        jobs.withdraw(&key);
+        jobs.withdraw(&key);
+        for _ in 0..2 {
+            owed(&mut jobs);
+            tokio::task::yield_now().await;
+            assert!(jobs.next().now_or_never().is_none(), "it was started");
+            jobs.stop(&key);
+        }
+        owed(&mut jobs);
+        assert!(matches!(jobs.next().await, Done::Nothing));
     }
 }

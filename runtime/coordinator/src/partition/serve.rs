@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::{Broker, DurableReport, Request, Requests, Responder};
 use skep_engine::fleet::FleetInput;
-use skep_engine::{Effect, EffectKey, Handled, Input, Partition, Reply};
+use skep_engine::{Change, Effect, EffectKey, Handled, Input, Partition, Reply};
 use skep_protocol::{Command, CommandReply, Hash, ReportBatch, ReportReply, Seq, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -303,6 +303,12 @@ impl<B: Broker> Serving<B> {
         let Handled { records, blobs, reply } =
             handled.map_err(|error| End::Broken(format!("a decision is impossible: {error}")))?;
         let changes = self.engine.take_changes();
+        for change in &changes {
+            // A child that is not to be started has to stay so even if the append takes its time.
+            if let Change::Settled(key @ EffectKey::StartChild(_)) = change {
+                self.jobs.withdraw(key);
+            }
+        }
         let reporter = match &origin {
             Origin::Report(report) => Some((report.agent.clone(), report.attempt.clone())),
             Origin::Nobody | Origin::Command(_) => None,

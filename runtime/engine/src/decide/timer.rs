@@ -1,6 +1,8 @@
 //! The time of a timer has come.
 
-use skep_protocol::{AttemptFailed, CancelReason, Event, Failure, FailureKind, SkipReason};
+use skep_protocol::{
+    AttemptFailed, CancelReason, Event, Failure, FailureKind, SkipReason, Timestamp,
+};
 use skep_workflow::{OnTimeout, StepKind};
 
 use crate::frontier::deadline_passed;
@@ -9,7 +11,7 @@ use crate::run::{NodeId, Run};
 use crate::wake::WakeReason;
 
 /// Decides what follows from a timer that is due.
-pub(crate) fn timer(run: &Run, id: NodeId, reason: WakeReason) -> Event {
+pub(crate) fn timer(run: &Run, id: NodeId, reason: WakeReason, now: Timestamp) -> Event {
     let step = run.path(id);
     match reason {
         WakeReason::Timeout => match run.node(id).phase {
@@ -32,6 +34,9 @@ pub(crate) fn timer(run: &Run, id: NodeId, reason: WakeReason) -> Event {
             let failure = Failure::new(FailureKind::QueueTimeout, "queue_timeout", message);
             // Another attempt would only join the same queue.
             attempt_failed(run, id, failure.fatal())
+        }
+        WakeReason::Deadline if run.is_to_come(id, now) => {
+            Event::StepFailed { step, failure: deadline_passed(run, id) }
         }
         WakeReason::Deadline => match run.node(id).phase {
             Phase::Child { .. } | Phase::Expanded(_) | Phase::Group { .. } => {

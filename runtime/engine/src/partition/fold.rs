@@ -99,6 +99,7 @@ impl Partition {
             at,
             started: Box::new(started.clone()),
             paused: false,
+            paused_at: None,
             cancelling: None,
             nodes: Vec::new(),
             scopes: Vec::new(),

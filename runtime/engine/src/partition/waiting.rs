@@ -20,6 +20,7 @@ fn reason(run: &Run, id: NodeId) -> Option<String> {
         Phase::Scheduled { .. } | Phase::Pending if run.state.paused => {
             "the run is paused".to_owned()
         }
+        Phase::Child { .. } if run.is_withheld(id) => "the run is paused".to_owned(),
         Phase::Scheduled { not_before, .. } => {
             let StepKind::Agent { capability, .. } = run.definition(id).kind() else { return None };
             let agent = format!("waits for an agent that offers {capability}");

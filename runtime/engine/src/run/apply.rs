@@ -86,11 +86,27 @@ impl Run {
             return self.out_of_place("a pause of a paused run, or a resumption of another");
         }
         self.change_all(index, |run| {
+            let withheld: Vec<_> = run.all_nodes().map(|id| run.is_withheld(id)).collect();
             run.state.paused = paused;
-            for node in &mut run.state.nodes {
-                // The wait for an agent starts over, since nothing was offered meanwhile.
-                if let Phase::Scheduled { queued, .. } = &mut node.phase {
-                    *queued = at.max(*queued);
+            run.state.paused_at = paused.then_some(at);
+            for (node, withheld) in run.state.nodes.iter_mut().zip(withheld) {
+                match &mut node.phase {
+                    // The wait for an agent starts over, since nothing was offered meanwhile.
+                    Phase::Scheduled { queued, .. } => *queued = at.max(*queued),
+                    Phase::Child { not_before, .. } if withheld => {
+                        *not_before = at.max(*not_before);
+                    }
+                    Phase::Pending
+                    | Phase::Taken { .. }
+                    | Phase::Retrying(_)
+                    | Phase::Child { .. }
+                    | Phase::Waiting { .. }
+                    | Phase::Expanded(_)
+                    | Phase::Group { .. }
+                    | Phase::Completed
+                    | Phase::Failed
+                    | Phase::Skipped { .. }
+                    | Phase::Cancelled => {}
                 }
             }
         });

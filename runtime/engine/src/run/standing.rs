@@ -50,7 +50,8 @@ impl Run {
         let node = self.node(id);
         let cancel = match node.phase {
             Phase::Child { child, .. }
-                if self.state.cancelling.is_some() || node.stop.is_some() =>
+                if (self.state.cancelling.is_some() || node.stop.is_some())
+                    && !self.is_withheld(id) =>
             {
                 Some(child)
             }
@@ -76,10 +77,10 @@ impl Run {
         );
         let waiting = matches!(node.phase, Phase::Waiting { .. });
         let timers = [self.phase_timer(id, node), self.deadline_timer(id, node)];
-        Standing { owe: self.owe(node), cancel, timers, busy, waiting }
+        Standing { owe: self.owe(id, node), cancel, timers, busy, waiting }
     }
 
-    fn owe(&self, node: &StepState) -> Owe {
+    fn owe(&self, id: NodeId, node: &StepState) -> Owe {
         let attempt = node.attempt;
         match &node.phase {
             Phase::Scheduled { .. } if self.state.paused => Owe::Withheld { attempt },
@@ -89,6 +90,7 @@ impl Run {
             Phase::Taken { .. } => {
                 Owe::Offer { attempt, not_before: Timestamp::EPOCH, taken: true }
             }
+            Phase::Child { .. } if self.is_withheld(id) => Owe::Nothing,
             Phase::Child { child, not_before } => {
                 Owe::Child { child: *child, not_before: *not_before }
             }
@@ -113,7 +115,7 @@ impl Run {
             Phase::Taken { since, .. } => {
                 Some((since.after(self.definition(id).timeout()?), WakeReason::Timeout))
             }
-            Phase::Child { not_before, .. } if node.stop.is_none() => {
+            Phase::Child { not_before, .. } if node.stop.is_none() && !self.is_withheld(id) => {
                 Some((not_before.after(self.definition(id).timeout()?), WakeReason::Timeout))
             }
             Phase::Waiting { waiting_for: WaitingFor::Time, until } => {
