@@ -6,6 +6,7 @@ mod differing;
 mod flood;
 mod harness;
 mod hostile;
+mod layout;
 mod outage;
 
 skep_broker::conformance_tests!(

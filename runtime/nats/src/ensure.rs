@@ -1,13 +1,17 @@
 //! Making the streams of a cluster, and checking those that are there.
 
+use std::convert::Infallible;
+
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamError, GetStreamErrorKind};
-use async_nats::jetstream::stream::{Config, PersistenceMode, StorageType};
+use async_nats::jetstream::stream::Config;
 use skep_broker::Unavailable;
 use skep_protocol::PartitionCount;
 use skep_protocol::limits::MAX_BATCH_BYTES;
 
+use crate::connect::chain;
 use crate::nats::Nats;
+use crate::settings::{Difference, differences, upgraded};
 use crate::tasks::already_there;
 
 /// Room for headers beside the largest journal message.
@@ -32,6 +36,14 @@ pub enum LayoutError {
     /// The server refuses to make a stream.
     #[error("cannot create the stream `{stream}`: {reason}")]
     Refused {
+        /// Its name.
+        stream: String,
+        /// What the server says.
+        reason: String,
+    },
+    /// A stream of an earlier version cannot be brought up to date.
+    #[error("cannot change the settings of the stream `{stream}`: {reason}")]
+    NotUpdated {
         /// Its name.
         stream: String,
         /// What the server says.
@@ -75,7 +87,7 @@ impl Nats {
 
     async fn ensure(&self, wanted: Config) -> Result<(), LayoutError> {
         if let Some(found) = self.settings_of(&wanted.name).await? {
-            return check(&wanted, &found, self.shared.replicas);
+            return self.adopt(wanted, found).await;
         }
         let attempted = "create the streams";
         let created = async {
@@ -104,10 +116,34 @@ impl Nats {
             return Err(LayoutError::Refused { stream: wanted.name, reason });
         }
         match self.settings_of(&wanted.name).await? {
-            Some(found) => check(&wanted, &found, self.shared.replicas),
+            Some(found) => self.adopt(wanted, found).await,
             None => {
                 let reason = "it vanished at once".to_owned();
                 Err(LayoutError::Refused { stream: wanted.name, reason })
+            }
+        }
+    }
+
+    /// Brings a stream that an earlier version made up to date, and checks it.
+    async fn adopt(&self, mut wanted: Config, mut found: Config) -> Result<(), LayoutError> {
+        let stream = wanted.name.clone();
+        if stream == self.layout().late_stream() {
+            self.layout().keep_lates(&found, &mut wanted);
+        }
+        if let Some(config) = upgraded(&wanted, &found) {
+            let updated = async { Ok::<_, Infallible>(self.js().update_stream(&config).await) };
+            match self.api("change the streams", updated).await? {
+                Ok(info) => found = info.config,
+                Err(error) => {
+                    let reason = chain(&error);
+                    return Err(LayoutError::NotUpdated { stream, reason });
+                }
+            }
+        }
+        match differences(&wanted, &found, self.shared.replicas).into_iter().next() {
+            None => Ok(()),
+            Some(Difference { setting, found, wanted }) => {
+                Err(LayoutError::Differs { stream, setting, found, wanted })
             }
         }
     }
@@ -127,48 +163,4 @@ impl Nats {
 pub(crate) fn is_missing(error: &GetStreamError) -> bool {
     matches!(error.kind(), GetStreamErrorKind::JetStream(error)
         if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
-}
-
-/// Compares the settings that matter. The number of replicas matters if the caller named one.
-fn check(wanted: &Config, found: &Config, replicas: Option<usize>) -> Result<(), LayoutError> {
-    let persistence = |config: &Config| match config.persist_mode {
-        Some(PersistenceMode::Async) => "async".to_owned(),
-        Some(PersistenceMode::Default) | None => "default".to_owned(),
-    };
-    let storage = |config: &Config| match config.storage {
-        StorageType::File => "file".to_owned(),
-        StorageType::Memory => "memory".to_owned(),
-    };
-    let settings: [(&'static str, String, String); 11] = [
-        ("storage", storage(found), storage(wanted)),
-        ("persist_mode", persistence(found), persistence(wanted)),
-        ("retention", format!("{:?}", found.retention), format!("{:?}", wanted.retention)),
-        ("subjects", found.subjects.join(" "), wanted.subjects.join(" ")),
-        ("discard", format!("{:?}", found.discard), format!("{:?}", wanted.discard)),
-        (
-            "discard_new_per_subject",
-            found.discard_new_per_subject.to_string(),
-            wanted.discard_new_per_subject.to_string(),
-        ),
-        (
-            "max_msgs_per_subject",
-            found.max_messages_per_subject.to_string(),
-            wanted.max_messages_per_subject.to_string(),
-        ),
-        ("max_msgs", found.max_messages.to_string(), wanted.max_messages.to_string()),
-        ("max_age", format!("{:?}", found.max_age), format!("{:?}", wanted.max_age)),
-        ("no_ack", found.no_ack.to_string(), wanted.no_ack.to_string()),
-        (
-            "num_replicas",
-            found.num_replicas.to_string(),
-            replicas.unwrap_or(found.num_replicas).to_string(),
-        ),
-    ];
-    match settings.into_iter().find(|(_, found, wanted)| found != wanted) {
-        None => Ok(()),
-        Some((setting, found, needed)) => {
-            let stream = wanted.name.clone();
-            Err(LayoutError::Differs { stream, setting, found, wanted: needed })
-        }
-    }
 }

@@ -3,12 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::client::Request;
-use async_nats::jetstream::stream::{Info, StorageType};
+use async_nats::jetstream::stream::{Config, Info, StorageType};
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use skep_broker::Unavailable;
 
 use crate::nats::Nats;
+use crate::settings::{Difference, differences};
 
 /// How long a server may take to answer what it need not answer.
 const OPTIONAL_WITHIN: Duration = Duration::from_secs(2);
@@ -63,6 +64,8 @@ pub struct StreamView {
     pub leader: Option<String>,
     /// Replicas that lag behind or cannot be reached, in a cluster.
     pub behind: Vec<String>,
+    /// Settings by which it could lose or refuse what skep sends, in words.
+    pub differs: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -119,11 +122,14 @@ impl Nats {
     async fn streams_seen(&self) -> Result<Vec<StreamView>, Unavailable> {
         let infos = self.js().streams().try_collect::<Vec<_>>();
         let infos = self.api("list the streams", infos).await?;
-        let mut streams: Vec<StreamView> = infos
-            .iter()
-            .filter(|info| self.layout().is_ours(&info.config.name))
-            .map(StreamView::of)
-            .collect();
+        let ours = || infos.iter().filter(|info| self.layout().is_ours(&info.config.name));
+        let partitions = self.layout().partitions_of(ours().map(|info| info.config.name.as_str()));
+        let wanted = partitions.map(|partitions| self.layout().streams(partitions, 1));
+        let view = |info: &Info| {
+            let mut wanted = wanted.iter().flatten();
+            StreamView::of(info, wanted.find(|wanted| wanted.name == info.config.name))
+        };
+        let mut streams: Vec<StreamView> = ours().map(view).collect();
         streams.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(streams)
     }
@@ -160,7 +166,12 @@ impl Nats {
 }
 
 impl StreamView {
-    fn of(info: &Info) -> Self {
+    fn of(info: &Info, wanted: Option<&Config>) -> Self {
+        let differs = wanted.map(|wanted| differences(wanted, &info.config, None));
+        let differs = differs.into_iter().flatten().map(|d| {
+            let Difference { setting, found, wanted } = d;
+            format!("{setting} = {found}, but skep needs {wanted}")
+        });
         let cluster = info.cluster.as_ref();
         let behind = cluster.map(|cluster| {
             let behind = cluster.replicas.iter().filter(|peer| !peer.current || peer.offline);
@@ -177,6 +188,7 @@ impl StreamView {
             },
             leader: cluster.and_then(|cluster| cluster.leader.clone()),
             behind: behind.unwrap_or_default(),
+            differs: differs.collect(),
         }
     }
 }

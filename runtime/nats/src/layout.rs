@@ -222,6 +222,17 @@ impl Layout {
         format!("{}_tasks", self.ns)
     }
 
+    /// Returns how many partitions a cluster with these streams has.
+    pub(crate) fn partitions_of<'a>(
+        &self,
+        streams: impl Iterator<Item = &'a str>,
+    ) -> Option<PartitionCount> {
+        let prefix = format!("{}_journal_", self.ns);
+        let number = |name: &str| name.strip_prefix(&prefix)?.parse::<u16>().ok();
+        let last = streams.filter_map(number).max()?;
+        last.checked_add(1).and_then(PartitionCount::new)
+    }
+
     pub(crate) fn late_stream(&self) -> String {
         format!("{}_late", self.ns)
     }
@@ -247,7 +258,7 @@ impl Layout {
     /// Returns the settings of every stream of a cluster.
     pub(crate) fn streams(&self, partitions: PartitionCount, replicas: usize) -> Vec<Config> {
         let mut streams: Vec<Config> = partitions.all().map(|p| self.journal_config(p)).collect();
-        streams.push(self.late_config());
+        streams.push(self.late_config(partitions));
         streams.push(self.blob_config());
         streams.push(self.snapshot_config());
         streams.extend([Bucket::Cluster, Bucket::Workflows].map(|b| self.bucket_config(b)));
@@ -262,6 +273,8 @@ impl Layout {
         Config {
             description: Some(format!("skep: the journal of partition {partition}")),
             subjects: vec![self.journal(partition)],
+            // Should somebody limit the stream, appends fail and nothing that is kept is lost.
+            discard: DiscardPolicy::New,
             deny_delete: true,
             ..kept(self.journal_stream(partition))
         }
@@ -281,12 +294,26 @@ impl Layout {
         }
     }
 
-    fn late_config(&self) -> Config {
+    fn late_config(&self, partitions: PartitionCount) -> Config {
         Config {
             description: Some("skep: reports that no owner was there for".to_owned()),
-            subjects: vec![format!("{}.late.*.*", self.ns)],
+            // One for each partition: nobody would ever remove what is left for another.
+            subjects: partitions.all().map(|partition| self.lates(partition)).collect(),
+            discard: DiscardPolicy::New,
             ..kept(self.late_stream())
         }
+    }
+
+    /// Lets the stream of late reports keep the partitions that it has beside the wanted ones.
+    pub(crate) fn keep_lates(&self, found: &Config, wanted: &mut Config) {
+        let prefix = format!("{}.late.", self.ns);
+        let is_partition = |subject: &&String| {
+            let rest = subject.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".*"));
+            rest.is_some_and(|number| number.parse::<u16>().is_ok())
+        };
+        let more = found.subjects.iter().filter(is_partition);
+        let more: Vec<_> = more.filter(|s| !wanted.subjects.contains(s)).cloned().collect();
+        wanted.subjects.extend(more);
     }
 
     fn blob_config(&self) -> Config {
@@ -421,7 +448,7 @@ mod tests {
         expect![[r#"
             skep_journal_0: skep.journal.0, File, Limits, R3
             skep_journal_1: skep.journal.1, File, Limits, R3
-            skep_late: skep.late.*.*, File, Limits, R3
+            skep_late: skep.late.0.* skep.late.1.*, File, Limits, R3
             skep_blobs: skep.blob.*.*, File, Limits, R3
             skep_snapshots: skep.snapshot.*.*.*, File, Limits, R3
             KV_skep_cluster: $KV.skep_cluster.>, File, Limits, R3

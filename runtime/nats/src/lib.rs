@@ -35,6 +35,7 @@ mod registry;
 mod reports;
 mod requests;
 pub mod server;
+mod settings;
 mod snapshots;
 mod tail;
 mod tasks;
