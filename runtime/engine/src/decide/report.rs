@@ -29,9 +29,17 @@ pub(super) fn report(
     };
     let Some(id) = run.find(&report.step) else { return ignored(IgnoreReason::Unknown) };
     match refusal(run, id, &agent, &report) {
+        // Its task lay in a queue when the run was paused; it is offered again later.
+        None if begins(run, id, &report) && run.state.paused => ignored(IgnoreReason::Stale),
         None => apply(run, id, agent, report, desk),
         Some(reason) => Ok(ignore(run, id, (agent, report, reason), desk)),
     }
+}
+
+/// Returns whether a report asks whether to begin.
+fn begins(run: &Run, id: NodeId, report: &Report) -> bool {
+    matches!(report.body, ReportBody::Taken {})
+        && matches!(run.node(id).phase, Phase::Scheduled { .. })
 }
 
 /// Returns why a report changes nothing, if that is so.
