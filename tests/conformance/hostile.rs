@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use skep_broker::conformance::fixtures::{agent, command, heartbeat, partition, reports, task};
+use skep_broker::conformance::fixtures::{
+    agent, command, heartbeat, next, partition, reports, task,
+};
 use skep_broker::{
     Commands as _, Journal as _, Presence as _, ReadError, Reports as _, Tasks as _,
 };
@@ -66,6 +68,33 @@ async fn nobody_reports_in_the_name_of_another() {
     };
     let (answer, ()) = tokio::join!(asking, serving);
     answer.expect("an answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_commands_come_in_parts() {
+    let harness = NatsHarness::start().await;
+    let (nats, stranger) = (connect(&harness, |_| {}).await, stranger(&harness).await);
+    let p = partition(0);
+    let mut owner = nats.serve_reports(p).await.expect("serve");
+    let mut commands = nats.serve_commands(p).await.expect("serve");
+    let mut more = async_nats::HeaderMap::new();
+    more.insert("Skep-More", "1");
+    let part = encode(&reports("mallory", "s"));
+    let subject = "skep.report.0.mallory";
+    let sent = stranger.publish_with_reply_and_headers(subject, "inbox", more.clone(), part);
+    sent.await.expect("sent");
+    stranger.publish_with_reply(subject, "inbox", Bytes::new()).await.expect("sent");
+    let whole = encode(&reports("mallory", "whole"));
+    stranger.publish_with_reply(subject, "inbox", whole).await.expect("sent");
+    let heard = next("a report", &mut owner).await.message;
+    assert_eq!(heard, reports("mallory", "whole"), "a part was taken for a report");
+
+    let part = encode(&command("in parts"));
+    let (first, second) = (part.slice(..10), part.slice(10..));
+    let sent = stranger.publish_with_reply_and_headers("skep.command.0", "inbox", more, first);
+    sent.await.expect("sent");
+    stranger.publish_with_reply("skep.command.0", "inbox", second).await.expect("sent");
+    assert_eq!(next("a command", &mut commands).await.message, command("in parts"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

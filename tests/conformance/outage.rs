@@ -144,6 +144,35 @@ async fn a_lost_connection_is_noticed_and_comes_back() {
     nats.append(p, Seq::ZERO, Bytes::from_static(b"{}")).await.expect("append");
 }
 
+/// A server that takes nothing any more, although the connection stands, holds up nobody for longer
+/// than anybody may take to answer.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stands_still_holds_up_no_sender() {
+    let harness = NatsHarness::start().await;
+    let patience = Duration::from_secs(1);
+    let nats = connect(&harness, |options| options.request_timeout = patience).await;
+    let pid = harness.server.lock().await.pid().expect("a server").to_string();
+    let signal = |name: &str| {
+        let status = std::process::Command::new("kill").args([name, &pid]).status();
+        assert!(status.expect("kill").success());
+    };
+    signal("-STOP");
+    let mut large = heartbeat("a", 1);
+    large.software = "x".repeat(900_000);
+    // The kernel takes some megabytes before a sender has to wait.
+    let beating = async {
+        loop {
+            if let Err(error) = nats.beat(large.clone()).await {
+                return error.to_string();
+            }
+        }
+    };
+    let error = soon("an error", beating).await;
+    signal("-CONT");
+    assert!(error.contains("did not answer in time"), "{error}");
+}
+
 async fn until(condition: impl Fn() -> bool) {
     while !condition() {
         tokio::time::sleep(Duration::from_millis(10)).await;

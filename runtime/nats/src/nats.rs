@@ -13,20 +13,19 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::{Client, HeaderMap, Message, Subject, Subscriber};
 use bytes::Bytes;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use skep_broker::{Request, Requests, Responder, Unavailable};
 use skep_protocol::{decode, encode};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::connect::{ConnectError, chain, connect};
 use crate::layout::Layout;
 use crate::link::{Link, Period};
 use crate::options::ConnectOptions;
-use crate::parts::{self, Begun};
+use crate::parts;
 
 /// Marks a request that only asks whether somebody listens; its payload is empty.
 pub(crate) const PING: &str = "Skep-Ping";
@@ -201,7 +200,7 @@ impl Nats {
             }
         };
         self.api(attempted, published).await?;
-        client.flush().await.map_err(|error| unavailable(chain(&error)))
+        self.api(attempted, async { client.flush().await }).await
     }
 
     /// Listens to a subject; once it returns, nothing sent from then on is missed.
@@ -235,7 +234,8 @@ impl Nats {
         }
     }
 
-    /// Listens for requests. `accept` says whether subject and message fit together.
+    /// Listens for requests, each of them one message. `accept` says whether subject and message fit
+    /// together.
     pub(crate) async fn serve<M, R>(
         &self,
         attempted: &'static str,
@@ -247,12 +247,36 @@ impl Nats {
         M: DeserializeOwned + Send + 'static,
         R: Serialize + 'static,
     {
-        let subscriber = self.listen(attempted, subject, group).await?;
+        let messages = self.listen(attempted, subject, group).await?;
+        Ok(self.requests(messages, accept))
+    }
+
+    /// Listens for requests that may come in parts.
+    pub(crate) async fn serve_large<M, R>(
+        &self,
+        attempted: &'static str,
+        subject: String,
+        accept: fn(&Subject, &M) -> bool,
+    ) -> Result<Requests<M, R>, Unavailable>
+    where
+        M: DeserializeOwned + Send + 'static,
+        R: Serialize + 'static,
+    {
+        let messages = self.listen(attempted, subject, None).await?;
+        Ok(self.requests(parts::whole(messages), accept))
+    }
+
+    fn requests<M, R>(
+        &self,
+        messages: impl Stream<Item = Message> + Send + 'static,
+        accept: fn(&Subject, &M) -> bool,
+    ) -> Requests<M, R>
+    where
+        M: DeserializeOwned + Send + 'static,
+        R: Serialize + 'static,
+    {
         let nats = self.clone();
-        let mut begun = Begun::default();
-        let whole = subscriber
-            .filter_map(move |message| std::future::ready(begun.take(message, Instant::now())));
-        let requests = whole.filter_map(move |message| {
+        let requests = messages.filter_map(move |message| {
             let nats = nats.clone();
             std::future::ready(nats.read(&message, accept).and_then(|body| {
                 let reply = message.reply?;
@@ -260,7 +284,7 @@ impl Nats {
                 Some(Request { message: body, responder: Responder::new(send) })
             }))
         });
-        Ok(requests.boxed())
+        requests.boxed()
     }
 
     /// Reads a message from outside; what cannot be read is dropped.
@@ -270,6 +294,10 @@ impl Nats {
         accept: fn(&Subject, &M) -> bool,
     ) -> Option<M> {
         if message.headers.as_ref().is_some_and(|headers| headers.get(PING).is_some()) {
+            return None;
+        }
+        if parts::is_part(message) {
+            self.warn_once::<M>(&message.subject, "it comes in parts, which only commands may");
             return None;
         }
         match decode::<M>(&message.payload) {

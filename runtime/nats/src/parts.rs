@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::client::PublishError;
-use async_nats::{Client, HeaderMap, Message, Subject};
+use async_nats::{Client, HeaderMap, Message, Subject, Subscriber};
 use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
 use skep_protocol::limits::MAX_MESSAGE;
 use tokio::time::Instant;
 
@@ -18,6 +19,8 @@ const TOO_LARGE: &str = "Skep-Too-Large";
 const PART: usize = 256 * 1024;
 /// Requests of which only the beginning is here. Beyond it the oldest one is given up.
 const MAX_BEGUN: usize = 32;
+/// Bytes of requests of which only the beginning is here. Beyond it the oldest one is given up.
+const MAX_BEGUN_BYTES: usize = 2 * MAX_MESSAGE;
 /// A request whose next part is not here after this long is given up.
 const NEXT_PART_WITHIN: Duration = Duration::from_secs(30);
 
@@ -112,7 +115,7 @@ impl Begun {
             return Some(message);
         }
         let asker = message.reply.as_ref()?.to_string();
-        self.0.retain(|_, (last, _)| now.duration_since(*last) < NEXT_PART_WITHIN);
+        self.expire(now);
         let (_, mut whole) = self.0.remove(&asker).unwrap_or_else(|| (now, Whole::default()));
         match whole.take(&message) {
             Ok(Some(payload)) => {
@@ -120,7 +123,7 @@ impl Begun {
                 return Some(message);
             }
             Ok(None) => {
-                self.make_room();
+                self.make_room(whole.0.len());
                 self.0.insert(asker, (now, whole));
             }
             Err(size) => tracing::warn!(size, "a request was dropped: it is too large"),
@@ -128,13 +131,48 @@ impl Begun {
         None
     }
 
-    fn make_room(&mut self) {
-        while self.0.len() >= MAX_BEGUN {
+    /// Gives up what has come to nothing for too long.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.0.retain(|_, (last, _)| now.duration_since(*last) < NEXT_PART_WITHIN);
+    }
+
+    /// Returns when something has come to nothing for too long.
+    pub(crate) fn expires_at(&self) -> Option<Instant> {
+        self.0.values().map(|(last, _)| *last + NEXT_PART_WITHIN).min()
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        let held = |begun: &Self| begun.0.values().map(|(_, whole)| whole.0.len()).sum::<usize>();
+        while self.0.len() >= MAX_BEGUN || held(self) + bytes > MAX_BEGUN_BYTES {
             let oldest = self.0.iter().min_by_key(|(_, (last, _))| *last);
             let Some(asker) = oldest.map(|(asker, _)| asker.clone()) else { return };
             self.0.remove(&asker);
         }
     }
+}
+
+/// Returns the requests that `subscriber` brings, each whole.
+pub(crate) fn whole(subscriber: Subscriber) -> impl Stream<Item = Message> + Send {
+    futures::stream::unfold((subscriber, Begun::default()), |(mut subscriber, mut begun)| async {
+        loop {
+            let expiry = begun.expires_at();
+            let wake = tokio::time::sleep_until(expiry.unwrap_or_else(Instant::now));
+            tokio::select! {
+                biased;
+                message = subscriber.next() => {
+                    if let Some(message) = begun.take(message?, Instant::now()) {
+                        return Some((message, (subscriber, begun)));
+                    }
+                }
+                () = wake, if expiry.is_some() => begun.expire(Instant::now()),
+            }
+        }
+    })
+}
+
+/// Returns whether a message is a part, where only whole ones are taken.
+pub(crate) fn is_part(message: &Message) -> bool {
+    has_more(message)
 }
 
 #[cfg(test)]
@@ -151,6 +189,10 @@ mod tests {
             description: None,
             length: payload.len(),
         }
+    }
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
     fn taken(begun: &mut Begun, message: Message, now: Instant) -> Option<String> {
@@ -178,7 +220,15 @@ mod tests {
         taken(&mut begun, message("late", "1", true), now + NEXT_PART_WITHIN);
         assert_eq!(begun.0.keys().collect::<Vec<_>>(), ["late"]);
 
+        assert_eq!(begun.expires_at(), Some(now + 2 * NEXT_PART_WITHIN));
+        begun.expire(now + 2 * NEXT_PART_WITHIN);
+        assert!(begun.0.is_empty() && begun.expires_at().is_none());
+
         let half = "x".repeat(MAX_MESSAGE / 2);
+        for asker in 0..5 {
+            taken(&mut begun, message(&asker.to_string(), &half, true), now + seconds(asker));
+        }
+        assert_eq!(begun.0.keys().collect::<Vec<_>>(), ["1", "2", "3", "4"]);
         let mut whole = Whole::default();
         assert_eq!(whole.take(&message("a", &half, true)), Ok(None));
         assert_eq!(whole.take(&message("a", &half, true)), Ok(None));

@@ -39,7 +39,7 @@ impl Commands for Nats {
         partition: PartitionId,
     ) -> Result<Requests<Command, CommandReply>, Unavailable> {
         let subject = self.layout().command(partition);
-        self.serve("listen for commands", subject, None, any).await
+        self.serve_large("listen for commands", subject, any).await
     }
 }
 
