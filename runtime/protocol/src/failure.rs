@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::MAX_FAILURE_MESSAGE;
+use crate::limits::{MAX_FAILURE_MESSAGE, MAX_RETRY_AFTER};
 use crate::payload::Payload;
 
 /// Why an attempt, a step or a run failed.
@@ -73,9 +73,9 @@ impl Failure {
         self
     }
 
-    /// Returns the least delay that the failing side asked for.
+    /// Returns the least delay that the failing side asked for, as far as it may.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after_ms.map(Duration::from_millis)
+        self.retry_after_ms.map(|ms| Duration::from_millis(ms).min(MAX_RETRY_AFTER))
     }
 
     /// Cuts what came from outside down to the bounds of a stored failure.

@@ -31,6 +31,8 @@ pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 pub const MAX_DEFINITION_BYTES: usize = 1024 * 1024;
 /// Largest message of a failure, in bytes; the rest is cut.
 pub const MAX_FAILURE_MESSAGE: usize = 8 * 1024;
+/// Longest delay before the next attempt that the failing side may ask for.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Tasks or reports that share one message.
 pub const MAX_SHARED: usize = 256;
 /// Signals that a run keeps before a step asks for them.
