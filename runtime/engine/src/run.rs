@@ -7,6 +7,7 @@ pub(crate) mod scope;
 pub(crate) mod signals;
 pub(crate) mod standing;
 pub(crate) mod step;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
