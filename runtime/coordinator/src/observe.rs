@@ -183,6 +183,17 @@ pub(crate) fn read_model_stopped(partition: PartitionId, reason: &dyn std::fmt::
     error!(partition = partition.get(), %reason, "read model cannot follow the journal");
 }
 
+/// Messages of a journal were trimmed before the read model read them.
+pub(crate) fn read_model_overtaken(partition: PartitionId, read: Seq, first: Seq) {
+    let (partition, read, first) = (partition.get(), read.get(), first.get());
+    warn!(partition, read, first, "journal trimmed beyond the read model");
+}
+
+/// What was missed cannot be made good; the read model goes on without it.
+pub(crate) fn not_repaired(partition: PartitionId, reason: &dyn std::fmt::Display) {
+    error!(partition = partition.get(), %reason, "read model not repaired behind a gap");
+}
+
 /// A record cannot be stored in the read model, which goes on without it.
 pub(crate) fn left_out(record: &RunRecord, reason: &dyn std::fmt::Display) {
     let (run_id, event) = (record.run, name(&record.event));

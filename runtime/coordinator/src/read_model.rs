@@ -3,6 +3,8 @@
 
 mod answer;
 mod fold;
+mod follow;
+mod repair;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -12,12 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use rusqlite::Connection;
-use skep_broker::{Broker, ReadError};
-use skep_protocol::{Batch, PartitionId, QueryReply, RunFilter, RunId, Seq, decode};
+use skep_broker::Broker;
+use skep_protocol::{PartitionCount, PartitionId, QueryReply, RunFilter, RunId, Seq};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::fold::Entry;
+use self::follow::Follower;
 use crate::config::ReadModelAt;
 use crate::observe;
 use crate::settings::Settings;
@@ -45,7 +48,7 @@ pub(crate) enum Question {
 }
 
 enum Work {
-    Message { partition: PartitionId, seq: Seq, batch: Batch },
+    Entry(Entry),
     Question { question: Question, answer: oneshot::Sender<QueryReply> },
 }
 
@@ -95,8 +98,15 @@ impl ReadModel {
         }
         let (work, waiting) = mpsc::channel(WAITING);
         let (changed, changes) = watch::channel(0);
-        let positions_too = positions.clone();
-        let thread = Thread { connection, positions: positions_too, changed, broken: None };
+        let partitions = settings.partitions;
+        let positions_of_thread = positions.clone();
+        let thread = Thread {
+            connection,
+            partitions,
+            positions: positions_of_thread,
+            changed,
+            broken: None,
+        };
         std::thread::Builder::new()
             .name("skep-read-model".to_owned())
             .spawn(move || thread.run(waiting))
@@ -128,46 +138,8 @@ impl ReadModel {
         broker: B,
         partition: PartitionId,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (work, mut position) = (self.work.clone(), self.positions.of(partition));
-        async move {
-            let mut pause = Duration::from_millis(50);
-            loop {
-                match broker.follow(partition, position.next()).await {
-                    Ok(mut messages) => {
-                        while let Some(message) = messages.next().await {
-                            let message = match message {
-                                Ok(message) => message,
-                                Err(ReadError::Unavailable(_)) => break,
-                                Err(error) => {
-                                    observe::read_model_stopped(partition, &error);
-                                    return;
-                                }
-                            };
-                            let seq = message.seq;
-                            let batch = match decode::<Batch>(&message.bytes) {
-                                Ok(batch) if batch.v <= Batch::VERSION => batch,
-                                Ok(batch) => {
-                                    let reason = format!("format {} is not known", batch.v);
-                                    observe::read_model_stopped(partition, &reason);
-                                    return;
-                                }
-                                Err(error) => {
-                                    observe::read_model_stopped(partition, &error);
-                                    return;
-                                }
-                            };
-                            position = seq;
-                            if work.send(Work::Message { partition, seq, batch }).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                    Err(error) => observe::trying_again("follow a journal", &error),
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(2));
-            }
-        }
+        let (work, position) = (self.work.clone(), self.positions.of(partition));
+        Follower { broker, partition, position, work }.run()
     }
 }
 
@@ -186,6 +158,7 @@ fn throw_away(path: &Path) {
 
 struct Thread {
     connection: Connection,
+    partitions: PartitionCount,
     positions: Positions,
     changed: watch::Sender<u64>,
     /// Why nothing can be stored any more.
@@ -196,19 +169,17 @@ impl Thread {
     fn run(mut self, mut waiting: mpsc::Receiver<Work>) {
         while let Some(first) = waiting.blocking_recv() {
             let mut next = Some(first);
-            let (mut messages, mut questions) = (Vec::new(), Vec::new());
+            let (mut entries, mut questions) = (Vec::new(), Vec::new());
             while let Some(work) = next.take() {
                 match work {
-                    Work::Message { partition, seq, batch } => {
-                        messages.push((partition, seq, batch));
-                    }
+                    Work::Entry(entry) => entries.push(entry),
                     Work::Question { question, answer } => questions.push((question, answer)),
                 }
-                if messages.len() < SHARED && questions.len() < SHARED {
+                if entries.len() < SHARED && questions.len() < SHARED {
                     next = waiting.try_recv().ok();
                 }
             }
-            self.store(messages);
+            self.store(&entries);
             for (question, answer) in questions {
                 let reply = match &self.broken {
                     Some(message) => QueryReply::Failed { message: message.clone() },
@@ -220,14 +191,14 @@ impl Thread {
         }
     }
 
-    fn store(&mut self, messages: Vec<(PartitionId, Seq, Batch)>) {
-        if messages.is_empty() || self.broken.is_some() {
+    fn store(&mut self, entries: &[Entry]) {
+        if entries.is_empty() || self.broken.is_some() {
             return;
         }
         for pause in STORE_AGAIN_AFTER {
-            match fold::store(&mut self.connection, &messages) {
+            match fold::store(&mut self.connection, self.partitions, entries) {
                 Ok(()) => {
-                    for (partition, seq, _) in messages {
+                    for (partition, seq) in entries.iter().map(Entry::reached) {
                         self.positions.reached(partition, seq);
                     }
                     self.changed.send_modify(|change| *change += 1);

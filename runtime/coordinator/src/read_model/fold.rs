@@ -1,16 +1,17 @@
 //! Journal messages into tables.
 
-mod rows;
+pub(super) mod rows;
 
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 use serde::Serialize;
 use skep_protocol::{
-    Batch, Event, PartitionId, Record, RunId, RunRecord, RunStarted, RunStatus, Seq, StepPath,
-    StepStatus, Timestamp,
+    Batch, Event, PartitionCount, PartitionId, Record, RunId, RunRecord, RunStarted, RunStatus,
+    Seq, StepPath, StepStatus, Timestamp,
 };
 
 use self::rows::Leaf;
+use super::repair::Gap;
 use crate::observe;
 
 /// Returns how far each journal was read.
@@ -23,15 +24,33 @@ pub(super) fn positions(connection: &Connection) -> rusqlite::Result<Vec<(Partit
     rows.collect()
 }
 
-/// Stores messages in one transaction. A record that cannot be stored is left out, so that it
-/// stops nothing.
+/// What the follower of a journal has to tell.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Message { partition: PartitionId, seq: Seq, batch: Batch },
+    Gap(Gap),
+}
+
+impl Entry {
+    /// Returns how far the journal was read with this.
+    pub(super) fn reached(&self) -> (PartitionId, Seq) {
+        match self {
+            Self::Message { partition, seq, .. } => (*partition, *seq),
+            Self::Gap(gap) => (gap.partition, gap.last()),
+        }
+    }
+}
+
+/// Stores entries in one transaction. A record that cannot be stored is left out, so that it stops
+/// nothing.
 pub(super) fn store(
     connection: &mut Connection,
-    messages: &[(PartitionId, Seq, Batch)],
+    partitions: PartitionCount,
+    entries: &[Entry],
 ) -> rusqlite::Result<()> {
-    match store_all(connection, messages, |fold| fold.store()) {
+    match store_all(connection, partitions, entries, Care::Together) {
         Err(error) if is_about_the_record(&error) => {
-            store_all(connection, messages, |fold| fold.store_or_leave_out())
+            store_all(connection, partitions, entries, Care::OneByOne)
         }
         stored => stored,
     }
@@ -52,17 +71,28 @@ fn is_about_the_record(error: &rusqlite::Error) -> bool {
 
 fn store_all(
     connection: &mut Connection,
-    messages: &[(PartitionId, Seq, Batch)],
-    store: fn(&Fold<'_>) -> rusqlite::Result<()>,
+    partitions: PartitionCount,
+    entries: &[Entry],
+    care: Care,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    for (partition, seq, batch) in messages {
-        for record in &batch.records {
-            match record {
-                Record::Run(record) => store(&Fold { transaction: &transaction, record })?,
-                Record::OwnerChanged(_) | Record::WorkflowAdded(_) => {}
+    for entry in entries {
+        match entry {
+            Entry::Message { seq, batch, .. } => {
+                for record in &batch.records {
+                    let Record::Run(record) = record else { continue };
+                    let fold = Fold { transaction: &transaction, seq: *seq, record };
+                    let left_out = |error: &rusqlite::Error| observe::left_out(record, error);
+                    care.store(&transaction, || fold.store(), left_out)?;
+                }
+            }
+            Entry::Gap(gap) => {
+                let left_out =
+                    |error: &rusqlite::Error| observe::not_repaired(gap.partition, error);
+                care.store(&transaction, || gap.repair(&transaction, partitions), left_out)?;
             }
         }
+        let (partition, seq) = entry.reached();
         transaction
             .prepare_cached(
                 "INSERT INTO positions (partition, seq) VALUES (?1, ?2)
@@ -73,35 +103,61 @@ fn store_all(
     transaction.commit()
 }
 
+/// In which way records are stored.
+#[derive(Clone, Copy)]
+enum Care {
+    /// All of them or none.
+    Together,
+    /// Each or not, at some expense.
+    OneByOne,
+}
+
+impl Care {
+    fn store(
+        self,
+        transaction: &Transaction<'_>,
+        store: impl FnOnce() -> rusqlite::Result<()>,
+        left_out: impl FnOnce(&rusqlite::Error),
+    ) -> rusqlite::Result<()> {
+        match self {
+            Self::Together => store(),
+            Self::OneByOne => {
+                transaction.execute_batch("SAVEPOINT one")?;
+                match store() {
+                    Err(error) if is_about_the_record(&error) => {
+                        left_out(&error);
+                        transaction.execute_batch("ROLLBACK TO one; RELEASE one")
+                    }
+                    Err(error) => Err(error),
+                    Ok(()) => transaction.execute_batch("RELEASE one"),
+                }
+            }
+        }
+    }
+}
+
 pub(super) fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("types of the protocol have a JSON form")
 }
 
-struct Fold<'a> {
-    transaction: &'a Transaction<'a>,
-    record: &'a RunRecord,
+/// One record on its way into the tables.
+pub(super) struct Fold<'a> {
+    pub(super) transaction: &'a Transaction<'a>,
+    /// The message that holds the record.
+    pub(super) seq: Seq,
+    pub(super) record: &'a RunRecord,
 }
 
 impl Fold<'_> {
-    fn store_or_leave_out(&self) -> rusqlite::Result<()> {
-        self.transaction.execute_batch("SAVEPOINT record")?;
-        match self.store() {
-            Err(error) if is_about_the_record(&error) => {
-                observe::left_out(self.record, &error);
-                self.transaction.execute_batch("ROLLBACK TO record; RELEASE record")
-            }
-            Err(error) => Err(error),
-            Ok(()) => self.transaction.execute_batch("RELEASE record"),
-        }
-    }
-
-    fn store(&self) -> rusqlite::Result<()> {
+    pub(super) fn store(&self) -> rusqlite::Result<()> {
         if let Event::RunStarted(started) = &self.record.event {
             self.run_started(started)?;
         }
-        let known =
-            self.change("UPDATE runs SET entries = entries + 1 WHERE run = ?1", &[&self.run()])?;
-        // The beginning of the run was trimmed before this database existed.
+        let known = self.change(
+            "UPDATE runs SET entries = entries + 1 WHERE run = ?1 AND known_to < ?2",
+            &[&self.run(), &self.seq.get().cast_signed()],
+        )?;
+        // The beginning of the run was trimmed unread, or a snapshot told what follows from this.
         if known == 0 {
             return Ok(());
         }
@@ -271,6 +327,6 @@ impl Fold<'_> {
     }
 }
 
-fn millis(at: Timestamp) -> i64 {
+pub(super) fn millis(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::settings::Settings;
 
 /// Rises with every change of the tables; a database of another version is thrown away.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
     CREATE TABLE cluster (id TEXT NOT NULL);
@@ -30,7 +30,9 @@ const TABLES: &str = "
         steps_ended INTEGER NOT NULL DEFAULT 0,
         active INTEGER NOT NULL DEFAULT 0,
         waiting INTEGER NOT NULL DEFAULT 0,
-        entries INTEGER NOT NULL DEFAULT 0
+        entries INTEGER NOT NULL DEFAULT 0,
+        -- Messages up to this one tell nothing of the run that is not known from a snapshot.
+        known_to INTEGER NOT NULL DEFAULT 0
     ) WITHOUT ROWID;
     CREATE INDEX runs_by_start ON runs (started DESC);
     CREATE INDEX runs_by_parent ON runs (parent_run) WHERE parent_run IS NOT NULL;

@@ -1,9 +1,11 @@
+mod follow;
+mod gap;
 mod rounds;
 
 use std::collections::BTreeMap;
 
 use skep_protocol::{
-    AgentId, AttemptCompleted, AttemptScheduled, Event, Hash, Payload, Record, RunRecord,
+    AgentId, AttemptCompleted, AttemptScheduled, Batch, Event, Hash, Payload, Record, RunRecord,
     RunStarted, RunStatus, StepPath, Timestamp,
 };
 
@@ -56,7 +58,7 @@ fn one_step() -> Vec<Event> {
 async fn store(model: &ReadModel, seq: u64, events: Vec<Event>) {
     let (partition, seq) = (PartitionId::new(0), Seq::new(seq));
     let batch = batch(events);
-    model.work.send(Work::Message { partition, seq, batch }).await.unwrap();
+    model.work.send(Work::Entry(Entry::Message { partition, seq, batch })).await.unwrap();
 }
 
 #[tokio::test]
@@ -167,7 +169,7 @@ async fn runs_are_found_by_label_and_listed_page_by_page() {
             }
         }
         let (partition, seq) = (PartitionId::new(0), Seq::new(number as u64 + 1));
-        model.work.send(Work::Message { partition, seq, batch }).await.unwrap();
+        model.work.send(Work::Entry(Entry::Message { partition, seq, batch })).await.unwrap();
     }
     let label = |value: &str| [("team".to_owned(), value.to_owned())].into();
     let found = async |value: &str| {

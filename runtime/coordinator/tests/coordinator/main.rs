@@ -4,6 +4,7 @@
 
 mod crash;
 mod fence;
+mod queries;
 mod recovery;
 mod runs;
 mod world;

@@ -199,16 +199,17 @@ pub(super) enum Leaf {
     Keep,
 }
 
+/// How many steps there are, and in which state.
 #[derive(Default)]
-struct Counts {
-    known: i64,
-    ended: i64,
-    active: i64,
-    waiting: i64,
+pub(crate) struct Counts {
+    pub(crate) known: i64,
+    pub(crate) ended: i64,
+    pub(crate) active: i64,
+    pub(crate) waiting: i64,
 }
 
 impl Counts {
-    fn of(status: &str, leaf: bool) -> Self {
+    pub(crate) fn of(status: &str, leaf: bool) -> Self {
         let is = |wanted: StepStatus| status == wanted.as_str();
         let ended =
             [StepStatus::Completed, StepStatus::Failed, StepStatus::Skipped, StepStatus::Cancelled];
@@ -221,7 +222,7 @@ impl Counts {
         }
     }
 
-    fn add(&mut self, more: &Self) {
+    pub(crate) fn add(&mut self, more: &Self) {
         self.known += more.known;
         self.ended += more.ended;
         self.active += more.active;

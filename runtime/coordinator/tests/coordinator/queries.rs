@@ -1,0 +1,42 @@
+//! What those who ask are told.
+
+use futures::StreamExt as _;
+use skep_broker::{Embedded, Journal as _};
+use skep_coordinator::Config;
+use skep_protocol::{PartitionCount, PartitionId, RunStatus, Seq, StepStatus};
+
+use crate::world::*;
+
+async fn first_kept(broker: &Embedded, partition: PartitionId) -> Seq {
+    let mut messages = broker.follow(partition, Seq::new(1)).await.unwrap();
+    messages.next().await.unwrap().unwrap().seq
+}
+
+#[tokio::test]
+async fn a_run_older_than_its_journal_is_known_to_a_new_read_model() {
+    let broker = embedded();
+    let config = || Config { snapshot_after_records: 1, keep_messages: 0, ..Config::embedded() };
+    let first = coordinator_with(&broker, config()).await;
+    register(&broker, CHAIN).await;
+    let old = start(&broker, "old", "chain").await;
+    let partition = PartitionCount::DEFAULT.of(old);
+    let history = history_until(&broker, old, |_| true).await;
+    assert_eq!(words(&history).lines().next(), Some("run_started"));
+    let begun = broker.last(partition).await.unwrap().unwrap().seq;
+    for number in 0.. {
+        if first_kept(&broker, partition).await > begun {
+            break;
+        }
+        start(&broker, &format!("{number}"), "chain").await;
+    }
+    first.kill().await;
+
+    let _second = coordinator_with(&broker, config()).await;
+    let found = detail(&broker, old).await.unwrap();
+    assert_eq!(found.summary.status, RunStatus::Running);
+    let steps: Vec<_> = found.steps.iter().map(|step| (step.step.as_str(), step.status)).collect();
+    assert_eq!(steps, [("one", StepStatus::Scheduled)]);
+    assert_eq!(found.waiting.len(), 3, "{:?}", found.waiting);
+    let history = history_until(&broker, old, |_| true).await;
+    assert_eq!(words(&history), "run_started\n");
+}
