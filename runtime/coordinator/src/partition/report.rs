@@ -5,8 +5,7 @@ use skep_engine::Input;
 use skep_engine::fleet::FleetInput;
 use skep_protocol::limits::{MAX_JSON_DEPTH, MAX_PAYLOAD};
 use skep_protocol::{
-    AgentId, AttemptId, Failure, FailureKind, Outcome, Payload, Report, ReportBatch, ReportBody,
-    ReportReply, Verdict,
+    AgentId, AttemptId, Payload, Report, ReportBatch, ReportBody, ReportReply, Verdict,
 };
 
 use super::commit::Release;
@@ -60,8 +59,6 @@ pub(crate) struct Incoming {
     pub(crate) agent: AgentId,
     pub(crate) attempt: AttemptId,
     kind: Kind,
-    /// Why the report was not taken as it came.
-    rejected: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,37 +69,27 @@ enum Kind {
 }
 
 impl Incoming {
-    /// Looks at a report; one that cannot be taken as it is becomes the failure of its attempt.
+    /// Remembers what has to be known of a report once it is decided.
     pub(crate) fn new(ticket: u64, index: usize, agent: &AgentId, report: Report) -> (Self, Input) {
         let kind = match report.body {
             ReportBody::Taken {} => Kind::Taken,
             ReportBody::Released {} => Kind::Released,
             ReportBody::Checkpoint(_) | ReportBody::Outcome(_) => Kind::Other,
         };
-        let (attempt, rejected) = (report.id(), problem(&report.body));
-        let report = match &rejected {
-            None => report,
-            Some(why) => Report { body: failed(why), ..report },
-        };
-        let agent = agent.clone();
+        let (agent, attempt) = (agent.clone(), report.id());
         let input = Input::Report { agent: agent.clone(), report };
-        (Self { ticket, index, agent, attempt, kind, rejected }, input)
+        (Self { ticket, index, agent, attempt, kind }, input)
     }
 
-    /// Returns what the agent is told, and what the fleet is.
-    pub(crate) fn conclude(&self, verdict: Verdict) -> (Verdict, Option<FleetInput>) {
-        let applied = verdict == Verdict::Applied;
+    /// Returns what the fleet is told.
+    pub(crate) fn conclude(&self, verdict: &Verdict) -> Option<FleetInput> {
+        let applied = *verdict == Verdict::Applied;
         let (agent, attempt) = (self.agent.clone(), self.attempt.clone());
-        let note = match self.kind {
+        match self.kind {
             Kind::Taken if applied => Some(FleetInput::Taken { agent, attempt }),
             Kind::Released if applied => Some(FleetInput::Released { agent, attempt }),
             Kind::Taken | Kind::Released | Kind::Other => None,
-        };
-        let verdict = match &self.rejected {
-            Some(why) if applied => Verdict::Rejected(why.clone()),
-            Some(_) | None => verdict,
-        };
-        (verdict, note)
+        }
     }
 }
 
@@ -114,22 +101,6 @@ pub(crate) fn incoming(ticket: u64, batch: ReportBatch) -> impl Iterator<Item = 
         .into_iter()
         .enumerate()
         .map(move |(index, report)| Incoming::new(ticket, index, &agent, report))
-}
-
-fn failed(why: &str) -> ReportBody {
-    let failure = Failure::new(FailureKind::Limit, "unusable_report", why).fatal();
-    ReportBody::Outcome(Outcome::Failed { failure, duration_ms: 0 })
-}
-
-fn problem(body: &ReportBody) -> Option<String> {
-    match body {
-        ReportBody::Taken {} | ReportBody::Released {} => None,
-        ReportBody::Checkpoint(payload) => payload_problem("checkpoint", payload),
-        ReportBody::Outcome(Outcome::Completed { output, .. }) => payload_problem("output", output),
-        ReportBody::Outcome(Outcome::Failed { failure, .. }) => {
-            failure.details.as_ref().and_then(|details| payload_problem("details", details))
-        }
-    }
 }
 
 /// Says what keeps a payload from being taken.

@@ -329,8 +329,7 @@ impl<B: Broker> Serving<B> {
                 releases.push(Release::Command(responder, reply));
             }
             (Some(Reply::Verdict(verdict)), Origin::Report(report)) => {
-                let (verdict, note) = report.conclude(verdict);
-                releases.extend(note.map(Release::Fleet));
+                releases.extend(report.conclude(&verdict).map(Release::Fleet));
                 let done = self
                     .tickets
                     .get_mut(&report.ticket)

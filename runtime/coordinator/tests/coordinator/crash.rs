@@ -7,8 +7,8 @@ use serde_json::json;
 use skep_broker::{Journal as _, Reports as _, Snapshots as _};
 use skep_coordinator::Config;
 use skep_protocol::{
-    AgentId, AttemptId, Event, IgnoreReason, PartitionCount, Report, ReportBatch, ReportBody,
-    RunStatus, StepPath, Verdict,
+    AgentId, AttemptId, Event, Failure, FailureKind, IgnoreReason, PartitionCount, Payload, Report,
+    ReportBatch, ReportBody, RunStatus, StepPath, Verdict,
 };
 
 use crate::world::*;
@@ -134,9 +134,9 @@ async fn a_report_that_cannot_be_taken_fails_its_attempt_only() {
     let run = start(&broker, "k", "chain").await;
     history_to_end(&broker, run).await;
     let detail = detail(&broker, run).await.unwrap();
-    assert_eq!(detail.error.unwrap().code, "unusable_report");
+    assert_eq!(detail.error.unwrap().code, "output");
     let (_, verdict) = journal.verdicts().remove(0);
-    assert!(matches!(&verdict, Verdict::Rejected(why) if why.contains("64 levels")), "{verdict:?}");
+    assert!(matches!(&verdict, Verdict::Rejected(why) if why.contains("64 deep")), "{verdict:?}");
 
     // An empty batch and a report about nothing are answered too.
     let partition = PartitionCount::DEFAULT.of(run);
@@ -148,6 +148,31 @@ async fn a_report_that_cannot_be_taken_fails_its_attempt_only() {
     batch.reports.push(Report { run, step, attempt: 7, body: ReportBody::Taken {} });
     let reply = broker.report(partition, batch).await.unwrap();
     assert!(matches!(reply.verdicts[..], [Verdict::Ignored(_)]), "{reply:?}");
+}
+
+#[tokio::test]
+async fn details_that_cannot_be_taken_leave_the_failure_what_it_is() {
+    let (broker, journal) = (embedded(), Arc::new(Ledger::default()));
+    let _coordinator = coordinator(&broker).await;
+    let again = "
+name: again
+steps:
+  one: { agent: work, retry: { attempts: 2, initial: 1ms, jitter: none } }
+";
+    register(&broker, again).await;
+    let deep = "[".repeat(100) + &"]".repeat(100);
+    let deep = Payload::from_text(&deep).unwrap();
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 1)], &journal, move |_| {
+        let mut failure = Failure::new(FailureKind::Agent, "rate_limited", "come back");
+        failure.details = Some(deep.clone());
+        Act::Fail(failure)
+    })
+    .await;
+    let run = start(&broker, "k", "again").await;
+    history_to_end(&broker, run).await;
+    let error = detail(&broker, run).await.unwrap().error.unwrap();
+    assert_eq!((error.code.as_str(), error.details), ("rate_limited", None));
+    assert_eq!(journal.performed().len(), 2, "it may be retried");
 }
 
 #[tokio::test(flavor = "multi_thread")]
