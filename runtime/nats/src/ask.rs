@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use async_nats::client::{Request, RequestErrorKind};
-use async_nats::{HeaderMap, StatusCode};
+use async_nats::client::PublishErrorKind;
+use async_nats::{HeaderMap, Message, StatusCode};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use skep_protocol::limits::MAX_MESSAGE;
 use skep_protocol::{decode, encode};
 
 use crate::connect::chain;
+use crate::mux::AskError;
 use crate::nats::{Interrupted, Nats, PING};
 use crate::parts::{self, Whole};
 
@@ -37,7 +38,6 @@ pub(crate) enum Extent {
 /// Why one exchange had no answer.
 enum Failed {
     NoResponders,
-    TimedOut,
     TooLarge { answer: bool, size: usize, limit: usize },
     Other(String),
 }
@@ -84,7 +84,7 @@ impl Nats {
             |reason| RequestError::Unavailable(Unavailable { attempted: "ask over NATS", reason });
         let exchange = async {
             match extent {
-                Extent::OneMessage => self.exchange(subject, payload, within).await,
+                Extent::OneMessage => self.exchange(subject, payload).await,
                 Extent::LargeAnswer | Extent::Large => self.exchange_parts(subject, payload).await,
             }
         };
@@ -105,7 +105,7 @@ impl Nats {
                 return Err(RequestError::TooLarge { what, size, limit });
             }
             Ok(Err(Failed::Other(reason))) => return Err(unavailable(reason)),
-            Ok(Err(Failed::TimedOut)) | Err(Interrupted::TimedOut) => return Err(timed_out()),
+            Err(Interrupted::TimedOut) => return Err(timed_out()),
             Err(interrupted @ (Interrupted::NotConnected | Interrupted::Lost)) => {
                 return Err(unavailable(interrupted.to_string()));
             }
@@ -114,27 +114,18 @@ impl Nats {
     }
 
     /// Sends one message and waits for one message.
-    async fn exchange(
-        &self,
-        subject: &str,
-        payload: Bytes,
-        within: Duration,
-    ) -> Result<Bytes, Failed> {
+    async fn exchange(&self, subject: &str, payload: Bytes) -> Result<Bytes, Failed> {
         let size = payload.len();
-        let request = Request::new().payload(payload).timeout(Some(within));
-        match self.shared.client.send_request(subject.to_owned(), request).await {
+        match self.shared.mux.ask(subject.to_owned(), None, payload).await {
+            Ok(answer) if nobody_listens(&answer) => Err(Failed::NoResponders),
             Ok(answer) => Ok(answer.payload),
-            Err(error) => Err(match error.kind() {
-                RequestErrorKind::NoResponders => Failed::NoResponders,
-                RequestErrorKind::TimedOut => Failed::TimedOut,
-                RequestErrorKind::MaxPayloadExceeded => {
-                    let limit = self.shared.client.max_payload();
-                    Failed::TooLarge { answer: false, size, limit }
-                }
-                RequestErrorKind::InvalidSubject | RequestErrorKind::Other => {
-                    Failed::Other(chain(&error))
-                }
-            }),
+            Err(AskError::Publish(error))
+                if error.kind() == PublishErrorKind::MaxPayloadExceeded =>
+            {
+                let limit = self.shared.client.max_payload();
+                Err(Failed::TooLarge { answer: false, size, limit })
+            }
+            Err(error) => Err(Failed::Other(chain(&error))),
         }
     }
 
@@ -148,7 +139,7 @@ impl Nats {
         sent.map_err(|error| Failed::Other(chain(&error)))?;
         let mut whole = Whole::default();
         while let Some(part) = answers.next().await {
-            if part.status == Some(StatusCode::NO_RESPONDERS) {
+            if nobody_listens(&part) {
                 return Err(Failed::NoResponders);
             }
             let limit = MAX_MESSAGE;
@@ -169,12 +160,17 @@ impl Nats {
             pause = (pause * 2).min(PING_AFTER);
             let mut headers = HeaderMap::new();
             headers.insert(PING, "1");
-            let ping = Request::new().headers(headers).timeout(Some(PING_AFTER));
-            let pinged = self.shared.client.send_request(subject.to_owned(), ping).await;
-            let nobody = pinged.is_err_and(|e| e.kind() == RequestErrorKind::NoResponders);
+            let pinged = self.shared.mux.ask(subject.to_owned(), Some(headers), Bytes::new());
+            let pinged = tokio::time::timeout(PING_AFTER, pinged).await;
+            let nobody = matches!(&pinged, Ok(Ok(answer)) if nobody_listens(answer));
             if nobody && !self.shared.link.is_settling() {
                 return;
             }
         }
     }
+}
+
+/// Returns whether an answer is the server's word that nobody listens.
+fn nobody_listens(answer: &Message) -> bool {
+    answer.status == Some(StatusCode::NO_RESPONDERS)
 }

@@ -12,6 +12,7 @@ use async_nats::jetstream::{Context, ContextBuilder};
 use async_nats::{Client, ConnectErrorKind, ServerAddr};
 
 use crate::link::{Link, Observer};
+use crate::mux::Mux;
 use crate::options::{ConnectOptions, Credentials};
 use crate::version::{OLDEST_SUPPORTED, Version};
 
@@ -38,7 +39,7 @@ pub enum ConnectError {
     #[error(
         "cannot reach NATS at {addresses}: {reason}\n\
          is a nats-server running there? start one with `nats-server -js`, \
-         name another with --nats URL, or run without NATS"
+         or name another with --nats URL"
     )]
     Unreachable {
         /// What was tried.
@@ -88,6 +89,7 @@ pub enum ConnectError {
 pub(crate) struct Connection {
     pub(crate) client: Client,
     pub(crate) js: Context,
+    pub(crate) mux: Mux,
     pub(crate) link: Link,
 }
 
@@ -112,7 +114,9 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Connection, Conn
         None => builder.timeout(within).ack_timeout(within).build(client.clone()),
     };
     check_jetstream(&js, &addresses).await?;
-    Ok(Connection { client, js, link })
+    let unreachable = |reason| ConnectError::Unreachable { addresses, reason };
+    let mux = Mux::open(client.clone()).await.map_err(|error| unreachable(chain(&error)))?;
+    Ok(Connection { client, js, mux, link })
 }
 
 fn parse(servers: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use async_nats::client::Request;
 use async_nats::jetstream::stream::{Config, Info, StorageType};
+use bytes::Bytes;
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use skep_broker::Unavailable;
@@ -153,9 +153,12 @@ impl Nats {
     }
 
     async fn sync_policy(&self) -> Option<SyncPolicy> {
-        let request =
-            Request::new().payload(r#"{"config":true}"#.into()).timeout(Some(OPTIONAL_WITHIN));
-        let asked = self.shared.client.send_request("$SYS.REQ.SERVER.PING.JSZ", request).await;
+        let asked = self.shared.mux.ask(
+            "$SYS.REQ.SERVER.PING.JSZ".to_owned(),
+            None,
+            Bytes::from_static(br#"{"config":true}"#),
+        );
+        let asked = tokio::time::timeout(OPTIONAL_WITHIN, asked).await.ok()?;
         let config = serde_json::from_slice::<Jsz>(&asked.ok()?.payload).ok()?.data.config;
         Some(if config.sync_always {
             SyncPolicy::Always

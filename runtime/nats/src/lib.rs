@@ -27,6 +27,7 @@ mod inspect;
 mod journal;
 mod layout;
 mod link;
+mod mux;
 mod nats;
 mod options;
 mod parts;

@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_nats::client::Request as ClientRequest;
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{Consumer, pull};
@@ -24,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::connect::{ConnectError, chain, connect};
 use crate::layout::Layout;
 use crate::link::{Link, Period};
+use crate::mux::Mux;
 use crate::options::ConnectOptions;
 use crate::parts;
 
@@ -41,6 +41,7 @@ pub struct Nats {
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) js: Context,
+    pub(crate) mux: Mux,
     pub(crate) link: Link,
     pub(crate) layout: Layout,
     pub(crate) replicas: Option<usize>,
@@ -104,6 +105,7 @@ impl Nats {
             shared: Arc::new(Shared {
                 client: connection.client,
                 js: connection.js,
+                mux: connection.mux,
                 link: connection.link,
                 layout: Layout::new(options.namespace),
                 replicas: options.replicas,
@@ -225,8 +227,7 @@ impl Nats {
     /// Waits until the server has seen everything that was sent before.
     async fn synchronise(&self, attempted: &'static str) -> Result<(), Unavailable> {
         let within = self.patience();
-        let request = ClientRequest::new().timeout(Some(within));
-        let asked = self.shared.client.send_request(self.layout().sync(), request);
+        let asked = self.shared.mux.ask(self.layout().sync(), None, Bytes::new());
         match self.while_connected(within, asked).await {
             // Whatever it says: it has read on as far as here.
             Ok(Ok(_) | Err(_)) => Ok(()),

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use async_nats::Subject;
-use async_nats::client::{Request, RequestErrorKind};
 use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{Consumer, pull};
@@ -21,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::connect::chain;
 use crate::layout::token;
-use crate::nats::{Interrupted, Nats, locked};
+use crate::nats::{Nats, locked};
 
 /// Pause before a queue that vanished is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
@@ -268,34 +267,21 @@ impl Nats {
     }
 
     async fn settle(&self, reply: Subject, settle: Settle) -> Result<(), Unavailable> {
-        let settled = match settle {
-            Settle::Ack => self.confirmed(reply, AckKind::Ack).await,
-            Settle::Return(delay) if delay.is_zero() => {
-                self.confirmed(reply, AckKind::Nak(None)).await
-            }
-            Settle::Return(delay) => self.confirmed(reply, AckKind::Nak(Some(delay))).await,
-            Settle::Extend => self.confirmed(reply, AckKind::Progress).await,
+        let kind = match settle {
+            Settle::Ack => AckKind::Ack,
+            Settle::Return(delay) if delay.is_zero() => AckKind::Nak(None),
+            Settle::Return(delay) => AckKind::Nak(Some(delay)),
+            Settle::Extend => AckKind::Progress,
         };
-        match settled {
-            // The queue has vanished, and the task with it.
-            Err(RequestErrorKind::NoResponders) => Ok(()),
-            settled => settled.map_err(|kind| Unavailable {
-                attempted: "settle a task",
-                reason: kind.to_string(),
-            }),
-        }
+        self.confirmed(reply, kind).await
     }
 
     /// Tells the consumer what becomes of a message, and waits until it has understood. Not by the
-    /// client's own means, which subscribe anew each time.
-    async fn confirmed(&self, reply: Subject, kind: AckKind) -> Result<(), RequestErrorKind> {
-        let request = Request::new().payload(kind.into()).timeout(Some(self.patience()));
-        let sent = self.shared.client.send_request(reply, request);
-        match self.while_connected(self.patience(), sent).await {
-            Ok(answer) => answer.map(drop).map_err(|error| error.kind()),
-            Err(Interrupted::TimedOut) => Err(RequestErrorKind::TimedOut),
-            Err(Interrupted::NotConnected | Interrupted::Lost) => Err(RequestErrorKind::Other),
-        }
+    /// client's own means, which subscribe anew each time. That nobody listens is an answer, too:
+    /// the queue has vanished, and the task with it.
+    async fn confirmed(&self, reply: Subject, kind: AckKind) -> Result<(), Unavailable> {
+        let asked = self.shared.mux.ask(reply.to_string(), None, kind.into());
+        self.api("settle a task", asked).await.map(drop)
     }
 }
 

@@ -1,0 +1,135 @@
+//! One inbox for all answers. The client has one of its own, but it remembers every question that
+//! was never answered for as long as it lives; only what JetStream answers goes by that one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_nats::client::{PublishError, SubscribeError};
+use async_nats::{Client, HeaderMap, Message, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::nats::locked;
+
+type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Message>>>>;
+
+/// The inbox, and who waits for what.
+#[derive(Debug)]
+pub(crate) struct Mux {
+    client: Client,
+    prefix: String,
+    next: AtomicU64,
+    waiting: Waiting,
+    reading: JoinHandle<()>,
+}
+
+impl Drop for Mux {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+/// A question without an answer. Dropping it forgets the question.
+struct Asked<'a> {
+    waiting: &'a Waiting,
+    number: u64,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        locked(self.waiting).remove(&self.number);
+    }
+}
+
+/// Why a question could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    /// The client refuses it.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The client has ended.
+    #[error("the connection to NATS was closed")]
+    Closed,
+}
+
+impl Mux {
+    pub(crate) async fn open(client: Client) -> Result<Self, SubscribeError> {
+        let prefix = client.new_inbox();
+        let answers = client.subscribe(format!("{prefix}.*")).await?;
+        let waiting = Waiting::default();
+        let reading = tokio::spawn(read(answers, Arc::clone(&waiting)));
+        Ok(Self { client, prefix, next: AtomicU64::new(0), waiting, reading })
+    }
+
+    /// Asks, and waits for one message for as long as the caller does.
+    pub(crate) async fn ask(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Message, AskError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        locked(&self.waiting).insert(number, sender);
+        let _asked = Asked { waiting: &self.waiting, number };
+        let reply = format!("{}.{number}", self.prefix);
+        match headers {
+            Some(headers) => {
+                let client = &self.client;
+                client.publish_with_reply_and_headers(subject, reply, headers, payload).await?;
+            }
+            None => self.client.publish_with_reply(subject, reply, payload).await?,
+        }
+        answer.await.map_err(|_| AskError::Closed)
+    }
+}
+
+async fn read(mut answers: Subscriber, waiting: Waiting) {
+    while let Some(answer) = answers.next().await {
+        let number = answer.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+        let asker = number.and_then(|number: u64| locked(&waiting).remove(&number));
+        if let Some(asker) = asker {
+            asker.send(answer).ok();
+        }
+    }
+    // The client has ended; nobody is answered any more.
+    locked(&waiting).clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::StatusCode;
+
+    use super::*;
+    use crate::server::{Options, ThrowawayServer};
+
+    #[tokio::test]
+    async fn questions_are_forgotten_when_they_are_answered_or_given_up() {
+        let server = ThrowawayServer::start(Options::default()).await.unwrap();
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let mux = Mux::open(client.clone()).await.unwrap();
+        let mut listener = client.subscribe("somebody").await.unwrap();
+        client.flush().await.unwrap();
+        let ask = |subject: &str| mux.ask(subject.to_owned(), None, Bytes::new());
+        let nobody = ask("nobody").await.unwrap();
+        assert_eq!(nobody.status, Some(StatusCode::NO_RESPONDERS));
+        let answering = async {
+            let asked = listener.next().await.unwrap();
+            client.publish(asked.reply.unwrap(), "here".into()).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(ask("somebody"), answering);
+        assert_eq!(answer.unwrap().payload, "here");
+        let given_up = async {
+            listener.next().await.unwrap();
+            assert_eq!(locked(&mux.waiting).len(), 1);
+        };
+        tokio::select! {
+            _ = ask("somebody") => panic!("nobody answered"),
+            () = given_up => {}
+        }
+        assert!(locked(&mux.waiting).is_empty());
+    }
+}
