@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use skep_broker::{AgentBroker, Unavailable};
+use skep_broker::{AgentBroker, PutBlobError, Unavailable};
 use skep_protocol::limits::{MAX_INLINE_PAYLOAD, MAX_PAYLOAD};
 use skep_protocol::{BlobRef, Payload};
 
@@ -33,7 +33,7 @@ impl Text {
 /// The blob store of any broker.
 pub(crate) trait BlobStore: Send + Sync {
     fn get(&self, blob: BlobRef) -> BoxFuture<'_, Result<Option<Bytes>, Unavailable>>;
-    fn put(&self, bytes: Bytes) -> BoxFuture<'_, Result<BlobRef, Unavailable>>;
+    fn put(&self, bytes: Bytes) -> BoxFuture<'_, Result<BlobRef, PutBlobError>>;
 }
 
 impl<B: AgentBroker> BlobStore for B {
@@ -41,7 +41,7 @@ impl<B: AgentBroker> BlobStore for B {
         Box::pin(self.blob(blob))
     }
 
-    fn put(&self, bytes: Bytes) -> BoxFuture<'_, Result<BlobRef, Unavailable>> {
+    fn put(&self, bytes: Bytes) -> BoxFuture<'_, Result<BlobRef, PutBlobError>> {
         Box::pin(self.put_blob(bytes))
     }
 }
@@ -89,7 +89,10 @@ pub(crate) async fn stow(store: &dyn BlobStore, text: Box<RawValue>) -> Result<P
     loop {
         match store.put(bytes.clone()).await {
             Ok(blob) => return Ok(Payload::Blob(blob)),
-            Err(error) => {
+            Err(error @ PutBlobError::Full { .. }) => {
+                return Err(Failure::fatal("blob_store_full", error.to_string()));
+            }
+            Err(PutBlobError::Unavailable(error)) => {
                 tracing::debug!(%error, size, "a payload is stored again");
                 tokio::time::sleep(backoff.next_delay()).await;
             }

@@ -5,7 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 use skep_protocol::{BlobRef, PartitionId, Seq};
 
-use crate::error::Unavailable;
+use crate::error::{PutBlobError, Unavailable};
 
 /// Large values, by the hash of their content.
 ///
@@ -13,7 +13,10 @@ use crate::error::Unavailable;
 /// - **C40** One that nobody kept is `None`, and so is one that is said to have another size.
 pub trait Blobs: Clone + Send + Sync + 'static {
     /// Keeps `bytes`; durable once it returns. Keeping them twice is one.
-    fn put_blob(&self, bytes: Bytes) -> impl Future<Output = Result<BlobRef, Unavailable>> + Send;
+    ///
+    /// # Errors
+    /// Every variant of [`PutBlobError`].
+    fn put_blob(&self, bytes: Bytes) -> impl Future<Output = Result<BlobRef, PutBlobError>> + Send;
 
     /// Returns the bytes, checked against their hash; `None` if nobody ever kept them, or if what
     /// is kept does not have that hash.

@@ -10,6 +10,24 @@ pub struct Unavailable {
     pub reason: String,
 }
 
+/// A large value that was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum PutBlobError {
+    /// There is no room, and there will be none: large values are never removed.
+    #[error(
+        "no room for a value of {size} bytes: all large values may have {limit} bytes together"
+    )]
+    Full {
+        /// The size of the value, in bytes.
+        size: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The broker cannot be reached.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
 /// A request that got no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -29,7 +29,7 @@ mod tasks;
 pub use blobs::{Blobs, Snapshot, Snapshots};
 pub use directory::{Bucket, Entry, Presence, PutError, Registry, Revision, is_key};
 pub use embedded::Embedded;
-pub use error::{RequestError, Unavailable};
+pub use error::{PutBlobError, RequestError, Unavailable};
 pub use journal::{AppendError, Journal, JournalMessage, JournalReader, ReadError};
 pub use reports::{DurableReport, Reports};
 pub use requests::{Commands, Direct, Queries, Request, Requests, Responder};

@@ -1,7 +1,7 @@
 //! Large values by their hash: a stream whose subjects are written once.
 
 use bytes::Bytes;
-use skep_broker::{Blobs, Unavailable};
+use skep_broker::{Blobs, PutBlobError, Unavailable};
 use skep_protocol::BlobRef;
 use skep_protocol::limits::MAX_PAYLOAD;
 
@@ -9,16 +9,8 @@ use crate::chunks::{Source, is_kept_already};
 use crate::nats::Nats;
 
 impl Blobs for Nats {
-    async fn put_blob(&self, bytes: Bytes) -> Result<BlobRef, Unavailable> {
-        let attempted = "keep a blob";
-        let blob = BlobRef::of(&bytes);
-        if bytes.len() > MAX_PAYLOAD {
-            let reason = format!("it has {} bytes, at most {MAX_PAYLOAD} are taken", blob.size);
-            return Err(Unavailable { attempted, reason });
-        }
-        let prefix = self.layout().blob(blob.hash);
-        self.put_chunks(attempted, &prefix, &bytes, is_kept_already).await?;
-        Ok(blob)
+    async fn put_blob(&self, bytes: Bytes) -> Result<BlobRef, PutBlobError> {
+        Ok(self.keep_blob(bytes).await?)
     }
 
     async fn blob(&self, blob: BlobRef) -> Result<Option<Bytes>, Unavailable> {
@@ -31,5 +23,20 @@ impl Blobs for Nats {
         let whole = (size, Source::Anywhere);
         let bytes = self.chunks("read a blob", &stream, &prefix, whole).await?;
         Ok(bytes.filter(|bytes| BlobRef::of(bytes) == blob))
+    }
+}
+
+impl Nats {
+    /// Keeps a large value under its hash.
+    pub(crate) async fn keep_blob(&self, bytes: Bytes) -> Result<BlobRef, Unavailable> {
+        let attempted = "keep a blob";
+        let blob = BlobRef::of(&bytes);
+        if bytes.len() > MAX_PAYLOAD {
+            let reason = format!("it has {} bytes, at most {MAX_PAYLOAD} are taken", blob.size);
+            return Err(Unavailable { attempted, reason });
+        }
+        let prefix = self.layout().blob(blob.hash);
+        self.put_chunks(attempted, &prefix, &bytes, is_kept_already).await?;
+        Ok(blob)
     }
 }

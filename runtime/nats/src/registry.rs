@@ -69,7 +69,7 @@ impl Nats {
         if value.len() <= MAX_INLINE {
             return Ok(PublishMessage::build().payload(value));
         }
-        let blob = self.put_blob(value).await?;
+        let blob = self.keep_blob(value).await?;
         let name = format!("{} {}", blob.hash, blob.size);
         Ok(PublishMessage::build().header(BLOB, name.as_str()))
     }

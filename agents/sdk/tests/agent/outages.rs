@@ -11,8 +11,8 @@ use futures::stream::BoxStream;
 use serde_json::json;
 use skep_agent::{Agent, Failure, RunError};
 use skep_broker::{
-    Blobs, Delivered, Direct, DurableReport, Embedded, Presence, QueueDepth, Reports, RequestError,
-    Requests, Tasks, Unavailable,
+    Blobs, Delivered, Direct, DurableReport, Embedded, Presence, PutBlobError, QueueDepth, Reports,
+    RequestError, Requests, Tasks, Unavailable,
 };
 use skep_protocol::{
     AgentId, BlobRef, Control, Delivery, Heartbeat, IgnoreReason, PartitionId, ReportBatch,
@@ -277,7 +277,7 @@ impl Presence for Weak {
 }
 
 impl Blobs for Weak {
-    async fn put_blob(&self, bytes: Bytes) -> Result<BlobRef, Unavailable> {
+    async fn put_blob(&self, bytes: Bytes) -> Result<BlobRef, PutBlobError> {
         self.check()?;
         self.inner.put_blob(bytes).await
     }

@@ -6,7 +6,8 @@ use expect_test::expect;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use skep_agent::{Agent, Context, Failure};
-use skep_broker::Blobs as _;
+use skep_broker::memory::Settings;
+use skep_broker::{Blobs as _, Embedded};
 use skep_protocol::limits::MAX_INLINE_PAYLOAD;
 use skep_protocol::{BlobRef, Outcome, Payload, ReportBody};
 
@@ -104,6 +105,24 @@ async fn large_values_go_through_the_blob_store_both_ways() {
             assert_eq!(stage.blob(output).await, text);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_store_fails_the_attempt() {
+    let settings = Settings { max_blob_bytes: 150_000, ..Settings::default() };
+    let broker = Embedded::with_settings(settings);
+    let handler = |n: usize| async move { Ok::<_, Failure>(n.to_string().repeat(100_000)) };
+    let agent = Agent::builder("a").serve("c", handler).build().unwrap();
+    let stage = Stage::start_over(agent, broker.clone(), broker).await;
+    let mut owner = stage.own().await;
+    stage.give(&task("first", "c", json!(1))).await;
+    assert!(output(&owner.apply().await.body).blob().is_some());
+    stage.give(&task("second", "c", json!(2))).await;
+    expect![
+        "second/1 failed Agent blob_store_full: no room for a value of 100002 bytes: \
+         all large values may have 150000 bytes together (final)"
+    ]
+    .assert_eq(&line(&owner.apply().await));
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,8 +238,8 @@ fn an_agent_that_could_never_work_is_not_built() {
 
 #[tokio::test(start_paused = true)]
 async fn a_report_that_no_message_can_carry_becomes_a_failure() {
-    let settings = skep_broker::memory::Settings { max_message: 4_096, ..Default::default() };
-    let broker = skep_broker::Embedded::with_settings(settings);
+    let settings = Settings { max_message: 4_096, ..Default::default() };
+    let broker = Embedded::with_settings(settings);
     let count = Count::default();
     let counted = count.clone();
     let handler = move |len: usize| {

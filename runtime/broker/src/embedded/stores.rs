@@ -5,17 +5,15 @@ use skep_protocol::{BlobRef, PartitionId};
 
 use super::Embedded;
 use crate::blobs::{Blobs, Snapshot, Snapshots};
-use crate::error::Unavailable;
+use crate::error::{PutBlobError, Unavailable};
 use crate::memory::Full;
 
 impl Blobs for Embedded {
-    async fn put_blob(&self, bytes: Bytes) -> Result<BlobRef, Unavailable> {
+    async fn put_blob(&self, bytes: Bytes) -> Result<BlobRef, PutBlobError> {
         let blob = BlobRef::of(&bytes);
         let put = self.parts.blobs.with(|blobs, _| blobs.put(blob, bytes));
-        put.map(|()| blob).map_err(|Full| Unavailable {
-            attempted: "keep a large value",
-            reason: format!("no room for another {} bytes", blob.size),
-        })
+        let limit = self.parts.settings.max_blob_bytes;
+        put.map(|()| blob).map_err(|Full| PutBlobError::Full { size: blob.size, limit })
     }
 
     async fn blob(&self, blob: BlobRef) -> Result<Option<Bytes>, Unavailable> {

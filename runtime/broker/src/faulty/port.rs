@@ -15,7 +15,7 @@ use skep_protocol::{
 use super::{Fault, Faulty, Operation, Script};
 use crate::blobs::{Blobs, Snapshot, Snapshots};
 use crate::directory::{Bucket, Entry, Presence, PutError, Registry, Revision};
-use crate::error::{RequestError, Unavailable};
+use crate::error::{PutBlobError, RequestError, Unavailable};
 use crate::journal::{AppendError, Journal, JournalMessage, JournalReader};
 use crate::reports::{DurableReport, Reports};
 use crate::requests::{Commands, Direct, Queries, Requests};
@@ -32,6 +32,16 @@ trait Failed {
 impl Failed for Unavailable {
     fn lost() -> Self {
         Self { attempted: "reach the broker", reason: "the script says so".to_owned() }
+    }
+
+    fn refused() -> Self {
+        Self::lost()
+    }
+}
+
+impl Failed for PutBlobError {
+    fn lost() -> Self {
+        Self::Unavailable(Failed::lost())
     }
 
     fn refused() -> Self {
@@ -305,7 +315,7 @@ impl<B: Presence> Presence for Faulty<B> {
 }
 
 impl<B: Blobs> Blobs for Faulty<B> {
-    async fn put_blob(&self, bytes: Bytes) -> Result<BlobRef, Unavailable> {
+    async fn put_blob(&self, bytes: Bytes) -> Result<BlobRef, PutBlobError> {
         self.perform(Operation::PutBlob, |b| async move { b.put_blob(bytes).await }).await
     }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use skep_broker::{AppendError, Broker, DurableReport, Responder};
+use skep_broker::{AppendError, Broker, DurableReport, PutBlobError, Responder};
 use skep_engine::Change;
 use skep_engine::fleet::FleetInput;
 use skep_protocol::limits::{MAX_BATCH_BYTES, TARGET_BATCH_BYTES};
@@ -75,7 +75,7 @@ impl Unit {
 enum Landing {
     Durable,
     Replaced,
-    TooLarge { size: usize, limit: usize },
+    Refused(String),
 }
 
 struct Flight {
@@ -91,7 +91,7 @@ pub(crate) enum Landed {
     Durable(Vec<Release>),
     /// Somebody else writes the journal.
     Replaced,
-    /// The broker will never take it.
+    /// The broker will never take it, or a large value that it refers to.
     TooLarge(String),
 }
 
@@ -195,9 +195,7 @@ impl<B: Broker> Commit<B> {
                 Landed::Durable(flight.releases)
             }
             Landing::Replaced => Landed::Replaced,
-            Landing::TooLarge { size, limit } => Landed::TooLarge(format!(
-                "a journal message of {size} bytes is needed, the broker takes {limit}"
-            )),
+            Landing::Refused(cause) => Landed::TooLarge(cause),
         }
     }
 }
@@ -211,14 +209,18 @@ async fn append<B: Broker>(
     blobs: Vec<Bytes>,
 ) -> Landing {
     for blob in blobs {
-        keep_blob(&broker, blob).await;
+        if let Err(cause) = keep_blob(&broker, blob).await {
+            return Landing::Refused(cause);
+        }
     }
     let mut pause = Pause::new();
     loop {
         match broker.append(partition, expected, message.clone()).await {
             Ok(_) => return Landing::Durable,
             Err(AppendError::TooLarge { size, limit }) => {
-                return Landing::TooLarge { size, limit };
+                return Landing::Refused(format!(
+                    "a journal message of {size} bytes is needed, the broker takes {limit}"
+                ));
             }
             Err(AppendError::Unknown { reason }) => {
                 observe::append_unknown(partition, expected, &reason);
@@ -239,10 +241,16 @@ async fn append<B: Broker>(
 }
 
 /// Keeps a large value; it has to lie there before the record that refers to it.
-async fn keep_blob<B: Broker>(broker: &B, blob: Bytes) {
+async fn keep_blob<B: Broker>(broker: &B, blob: Bytes) -> Result<(), String> {
     let mut pause = Pause::new();
-    while let Err(error) = broker.put_blob(blob.clone()).await {
-        observe::trying_again("keep a large value", &error);
+    loop {
+        match broker.put_blob(blob.clone()).await {
+            Ok(_) => return Ok(()),
+            Err(error @ PutBlobError::Full { .. }) => return Err(error.to_string()),
+            Err(PutBlobError::Unavailable(error)) => {
+                observe::trying_again("keep a large value", &error);
+            }
+        }
         pause.rest().await;
     }
 }

@@ -1,7 +1,7 @@
 //! Commands on their way to the engine.
 
 use serde_json::{Map, Value};
-use skep_broker::{Broker, Request, Responder};
+use skep_broker::{Broker, PutBlobError, Request, Responder, Unavailable};
 use skep_engine::{Input, Resolved};
 use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD};
 use skep_protocol::{
@@ -206,7 +206,13 @@ async fn keep_inputs<B: Broker>(
     match payload.text() {
         Some(text) if text.len() > MAX_INLINE_PAYLOAD => {
             let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
-            Ok(Payload::Blob(context.broker.put_blob(bytes).await?))
+            let kept = context.broker.put_blob(bytes).await;
+            Ok(Payload::Blob(kept.map_err(|error| match error {
+                PutBlobError::Unavailable(error) => error,
+                error @ PutBlobError::Full { .. } => {
+                    Unavailable { attempted: "keep the inputs", reason: error.to_string() }
+                }
+            })?))
         }
         Some(_) | None => Ok(payload),
     }

@@ -222,7 +222,7 @@ hand_on!(Reports {
         -> Result<BoxStream<'static, DurableReport>, Unavailable>;
 });
 hand_on!(Blobs {
-    fn put_blob(&self, bytes: bytes::Bytes) -> Result<BlobRef, Unavailable>;
+    fn put_blob(&self, bytes: bytes::Bytes) -> Result<BlobRef, PutBlobError>;
     fn blob(&self, blob: BlobRef) -> Result<Option<bytes::Bytes>, Unavailable>;
 });
 hand_on!(Snapshots {
