@@ -1,6 +1,7 @@
 //! Questions: answered from the read model, from live state where this coordinator has it.
 
-use std::sync::Arc;
+mod turns;
+
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -8,19 +9,18 @@ use skep_broker::{Broker, Request};
 use skep_protocol::{
     AttemptId, PartitionCount, Query, QueryReply, RunDetail, RunId, StepStatus, WaitingView,
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::turns::{Turn, Turns};
 use crate::catalog::{Catalog, CatalogError};
 use crate::fleet_loop::FleetHandle;
 use crate::observe;
 use crate::partition::{LiveAnswer, LivePartitions, LiveQuestion};
 use crate::read_model::{Question, ReadModel};
 
-/// Questions that are answered at the same time.
-const AT_ONCE: usize = 1_024;
 /// Longest wait for something to happen that may be asked for.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How long the owner of a partition may take to tell of its live state.
@@ -40,7 +40,7 @@ pub(crate) struct State<B> {
 
 /// Answers questions until `closing`.
 pub(crate) async fn serve<B: Broker>(broker: B, state: State<B>, closing: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let turns = Turns::new();
     let mut answers = JoinSet::new();
     loop {
         let mut questions = match broker.serve_queries().await {
@@ -52,7 +52,7 @@ pub(crate) async fn serve<B: Broker>(broker: B, state: State<B>, closing: Cancel
             }
         };
         loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let mut turn = turns.next().await;
             let request = tokio::select! {
                 biased;
                 () = closing.cancelled() => return,
@@ -62,15 +62,14 @@ pub(crate) async fn serve<B: Broker>(broker: B, state: State<B>, closing: Cancel
             let Some(Request { message, responder }) = request else { break };
             let state = state.clone();
             answers.spawn(async move {
-                responder.send(state.answer(message).await);
-                drop(permit);
+                responder.send(state.answer(message, &mut turn).await);
             });
         }
     }
 }
 
 impl<B: Broker> State<B> {
-    async fn answer(&self, query: Query) -> QueryReply {
+    async fn answer(&self, query: Query, turn: &mut Turn) -> QueryReply {
         match query {
             Query::Runs(filter) => self.read_model.ask(Question::Runs(filter)).await,
             Query::Run { run } => {
@@ -79,7 +78,8 @@ impl<B: Broker> State<B> {
                 QueryReply::Run(self.with_live(*detail).await)
             }
             Query::History { run, after, limit, wait_ms } => {
-                self.history(run, after, limit, Duration::from_millis(wait_ms)).await
+                let page = Question::History { run, after, limit };
+                self.history(run, page, Duration::from_millis(wait_ms), turn).await
             }
             Query::Agents {} => QueryReply::Agents(self.fleet.agents().await),
             Query::Workflows {} => match self.catalog.list().await {
@@ -94,16 +94,14 @@ impl<B: Broker> State<B> {
     /// that it exists finds it.
     async fn run(&self, run: RunId) -> QueryReply {
         let until = Instant::now() + LIVE_WITHIN;
-        let mut changes = self.read_model.changes();
+        let mut news = self.read_model.news(run);
         loop {
-            changes.mark_unchanged();
             let reply = self.read_model.ask(Question::Run(run)).await;
             if reply != (QueryReply::NotFound {}) {
                 return reply;
             }
             let known = self.live(run).await.is_some_and(|live| live.status.is_some());
-            let changed = tokio::time::timeout_at(until, changes.changed());
-            if !known || !matches!(changed.await, Ok(Ok(()))) {
+            if !known || tokio::time::timeout_at(until, news.arrived()).await.is_err() {
                 return reply;
             }
         }
@@ -111,12 +109,17 @@ impl<B: Broker> State<B> {
 
     /// Waits for entries, if there are none yet; for those of a run that its owner does not know
     /// there is nothing to wait for.
-    async fn history(&self, run: RunId, after: u64, limit: u32, wait: Duration) -> QueryReply {
+    async fn history(
+        &self,
+        run: RunId,
+        page: Question,
+        wait: Duration,
+        turn: &mut Turn,
+    ) -> QueryReply {
         let until = Instant::now() + wait.min(MAX_WAIT);
-        let mut changes = self.read_model.changes();
+        let mut news = self.read_model.news(run);
         loop {
-            changes.mark_unchanged();
-            let reply = self.read_model.ask(Question::History { run, after, limit }).await;
+            let reply = self.read_model.ask(page.clone()).await;
             if reply == (QueryReply::NotFound {}) {
                 if self.run(run).await == (QueryReply::NotFound {}) {
                     return reply;
@@ -127,7 +130,8 @@ impl<B: Broker> State<B> {
             if !nothing_yet || Instant::now() >= until {
                 return reply;
             }
-            if !matches!(tokio::time::timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
+            let arrived = tokio::time::timeout_at(until, news.arrived());
+            if !matches!(turn.while_waiting(arrived).await, Some(Ok(()))) {
                 return reply;
             }
         }

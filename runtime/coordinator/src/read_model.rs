@@ -4,6 +4,7 @@
 mod answer;
 mod fold;
 mod follow;
+mod news;
 mod repair;
 mod schema;
 #[cfg(test)]
@@ -17,10 +18,12 @@ use std::time::Duration;
 use rusqlite::Connection;
 use skep_broker::Broker;
 use skep_protocol::{PartitionCount, PartitionId, QueryReply, RunFilter, RunId, Seq};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use self::fold::Entry;
 use self::follow::Follower;
+use self::news::Followers;
+pub(crate) use self::news::News;
 use crate::config::ReadModelAt;
 use crate::observe;
 use crate::settings::Settings;
@@ -40,7 +43,7 @@ const SHARED: usize = 256;
 pub struct OpenError(#[from] rusqlite::Error);
 
 /// What can be asked of the database.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Question {
     Runs(RunFilter),
     Run(RunId),
@@ -74,7 +77,7 @@ impl Positions {
 pub(crate) struct ReadModel {
     work: mpsc::Sender<Work>,
     positions: Positions,
-    changes: watch::Receiver<u64>,
+    followers: Followers,
 }
 
 impl ReadModel {
@@ -97,30 +100,28 @@ impl ReadModel {
             positions.reached(partition, seq);
         }
         let (work, waiting) = mpsc::channel(WAITING);
-        let (changed, changes) = watch::channel(0);
-        let partitions = settings.partitions;
-        let positions_of_thread = positions.clone();
+        let followers = Followers::default();
         let thread = Thread {
             connection,
-            partitions,
-            positions: positions_of_thread,
-            changed,
+            partitions: settings.partitions,
+            positions: positions.clone(),
+            followers: followers.clone(),
             broken: None,
         };
         std::thread::Builder::new()
             .name("skep-read-model".to_owned())
             .spawn(move || thread.run(waiting))
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        Ok(Self { work, positions, changes })
+        Ok(Self { work, positions, followers })
     }
 
     pub(crate) fn positions(&self) -> Positions {
         self.positions.clone()
     }
 
-    /// Returns a receiver that sees a change after each transaction.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.clone()
+    /// Returns what sees each change of one run.
+    pub(crate) fn news(&self, run: RunId) -> News {
+        self.followers.follow(run)
     }
 
     pub(crate) async fn ask(&self, question: Question) -> QueryReply {
@@ -160,7 +161,7 @@ struct Thread {
     connection: Connection,
     partitions: PartitionCount,
     positions: Positions,
-    changed: watch::Sender<u64>,
+    followers: Followers,
     /// Why nothing can be stored any more.
     broken: Option<String>,
 }
@@ -201,7 +202,7 @@ impl Thread {
                     for (partition, seq) in entries.iter().map(Entry::reached) {
                         self.positions.reached(partition, seq);
                     }
-                    self.changed.send_modify(|change| *change += 1);
+                    self.followers.tell(entries);
                     return;
                 }
                 Err(error) => {

@@ -1,9 +1,12 @@
 //! What those who ask are told.
 
-use futures::StreamExt as _;
-use skep_broker::{Embedded, Journal as _};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use skep_broker::{Embedded, Journal as _, Queries as _};
 use skep_coordinator::Config;
-use skep_protocol::{PartitionCount, PartitionId, RunStatus, Seq, StepStatus};
+use skep_protocol::{
+    PartitionCount, PartitionId, Query, QueryReply, RunFilter, RunStatus, Seq, StepStatus,
+};
 
 use crate::world::*;
 
@@ -39,4 +42,21 @@ async fn a_run_older_than_its_journal_is_known_to_a_new_read_model() {
     assert_eq!(found.waiting.len(), 3, "{:?}", found.waiting);
     let history = history_until(&broker, old, |_| true).await;
     assert_eq!(words(&history), "run_started\n");
+}
+
+#[tokio::test]
+async fn those_who_follow_keep_nobody_from_asking() {
+    let broker = embedded();
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, CHAIN).await;
+    let run = start(&broker, "k", "chain").await;
+    let after = history_until(&broker, run, |_| true).await.last().unwrap().number;
+    let query = || broker.query(Query::History { run, after, limit: 10, wait_ms: 30_000 });
+    let mut followers: FuturesUnordered<_> = std::iter::repeat_with(query).take(2_000).collect();
+    // Each is looked at once, and so has asked.
+    assert!(followers.next().now_or_never().is_none());
+    let asked = broker.query(Query::Runs(RunFilter::default())).await;
+    assert!(matches!(asked, Ok(QueryReply::Runs(runs)) if runs.len() == 1));
+    let ended = followers.next().now_or_never();
+    assert!(ended.is_none(), "a follower did not wait: {ended:?}");
 }
