@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::StreamExt as _;
 use skep_broker::conformance::fixtures::{
-    agent, command, heartbeat, next, partition, reports, task,
+    agent, command, heartbeat, next, only_reports, partition, reports, task,
 };
 use skep_broker::{
     Commands as _, Journal as _, Presence as _, ReadError, Reports as _, Tasks as _,
@@ -49,7 +49,7 @@ async fn nobody_reports_in_the_name_of_another() {
         ack.await.expect("stored");
     }
     nats.report_durably(p, reports("honest", "s")).await.expect("left");
-    let mut late = nats.durable_reports(p).await.expect("read");
+    let mut late = only_reports(nats.durable_reports(p).await.expect("read"));
     let report = late.next().await.expect("a report");
     assert_eq!(report.batch, reports("honest", "s"));
     report.confirm().await.expect("confirmed");

@@ -110,7 +110,8 @@ macro_rules! conformance_tests {
             reports:
                 c36_durable_reports_are_read_in_order
                 c37_unconfirmed_reports_come_again_in_order
-                c38_durable_reports_stay_in_their_partition;
+                c38_durable_reports_stay_in_their_partition
+                c52_a_reader_is_told_that_it_caught_up;
             stores:
                 c39_blobs_come_back_by_their_content
                 c40_an_unknown_blob_is_none

@@ -82,6 +82,9 @@ pub enum Operation {
     ReportDurably,
     /// [`DurableReport::confirm`](crate::DurableReport::confirm).
     Confirm,
+    /// Reading what comes next of [`Reports::durable_reports`](crate::Reports::durable_reports);
+    /// it can be held and nothing else.
+    ReadLate,
     /// [`Presence::beat`](crate::Presence::beat).
     Beat,
     /// [`Blobs::put_blob`](crate::Blobs::put_blob).

@@ -31,7 +31,7 @@ pub use directory::{Bucket, Entry, Presence, PutError, Registry, Revision, is_ke
 pub use embedded::Embedded;
 pub use error::{PutBlobError, RequestError, Unavailable};
 pub use journal::{AppendError, Journal, JournalMessage, JournalReader, ReadError};
-pub use reports::{DurableReport, Reports};
+pub use reports::{DurableReport, Late, Reports};
 pub use requests::{Commands, Direct, Queries, Request, Requests, Responder};
 pub use tasks::{Delivered, QueueDepth, Settle, Tasks};
 

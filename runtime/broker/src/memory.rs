@@ -48,7 +48,7 @@ use skep_protocol::{
 
 pub use blobs::{BlobStore, Full};
 pub use broadcast::Broadcast;
-pub use durable::{DurableReports, Kept};
+pub use durable::{DurableReports, Kept, Read};
 pub use journal::{Journals, Overtaken};
 pub use mailbox::{AskRefused, Deserted, Mailboxes, Spread};
 pub use queue::{Pulled, QueueFull, Queues, Ticket};

@@ -41,12 +41,32 @@ impl fmt::Debug for DurableReport {
     }
 }
 
+/// What a reader of durable reports comes across.
+#[derive(Debug)]
+pub enum Late {
+    /// Reports that nobody confirmed.
+    Reports(DurableReport),
+    /// All that had been left when the reader came was read.
+    CaughtUp,
+}
+
+impl Late {
+    /// Returns the reports, if these are any.
+    pub fn reports(self) -> Option<DurableReport> {
+        match self {
+            Self::Reports(reports) => Some(reports),
+            Self::CaughtUp => None,
+        }
+    }
+}
+
 /// How reports reach the owner of a partition. What is sent by `report` keeps the clauses of
 /// [`Requests`]; what is left by `report_durably` keeps these:
 ///
 /// - **C36** It is read in the order in which it was left, before and after the reader came.
 /// - **C37** What was not confirmed comes again, in order, to the next reader; the rest does not.
 /// - **C38** It is read only by the partition that it was left for.
+/// - **C52** A reader is told once that it read all that had been left when it came, be it nothing.
 pub trait Reports: Clone + Send + Sync + 'static {
     /// Reports to the owner and returns its verdicts, once they are durable.
     ///
@@ -77,5 +97,5 @@ pub trait Reports: Clone + Send + Sync + 'static {
     fn durable_reports(
         &self,
         partition: PartitionId,
-    ) -> impl Future<Output = Result<BoxStream<'static, DurableReport>, Unavailable>> + Send;
+    ) -> impl Future<Output = Result<BoxStream<'static, Late>, Unavailable>> + Send;
 }

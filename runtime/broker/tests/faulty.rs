@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::join;
-use skep_broker::conformance::fixtures::{command, heartbeat, partition, reports, soon, task};
+use skep_broker::conformance::fixtures::{
+    command, heartbeat, only_reports, partition, reports, soon, task,
+};
 use skep_broker::conformance::{Bounds, Harness, Restart};
 use skep_broker::faulty::{Fault, Faulty, Operation, Script};
 use skep_broker::memory::Settings;
@@ -135,7 +137,7 @@ async fn settling_confirming_and_writing_facts_fail_too() {
 
     broker.report_durably(partition(0), reports("a", "s")).await.unwrap();
     for confirmed in [false, true] {
-        let mut reader = broker.durable_reports(partition(0)).await.unwrap();
+        let mut reader = only_reports(broker.durable_reports(partition(0)).await.unwrap());
         let report = futures::StreamExt::next(&mut reader).await.unwrap();
         assert_eq!(report.confirm().await.is_ok(), confirmed);
     }

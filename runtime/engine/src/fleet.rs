@@ -39,6 +39,8 @@ pub use input::{FleetEffect, FleetInput, Link};
 pub struct Fleet {
     count: PartitionCount,
     owned: BTreeSet<PartitionId>,
+    /// Recovered ones for which reports may lie that were not read yet.
+    unread: BTreeSet<PartitionId>,
     attempts: BTreeMap<AttemptId, Attempt>,
     agents: BTreeMap<AgentId, Agent>,
     pools: BTreeMap<CompactString, Pool>,
@@ -73,6 +75,7 @@ impl Fleet {
         Self {
             count,
             owned: BTreeSet::new(),
+            unread: BTreeSet::new(),
             attempts: BTreeMap::new(),
             agents: BTreeMap::new(),
             pools: BTreeMap::new(),
@@ -116,6 +119,7 @@ impl Fleet {
             FleetInput::Recovered { partition, owed } => {
                 self.recover(partition, owed, now, effects);
             }
+            FleetInput::CaughtUp { partition } => self.caught_up(partition, now, effects),
             FleetInput::Dropped { partition } => self.drop_partition(partition),
             FleetInput::Withheld { attempt } => self.withhold(&attempt),
             FleetInput::Settled { attempt, reported_by } => {
@@ -157,7 +161,8 @@ impl Fleet {
     }
 
     /// Takes over what a partition owes according to its journal. Any of it may be in the hands of
-    /// an agent already, so nobody else gets it before the agents had time to say so.
+    /// an agent already, so nobody else gets it before the agents had time to say so, and before
+    /// what they left was read.
     fn recover(
         &mut self,
         partition: PartitionId,
@@ -166,6 +171,7 @@ impl Fleet {
         effects: &mut Vec<FleetEffect>,
     ) {
         self.owned.insert(partition);
+        self.unread.insert(partition);
         for offer in owed {
             let id = offer.task.id();
             self.track(offer);
@@ -179,10 +185,22 @@ impl Fleet {
         effects.push(FleetEffect::RollCall);
     }
 
+    fn caught_up(
+        &mut self,
+        partition: PartitionId,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        if self.unread.remove(&partition) && self.roll_call_until.is_none() {
+            self.end_roll_call(now, effects);
+        }
+    }
+
     /// Forgets a partition that somebody else owns from here on. Its agents are told nothing: what
     /// they hold is the business of the new owner.
     fn drop_partition(&mut self, partition: PartitionId) {
         self.owned.remove(&partition);
+        self.unread.remove(&partition);
         let gone: Vec<AttemptId> = self
             .attempts
             .iter()
@@ -214,7 +232,7 @@ impl Fleet {
         }
     }
 
-    /// Everybody had time to answer: what nobody holds is offered. What an agent took, by the
+    /// Everybody had time to answer: what nobody holds or reported is offered. What an agent took, by the
     /// journal, waits for that agent until its silence is long enough to tell.
     fn end_roll_call(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         self.roll_call_until = None;
@@ -223,6 +241,7 @@ impl Fleet {
             .attempts
             .iter()
             .filter(|(_, attempt)| matches!(attempt.place, Place::RollCall))
+            .filter(|(_, attempt)| !self.unread.contains(&attempt.offer.task.partition))
             .map(|(id, attempt)| (id.clone(), attempt.offer.taken_by.clone()))
             .collect();
         for (id, taken_by) in waiting {

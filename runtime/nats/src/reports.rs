@@ -1,9 +1,10 @@
 //! Reports: by request to the owner, or left in a stream when nobody listens.
 
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use serde::Serialize;
-use skep_broker::{DurableReport, Reports, RequestError, Requests, Unavailable};
+use skep_broker::{DurableReport, Late, Reports, RequestError, Requests, Unavailable};
 use skep_protocol::{PartitionId, ReportBatch, ReportReply, Seq, decode, encode};
 
 use crate::ask::Extent;
@@ -56,14 +57,16 @@ impl Reports for Nats {
     async fn durable_reports(
         &self,
         partition: PartitionId,
-    ) -> Result<BoxStream<'static, DurableReport>, Unavailable> {
-        let mut reader = LateReader { nats: self.clone(), partition, next: Seq::ZERO, tail: None };
+    ) -> Result<BoxStream<'static, Late>, Unavailable> {
+        let end = Some(self.end_of_late(partition).await?);
+        let mut reader =
+            LateReader { nats: self.clone(), partition, next: Seq::ZERO, end, tail: None };
         reader.open().await?;
-        let reports = futures::stream::unfold(reader, |mut reader| async {
-            let report = reader.read().await;
-            Some((report, reader))
+        let late = futures::stream::unfold(reader, |mut reader| async {
+            let late = reader.read().await;
+            Some((late, reader))
         });
-        Ok(reports.boxed())
+        Ok(late.boxed())
     }
 }
 
@@ -72,18 +75,29 @@ struct LateReader {
     nats: Nats,
     partition: PartitionId,
     next: Seq,
+    /// The last message there was when the reader came, until that was read.
+    end: Option<Seq>,
     tail: Option<Tail>,
 }
 
 impl LateReader {
-    async fn read(&mut self) -> DurableReport {
+    async fn read(&mut self) -> Late {
         loop {
-            let stored = match &mut self.tail {
-                Some(tail) => tail.next().await,
-                None => {
-                    if self.open().await.is_err() {
-                        tokio::time::sleep(READ_AGAIN).await;
-                    }
+            if self.end.is_some_and(|end| end < self.next || end == Seq::ZERO) {
+                self.end = None;
+                return Late::CaughtUp;
+            }
+            let Some(tail) = &mut self.tail else {
+                if self.open().await.is_err() {
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
+                continue;
+            };
+            let stored = tokio::select! {
+                biased;
+                stored = tail.next() => stored,
+                () = tokio::time::sleep(READ_AGAIN), if self.end.is_some() => {
+                    self.look_for_the_end().await;
                     continue;
                 }
             };
@@ -93,8 +107,15 @@ impl LateReader {
             };
             self.next = stored.seq.next();
             if let Some(report) = self.report(stored).await {
-                return report;
+                return Late::Reports(report);
             }
+        }
+    }
+
+    /// What was last may have been confirmed by another reader, and will not come.
+    async fn look_for_the_end(&mut self) {
+        if let (Some(end), Ok(last)) = (self.end, self.nats.end_of_late(self.partition).await) {
+            self.end = Some(end.min(last));
         }
     }
 
@@ -131,6 +152,24 @@ struct Remove {
 }
 
 impl Nats {
+    /// Returns where what was left for a partition ends, as the leader of the stream knows it.
+    async fn end_of_late(&self, partition: PartitionId) -> Result<Seq, Unavailable> {
+        let attempted = "find the end of what was left";
+        let stream = self.layout().late_stream();
+        let stream = self.api(attempted, self.js().get_stream_no_info(stream)).await?;
+        let last = async {
+            let subject = self.layout().lates(partition);
+            match stream.raw_message_builder().last_by_subject(subject).send().await {
+                Ok(message) => Ok(Seq::new(message.sequence)),
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                    Ok(Seq::ZERO)
+                }
+                Err(error) => Err(error),
+            }
+        };
+        self.api(attempted, last).await
+    }
+
     async fn remove_late(&self, seq: Seq) -> Result<(), Unavailable> {
         let subject = format!("STREAM.MSG.DELETE.{}", self.layout().late_stream());
         let request = Remove { seq: seq.get(), no_erase: true };

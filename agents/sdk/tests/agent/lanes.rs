@@ -6,6 +6,7 @@ use expect_test::expect;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use skep_agent::{Agent, Context, Failure, Lane};
+use skep_broker::conformance::fixtures::only_reports;
 use skep_broker::{QueueDepth, Reports as _, Tasks as _};
 use skep_protocol::{Control, IgnoreReason, Verdict};
 
@@ -83,7 +84,7 @@ async fn nothing_is_begun_while_nobody_can_be_asked() {
     until_depth(&stage, 0, 1).await;
     long_time().await;
     assert_eq!((depth_of(&stage).await.held, count.get()), (1, 0));
-    let mut durable = stage.broker.durable_reports(PARTITION).await.unwrap();
+    let mut durable = only_reports(stage.broker.durable_reports(PARTITION).await.unwrap());
     let mut owner = stage.own().await;
     let reports = [owner.apply().await, owner.apply().await];
     expect![[r#"

@@ -10,8 +10,9 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use serde_json::json;
 use skep_agent::{Agent, Failure, RunError};
+use skep_broker::conformance::fixtures::only_reports;
 use skep_broker::{
-    Blobs, Delivered, Direct, DurableReport, Embedded, Presence, PutBlobError, QueueDepth, Reports,
+    Blobs, Delivered, Direct, Embedded, Late, Presence, PutBlobError, QueueDepth, Reports,
     RequestError, Requests, Tasks, Unavailable,
 };
 use skep_protocol::{
@@ -52,7 +53,7 @@ async fn without_a_coordinator_reports_are_left_for_the_next_one() {
         stage.give(&task(step, "c", json!(1))).await;
     }
     stage.beat_where(|beat| beat.held.is_empty()).await;
-    let mut durable = stage.broker.durable_reports(PARTITION).await.unwrap();
+    let mut durable = only_reports(stage.broker.durable_reports(PARTITION).await.unwrap());
     let mut left = Vec::new();
     while left.len() < 2 {
         let report = durable.next().await.unwrap();
@@ -254,7 +255,7 @@ impl Reports for Weak {
     async fn durable_reports(
         &self,
         partition: PartitionId,
-    ) -> Result<BoxStream<'static, DurableReport>, Unavailable> {
+    ) -> Result<BoxStream<'static, Late>, Unavailable> {
         self.check()?;
         self.inner.durable_reports(partition).await
     }

@@ -4,12 +4,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures::future::{Either, select};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use skep_protocol::{
     AgentId, Command, Heartbeat, Lane, Offer, Outcome, PartitionId, Payload, Report, ReportBatch,
     ReportBody, RunId, StepPath, Task,
 };
 
+use crate::reports::{DurableReport, Late};
 use crate::requests::Requests;
 
 /// A bound on everything that should happen: generous, because it only ends a test that has failed.
@@ -35,6 +37,11 @@ pub async fn next<T>(what: &str, stream: &mut (impl Stream<Item = T> + Unpin)) -
         Some(item) => item,
         None => panic!("{what}: the stream ended"),
     }
+}
+
+/// Returns what a reader of durable reports reads, without its [`Late::CaughtUp`].
+pub fn only_reports(late: BoxStream<'static, Late>) -> BoxStream<'static, DurableReport> {
+    late.filter_map(|late| std::future::ready(late.reports())).boxed()
 }
 
 /// Runs `work` while each request is answered by `answer`; a request without an answer is dropped.

@@ -13,7 +13,7 @@ use super::operation::{
 };
 use crate::Broker;
 use crate::blobs::Snapshot;
-use crate::conformance::fixtures::{noise, partition, reports, task};
+use crate::conformance::fixtures::{noise, only_reports, partition, reports, task};
 use crate::directory::{Bucket, PutError, Revision};
 use crate::journal::AppendError;
 use crate::tasks::{Delivered, Settle};
@@ -178,7 +178,7 @@ impl<B: Broker> Side<B> {
 
     async fn collect(&self, p: u16, confirm: u64, model: &mut Model) -> String {
         let mut reader = match self.broker.durable_reports(partition(p)).await {
-            Ok(reader) => reader,
+            Ok(reader) => only_reports(reader),
             Err(error) => return error.to_string(),
         };
         let unconfirmed = model.unconfirmed.entry(p).or_default();

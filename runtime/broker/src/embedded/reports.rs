@@ -10,8 +10,8 @@ use super::Embedded;
 use super::part::Taking;
 use super::requests::{What, ask, serve};
 use crate::error::{RequestError, Unavailable};
-use crate::memory::{DurableReports, Full, Kept};
-use crate::reports::{DurableReport, Reports};
+use crate::memory::{DurableReports, Full, Kept, Read};
+use crate::reports::{DurableReport, Late, Reports};
 use crate::requests::Requests;
 
 impl Reports for Embedded {
@@ -49,19 +49,22 @@ impl Reports for Embedded {
     async fn durable_reports(
         &self,
         partition: PartitionId,
-    ) -> Result<BoxStream<'static, DurableReport>, Unavailable> {
+    ) -> Result<BoxStream<'static, Late>, Unavailable> {
         let part = Arc::clone(&self.parts.durable);
         let reader = part.with(|durable, _| durable.open(partition));
         let take = |durable: &mut DurableReports, reader| durable.read(reader);
-        let kept = Taking::new(&part, reader, take, |durable, reader, _| durable.close(reader));
-        let reports = kept.map(move |Kept { partition, number, batch }| {
-            let part = Arc::clone(&part);
-            DurableReport::new(batch, move || {
-                Box::pin(async move {
-                    part.with(|durable, _| durable.confirm(partition, number));
-                    Ok(())
-                })
-            })
+        let read = Taking::new(&part, reader, take, |durable, reader, _| durable.close(reader));
+        let reports = read.map(move |read| match read {
+            Read::CaughtUp => Late::CaughtUp,
+            Read::Kept(Kept { partition, number, batch }) => {
+                let part = Arc::clone(&part);
+                Late::Reports(DurableReport::new(batch, move || {
+                    Box::pin(async move {
+                        part.with(|durable, _| durable.confirm(partition, number));
+                        Ok(())
+                    })
+                }))
+            }
         });
         Ok(reports.boxed())
     }

@@ -17,7 +17,7 @@ use crate::blobs::{Blobs, Snapshot, Snapshots};
 use crate::directory::{Bucket, Entry, Presence, PutError, Registry, Revision};
 use crate::error::{PutBlobError, RequestError, Unavailable};
 use crate::journal::{AppendError, Journal, JournalMessage, JournalReader};
-use crate::reports::{DurableReport, Reports};
+use crate::reports::{DurableReport, Late, Reports};
 use crate::requests::{Commands, Direct, Queries, Requests};
 use crate::tasks::{Delivered, QueueDepth, Tasks};
 
@@ -283,18 +283,27 @@ impl<B: Reports> Reports for Faulty<B> {
     async fn durable_reports(
         &self,
         partition: PartitionId,
-    ) -> Result<BoxStream<'static, DurableReport>, Unavailable> {
+    ) -> Result<BoxStream<'static, Late>, Unavailable> {
         let work = |b: B| async move { b.durable_reports(partition).await };
         let reports = self.perform(Operation::Listen, work).await?;
         let script = Arc::clone(&self.script);
-        let reports = reports.map(move |report| {
+        let reports = reports.then(move |late| {
             let script = Arc::clone(&script);
-            DurableReport::new(report.batch.clone(), || {
+            async move {
+                if let Some(Fault::Hold | Fault::HoldAnswer) = script.begin(Operation::ReadLate) {
+                    script.hold().await;
+                }
+                (script, late)
+            }
+        });
+        let reports = reports.map(|(script, late)| {
+            let Late::Reports(report) = late else { return late };
+            Late::Reports(DurableReport::new(report.batch.clone(), || {
                 Box::pin(async move {
                     scripted(&script, Operation::Confirm, Unavailable::refused, report.confirm())
                         .await
                 })
-            })
+            }))
         });
         Ok(reports.boxed())
     }

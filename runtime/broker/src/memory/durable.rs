@@ -19,6 +19,15 @@ pub struct Kept {
     pub batch: ReportBatch,
 }
 
+/// What a reader comes across.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// Reports.
+    Kept(Kept),
+    /// All that had been left when the reader was opened was read.
+    CaughtUp,
+}
+
 /// Reports by the durable way, kept until they are confirmed.
 #[derive(Debug)]
 pub struct DurableReports {
@@ -40,6 +49,8 @@ struct Reader {
     partition: PartitionId,
     /// The number of the last one read.
     read: u64,
+    /// The number of the last one left when it was opened, until it was told that it read that.
+    end: Option<u64>,
 }
 
 impl DurableReports {
@@ -72,18 +83,25 @@ impl DurableReports {
     /// Opens a reader at the oldest reports that were not confirmed.
     pub fn open(&mut self, partition: PartitionId) -> Waiter {
         let reader = self.mint.waiter();
-        self.readers.insert(reader, Reader { partition, read: 0 });
+        let end = Some(self.shelves.get(&partition).map_or(0, |shelf| shelf.left));
+        self.readers.insert(reader, Reader { partition, read: 0, end });
         reader
     }
 
-    /// Reads the next reports; with none, `reader` waits.
-    pub fn read(&mut self, reader: Waiter) -> Option<Kept> {
-        let Reader { partition, read } = self.readers.get_mut(&reader)?;
+    /// Reads on; with nothing there, `reader` waits.
+    pub fn read(&mut self, reader: Waiter) -> Option<Read> {
+        let Reader { partition, read, end } = self.readers.get_mut(&reader)?;
         let shelf = self.shelves.entry(*partition).or_default();
         let mut unread = shelf.kept.range((Bound::Excluded(*read), Bound::Unbounded));
-        if let Some((number, batch)) = unread.next() {
+        let next = unread.next();
+        if end.is_some_and(|end| next.is_none_or(|(number, _)| *number > end)) {
+            *end = None;
+            return Some(Read::CaughtUp);
+        }
+        if let Some((number, batch)) = next {
             *read = *number;
-            return Some(Kept { partition: *partition, number: *number, batch: batch.clone() });
+            let kept = Kept { partition: *partition, number: *number, batch: batch.clone() };
+            return Some(Read::Kept(kept));
         }
         if !shelf.waiting.contains(&reader) {
             shelf.waiting.push(reader);

@@ -1,5 +1,6 @@
 //! The loop that owns a partition: decide, gather, append, let out.
 
+mod backlog;
 mod effects;
 mod upkeep;
 
@@ -8,9 +9,10 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
-use skep_broker::{Broker, DurableReport, Request, Requests, Responder};
+use skep_broker::{Broker, Late, Request, Requests, Responder};
 use skep_engine::fleet::FleetInput;
 use skep_engine::{Change, Effect, EffectKey, Handled, Input, Partition, Reply};
+use skep_protocol::limits::ROLL_CALL_WITHIN;
 use skep_protocol::{Command, CommandReply, Hash, ReportBatch, ReportReply, Seq, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -23,6 +25,7 @@ use super::report::{Asker, Incoming, Ticket, incoming};
 use super::requests::MAX_PREPARING;
 use super::{Context, End, LiveAnswer, LiveQuestion};
 use crate::observe;
+use backlog::Backlog;
 
 /// How often the loop looks whether it was replaced, and whether a snapshot is due.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
@@ -52,6 +55,9 @@ pub(crate) struct Serving<B> {
     next_ticket: u64,
     /// Inputs that cannot be decided before a large value was looked up.
     waiting: BTreeMap<Hash, Vec<(Input, Origin)>>,
+    backlog: Backlog,
+    /// No timer fires before this.
+    timers_from: Timestamp,
     snapshots: Vec<Seq>,
     snapshot_at: Timestamp,
     snapshot_running: bool,
@@ -60,7 +66,7 @@ pub(crate) struct Serving<B> {
 /// What the loop listens to.
 struct Sources {
     reports: Requests<ReportBatch, ReportReply>,
-    durable: BoxStream<'static, DurableReport>,
+    durable: BoxStream<'static, Late>,
     commands: Requests<Command, CommandReply>,
     questions: mpsc::Receiver<LiveQuestion>,
     housekeeping: Interval,
@@ -71,7 +77,7 @@ enum Happened {
     Job(Done),
     Feedback,
     Reports(Option<Request<ReportBatch, ReportReply>>),
-    Durable(Option<DurableReport>),
+    Durable(Option<Late>),
     Command(Option<Request<Command, CommandReply>>),
     Question(LiveQuestion),
     Wake,
@@ -120,8 +126,9 @@ async fn listen<B: Broker>(
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     Sources {
-        durable: context.durable_reports().await,
+        // Whoever finds nobody to report to leaves the report before the reader comes.
         reports: context.reports().await,
+        durable: context.durable_reports().await,
         commands: context.commands().await,
         questions,
         housekeeping,
@@ -141,6 +148,8 @@ impl<B: Broker> Serving<B> {
             tickets: BTreeMap::new(),
             next_ticket: 0,
             waiting: BTreeMap::new(),
+            backlog: Backlog::Unread,
+            timers_from: Timestamp::EPOCH,
             snapshots: loaded.snapshots,
             snapshot_at,
             snapshot_running: false,
@@ -175,6 +184,10 @@ impl<B: Broker> Serving<B> {
                 | Effect::FetchBlob { .. } => drop(self.perform(effect)),
             }
         }
+        // Agents that finished one of them while nobody listened report it once more.
+        if offers.iter().any(|offer| offer.taken_by.is_some()) {
+            self.timers_from = self.context.clock.now().after(ROLL_CALL_WITHIN);
+        }
         let partition = self.context.id;
         self.context.fleet.tell(FleetInput::Recovered { partition, owed: offers }).await;
         self.release(releases).await;
@@ -183,6 +196,7 @@ impl<B: Broker> Serving<B> {
 
     async fn run(&mut self, sources: &mut Sources, draining: &CancellationToken) -> End {
         loop {
+            self.watch_backlog();
             let ready = self.commit.start(self.engine.epoch());
             self.release(ready).await;
             self.keep_snapshot();
@@ -200,8 +214,8 @@ impl<B: Broker> Serving<B> {
     /// a snapshot waits for everything to be durable.
     async fn next(&mut self, sources: &mut Sources, draining: &CancellationToken) -> Happened {
         let open = self.is_open();
-        let wake = self.engine.next_wake();
-        let sleep = wake.map_or(HOUSEKEEPING, |wake| self.context.clock.until(wake.at));
+        let wake = self.until_wake();
+        let sleep = wake.unwrap_or(HOUSEKEEPING);
         tokio::select! {
             biased;
             landed = self.commit.landed(), if self.commit.in_flight() => Happened::Landed(landed),
@@ -273,7 +287,11 @@ impl<B: Broker> Serving<B> {
             Happened::Reports(Some(request)) => {
                 self.report(request.message, Asker::Live(request.responder))
             }
-            Happened::Durable(Some(report)) => {
+            Happened::Durable(Some(Late::CaughtUp)) => {
+                self.caught_up();
+                Ok(())
+            }
+            Happened::Durable(Some(Late::Reports(report))) => {
                 let batch = report.batch.clone();
                 self.report(batch, Asker::Durable(report))
             }

@@ -40,16 +40,7 @@ async fn a_second_writer_makes_the_first_one_let_go() {
     let run = run_id("k");
     let partition = PartitionCount::DEFAULT.of(run);
     // Somebody else takes the partition over: the same journal, the next epoch.
-    let last = broker.last(partition).await.unwrap().unwrap();
-    let text = String::from_utf8(last.bytes.to_vec()).unwrap();
-    let before = skep_protocol::Hash::of(&last.bytes);
-    let mut batch: serde_json::Value = serde_json::from_str(&text).unwrap();
-    batch["previous"] = json!(before.to_string());
-    batch["epoch"] = json!(batch["epoch"].as_u64().unwrap() + 1);
-    batch["records"][0]["owner_changed"]["epoch"] = batch["epoch"].clone();
-    batch["records"][0]["owner_changed"]["coordinator"] = json!("somebody");
-    let bytes = serde_json::to_vec(&batch).unwrap();
-    broker.append(partition, last.seq, bytes.into()).await.unwrap();
+    taken_over_by_somebody(&broker, partition, Duration::ZERO).await;
     // The first one finds out, drops the partition, loads it again and goes on from there.
     let reply = command(&broker, run, start_of("k", "chain", json!({}))).await;
     assert_eq!(reply, CommandReply::Started { run, existing: false });
@@ -219,7 +210,7 @@ hand_on!(Reports {
     fn serve_reports(&self, partition: PartitionId)
         -> Result<Requests<ReportBatch, ReportReply>, Unavailable>;
     fn durable_reports(&self, partition: PartitionId)
-        -> Result<BoxStream<'static, DurableReport>, Unavailable>;
+        -> Result<BoxStream<'static, Late>, Unavailable>;
 });
 hand_on!(Blobs {
     fn put_blob(&self, bytes: bytes::Bytes) -> Result<BlobRef, PutBlobError>;

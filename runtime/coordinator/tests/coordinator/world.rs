@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
-use skep_broker::{Broker, Embedded, RequestError};
+use skep_broker::{Broker, Embedded, Journal as _, RequestError};
 use skep_coordinator::{Config, Coordinator, Handle};
 use skep_protocol::{
-    AgentId, AttemptId, Command, CommandReply, Control, Delivery, Event, Failure, Heartbeat, Held,
-    HistoryEntry, Lane, Offer, Outcome, PartitionCount, Payload, Query, QueryReply,
-    RegisterWorkflow, Report, ReportBatch, ReportBody, RunDetail, RunId, StartRun, Task, Timestamp,
-    Verdict,
+    AgentId, AttemptId, Batch, Command, CommandReply, Control, CoordinatorId, Delivery, Event,
+    Failure, Heartbeat, Held, HistoryEntry, Lane, Offer, Outcome, OwnerChanged, PartitionCount,
+    PartitionId, Payload, Query, QueryReply, Record, RegisterWorkflow, Report, ReportBatch,
+    ReportBody, RunDetail, RunId, StartRun, Task, Timestamp, Verdict,
 };
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
@@ -373,6 +373,28 @@ steps:
 outputs:
   last: ${{ steps.three.output }}
 ";
+
+/// Appends to the journal as another coordinator does that takes the partition over, so much later.
+pub(crate) async fn taken_over_by_somebody(
+    broker: &Embedded,
+    partition: PartitionId,
+    later: std::time::Duration,
+) {
+    let last = broker.last(partition).await.unwrap().unwrap();
+    let batch: Batch = skep_protocol::decode(&last.bytes).unwrap();
+    let times = batch.records.iter().map(|record| match record {
+        Record::Run(record) => record.at,
+        Record::OwnerChanged(changed) => changed.at,
+        Record::WorkflowAdded(_) => Timestamp::EPOCH,
+    });
+    let at = times.max().unwrap().after(later);
+    let epoch = batch.epoch + 1;
+    let coordinator = CoordinatorId::new("somebody").unwrap();
+    let records = vec![Record::OwnerChanged(OwnerChanged { epoch, coordinator, at })];
+    let previous = skep_protocol::Hash::of(&last.bytes);
+    let batch = Batch { v: Batch::VERSION, partition, epoch, previous, records };
+    broker.append(partition, last.seq, skep_protocol::encode(&batch)).await.unwrap();
+}
 
 pub(crate) fn embedded() -> Embedded {
     Embedded::new()

@@ -17,6 +17,12 @@ pub enum FleetInput {
         /// What it owes.
         owed: Vec<OfferTask>,
     },
+    /// Whatever agents left for a recovered partition while nobody owned it was taken in: what is
+    /// not settled by now is owed.
+    CaughtUp {
+        /// The partition.
+        partition: PartitionId,
+    },
     /// This coordinator does not own the partition any more.
     Dropped {
         /// The partition.

@@ -157,6 +157,10 @@ impl Scene {
         self.input(FleetInput::Recovered { partition, owed: offers })
     }
 
+    fn caught_up(&mut self) -> &mut Self {
+        self.input(FleetInput::CaughtUp { partition: task("any", "c", 5).partition })
+    }
+
     fn explain(&mut self, step: &str) -> &mut Self {
         let now = Timestamp::from_millis(self.now);
         let why = self.fleet.explain(&id(step), now).unwrap_or_else(|| "nothing".to_owned());
@@ -281,7 +285,7 @@ fn after_a_crash_the_agents_are_asked_before_anything_is_offered_again() {
         taken("elsewhere", "b"),
         taken("vanished", "z"),
     ]);
-    scene.explain("nowhere").beat("a", 8, &["in_hand", "kept"]).after(1_000);
+    scene.caught_up().explain("nowhere").beat("a", 8, &["in_hand", "kept"]).after(1_000);
     scene.after(2_000).beat("b", 1, &["elsewhere"]).after(5_000).check(expect![[r#"
         0: roll call
         0: nowhere waits: the agents are being asked whether one of them holds it
@@ -291,6 +295,19 @@ fn after_a_crash_the_agents_are_asked_before_anything_is_offered_again() {
         7000: in_hand lost: agent a was not heard of any more
         7000: kept lost: agent a was not heard of any more
         8000: vanished lost: the agent that took it was not heard of again
+    "#]]);
+}
+
+#[test]
+fn what_agents_left_is_read_before_anything_is_offered_again() {
+    let mut scene = Scene::new();
+    let taken = OfferTask { taken_by: Some(agent("a")), ..offer(task("done", "c", 5)) };
+    scene.recover(vec![taken, offer(task("nowhere", "c", 5))]).beat("a", 8, &[]);
+    scene.after(3_000).settled("done", Some("a")).explain("nowhere").caught_up();
+    scene.check(expect![[r#"
+        0: roll call
+        3000: nowhere waits: the agents are being asked whether one of them holds it
+        3000: deliver to a: nowhere
     "#]]);
 }
 

@@ -1,7 +1,7 @@
 //! What keeps a served partition going: its ears, its snapshots, its orderly end.
 
 use futures::stream::BoxStream;
-use skep_broker::{Broker, DurableReport, Requests};
+use skep_broker::{Broker, Late, Requests};
 use skep_protocol::{Command, CommandReply, ReportBatch, ReportReply};
 
 use super::super::{Context, Pause, snapshots};
@@ -20,7 +20,7 @@ impl<B: Broker> Context<B> {
         }
     }
 
-    pub(super) async fn durable_reports(&self) -> BoxStream<'static, DurableReport> {
+    pub(super) async fn durable_reports(&self) -> BoxStream<'static, Late> {
         let mut pause = Pause::new();
         loop {
             match self.broker.durable_reports(self.id).await {

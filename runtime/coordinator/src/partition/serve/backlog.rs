@@ -1,0 +1,48 @@
+//! What agents left while nobody owned the partition: decided before time matters.
+
+use std::time::Duration;
+
+use skep_broker::Broker;
+use skep_engine::fleet::FleetInput;
+
+use super::super::commit::{Release, Unit};
+use super::Serving;
+
+/// How far the reports are that were left before the take-over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backlog {
+    /// Not all of them were read.
+    Unread,
+    /// All were read; those up to this ticket may wait for a decision.
+    Undecided { last: u64 },
+    /// All were decided.
+    Decided,
+}
+
+impl<B: Broker> Serving<B> {
+    /// The reader read all that was left before it came.
+    pub(super) fn caught_up(&mut self) {
+        if self.backlog == Backlog::Unread {
+            self.backlog = Backlog::Undecided { last: self.next_ticket };
+        }
+    }
+
+    /// Tells the fleet once everything that was left is decided: as soon as that is durable.
+    pub(super) fn watch_backlog(&mut self) {
+        let Backlog::Undecided { last } = self.backlog else { return };
+        if self.tickets.first_key_value().is_some_and(|(ticket, _)| *ticket <= last) {
+            return;
+        }
+        self.backlog = Backlog::Decided;
+        let caught_up = FleetInput::CaughtUp { partition: self.context.id };
+        self.commit.push(Unit::new(Vec::new(), Vec::new(), vec![Release::Fleet(caught_up)]));
+    }
+
+    /// Returns how long it is until a timer may fire: none of them before everything that was left
+    /// is decided, and before agents had time to report once more what they held in the meantime.
+    pub(super) fn until_wake(&self) -> Option<Duration> {
+        let wake = self.engine.next_wake()?;
+        let at = wake.at.max(self.timers_from);
+        (self.backlog == Backlog::Decided).then(|| self.context.clock.until(at))
+    }
+}
