@@ -13,7 +13,7 @@ use async_nats::{Client, ConnectErrorKind, ServerAddr};
 
 use crate::link::{Link, Observer};
 use crate::mux::Mux;
-use crate::options::{ConnectOptions, Credentials};
+use crate::options::{ConnectOptions, Credentials, without_secrets};
 use crate::version::{OLDEST_SUPPORTED, Version};
 
 /// How often the connection is probed; a silent one is given up after two probes.
@@ -122,7 +122,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Connection, Conn
 fn parse(servers: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
     let parse = |text: &String| {
         text.parse::<ServerAddr>().map_err(|error| ConnectError::Address {
-            address: text.clone(),
+            address: without_secrets(text),
             reason: error.to_string(),
         })
     };
@@ -268,5 +268,11 @@ mod tests {
     fn passwords_are_not_shown() {
         let servers = parse(&["nats://me:secret@example.org".to_owned()]).unwrap();
         assert_eq!(shown(&servers), "example.org:4222");
+        for text in ["nats://me:secret@exa mple.org", "ftp://me:secret@example.org", "me:secret@[x"]
+        {
+            let error = parse(&[text.to_owned()]).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("secret"), "{shown}");
+        }
     }
 }

@@ -59,7 +59,7 @@ pub struct Tls {
 }
 
 /// How to reach a NATS server, and which cluster on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConnectOptions {
     /// The addresses: `nats://host:4222`, `tls://…`.
     pub servers: Vec<String>,
@@ -83,6 +83,35 @@ pub struct ConnectOptions {
     /// How long a pulled task may stay silent before it comes again; settles when the queue of its
     /// capability is made.
     pub ack_wait: Duration,
+}
+
+impl fmt::Debug for ConnectOptions {
+    /// Shows no secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<_> = self.servers.iter().map(|url| without_secrets(url)).collect();
+        f.debug_struct("ConnectOptions")
+            .field("servers", &servers)
+            .field("credentials", &self.credentials)
+            .field("tls", &self.tls)
+            .field("namespace", &self.namespace)
+            .field("replicas", &self.replicas)
+            .field("name", &self.name)
+            .field("domain", &self.domain)
+            .field("inbox_prefix", &self.inbox_prefix)
+            .field("request_timeout", &self.request_timeout)
+            .field("ack_wait", &self.ack_wait)
+            .finish()
+    }
+}
+
+/// Returns an address without the user and password that it may contain, whether or not it is one.
+pub(crate) fn without_secrets(url: &str) -> String {
+    // A password may contain anything, also `@` and `/`: all up to the last `@` may be one.
+    let Some((secret, host)) = url.rsplit_once('@') else { return url.to_owned() };
+    match secret.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://{host}"),
+        None => host.to_owned(),
+    }
 }
 
 impl Default for ConnectOptions {
@@ -327,6 +356,22 @@ mod tests {
             expect!["the NATS context `prod` has `nsc`, which skep does not support"],
         );
         check("{", expect!["the NATS context `prod` in FOLDER/context/prod.json is damaged"]);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (url, expected) in [
+            ("nats://me:secret@example.org:4222", "nats://example.org:4222"),
+            ("me:secret@example.org", "example.org"),
+            ("nats://secret@example.org", "nats://example.org"),
+            ("nats://me:sec@ret/secret@example.org", "nats://example.org"),
+            ("tls://example.org", "tls://example.org"),
+        ] {
+            assert_eq!(without_secrets(url), expected);
+        }
+        let options = ConnectOptions::url("nats://me:secret@example.org,nats://b");
+        let shown = format!("{options:?}");
+        assert!(!shown.contains("secret") && shown.contains("nats://example.org"), "{shown}");
     }
 
     #[test]
