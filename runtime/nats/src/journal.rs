@@ -6,7 +6,7 @@ use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, State};
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind, State};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use skep_broker::{AppendError, Journal, JournalMessage, JournalReader, ReadError, Unavailable};
@@ -149,15 +149,42 @@ impl Follower {
             match read {
                 Some(message) if message.seq < self.next => {}
                 Some(message) if message.seq > self.next => {
-                    return Err(ReadError::Hole { expected: self.next, found: message.seq });
+                    self.tail = None;
+                    // A reader may be wrong; only what the stream itself has not is missing.
+                    match self.read_alone().await {
+                        Ok(Some(bytes)) => return Ok(self.advance(bytes)),
+                        Ok(None) => {
+                            let (expected, found) = (self.next, message.seq);
+                            return Err(ReadError::Hole { expected, found });
+                        }
+                        Err(_) => tokio::time::sleep(READ_AGAIN).await,
+                    }
                 }
-                Some(message) => {
-                    self.next = message.seq.next();
-                    return Ok(JournalMessage { seq: message.seq, bytes: message.payload });
-                }
+                Some(message) => return Ok(self.advance(message.payload)),
                 None => self.tail = None,
             }
         }
+    }
+
+    fn advance(&mut self, bytes: Bytes) -> JournalMessage {
+        let seq = self.next;
+        self.next = seq.next();
+        JournalMessage { seq, bytes }
+    }
+
+    /// Reads the next message from the leader of the stream; `None` if it is not there.
+    async fn read_alone(&self) -> Result<Option<Bytes>, Unavailable> {
+        let (attempted, nats) = ("read a journal", &self.nats);
+        let name = nats.layout().journal_stream(self.partition);
+        let stream = nats.api(attempted, nats.js().get_stream_no_info(name)).await?;
+        let read = async {
+            match stream.raw_message_builder().sequence(self.next.get()).send().await {
+                Ok(message) => Ok(Some(message.payload)),
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        nats.api(attempted, read).await
     }
 
     async fn reopen(&mut self) -> Result<(), ReadError> {

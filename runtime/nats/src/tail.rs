@@ -38,6 +38,8 @@ pub(crate) struct Tail {
     nats: Nats,
     period: Period,
     messages: pull::Stream,
+    /// How many messages the server has sent to this reader.
+    delivered: u64,
 }
 
 impl Tail {
@@ -57,10 +59,12 @@ impl Tail {
         let builder = consumer.stream().max_messages_per_batch(AHEAD).max_bytes_per_batch(bytes);
         let opened = builder.heartbeat(HEARTBEAT).expires(EXPIRES).messages();
         let messages = nats.api(attempted, opened).await?;
-        Ok(Self { nats: nats.clone(), period, messages })
+        Ok(Self { nats: nats.clone(), period, messages, delivered: 0 })
     }
 
-    /// Returns the next message; `None` once the reader was interrupted.
+    /// Returns the next message; `None` once the reader was interrupted. Messages are not
+    /// acknowledged, so one that was lost between the servers of a cluster does not come again: that
+    /// interrupts, too.
     pub(crate) async fn next(&mut self) -> Option<Stored> {
         let next = tokio::select! {
             biased;
@@ -69,7 +73,13 @@ impl Tail {
         };
         match next {
             Some(Ok(message)) => {
-                let seq = Seq::new(message.info().ok()?.stream_sequence);
+                let info = message.info().ok()?;
+                let (seq, delivered) = (Seq::new(info.stream_sequence), info.consumer_sequence);
+                self.delivered += 1;
+                if delivered != self.delivered {
+                    tracing::debug!(%seq, delivered, "a message was lost on its way");
+                    return None;
+                }
                 let message = message.message;
                 Some(Stored { seq, subject: message.subject, payload: message.payload })
             }
