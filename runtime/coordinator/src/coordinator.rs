@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use skep_broker::Broker;
 use skep_protocol::{CoordinatorId, PartitionCount};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -79,6 +79,8 @@ impl Coordinator {
         let config = Arc::new(config);
         let serving_sender = Arc::new(serving_sender);
 
+        let (asked, questions) = mpsc::channel(queries::ASKED);
+
         let mut owners = JoinSet::new();
         for (partition, inbox) in partitions.all().zip(inboxes.iter()) {
             let context = Context {
@@ -91,6 +93,7 @@ impl Coordinator {
                 catalog: catalog.clone(),
                 inbox: Arc::clone(inbox),
                 live: Arc::clone(&live),
+                asked: asked.clone(),
                 serving: Arc::clone(&serving_sender),
                 positions: read_model.positions(),
                 config: Arc::clone(&config),
@@ -104,8 +107,8 @@ impl Coordinator {
         for partition in partitions.all() {
             helpers.spawn(read_model.follow(broker.clone(), partition));
         }
-        let state = queries::State { count: partitions, fleet, live, catalog, read_model };
-        helpers.spawn(queries::serve(broker, state, closing.clone()));
+        let state = queries::State { broker, count: partitions, fleet, live, catalog, read_model };
+        helpers.spawn(queries::serve(state, questions, closing.clone()));
         let supervisor = tokio::spawn(supervise(owners, helpers, closing));
         Ok(Handle { id, partitions, draining, serving, supervisor })
     }

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::fleet_loop::{FleetHandle, Inbox};
 use crate::observe;
+use crate::queries::Asked;
 use crate::read_model::Positions;
 
 /// An owner that does not answer for so many times in a row is hung; whether it really is, the
@@ -62,6 +63,8 @@ pub(crate) struct Context<B> {
     pub(crate) catalog: Catalog<B>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) live: LivePartitions,
+    /// Questions of other coordinators to the owner.
+    pub(crate) asked: mpsc::Sender<Asked>,
     pub(crate) serving: Arc<watch::Sender<usize>>,
     pub(crate) positions: Positions,
     pub(crate) config: Arc<Config>,

@@ -5,11 +5,12 @@ mod turns;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use skep_broker::{Broker, Request};
+use skep_broker::{Broker, Request, Responder};
 use skep_protocol::{
-    AttemptId, PartitionCount, Query, QueryReply, RunDetail, RunId, StepStatus, WaitingView,
+    AttemptId, Command, CommandReply, PartitionCount, Query, QueryReply, RunDetail, RunId,
+    RunStatus, StepStatus, WaitingView,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,16 +22,21 @@ use crate::observe;
 use crate::partition::{LiveAnswer, LivePartitions, LiveQuestion};
 use crate::read_model::{Question, ReadModel};
 
+/// Questions of other coordinators that may wait.
+pub(crate) const ASKED: usize = 256;
 /// Longest wait for something to happen that may be asked for.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How long the owner of a partition may take to tell of its live state.
 const LIVE_WITHIN: Duration = Duration::from_secs(1);
+/// How long it may take if that is another coordinator; beyond it, what is known here is told.
+const OWNER_WITHIN: Duration = Duration::from_secs(2);
 /// Steps of one run whose waiting is explained.
 const MAX_EXPLAINED: usize = 1_000;
 
 /// What answers come from.
 #[derive(Debug, Clone)]
 pub(crate) struct State<B> {
+    pub(crate) broker: B,
     pub(crate) count: PartitionCount,
     pub(crate) fleet: FleetHandle,
     pub(crate) live: LivePartitions,
@@ -38,12 +44,20 @@ pub(crate) struct State<B> {
     pub(crate) read_model: ReadModel,
 }
 
-/// Answers questions until `closing`.
-pub(crate) async fn serve<B: Broker>(broker: B, state: State<B>, closing: CancellationToken) {
+/// A question of another coordinator to the owner of a partition, and where the answer goes.
+pub(crate) type Asked = (Query, Responder<CommandReply>);
+
+/// Answers questions until `closing`: those of clients, and what other coordinators want to know
+/// of the partitions that this one owns.
+pub(crate) async fn serve<B: Broker>(
+    state: State<B>,
+    mut asked: mpsc::Receiver<Asked>,
+    closing: CancellationToken,
+) {
     let turns = Turns::new();
     let mut answers = JoinSet::new();
     loop {
-        let mut questions = match broker.serve_queries().await {
+        let mut questions = match state.broker.serve_queries().await {
             Ok(questions) => questions,
             Err(error) => {
                 observe::trying_again("serve queries", &error);
@@ -53,17 +67,22 @@ pub(crate) async fn serve<B: Broker>(broker: B, state: State<B>, closing: Cancel
         };
         loop {
             let mut turn = turns.next().await;
-            let request = tokio::select! {
+            let state = state.clone();
+            tokio::select! {
                 biased;
                 () = closing.cancelled() => return,
-                request = questions.next() => request,
+                Some((query, responder)) = asked.recv() => answers.spawn(async move {
+                    let answer = state.answer_as_owner(query, &mut turn).await;
+                    responder.send(CommandReply::Answer(Box::new(answer)));
+                }),
+                request = questions.next() => {
+                    let Some(Request { message, responder }) = request else { break };
+                    answers.spawn(async move {
+                        responder.send(state.answer(message, &mut turn).await);
+                    })
+                }
             };
             while answers.try_join_next().is_some() {}
-            let Some(Request { message, responder }) = request else { break };
-            let state = state.clone();
-            answers.spawn(async move {
-                responder.send(state.answer(message, &mut turn).await);
-            });
         }
     }
 }
@@ -72,11 +91,7 @@ impl<B: Broker> State<B> {
     async fn answer(&self, query: Query, turn: &mut Turn) -> QueryReply {
         match query {
             Query::Runs(filter) => self.read_model.ask(Question::Runs(filter)).await,
-            Query::Run { run } => {
-                let reply = self.run(run).await;
-                let QueryReply::Run(detail) = reply else { return reply };
-                QueryReply::Run(self.with_live(*detail).await)
-            }
+            Query::Run { run } => self.run(run, turn).await,
             Query::History { run, after, limit, wait_ms } => {
                 let page = Question::History { run, after, limit };
                 self.history(run, page, Duration::from_millis(wait_ms), turn).await
@@ -90,21 +105,84 @@ impl<B: Broker> State<B> {
         }
     }
 
-    /// Looks a run up. One that its owner knows is about to be in the read model: whoever was told
-    /// that it exists finds it.
-    async fn run(&self, run: RunId) -> QueryReply {
+    /// Answers without asking any other coordinator about a run.
+    async fn answer_as_owner(&self, query: Query, turn: &mut Turn) -> QueryReply {
+        match query {
+            Query::Run { run } => self.run_here(run, turn).await,
+            query @ (Query::Runs(_)
+            | Query::History { .. }
+            | Query::Agents {}
+            | Query::Workflows {}) => self.answer(query, turn).await,
+        }
+    }
+
+    /// Looks a run up, where it is known best: of one that is not over, its owner knows more.
+    async fn run(&self, run: RunId, turn: &mut Turn) -> QueryReply {
+        let reply = self.read_model.ask(Question::Run(run)).await;
+        if matches!(&reply, QueryReply::Run(detail) if detail.summary.status.is_final()) {
+            return reply;
+        }
+        match self.ask_owner(run, turn).await {
+            Some(reply @ QueryReply::Run(_)) => reply,
+            Some(_) | None => self.run_here(run, turn).await,
+        }
+    }
+
+    /// Asks the owner of a run, if that is another coordinator.
+    async fn ask_owner(&self, run: RunId, turn: &mut Turn) -> Option<QueryReply> {
+        let partition = self.count.of(run);
+        if self.live.contains_key(&partition) {
+            return None;
+        }
+        let asked = self.broker.command(partition, Command::Ask(Query::Run { run }));
+        let asked = tokio::time::timeout(OWNER_WITHIN, asked);
+        match turn.while_waiting(asked).await {
+            Some(Ok(Ok(CommandReply::Answer(reply)))) => Some(*reply),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Looks a run up in here. What its owner knows is about to be in the read model: whoever was
+    /// told that it exists, or that it is over, finds it so.
+    async fn run_here(&self, run: RunId, turn: &mut Turn) -> QueryReply {
         let until = Instant::now() + LIVE_WITHIN;
         let mut news = self.read_model.news(run);
         loop {
             let reply = self.read_model.ask(Question::Run(run)).await;
-            if reply != (QueryReply::NotFound {}) {
-                return reply;
+            let live = self.live(run).await.unwrap_or_default();
+            let is_behind = match &reply {
+                QueryReply::NotFound {} => live.status.is_some(),
+                QueryReply::Run(detail) => {
+                    let over = live.status.is_some_and(RunStatus::is_final);
+                    over && !detail.summary.status.is_final()
+                }
+                QueryReply::Runs(_)
+                | QueryReply::History(_)
+                | QueryReply::Agents(_)
+                | QueryReply::Workflows(_)
+                | QueryReply::Failed { .. } => false,
+            };
+            let arrived = tokio::time::timeout_at(until, news.arrived());
+            if is_behind && matches!(turn.while_waiting(arrived).await, Some(Ok(()))) {
+                continue;
             }
-            let known = self.live(run).await.is_some_and(|live| live.status.is_some());
-            if !known || tokio::time::timeout_at(until, news.arrived()).await.is_err() {
-                return reply;
-            }
+            let QueryReply::Run(detail) = reply else { return reply };
+            return QueryReply::Run(self.with_live(*detail, live).await);
         }
+    }
+
+    /// Waits until the read model has a run that its owner knows.
+    async fn appears(&self, run: RunId, turn: &mut Turn) -> bool {
+        let mut news = self.read_model.news(run);
+        let Some(reply) = self.ask_owner(run, turn).await else {
+            return self.run_here(run, turn).await != (QueryReply::NotFound {});
+        };
+        if self.read_model.ask(Question::Run(run)).await != (QueryReply::NotFound {}) {
+            return true;
+        }
+        let known = matches!(reply, QueryReply::Run(_));
+        let arrived = tokio::time::timeout(LIVE_WITHIN, news.arrived());
+        known && matches!(turn.while_waiting(arrived).await, Some(Ok(())))
     }
 
     /// Waits for entries, if there are none yet; for those of a run that its owner does not know
@@ -121,10 +199,10 @@ impl<B: Broker> State<B> {
         loop {
             let reply = self.read_model.ask(page.clone()).await;
             if reply == (QueryReply::NotFound {}) {
-                if self.run(run).await == (QueryReply::NotFound {}) {
-                    return reply;
+                if self.appears(run, turn).await {
+                    continue;
                 }
-                continue;
+                return reply;
             }
             let nothing_yet = matches!(&reply, QueryReply::History(all) if all.is_empty());
             if !nothing_yet || Instant::now() >= until {
@@ -138,12 +216,11 @@ impl<B: Broker> State<B> {
     }
 
     /// Adds what only the owner of the run knows: its state at the moment, and what it waits for.
-    async fn with_live(&self, mut detail: RunDetail) -> Box<RunDetail> {
+    async fn with_live(&self, mut detail: RunDetail, live: LiveAnswer) -> Box<RunDetail> {
         let run = detail.summary.run;
         if detail.summary.status.is_final() {
             return Box::new(detail);
         }
-        let live = self.live(run).await.unwrap_or_default();
         if let Some(status) = live.status.filter(|status| !status.is_final()) {
             detail.summary.status = status;
         }

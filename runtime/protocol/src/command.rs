@@ -12,7 +12,7 @@ use crate::limits::{
     RESERVED_RUNS_PER_LEVEL,
 };
 use crate::payload::Payload;
-use crate::query::RunStatus;
+use crate::query::{Query, QueryReply, RunStatus};
 
 /// A request to change something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub enum Command {
         /// How.
         outcome: ChildOutcome,
     },
+    /// Tell what only the owner of a partition knows. Sent by coordinators that were asked and do
+    /// not own the partition of the run; changes nothing.
+    Ask(Query),
 }
 
 /// See [`Command::Register`].
@@ -171,6 +174,8 @@ pub enum CommandReply {
     },
     /// It is done, or it had been done before.
     Done {},
+    /// To [`Command::Ask`].
+    Answer(Box<QueryReply>),
     /// Nothing changed.
     Rejected(Rejection),
 }

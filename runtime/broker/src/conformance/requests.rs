@@ -298,7 +298,8 @@ pub(super) fn echo(command: Command) -> CommandReply {
         | Command::Pause { .. }
         | Command::Resume { .. }
         | Command::Signal(_)
-        | Command::ChildEnded { .. }) => format!("{other:?}"),
+        | Command::ChildEnded { .. }
+        | Command::Ask(_)) => format!("{other:?}"),
     };
     CommandReply::Rejected(Rejection::LimitExceeded { message })
 }

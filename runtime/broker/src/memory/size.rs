@@ -66,6 +66,7 @@ impl Weigh for Command {
                 ChildOutcome::Failed(failure) => failure.weight(),
                 ChildOutcome::Cancelled {} => 0,
             },
+            Self::Ask(query) => query.weight(),
         }
     }
 }

@@ -3,9 +3,10 @@
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::{Embedded, Journal as _, Queries as _};
-use skep_coordinator::Config;
+use skep_coordinator::{Config, Coordinator};
 use skep_protocol::{
-    PartitionCount, PartitionId, Query, QueryReply, RunFilter, RunStatus, Seq, StepStatus,
+    Command, CommandReply, PartitionCount, PartitionId, Query, QueryReply, RunFilter, RunStatus,
+    Seq, StepStatus,
 };
 
 use crate::world::*;
@@ -59,4 +60,24 @@ async fn those_who_follow_keep_nobody_from_asking() {
     assert!(matches!(asked, Ok(QueryReply::Runs(runs)) if runs.len() == 1));
     let ended = followers.next().now_or_never();
     assert!(ended.is_none(), "a follower did not wait: {ended:?}");
+}
+
+#[tokio::test]
+async fn whoever_is_asked_tells_what_the_owner_knows() {
+    let broker = embedded();
+    let _owner = coordinator(&broker).await;
+    register(&broker, CHAIN).await;
+    let _standby = Coordinator::start(broker.clone(), Config::embedded()).await.unwrap();
+    let run = start(&broker, "k", "chain").await;
+    // Each of them answers some of the questions.
+    for _ in 0..10 {
+        let found = detail(&broker, run).await.unwrap();
+        let one = found.waiting.iter().find(|waiting| waiting.step.as_str() == "one");
+        assert_eq!(one.unwrap().reason, "no live agent offers work");
+    }
+    let pause = Command::Pause { run, by: "test".to_owned() };
+    assert_eq!(command(&broker, run, pause).await, CommandReply::Done {});
+    for _ in 0..10 {
+        assert_eq!(detail(&broker, run).await.unwrap().summary.status, RunStatus::Paused);
+    }
 }
