@@ -8,6 +8,8 @@ use skep_broker::conformance::fixtures::{agent, heartbeat, partition, soon, task
 use skep_broker::{
     AppendError, Direct as _, Journal as _, Presence as _, QueueDepth, RequestError, Tasks as _,
 };
+use skep_nats::server::{Options, ThrowawayServer};
+use skep_nats::{ConnectOptions, Nats};
 use skep_protocol::{Delivery, Seq, TaskBatch};
 use tokio::sync::watch;
 
@@ -64,7 +66,7 @@ fn body(number: u64) -> Bytes {
 
 /// Appends by the rules: an unknown outcome is tried again with the same expectation, and a
 /// conflict with one's own bytes at the end is a success. Returns how often it was unknown.
-async fn append_until_stored(writer: &skep_nats::Nats, number: u64) -> u32 {
+async fn append_until_stored(writer: &Nats, number: u64) -> u32 {
     let (p, expected) = (partition(0), Seq::new(number - 1));
     let mut unknown = 0;
     loop {
@@ -121,6 +123,24 @@ async fn after_a_restart_listeners_are_found_again() {
     let pulled = sdk.pull("writer", 9, Duration::from_secs(10)).await.expect("pull");
     assert_eq!(pulled.len(), 1);
     serving.abort();
+}
+
+/// An agent that is there before the coordinator does not make the stream of the queue lane, because
+/// it does not know how; it waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_waits_for_the_queue_that_a_coordinator_makes() {
+    let server = ThrowawayServer::start(Options::default()).await.expect("a server");
+    let join = async || Nats::connect(ConnectOptions::url(&server.url())).await.expect("joined");
+    let (sdk, coordinator) = (join().await, join().await);
+    let pulled = sdk.pull("writer", 9, Duration::from_millis(1)).await.expect("nothing to do yet");
+    assert_eq!(pulled.len(), 0);
+    let streams = coordinator.inspect().await.expect("an inspection").streams;
+    assert_eq!(streams, [], "an agent made a stream");
+    let pulling = sdk.pull("writer", 9, Duration::from_secs(20));
+    let offering = coordinator.offer(task("writer", "first"), 1);
+    let (pulled, offered) = tokio::join!(pulling, offering);
+    offered.expect("offered");
+    assert_eq!(pulled.expect("pulled").len(), 1);
 }
 
 /// Without a connection nothing is sent late: heartbeats fail at once, and the link says so.

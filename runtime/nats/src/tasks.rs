@@ -1,6 +1,6 @@
 //! The queue lane: a work queue in memory storage, one shared consumer for each capability.
 //!
-//! The stream vanishes when its server restarts. Whoever needs it makes it again.
+//! The stream vanishes when its server restarts. The next offer makes it again, an agent never.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use async_nats::jetstream::context::{
     ConsumerInfoErrorKind, CreateStreamErrorKind, PublishErrorKind,
 };
 use async_nats::jetstream::message::{AckKind, PublishMessage};
-use async_nats::jetstream::stream::InfoError;
+use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, InfoError};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use skep_broker::{Delivered, QueueDepth, RequestError, Settle, Tasks, Unavailable};
 use skep_protocol::{Hash, Task, decode, encode};
@@ -24,6 +24,8 @@ use crate::nats::{Nats, locked};
 
 /// Pause before a queue that vanished is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
+/// Longest pause before a queue that is not there yet is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often a queue that vanishes is made again for one call.
 const TRIES: u32 = 5;
 /// How often, and after which pauses, a queue is counted until its parts agree.
@@ -42,7 +44,10 @@ impl Tasks for Nats {
         let id = Hash::of(format!("{}#{sending}", task.id()).as_bytes()).to_string();
         let message = PublishMessage::build().payload(payload).message_id(id);
         for _ in 0..TRIES {
-            self.queue(attempted, &task.capability).await?;
+            if self.queue(attempted, &task.capability).await?.is_none() {
+                self.make_task_stream(attempted).await?;
+                continue;
+            }
             let subject = self.layout().task(&task.capability);
             let publish = self.js().send_publish(subject, message.clone());
             let published = async { publish.await?.await };
@@ -77,10 +82,21 @@ impl Tasks for Nats {
             return Ok(Vec::new());
         }
         let until = Instant::now() + wait;
+        let mut pause = TRY_AGAIN;
         loop {
             let period = self.shared.link.period();
             let consumer = self.queue(attempted, capability).await?;
             let left = until.saturating_duration_since(Instant::now());
+            let Some(consumer) = consumer else {
+                // Nothing was offered yet. The stream is the coordinators' to make: they know how
+                // many servers have to keep it.
+                if left.is_zero() {
+                    return Ok(Vec::new());
+                }
+                tokio::time::sleep(left.min(pause)).await;
+                pause = (pause * 2).min(LOOK_AGAIN);
+                continue;
+            };
             let fetched = tokio::select! {
                 biased;
                 fetched = self.fetch(&consumer, max, left) => fetched,
@@ -140,6 +156,12 @@ fn is_no_stream(error: &InfoError) -> bool {
     refusal.is_some_and(|refusal| refusal.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
+/// Returns whether a consumer could not be made because there is no such stream.
+fn is_without_stream(error: &ConsumerError) -> bool {
+    matches!(error.kind(), ConsumerErrorKind::JetStream(refusal)
+        if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
 impl Nats {
     /// Returns how many tasks of a capability the stream has.
     async fn kept(&self, capability: &str) -> Result<u64, Unavailable> {
@@ -176,33 +198,33 @@ impl Nats {
         }))
     }
 
-    /// Returns the consumer of a capability; stream and consumer are made if they are not there.
+    /// Returns the consumer of a capability, which is made if it is not there; `None` if there is no
+    /// stream.
     async fn queue(
         &self,
         attempted: &'static str,
         capability: &str,
-    ) -> Result<Consumer<pull::Config>, Unavailable> {
+    ) -> Result<Option<Consumer<pull::Config>>, Unavailable> {
         let period = self.shared.link.period();
         if let Some((made, consumer)) = locked(&self.shared.queues).get(capability)
             && *made == period
         {
-            return Ok(consumer.clone());
+            return Ok(Some(consumer.clone()));
         }
         let stream = self.layout().task_stream();
         let config = self.layout().queue_consumer(capability, self.shared.ack_wait);
-        let create = self.js().create_consumer_on_stream(config.clone(), stream.clone());
-        let consumer = match self.while_connected(self.patience(), create).await {
-            Ok(Ok(consumer)) => consumer,
-            Ok(Err(_)) => {
-                self.make_task_stream(attempted).await?;
-                self.api(attempted, self.js().create_consumer_on_stream(config, stream)).await?
-            }
-            Err(interrupted) => {
-                return Err(Unavailable { attempted, reason: interrupted.to_string() });
+        let made = async {
+            match self.js().create_consumer_on_stream(config, stream).await {
+                Ok(consumer) => Ok(Some(consumer)),
+                Err(error) if is_without_stream(&error) => Ok(None),
+                Err(error) => Err(error),
             }
         };
-        let mut queues = locked(&self.shared.queues);
-        queues.insert(capability.to_owned(), (period, consumer.clone()));
+        let consumer = self.api(attempted, made).await?;
+        if let Some(consumer) = &consumer {
+            let mut queues = locked(&self.shared.queues);
+            queues.insert(capability.to_owned(), (period, consumer.clone()));
+        }
         Ok(consumer)
     }
 
