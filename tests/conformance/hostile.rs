@@ -6,9 +6,10 @@ use skep_broker::conformance::fixtures::{
     agent, command, heartbeat, next, only_reports, partition, reports, task,
 };
 use skep_broker::{
-    Commands as _, Journal as _, Presence as _, ReadError, Reports as _, Tasks as _,
+    Blobs as _, Commands as _, Journal as _, Presence as _, ReadError, Reports as _, Snapshot,
+    Snapshots as _, Tasks as _,
 };
-use skep_protocol::{ReportReply, Seq, encode};
+use skep_protocol::{BlobRef, ReportReply, Seq, encode};
 
 use crate::harness::{NatsHarness, connect, stranger};
 
@@ -165,4 +166,43 @@ async fn journals_deny_the_deletion_of_a_message() {
     let stream = js.get_stream("skep_journal_0").await.expect("the stream");
     stream.delete_message(1).await.expect_err("denied");
     assert_eq!(agent("a").as_str(), "a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_chunk_under_the_hash_of_a_blob_is_replaced() {
+    let harness = NatsHarness::start().await;
+    let (nats, stranger) = (connect(&harness, |_| {}).await, stranger(&harness).await);
+    let js = async_nats::jetstream::new(stranger);
+    let value = Bytes::from(vec![b'x'; 600_000]);
+    let blob = BlobRef::of(&value);
+    let subject = format!("skep.blob.{}.1", blob.hash);
+    let published = js.publish(subject, "poison".into()).await.expect("sent");
+    published.await.expect("stored");
+    for _ in 0..2 {
+        assert_eq!(nats.put_blob(value.clone()).await.expect("kept"), blob);
+        assert_eq!(nats.blob(blob).await.expect("read"), Some(value.clone()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_an_interrupted_snapshot_is_removed() {
+    let harness = NatsHarness::start().await;
+    let (nats, stranger) = (connect(&harness, |_| {}).await, stranger(&harness).await);
+    let js = async_nats::jetstream::new(stranger);
+    for subject in ["skep.snapshot.0.5.0", "skep.snapshot.0.5.1", "skep.snapshot.1.5.0"] {
+        let published = js.publish(subject, "half".into()).await.expect("sent");
+        published.await.expect("stored");
+    }
+    for seq in [4, 7, 9] {
+        let snapshot = Snapshot { seq: Seq::new(seq), bytes: Bytes::from_static(b"state") };
+        nats.put_snapshot(partition(0), snapshot).await.expect("kept");
+    }
+    let stream = js.get_stream("skep_snapshots").await.expect("the stream");
+    let subjects = stream.info_with_subjects(">").await.expect("its subjects");
+    let mut subjects: Vec<String> =
+        subjects.map(|subject| subject.expect("a subject").0).collect().await;
+    subjects.sort();
+    let of_7_and_9 = ["7.0", "7.end", "9.0", "9.end"].map(|s| format!("skep.snapshot.0.{s}"));
+    let other = "skep.snapshot.1.5.0".to_owned();
+    assert_eq!(subjects, of_7_and_9.into_iter().chain([other]).collect::<Vec<_>>());
 }

@@ -5,7 +5,7 @@ use skep_broker::{Blobs, PutBlobError, Unavailable};
 use skep_protocol::BlobRef;
 use skep_protocol::limits::MAX_PAYLOAD;
 
-use crate::chunks::{Source, is_kept_already};
+use crate::chunks::Source;
 use crate::nats::Nats;
 
 impl Blobs for Nats {
@@ -35,8 +35,8 @@ impl Nats {
             let reason = format!("it has {} bytes, at most {MAX_PAYLOAD} are taken", blob.size);
             return Err(Unavailable { attempted, reason });
         }
-        let prefix = self.layout().blob(blob.hash);
-        self.put_chunks(attempted, &prefix, &bytes, is_kept_already).await?;
+        let (stream, prefix) = (self.layout().blob_stream(), self.layout().blob(blob.hash));
+        self.put_chunks(attempted, (&stream, &prefix), &bytes).await?;
         Ok(blob)
     }
 }

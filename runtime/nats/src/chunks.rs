@@ -15,6 +15,17 @@ const CHUNK: usize = 256 * 1024;
 /// Messages under way at a time.
 const AT_ONCE: usize = 8;
 
+/// How often a chunk that is wrong is replaced for one call.
+const MENDS: u32 = 3;
+
+/// What became of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Put {
+    Stored,
+    /// There is one of that name already.
+    Refused,
+}
+
 /// From where to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -30,30 +41,69 @@ fn count(size: usize) -> usize {
 }
 
 impl Nats {
-    /// Stores the chunks of `bytes` under `prefix.0`, `prefix.1`, … `tolerate` says which refusals
-    /// are none.
+    /// Stores the chunks of `bytes` in `stream` under `prefix.0`, `prefix.1`, …
     pub(crate) async fn put_chunks(
         &self,
         attempted: &'static str,
-        prefix: &str,
+        (stream, prefix): (&str, &str),
         bytes: &Bytes,
-        tolerate: fn(&PublishError) -> bool,
     ) -> Result<(), Unavailable> {
         let chunks = (0..count(bytes.len())).map(|index| {
             let (from, to) = (index * CHUNK, ((index + 1) * CHUNK).min(bytes.len()));
             let (subject, chunk) = (format!("{prefix}.{index}"), bytes.slice(from..to));
             async move {
-                let published = async { self.js().publish(subject, chunk).await?.await };
-                self.api(attempted, async {
-                    match published.await {
-                        Err(error) if !tolerate(&error) => Err(error),
-                        Ok(_) | Err(_) => Ok(()),
-                    }
-                })
-                .await
+                match self.put_chunk(attempted, &subject, &chunk).await? {
+                    Put::Stored => Ok(()),
+                    Put::Refused => self.mend_chunk(attempted, stream, &subject, &chunk).await,
+                }
             }
         });
         futures::stream::iter(chunks).buffer_unordered(AT_ONCE).try_collect::<()>().await
+    }
+
+    async fn put_chunk(
+        &self,
+        attempted: &'static str,
+        subject: &str,
+        chunk: &Bytes,
+    ) -> Result<Put, Unavailable> {
+        let published = async { self.js().publish(subject.to_owned(), chunk.clone()).await?.await };
+        self.api(attempted, async {
+            match published.await {
+                Ok(_) => Ok(Put::Stored),
+                Err(error) if is_kept_already(&error) => Ok(Put::Refused),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    /// Looks whether the chunk that is kept already is this one; one that is not, whoever wrote it,
+    /// is replaced.
+    async fn mend_chunk(
+        &self,
+        attempted: &'static str,
+        stream: &str,
+        subject: &str,
+        chunk: &Bytes,
+    ) -> Result<(), Unavailable> {
+        let stream = self.api(attempted, self.js().get_stream_no_info(stream)).await?;
+        for _ in 0..MENDS {
+            match self.last_by_subject(attempted, &stream, subject.to_owned()).await? {
+                Some(kept) if kept.payload == *chunk => return Ok(()),
+                Some(_) => {
+                    tracing::warn!(subject, "a chunk is not what its hash says and is replaced");
+                    let purge = stream.purge().filter(subject);
+                    self.api(attempted, async move { purge.await }).await?;
+                }
+                None => {}
+            }
+            if self.put_chunk(attempted, subject, chunk).await? == Put::Stored {
+                return Ok(());
+            }
+        }
+        let reason = format!("somebody else keeps writing to {subject}");
+        Err(Unavailable { attempted, reason })
     }
 
     /// Reads a value of `size` bytes; `None` if a part is missing or has another size.
@@ -124,6 +174,6 @@ impl Nats {
 }
 
 /// Returns whether a message was refused because its subject has one already.
-pub(crate) fn is_kept_already(error: &PublishError) -> bool {
+fn is_kept_already(error: &PublishError) -> bool {
     chain(error).contains("maximum messages per subject")
 }

@@ -191,7 +191,17 @@ impl Layout {
         format!("{}.snapshot.{partition}.*.end", self.ns)
     }
 
-    /// Returns the position that the subject of a snapshot's end names.
+    /// The subjects of everything that is kept of the snapshots of a partition.
+    pub(crate) fn snapshots(&self, partition: PartitionId) -> String {
+        format!("{}.snapshot.{partition}.*.*", self.ns)
+    }
+
+    /// Returns whether a subject of a snapshot is that of its end.
+    pub(crate) fn is_snapshot_end(subject: &str) -> bool {
+        subject.ends_with(".end")
+    }
+
+    /// Returns the position that a subject of a snapshot names.
     pub(crate) fn seq_of_snapshot(subject: &str) -> Option<Seq> {
         subject.split('.').nth(3)?.parse().ok().map(Seq::new)
     }

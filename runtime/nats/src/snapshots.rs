@@ -35,13 +35,14 @@ impl Snapshots for Nats {
         snapshot: Snapshot,
     ) -> Result<(), Unavailable> {
         let attempted = "keep a snapshot";
+        let stream = self.layout().snapshot_stream();
         let prefix = self.layout().snapshot(partition, snapshot.seq);
-        self.put_chunks(attempted, &prefix, &snapshot.bytes, |_| false).await?;
+        self.put_chunks(attempted, (&stream, &prefix), &snapshot.bytes).await?;
         let end = End { v: VERSION, whole: BlobRef::of(&snapshot.bytes) };
         let subject = self.layout().snapshot_end(partition, snapshot.seq);
         let published = async { self.js().publish(subject, encode(&end)).await?.await };
         self.api(attempted, published).await?;
-        for seq in self.positions(attempted, partition).await?.into_iter().rev().skip(KEPT) {
+        for seq in self.superseded(attempted, partition, snapshot.seq).await? {
             self.drop_snapshot(partition, seq).await?;
         }
         Ok(())
@@ -77,6 +78,26 @@ impl Nats {
             )
             .await?;
         Ok(subjects.iter().filter_map(|subject| Layout::seq_of_snapshot(subject)).collect())
+    }
+
+    /// Returns the positions of snapshots that nobody needs beside the one at `newest`: older ones,
+    /// and those that were interrupted before their end.
+    async fn superseded(
+        &self,
+        attempted: &'static str,
+        partition: PartitionId,
+        newest: Seq,
+    ) -> Result<BTreeSet<Seq>, Unavailable> {
+        let (stream, all) = (self.layout().snapshot_stream(), self.layout().snapshots(partition));
+        let subjects = self.subjects(attempted, stream, all).await?;
+        let positions = |subjects: &mut dyn Iterator<Item = &String>| -> BTreeSet<Seq> {
+            subjects.filter_map(|subject| Layout::seq_of_snapshot(subject)).collect()
+        };
+        let whole = positions(&mut subjects.iter().filter(|s| Layout::is_snapshot_end(s)));
+        let kept: BTreeSet<Seq> = whole.into_iter().rev().take(KEPT).collect();
+        let mut superseded = positions(&mut subjects.iter());
+        superseded.retain(|seq| *seq < newest && !kept.contains(seq));
+        Ok(superseded)
     }
 
     /// Returns the subjects of a stream that match a filter, sorted.
