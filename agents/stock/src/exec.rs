@@ -20,7 +20,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
 use skep_agent::{Context, Failure};
 use tokio::process::Command;
 
@@ -28,6 +27,7 @@ pub use commands::{CommandError, Commands};
 pub use input::{ExecInput, RetryOnExit, StdoutFormat};
 
 use crate::fault::{self, WorthRetrying};
+use crate::json::Json;
 use capture::{CaptureError, Streams};
 use group::Running;
 use prepare::Prepared;
@@ -78,7 +78,7 @@ pub struct ExecOutput {
     /// Its exit code: 0, or the attempt would have failed.
     pub exit_code: i32,
     /// What it wrote, as the task's [`StdoutFormat`] has it.
-    pub stdout: Value,
+    pub stdout: Json,
     /// The end of what it wrote to standard error.
     pub stderr: String,
 }

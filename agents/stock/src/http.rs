@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use reqwest::Url;
 use serde::Serialize;
-use serde_json::Value;
 use skep_agent::Failure;
 
 pub use address::{AddressPolicy, Network, NetworkError};
@@ -23,6 +22,7 @@ pub use hosts::HostPattern;
 pub use input::{ExpectedStatus, HttpInput, ResponseFormat};
 
 use crate::fault::{self, WorthRetrying};
+use crate::json::Json;
 
 /// What the operator allows the `http` agent.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ pub struct HttpOutput {
     pub headers: std::collections::BTreeMap<String, String>,
     /// The body if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub json: Option<Value>,
+    pub json: Option<Json>,
     /// The body if it is text but not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,

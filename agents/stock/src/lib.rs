@@ -35,6 +35,8 @@ pub mod corpus;
 pub mod exec;
 mod fault;
 pub mod http;
+mod json;
 mod stock;
 
+pub use json::Json;
 pub use stock::{Stock, StockError};

@@ -10,8 +10,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use skep_agent::{Agent, Context};
+use skep_agents::Json;
 use skep_agents::exec::{
     self, Commands, ExecConfig, ExecError, ExecInput, RetryOnExit, StdoutFormat,
 };
@@ -44,7 +44,10 @@ impl FromStr for Program {
         if capability.is_empty() || argv.is_empty() {
             return Err(wanted.to_owned());
         }
-        Ok(Self { capability: capability.to_owned(), argv })
+        Ok(Self {
+            capability: capability.to_owned(),
+            argv,
+        })
     }
 }
 
@@ -60,9 +63,14 @@ impl Program {
         if !name.contains('/') {
             return Ok(name.clone());
         }
-        let file = env::current_dir().map(|here| here.join(name)).unwrap_or_else(|_| name.into());
+        let file = env::current_dir()
+            .map(|here| here.join(name))
+            .unwrap_or_else(|_| name.into());
         let file = file.canonicalize().map_err(|error| {
-            Error::usage(format!("cannot serve `{}` with {name}: {error}", self.capability))
+            Error::usage(format!(
+                "cannot serve `{}` with {name}: {error}",
+                self.capability
+            ))
         })?;
         Ok(file.to_string_lossy().into_owned())
     }
@@ -70,7 +78,10 @@ impl Program {
 
 /// Builds one agent for each program.
 pub(crate) fn agents(programs: &[Program], slots: Option<u32>) -> Result<Vec<Agent>, Error> {
-    programs.iter().map(|program| agent(program, slots.unwrap_or(SLOTS))).collect()
+    programs
+        .iter()
+        .map(|program| agent(program, slots.unwrap_or(SLOTS)))
+        .collect()
 }
 
 fn agent(program: &Program, slots: u32) -> Result<Agent, Error> {
@@ -82,32 +93,41 @@ fn agent(program: &Program, slots: u32) -> Result<Agent, Error> {
         match Path::new(&file).exists() {
             true => error
                 .help(format!("make it executable: chmod +x {name}"))
-                .help(format!("or name what runs it: --agent \"{capability}=python3 {name}\"")),
+                .help(format!(
+                    "or name what runs it: --agent \"{capability}=python3 {name}\""
+                )),
             false => error,
         }
     })?;
     let root = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let mut config = ExecConfig::new(commands, root);
     // It is the user's own program: it sees what it would see when started by hand.
-    config.pass_env = env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    config.pass_env = env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .collect();
     let grace = config.grace;
     let config = Arc::new(config);
-    let argv: Vec<String> =
-        std::iter::once(file).chain(program.argv.iter().skip(1).cloned()).collect();
-    let handler = move |context: Context, input: Value| {
+    let argv: Vec<String> = std::iter::once(file)
+        .chain(program.argv.iter().skip(1).cloned())
+        .collect();
+    let handler = move |context: Context, input: Json| {
         let (config, argv) = (Arc::clone(&config), argv.clone());
         async move {
             let input = task(argv, input);
             let output = exec::run(&config, &input, exec::surroundings(&context)).await;
-            output.map(|output| tidy(output.stdout)).map_err(ExecError::failure)
+            output
+                .map(|output| tidy(output.stdout))
+                .map_err(ExecError::failure)
         }
     };
-    let agent = Agent::builder(&capability).serve(&capability, handler).slots(slots);
+    let agent = Agent::builder(&capability)
+        .serve(&capability, handler)
+        .slots(slots);
     let agent = agent.cancel_within(grace + Duration::from_secs(1));
     agent.build().map_err(|error| Error::usage(chain(&error)))
 }
 
-fn task(argv: Vec<String>, input: Value) -> ExecInput {
+fn task(argv: Vec<String>, input: Json) -> ExecInput {
     ExecInput {
         argv,
         stdin: Some(input),
@@ -120,21 +140,34 @@ fn task(argv: Vec<String>, input: Value) -> ExecInput {
 }
 
 /// What a program prints without being JSON is text, and its last line end is no part of it.
-fn tidy(stdout: Value) -> Value {
-    let text = stdout.as_str().map(|text| text.trim_end_matches(['\n', '\r']).to_owned());
-    text.map_or(stdout, Value::String)
+fn tidy(stdout: Json) -> Json {
+    let text = stdout.as_string();
+    text.map_or(stdout, |text| {
+        Json::from(text.trim_end_matches(['\n', '\r']))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
     fn programs_are_written_in_three_ways() {
-        let argv = |text: &str| text.parse::<Program>().map(|program| program.argv.join("|"));
+        let argv = |text: &str| {
+            text.parse::<Program>()
+                .map(|program| program.argv.join("|"))
+        };
         assert_eq!(argv("greet=./greet.py"), Ok("./greet.py".to_owned()));
-        assert_eq!(argv("greet=python3 -u greet.py"), Ok("python3|-u|greet.py".to_owned()));
-        assert_eq!(argv(r#"greet=["my program", "a b"]"#), Ok("my program|a b".to_owned()));
+        assert_eq!(
+            argv("greet=python3 -u greet.py"),
+            Ok("python3|-u|greet.py".to_owned())
+        );
+        assert_eq!(
+            argv(r#"greet=["my program", "a b"]"#),
+            Ok("my program|a b".to_owned())
+        );
         for wrong in ["greet", "=x", "greet=", "greet=[1]"] {
             assert!(argv(wrong).is_err(), "{wrong} was taken");
         }
@@ -143,13 +176,13 @@ mod tests {
     #[tokio::test]
     async fn one_json_value_or_a_text_is_an_answer_but_no_mixture() {
         let answer = async |script: &str| {
-            let argv = serde_json::json!(["sh", "-c", script]);
+            let argv = json!(["sh", "-c", script]);
             let program = format!("answer={argv}").parse().unwrap();
             let agent = agents(&[program], None).unwrap().remove(0);
             let output = agent.perform("answer", Value::Null).await;
             output.map_err(|failure| (failure.code().to_owned(), failure.is_retryable()))
         };
-        let json = serde_json::json!({ "text": "x" });
+        let json = json!({ "text": "x" });
         assert_eq!(answer(r#"echo '{"text": "x"}'"#).await, Ok(json));
         assert_eq!(answer("echo 'debug: x'").await, Ok(Value::from("debug: x")));
         assert_eq!(answer("echo NaN").await, Ok(Value::from("NaN")));
@@ -160,7 +193,8 @@ mod tests {
 
     #[test]
     fn a_line_end_is_no_part_of_a_text() {
-        assert_eq!(tidy(Value::from("Hello\n")), Value::from("Hello"));
-        assert_eq!(tidy(serde_json::json!({ "a": "x\n" })), serde_json::json!({ "a": "x\n" }));
+        assert_eq!(tidy("Hello\n".into()), "Hello".into());
+        let object = Json::from(json!({ "a": "x\n" }));
+        assert_eq!(tidy(object.clone()), object);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use expect_test::expect;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use skep_agent::{Agent, Context, Failure};
 use skep_broker::memory::Settings;
@@ -105,6 +106,22 @@ async fn large_values_go_through_the_blob_store_both_ways() {
             assert_eq!(stage.blob(output).await, text);
         }
     }
+}
+
+#[derive(Deserialize, Serialize)]
+struct Quoted {
+    json: Box<RawValue>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn raw_json_is_handed_on_as_it_is() {
+    let handler = |input: Quoted| async move { Ok::<_, Failure>(input) };
+    let agent = Agent::builder("a").serve("c", handler).build().unwrap();
+    let stage = Stage::start(agent).await;
+    let mut owner = stage.own().await;
+    let text = r#"{"json":[12345678901234567890123,1.10,{"a":1,"a":2}]}"#;
+    stage.give(&task("s", "c", Payload::from_text(text).unwrap())).await;
+    assert_eq!(output(&owner.apply().await.body).text(), Some(text));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,10 +5,10 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::capture::Streams;
 use super::{ExecError, ExecOutput, stdout};
+use crate::json::Json;
 
 /// How much of standard output a failure carries.
 const MAX_FAILED_STDOUT: usize = 2 * 1024;
@@ -21,7 +21,7 @@ pub struct ExecInput {
     pub argv: Vec<String>,
     /// Written to standard input, as JSON.
     #[serde(default)]
-    pub stdin: Option<Value>,
+    pub stdin: Option<Json>,
     /// Written to standard input, as it is.
     #[serde(default)]
     pub stdin_text: Option<String>,
@@ -43,7 +43,9 @@ pub struct ExecInput {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StdoutFormat {
-    /// JSON if all of it is one JSON value, text if not, nothing being the empty text.
+    /// JSON if all of it is one JSON value, text if not, nothing being the empty text. A mere
+    /// number is text, too, unless it is written as JSON writers write it: `1.10` may be a version,
+    /// and twenty digits are no number that everybody can read.
     #[default]
     Auto,
     /// JSON, or the attempt fails.

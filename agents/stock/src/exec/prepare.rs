@@ -46,7 +46,7 @@ fn stdin(input: &ExecInput) -> Result<Vec<u8>, ExecError> {
         (Some(_), Some(_)) => {
             Err(ExecError::InvalidInput("give `stdin` or `stdin_text`, not both".to_owned()))
         }
-        (Some(value), None) => Ok(value.to_string().into_bytes()),
+        (Some(value), None) => Ok(value.get().as_bytes().to_vec()),
         (None, Some(text)) => Ok(text.clone().into_bytes()),
         (None, None) => Ok(Vec::new()),
     }

@@ -1,25 +1,27 @@
 //! What a program wrote to standard output, as a value.
 
 use serde::de::IgnoredAny;
-use serde_json::{Deserializer, Value};
+use serde_json::Deserializer;
 
 use super::{ExecError, StdoutFormat};
-use crate::fault::is_shallow;
+use crate::json::{Json, JsonError};
 
 /// How much of a line an error shows, in characters.
 const MAX_SHOWN: usize = 60;
 
-pub(super) fn parse(format: StdoutFormat, bytes: &[u8]) -> Result<Value, ExecError> {
+pub(super) fn parse(format: StdoutFormat, bytes: &[u8]) -> Result<Json, ExecError> {
     if format == StdoutFormat::Text {
         return Ok(text(bytes)?.into());
     }
-    match (serde_json::from_slice::<Value>(bytes), format) {
-        (Ok(value), _) if is_shallow(&value) => Ok(value),
-        (Ok(_), _) => Err(ExecError::StdoutFormat("the JSON is nested too deeply".to_owned())),
-        (Err(error), StdoutFormat::Json) => {
-            Err(ExecError::StdoutFormat(format!("it is not JSON: {error}")))
+    match (Json::parse(bytes), format) {
+        (Ok(json), StdoutFormat::Auto | StdoutFormat::Answer) if json.is_lossy_number() => {
+            Ok(text(bytes)?.into())
         }
-        (Err(error), StdoutFormat::Answer) => {
+        (Ok(json), _) => Ok(json),
+        (Err(error @ JsonError::TooDeep), _) | (Err(error), StdoutFormat::Json) => {
+            Err(ExecError::StdoutFormat(error.to_string()))
+        }
+        (Err(JsonError::Invalid(error)), StdoutFormat::Answer) => {
             let text = text(bytes)?;
             if is_mixed(text) {
                 return Err(ExecError::StdoutNotJson(problem(text, &error)));
@@ -109,6 +111,22 @@ mod tests {
             "[INFO] ready\n[1] a book\n[x] done",
             expect![[r#""[INFO] ready\n[1] a book\n[x] done""#]],
         );
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        for format in [StdoutFormat::Auto, StdoutFormat::Answer, StdoutFormat::Json] {
+            let parse = |stdout: &str| parse(format, stdout.as_bytes()).unwrap().to_string();
+            let many = "12345678901234567890123";
+            let object = format!("{{\"id\":{many},\"n\":1.10,\"n\":1e2}}");
+            assert_eq!(parse(&format!("{object}\n")), object);
+            assert_eq!(parse("-4.25\n"), "-4.25");
+            for number in [many, "1.10", "1e5", "184467440737095516150"] {
+                let text = format!("\"{number}\\n\"");
+                let expected = if format == StdoutFormat::Json { number } else { &text };
+                assert_eq!(parse(&format!("{number}\n")), expected);
+            }
+        }
     }
 
     #[test]

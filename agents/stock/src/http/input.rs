@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::HttpError;
+use crate::json::Json;
 
 /// Headers that follow from the request itself.
 const OURS: [&str; 6] =
@@ -27,7 +27,7 @@ pub struct HttpInput {
     pub headers: BTreeMap<String, String>,
     /// The body, as JSON.
     #[serde(default)]
-    pub json: Option<Value>,
+    pub json: Option<Json>,
     /// The body, as it is.
     #[serde(default)]
     pub body: Option<String>,

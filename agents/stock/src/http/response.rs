@@ -8,10 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
-use serde_json::Value;
 
 use super::{HttpError, HttpInput, HttpOutput, ResponseFormat};
-use crate::fault::is_shallow;
+use crate::json::Json;
 
 /// How much of the body a failure carries.
 const MAX_FAILED_BODY: usize = 2 * 1024;
@@ -48,14 +47,8 @@ pub(super) fn judge(
     Ok(output)
 }
 
-fn json(body: &[u8]) -> Result<Value, HttpError> {
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| HttpError::BodyFormat(format!("it is not JSON: {error}")))?;
-    if is_shallow(&value) {
-        Ok(value)
-    } else {
-        Err(HttpError::BodyFormat("the JSON is nested too deeply".to_owned()))
-    }
+fn json(body: &[u8]) -> Result<Json, HttpError> {
+    Json::parse(body).map_err(|error| HttpError::BodyFormat(error.to_string()))
 }
 
 fn says_json(headers: &HeaderMap) -> bool {

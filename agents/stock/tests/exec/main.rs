@@ -264,7 +264,8 @@ async fn the_environment_is_what_was_allowed_and_the_identity() {
     surroundings.identity = vec![("SKEP_STEP".to_owned(), "review[2]".to_owned())];
     let task = input(json!({ "argv": ["env"], "env": { "GREETING": "hello" } }));
     let output = run(&config, &task, surroundings).await.unwrap();
-    let mut lines: Vec<&str> = output.stdout.as_str().unwrap().lines().collect();
+    let stdout = output.stdout.as_string().unwrap();
+    let mut lines: Vec<&str> = stdout.lines().collect();
     lines.sort_unstable();
     let path = format!("PATH={}", std::env::var("PATH").unwrap());
     assert_eq!(lines, ["GREETING=hello", &path, "SKEP_STEP=review[2]"]);
@@ -375,6 +376,6 @@ async fn children_left_behind_are_killed_and_do_not_hold_the_output() {
     let root = tempfile::tempdir().unwrap();
     let task = json!({ "argv": ["sh", "-c", format!("{FAMILY} echo done")] });
     let output = execute(&config(root.path()), task).await.unwrap();
-    assert_eq!(output.stdout, "done\n");
+    assert_eq!(output.stdout, "done\n".into());
     gone(&ids(output.stderr.trim())).await;
 }

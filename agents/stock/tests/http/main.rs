@@ -122,6 +122,13 @@ async fn a_response_is_json_text_or_bytes() {
     )
     .await;
     check_answer(
+        &[ok, "content-type: text/json", "", "{ \"n\": 1.10, \"n\": 1e2 }"],
+        expect![[
+            r#"{"status":200,"headers":{"content-type":"text/json"},"json":{"n":1.10,"n":1e2}}"#
+        ]],
+    )
+    .await;
+    check_answer(
         &[ok, "set-cookie: a", "set-cookie: b", "", "plain"],
         expect![[r#"{"status":200,"headers":{"set-cookie":"a, b"},"text":"plain"}"#]],
     )
