@@ -62,8 +62,8 @@ fn reject(mut problems: Problems, source_text: String, file_name: &str) -> Rejec
 /// Returns the text of a file, or what of it can be shown.
 fn as_text<'a>(source: &'a [u8], problems: &mut Problems) -> Result<&'a str, String> {
     if source.len() > limits::FILE_BYTES {
-        let message =
-            format!("the file has {} bytes; at most {} are read", source.len(), limits::FILE_BYTES);
+        // The caller may have read no more than shows that it is too large.
+        let message = format!("the file has more than {} MiB", limits::FILE_BYTES / (1024 * 1024));
         problems
             .error(codes::TOO_LARGE, Span::default(), message)
             .help("split it into sub-workflows");
