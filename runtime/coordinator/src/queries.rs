@@ -1,5 +1,6 @@
 //! Questions: answered from the read model, from live state where this coordinator has it.
 
+mod fit;
 mod turns;
 
 use std::time::Duration;
@@ -91,7 +92,7 @@ impl<B: Broker> State<B> {
     async fn answer(&self, query: Query, turn: &mut Turn) -> QueryReply {
         match query {
             Query::Runs(filter) => self.read_model.ask(Question::Runs(filter)).await,
-            Query::Run { run } => self.run(run, turn).await,
+            Query::Run { run } => self.fitting(self.run(run, turn).await).await,
             Query::History { run, after, limit, wait_ms } => {
                 let page = Question::History { run, after, limit };
                 self.history(run, page, Duration::from_millis(wait_ms), turn).await
@@ -108,12 +109,22 @@ impl<B: Broker> State<B> {
     /// Answers without asking any other coordinator about a run.
     async fn answer_as_owner(&self, query: Query, turn: &mut Turn) -> QueryReply {
         match query {
-            Query::Run { run } => self.run_here(run, turn).await,
+            Query::Run { run } => self.fitting(self.run_here(run, turn).await).await,
             query @ (Query::Runs(_)
             | Query::History { .. }
             | Query::Agents {}
             | Query::Workflows {}) => self.answer(query, turn).await,
         }
+    }
+
+    /// Makes an answer fit into a message.
+    async fn fitting(&self, mut reply: QueryReply) -> QueryReply {
+        if let QueryReply::Run(detail) = &mut reply
+            && let Err(error) = fit::fit(&self.broker, detail).await
+        {
+            return failed(error.to_string());
+        }
+        reply
     }
 
     /// Looks a run up, where it is known best: of one that is not over, its owner knows more.

@@ -1,12 +1,16 @@
 //! What those who ask are told.
 
+use std::sync::Arc;
+
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use skep_broker::{Embedded, Journal as _, Queries as _};
+use serde_json::json;
+use skep_broker::{Blobs as _, Embedded, Journal as _, Queries as _};
 use skep_coordinator::{Config, Coordinator};
+use skep_protocol::limits::MAX_MESSAGE;
 use skep_protocol::{
     Command, CommandReply, PartitionCount, PartitionId, Query, QueryReply, RunFilter, RunStatus,
-    Seq, StepStatus,
+    Seq, StepStatus, Task, encode,
 };
 
 use crate::world::*;
@@ -79,5 +83,34 @@ async fn whoever_is_asked_tells_what_the_owner_knows() {
     assert_eq!(command(&broker, run, pause).await, CommandReply::Done {});
     for _ in 0..10 {
         assert_eq!(detail(&broker, run).await.unwrap().summary.status, RunStatus::Paused);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_fits_into_a_message_and_leaves_nothing_out() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let _coordinator = coordinator(&broker).await;
+    let workflow = "
+name: much
+steps:
+  fan: { agent: work, for_each: '${{ range(600) }}' }
+";
+    register(&broker, workflow).await;
+    let output = |step: &str| json!(format!("{step}{}", "x".repeat(60_000)));
+    let handler = move |task: &Task| Act::Complete(output(task.step.as_str()));
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 64)], &ledger, handler).await;
+    let run = start(&broker, "k", "much").await;
+    history_to_end(&broker, run).await;
+    let found = detail(&broker, run).await.unwrap();
+    assert!(encode(&found).len() < MAX_MESSAGE, "{}", encode(&found).len());
+    let items: Vec<_> = found.steps.iter().filter(|step| step.step.as_str() != "fan").collect();
+    assert_eq!(items.len(), 600);
+    for step in items {
+        let kept = step.output.as_ref().unwrap();
+        let bytes = match kept.blob() {
+            Some(blob) => broker.blob(blob).await.unwrap().unwrap(),
+            None => bytes::Bytes::copy_from_slice(kept.text().unwrap().as_bytes()),
+        };
+        assert_eq!(bytes, output(step.step.as_str()).to_string());
     }
 }
