@@ -39,13 +39,37 @@ impl FromStr for Program {
             serde_json::from_str(program)
                 .map_err(|error| format!("not a JSON array of strings: {error}"))?
         } else {
-            program.split_whitespace().map(str::to_owned).collect()
+            words(program)?
         };
         if capability.is_empty() || argv.is_empty() {
             return Err(wanted.to_owned());
         }
         Ok(Self { capability: capability.to_owned(), argv })
     }
+}
+
+/// Splits a command line at spaces. Quotes of either kind hold words together, there is no escape
+/// and no shell: what needs more is written as a JSON array.
+fn words(text: &str) -> Result<Vec<String>, String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for letter in text.chars() {
+        match quote {
+            Some(open) if letter == open => quote = None,
+            None if letter == '"' || letter == '\'' => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            None if letter.is_whitespace() => words.extend(word.take()),
+            Some(_) | None => word.get_or_insert_default().push(letter),
+        }
+    }
+    if let Some(open) = quote {
+        return Err(format!(
+            "a quote {open} is not closed; an array is taken as it is: NAME=[\"PROGRAM\",\"it's\"]"
+        ));
+    }
+    words.extend(word);
+    Ok(words)
 }
 
 impl Program {
@@ -132,12 +156,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_written_in_three_ways() {
+    fn programs_are_written_in_several_ways() {
         let argv = |text: &str| text.parse::<Program>().map(|program| program.argv.join("|"));
         assert_eq!(argv("greet=./greet.py"), Ok("./greet.py".to_owned()));
         assert_eq!(argv("greet=python3 -u greet.py"), Ok("python3|-u|greet.py".to_owned()));
         assert_eq!(argv(r#"greet=["my program", "a b"]"#), Ok("my program|a b".to_owned()));
-        for wrong in ["greet", "=x", "greet=", "greet=[1]"] {
+        let quoted = r#"greet=sh -c 'echo "$0"' "a b"c "" x"#;
+        assert_eq!(argv(quoted), Ok(r#"sh|-c|echo "$0"|a bc||x"#.to_owned()));
+        for wrong in ["greet", "=x", "greet=", "greet=[1]", "greet=it's", "greet=\"a' b"] {
             assert!(argv(wrong).is_err(), "{wrong} was taken");
         }
     }
