@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// The allowed programs, each found once, when the agent starts: what `PATH` or a link says later
-/// changes nothing.
+/// The allowed programs, each found once, when the agent starts: what `PATH` says later changes
+/// nothing. A path is kept as it is, and if it is a link, that is followed at each start: some
+/// programs are many in one file and go by the name they are called by. So whoever may change the
+/// link or the file says what is run, and no directory on the way may be writable for tasks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Commands(BTreeMap<String, PathBuf>);
 
