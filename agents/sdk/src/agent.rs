@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use skep_broker::AgentBroker;
-use skep_protocol::limits::MAX_NAME_LEN;
+use skep_protocol::limits::{MAX_NAME_LEN, MAX_OFFERS_PER_AGENT};
 use skep_protocol::{AgentId, IdError, Lane};
 
 use crate::clock;
@@ -20,8 +20,8 @@ use crate::worker::{Stop, Worker};
 const DEFAULT_SLOTS: u32 = 8;
 /// How long a handler may go on after it was told to stop.
 const DEFAULT_GRACE: Duration = Duration::from_secs(2);
-/// How long an agent that leaves waits for its handlers: less than the 30 s after which Kubernetes
-/// kills a process.
+/// How long an agent that leaves waits for its handlers; it has to report what became of them and to
+/// be gone within the 30 s after which Kubernetes kills a process.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(20);
 /// Hexadecimal digits that tell the processes of an agent apart.
 const SUFFIX_LEN: usize = 8;
@@ -111,6 +111,16 @@ pub enum BuildError {
     ServedTwice {
         /// The capability.
         capability: String,
+    },
+    /// It serves more capabilities than coordinators look at.
+    #[error("agent `{agent}` serves {count} capabilities, at most {max} are allowed")]
+    TooManyCapabilities {
+        /// The agent.
+        agent: String,
+        /// How many it serves.
+        count: usize,
+        /// The limit.
+        max: usize,
     },
     /// A capability could never be performed.
     #[error("{what} has 0 slots, so that it would never get a task")]
@@ -243,7 +253,8 @@ impl AgentBuilder {
     }
 
     /// Sets how many tasks of the capability served last are performed at a time (default 8).
-    /// Before the first `serve` it sets the default of all.
+    /// Before the first `serve` it sets the default of all. However many there are, an agent holds
+    /// no more attempts than a heartbeat can name: about 1 500.
     pub fn slots(mut self, slots: u32) -> Self {
         match self.last.as_ref().and_then(|last| self.agent.offers.get_mut(last)) {
             Some(offered) => offered.slots = slots,
@@ -289,7 +300,9 @@ impl AgentBuilder {
         self
     }
 
-    /// Sets how long an agent that leaves waits for its handlers (default 20 s).
+    /// Sets how long an agent that leaves waits for its handlers (default 20 s). It is gone at most
+    /// 5 s later, or 3 s after the time of [`cancel_within`](Self::cancel_within) if that is more;
+    /// 10 s if it is quick.
     pub fn drain_within(mut self, limit: Duration) -> Self {
         self.agent.drain = limit;
         self
@@ -312,6 +325,10 @@ impl AgentBuilder {
         if agent.offers.is_empty() {
             return Err(BuildError::NoCapability { agent: agent.name });
         }
+        let (count, max) = (agent.offers.len(), MAX_OFFERS_PER_AGENT);
+        if count > max {
+            return Err(BuildError::TooManyCapabilities { agent: agent.name, count, max });
+        }
         for (capability, offered) in &agent.offers {
             if !is_name(capability) {
                 return Err(BuildError::Capability { capability: capability.clone() });
@@ -332,4 +349,23 @@ fn is_name(text: &str) -> bool {
     let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     let rest = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     text.len() <= MAX_NAME_LEN && text.bytes().next().is_some_and(first) && text.bytes().all(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_capabilities_than_are_looked_at_are_told() {
+        let serving = |count: usize| {
+            let names = (0..count).map(|number| format!("c{number}"));
+            let serve = |agent: AgentBuilder, name: String| {
+                agent.serve(&name, async |n: u8| Ok::<_, Failure>(n))
+            };
+            names.fold(Agent::builder("a"), serve).build()
+        };
+        assert!(serving(MAX_OFFERS_PER_AGENT).is_ok());
+        let error = serving(MAX_OFFERS_PER_AGENT + 1).unwrap_err().to_string();
+        assert_eq!(error, "agent `a` serves 65 capabilities, at most 64 are allowed");
+    }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use skep_protocol::limits::MAX_FAILURE_MESSAGE;
 use skep_protocol::{AgentId, AttemptId, Payload, Progress, RunId, StepPath, Task, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -15,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::failure::Failure;
 use crate::payloads::{self, BlobStore};
+
+/// Longest note of a handler's progress, in bytes; the rest is cut.
+const MAX_NOTE: usize = 200;
 
 /// One attempt, as its handler sees it. Cloning gives another handle to the same one.
 ///
@@ -142,11 +144,11 @@ impl Context {
         self.0.signs.cancelled.clone()
     }
 
-    /// Says that the handler gets on, with a line for people. It is cheap: it travels with the next
-    /// heartbeat.
+    /// Says that the handler gets on, with a line for people: 200 bytes, the rest is cut. It is
+    /// cheap: it travels with the next heartbeat.
     pub fn progress(&self, note: impl Into<String>) {
         let mut note = note.into();
-        note.truncate(note.floor_char_boundary(MAX_FAILURE_MESSAGE));
+        note.truncate(note.floor_char_boundary(MAX_NOTE));
         self.0.signs.update(|progress| progress.note = Some(note));
     }
 

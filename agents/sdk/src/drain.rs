@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long an agent that gave up on its handlers waits for its last reports to be confirmed.
-const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
+/// How long an agent takes to leave: less than the 30 s after which Kubernetes kills a process.
+const LEFT_WITHIN: Duration = Duration::from_secs(25);
+/// How long an agent that gave up on its handlers waits for its last reports to be confirmed: the
+/// least and the most.
+const CONFIRMED_WITHIN: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
 
 /// How far the end of an agent is.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,7 +18,7 @@ pub(crate) enum Drain {
     #[default]
     Working,
     /// Handlers may finish until then.
-    Finishing { until: Instant },
+    Finishing { began: Instant, until: Instant },
     /// Handlers were told to stop; their reports may be confirmed until then.
     GivingBack { until: Instant },
 }
@@ -23,7 +26,7 @@ pub(crate) enum Drain {
 impl Drain {
     /// Begins the end.
     pub(crate) fn begin(&mut self, now: Instant, limit: Duration) {
-        *self = Self::Finishing { until: now + limit };
+        *self = Self::Finishing { began: now, until: now + limit };
     }
 
     /// Returns whether the end has begun.
@@ -37,8 +40,11 @@ impl Drain {
     /// Returns, once, whether it is time to give up on handlers.
     pub(crate) fn gives_up(&mut self, now: Instant, grace: Duration) -> bool {
         match *self {
-            Self::Finishing { until } if until <= now => {
-                *self = Self::GivingBack { until: now + grace + CONFIRMED_WITHIN };
+            Self::Finishing { began, until } if until <= now => {
+                let (least, most) = CONFIRMED_WITHIN;
+                let stopped = now + grace;
+                let until = (began + LEFT_WITHIN).clamp(stopped + least, stopped + most);
+                *self = Self::GivingBack { until };
                 true
             }
             Self::Working | Self::Finishing { .. } | Self::GivingBack { .. } => false,
@@ -57,7 +63,7 @@ impl Drain {
     pub(crate) const fn next_wake(self) -> Option<Instant> {
         match self {
             Self::Working => None,
-            Self::Finishing { until } | Self::GivingBack { until } => Some(until),
+            Self::Finishing { until, .. } | Self::GivingBack { until } => Some(until),
         }
     }
 }
@@ -82,5 +88,25 @@ pub async fn terminated() {
     }
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_leaves_before_it_is_killed() {
+        let (began, seconds) = (Instant::now(), Duration::from_secs);
+        let left_after = |limit, grace| {
+            let mut drain = Drain::default();
+            drain.begin(began, limit);
+            assert!(drain.gives_up(began + limit, grace) && !drain.gives_up(began + limit, grace));
+            drain.next_wake().unwrap() - began
+        };
+        assert_eq!(left_after(seconds(20), seconds(2)), seconds(25));
+        assert_eq!(left_after(seconds(20), seconds(6)), seconds(29));
+        assert_eq!(left_after(seconds(1), seconds(2)), seconds(13));
+        assert_eq!(left_after(seconds(60), seconds(2)), seconds(65));
     }
 }

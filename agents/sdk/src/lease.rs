@@ -13,6 +13,11 @@ const MAX_KEPT: usize = 1_024;
 const MAX_KEPT_BYTES: u64 = 4 * 1024 * 1024;
 /// Reports that nobody confirmed, beyond which no more tasks are taken.
 const MAX_UNCONFIRMED: usize = 4_096;
+/// What the attempts that are held may take of a heartbeat, in bytes, beyond which no more tasks are
+/// taken: what is missing in a heartbeat counts as lost, so that all of them have to fit.
+const MAX_HELD_BYTES: usize = 384 * 1024;
+/// What an attempt takes of a heartbeat beside its step and its note.
+const HELD_BYTES: usize = 192;
 
 /// Everything the agent holds.
 #[derive(Debug)]
@@ -20,6 +25,7 @@ pub(crate) struct Leases {
     slots: BTreeMap<String, Slots>,
     total: Slots,
     held: BTreeMap<AttemptId, Lease>,
+    held_bytes: usize,
     working: usize,
     kept: Kept,
     draining: bool,
@@ -76,7 +82,8 @@ impl Leases {
         let slots = offers.map(|(name, limit)| (name.to_owned(), Slots { limit, used: 0 }));
         let total = Slots { limit: total.unwrap_or(u32::MAX), used: 0 };
         let (slots, held) = (slots.collect(), BTreeMap::new());
-        Self { slots, total, held, working: 0, kept: Kept::default(), draining: false }
+        let kept = Kept::default();
+        Self { slots, total, held, held_bytes: 0, working: 0, kept, draining: false }
     }
 
     /// Decides about a task that arrived. A new one is in `phase` from here on.
@@ -90,7 +97,7 @@ impl Leases {
             Lease { partition, signs, since: now, phase }
         };
         if let Some(report) = self.kept.take(&id) {
-            self.held.insert(id, lease(Phase::Reporting));
+            self.hold(id, lease(Phase::Reporting));
             return Arrival::Finished(report);
         }
         if self.draining {
@@ -103,14 +110,15 @@ impl Leases {
             return Arrival::Refused(Refusal::Busy);
         }
         self.use_slots(&task.capability, 1);
-        self.held.insert(id, lease(phase));
+        self.hold(id, lease(phase));
         self.working += 1;
         Arrival::New
     }
 
     /// Returns how many more tasks of `capability` can be taken.
     pub(crate) fn free(&self, capability: &str) -> u32 {
-        if self.draining || self.held.len() - self.working >= MAX_UNCONFIRMED {
+        let unconfirmed = self.held.len() - self.working;
+        if self.draining || unconfirmed >= MAX_UNCONFIRMED || self.held_bytes >= MAX_HELD_BYTES {
             return 0;
         }
         let own = self.slots.get(capability).map_or(0, Slots::free);
@@ -182,7 +190,7 @@ impl Leases {
 
     /// Lets go of an attempt that nobody needs to hear of.
     pub(crate) fn forget(&mut self, attempt: &AttemptId) {
-        if let Some(lease) = self.held.remove(attempt) {
+        if let Some(lease) = self.release(attempt) {
             self.working -= usize::from(lease.phase != Phase::Reporting);
         }
     }
@@ -194,7 +202,7 @@ impl Leases {
         if self.phase(&id) != Some(Phase::Reporting) {
             return;
         }
-        self.held.remove(&id);
+        self.release(&id);
         if matches!(report.body, ReportBody::Outcome(_)) {
             self.kept.put(report);
         }
@@ -236,6 +244,17 @@ impl Leases {
         held.collect()
     }
 
+    fn hold(&mut self, attempt: AttemptId, lease: Lease) {
+        self.held_bytes += held_size(&attempt);
+        self.held.insert(attempt, lease);
+    }
+
+    fn release(&mut self, attempt: &AttemptId) -> Option<Lease> {
+        let lease = self.held.remove(attempt)?;
+        self.held_bytes -= held_size(attempt);
+        Some(lease)
+    }
+
     fn stop(&mut self, attempt: &AttemptId, phase: Phase) {
         if let Some(lease) = self.held.get_mut(attempt) {
             lease.phase = phase;
@@ -250,6 +269,10 @@ impl Leases {
             self.working += usize::from(phase != Phase::Reporting);
         }
     }
+}
+
+fn held_size(attempt: &AttemptId) -> usize {
+    HELD_BYTES + attempt.step.as_str().len()
 }
 
 impl Slots {

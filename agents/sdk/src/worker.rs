@@ -1,27 +1,28 @@
 //! The loop of a running agent: one place where everything that happens meets.
 
 mod arrivals;
+mod heartbeat;
 mod reporting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::{AgentBroker, Request, Settle, Unavailable};
 use skep_protocol::limits::{HEARTBEAT_INTERVAL, MAX_SHARED};
-use skep_protocol::{
-    AgentId, AttemptId, Control, Delivery, Heartbeat, Lane, Offer, Task, TaskBatch,
-};
+use skep_protocol::{AgentId, AttemptId, Control, Delivery, Lane, Task, TaskBatch};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::{Agent, RunError};
 use crate::attempt::Ended;
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::context::SaveCheckpoint;
 use crate::drain::Drain;
 use crate::failure::Failure;
@@ -34,6 +35,9 @@ use reporting::Sent;
 
 /// Checkpoints under way from handlers to the loop.
 const CHECKPOINT_QUEUE: usize = 64;
+
+/// How long an agent that leaves tries to say so.
+const LAST_BEAT_WITHIN: Duration = Duration::from_secs(1);
 
 /// A running agent.
 pub(crate) struct Worker<B> {
@@ -68,6 +72,7 @@ pub(crate) struct Worker<B> {
     pull_backoff: Backoff,
     keepers: FuturesUnordered<BoxFuture<'static, ()>>,
     beating: FuturesUnordered<BoxFuture<'static, Result<(), Unavailable>>>,
+    /// The number of the last heartbeat.
     beats: u64,
     next_beat: Instant,
     link_is_up: bool,
@@ -144,7 +149,8 @@ impl<B: AgentBroker> Worker<B> {
             pull_backoff: Backoff::default(),
             keepers: FuturesUnordered::new(),
             beating: FuturesUnordered::new(),
-            beats: 0,
+            // Of two processes that had the same id, the later one is heard.
+            beats: clock::now().as_millis(),
             next_beat: Instant::now(),
             link_is_up: true,
         })
@@ -253,27 +259,6 @@ impl<B: AgentBroker> Worker<B> {
         }
     }
 
-    fn heartbeat(&mut self) -> Heartbeat {
-        self.beats += 1;
-        let total = self.agent.total_slots.unwrap_or(u32::MAX);
-        let offers = self.agent.offers.iter().map(|(capability, offered)| Offer {
-            capability: capability.clone(),
-            slots: offered.slots.min(total),
-        });
-        Heartbeat {
-            v: Heartbeat::VERSION,
-            agent: self.id.clone(),
-            seq: self.beats,
-            lane: self.agent.lane,
-            offers: offers.collect(),
-            labels: self.agent.labels.clone(),
-            held: self.leases.held(),
-            draining: self.leases.is_draining(),
-            leaving: false,
-            software: self.agent.software.clone(),
-        }
-    }
-
     fn begin_drain(&mut self) {
         if self.drain.has_begun() {
             return;
@@ -295,8 +280,12 @@ impl<B: AgentBroker> Worker<B> {
     async fn leave(mut self) -> Result<(), RunError> {
         let mut beat = self.heartbeat();
         beat.leaving = true;
-        if let Err(error) = self.broker.beat(beat).await {
-            tracing::debug!(agent_id = %self.id, %error, "the last heartbeat was lost");
+        match timeout(LAST_BEAT_WITHIN, self.broker.beat(beat)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(agent_id = %self.id, %error, "the last heartbeat was lost");
+            }
+            Err(_) => tracing::debug!(agent_id = %self.id, "the last heartbeat was given up"),
         }
         let reports = self.outbox.len();
         tracing::info!(agent_id = %self.id, unconfirmed = reports, "the agent has left");
