@@ -6,6 +6,7 @@ mod turns;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::join_all;
 use skep_broker::{Broker, Request, Responder};
 use skep_protocol::{
     AttemptId, Command, CommandReply, PartitionCount, Query, QueryReply, RunDetail, RunId,
@@ -91,7 +92,12 @@ pub(crate) async fn serve<B: Broker>(
 impl<B: Broker> State<B> {
     async fn answer(&self, query: Query, turn: &mut Turn) -> QueryReply {
         match query {
-            Query::Runs(filter) => self.read_model.ask(Question::Runs(filter)).await,
+            Query::Runs(filter) => {
+                let known = tokio::time::timeout(LIVE_WITHIN, self.catch_up());
+                // Late is better than never: what is known by then is told.
+                let _ = turn.while_waiting(known).await;
+                self.read_model.ask(Question::Runs(filter)).await
+            }
             Query::Run { run } => self.fitting(self.run(run, turn).await).await,
             Query::History { run, after, limit, wait_ms } => {
                 let page = Question::History { run, after, limit };
@@ -115,6 +121,18 @@ impl<B: Broker> State<B> {
             | Query::Agents {}
             | Query::Workflows {}) => self.answer(query, turn).await,
         }
+    }
+
+    /// Waits until the read model knows what is durable by now: whoever was told that a run exists
+    /// finds it in a list.
+    async fn catch_up(&self) {
+        let positions = &self.read_model.positions();
+        let ends = self.count.all().map(|partition| async move {
+            let end = self.broker.last(partition).await.ok()??.seq;
+            positions.until(partition, end).await;
+            Some(())
+        });
+        join_all(ends).await;
     }
 
     /// Makes an answer fit into a message.

@@ -5,25 +5,25 @@ mod answer;
 mod fold;
 mod follow;
 mod news;
+mod positions;
 mod repair;
 mod schema;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use skep_broker::Broker;
-use skep_protocol::{PartitionCount, PartitionId, QueryReply, RunFilter, RunId, Seq};
+use skep_protocol::{PartitionCount, PartitionId, QueryReply, RunFilter, RunId};
 use tokio::sync::{mpsc, oneshot};
 
 use self::fold::Entry;
 use self::follow::Follower;
 use self::news::Followers;
 pub(crate) use self::news::News;
+pub(crate) use self::positions::Positions;
 use crate::config::ReadModelAt;
 use crate::observe;
 use crate::settings::Settings;
@@ -55,23 +55,6 @@ enum Work {
     Question { question: Question, answer: oneshot::Sender<QueryReply> },
 }
 
-/// How far each journal was read.
-#[derive(Debug, Clone)]
-pub(crate) struct Positions(Arc<[AtomicU64]>);
-
-impl Positions {
-    pub(crate) fn of(&self, partition: PartitionId) -> Seq {
-        let position = self.0.get(usize::from(partition.get()));
-        position.map_or(Seq::ZERO, |position| Seq::new(position.load(Ordering::Relaxed)))
-    }
-
-    fn reached(&self, partition: PartitionId, seq: Seq) {
-        if let Some(position) = self.0.get(usize::from(partition.get())) {
-            position.store(seq.get(), Ordering::Relaxed);
-        }
-    }
-}
-
 /// The way to the thread that owns the database. The thread ends when the last way to it does.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadModel {
@@ -94,8 +77,7 @@ impl ReadModel {
                 }
             },
         };
-        let all = settings.partitions.all();
-        let positions = Positions(all.map(|_| AtomicU64::new(0)).collect());
+        let positions = Positions::new(settings.partitions);
         for (partition, seq) in fold::positions(&connection)? {
             positions.reached(partition, seq);
         }
@@ -139,8 +121,13 @@ impl ReadModel {
         broker: B,
         partition: PartitionId,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (work, position) = (self.work.clone(), self.positions.of(partition));
-        Follower { broker, partition, position, work }.run()
+        let (work, positions) = (self.work.clone(), self.positions.clone());
+        let position = positions.of(partition);
+        let follower = Follower { broker, partition, position, work };
+        async move {
+            follower.run().await;
+            positions.stopped(partition);
+        }
     }
 }
 
@@ -212,7 +199,7 @@ impl Thread {
             }
             std::thread::sleep(pause);
             if pause.is_zero() {
-                return;
+                return self.partitions.all().for_each(|one| self.positions.stopped(one));
             }
             self.broken = None;
         }

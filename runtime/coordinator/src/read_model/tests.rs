@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use skep_protocol::{
     AgentId, AttemptCompleted, AttemptScheduled, Batch, Event, Hash, Payload, Record, RunRecord,
-    RunStarted, RunStatus, StepPath, Timestamp,
+    RunStarted, RunStatus, Seq, StepPath, Timestamp,
 };
 
 use super::*;

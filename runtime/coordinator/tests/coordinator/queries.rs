@@ -10,7 +10,7 @@ use skep_coordinator::{Config, Coordinator};
 use skep_protocol::limits::MAX_MESSAGE;
 use skep_protocol::{
     Command, CommandReply, PartitionCount, PartitionId, Query, QueryReply, RunFilter, RunStatus,
-    Seq, StepStatus, Task, encode,
+    Seq, StepStatus, Task, decode, encode,
 };
 
 use crate::world::*;
@@ -73,6 +73,9 @@ async fn whoever_is_asked_tells_what_the_owner_knows() {
     register(&broker, CHAIN).await;
     let _standby = Coordinator::start(broker.clone(), Config::embedded()).await.unwrap();
     let run = start(&broker, "k", "chain").await;
+    let ask = command(&broker, run, Command::Ask(Query::Run { run })).await;
+    assert!(matches!(&ask, CommandReply::Answer(reply) if matches!(**reply, QueryReply::Run(_))));
+    assert_eq!(decode::<CommandReply>(&encode(&ask)).unwrap(), ask);
     // Each of them answers some of the questions.
     for _ in 0..10 {
         let found = detail(&broker, run).await.unwrap();
@@ -112,5 +115,20 @@ steps:
             None => bytes::Bytes::copy_from_slice(kept.text().unwrap().as_bytes()),
         };
         assert_eq!(bytes, output(step.step.as_str()).to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_confirmed_is_in_every_list() {
+    let broker = embedded();
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, CHAIN).await;
+    for number in 0..100 {
+        let run = start(&broker, &format!("{number}"), "chain").await;
+        let newest = RunFilter { limit: 1_000, ..RunFilter::default() };
+        let Ok(QueryReply::Runs(runs)) = broker.query(Query::Runs(newest)).await else {
+            panic!("no list");
+        };
+        assert!(runs.iter().any(|listed| listed.run == run), "{number}");
     }
 }

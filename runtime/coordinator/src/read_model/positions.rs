@@ -1,0 +1,78 @@
+//! How far each journal was read.
+
+use std::sync::Arc;
+
+use skep_protocol::{PartitionCount, PartitionId, Seq};
+use tokio::sync::watch;
+
+/// How far each journal was read and stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Positions(Arc<[watch::Sender<Position>]>);
+
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    seq: Seq,
+    /// Whether more may come.
+    goes_on: bool,
+}
+
+impl Positions {
+    pub(super) fn new(partitions: PartitionCount) -> Self {
+        let start = Position { seq: Seq::ZERO, goes_on: true };
+        Self(partitions.all().map(|_| watch::Sender::new(start)).collect())
+    }
+
+    pub(crate) fn of(&self, partition: PartitionId) -> Seq {
+        self.at(partition).map_or(Seq::ZERO, |position| position.borrow().seq)
+    }
+
+    pub(super) fn reached(&self, partition: PartitionId, seq: Seq) {
+        if let Some(position) = self.at(partition) {
+            position.send_modify(|position| position.seq = seq);
+        }
+    }
+
+    /// Nothing more of the journal is read, or stored.
+    pub(super) fn stopped(&self, partition: PartitionId) {
+        if let Some(position) = self.at(partition) {
+            position.send_modify(|position| position.goes_on = false);
+        }
+    }
+
+    /// Waits until a message is stored; not for one that never will be.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn until(&self, partition: PartitionId, seq: Seq) {
+        let Some(position) = self.at(partition) else { return };
+        let mut position = position.subscribe();
+        // The sender is in `self`.
+        let _ = position.wait_for(|position| position.seq >= seq || !position.goes_on).await;
+    }
+
+    fn at(&self, partition: PartitionId) -> Option<&watch::Sender<Position>> {
+        self.0.get(usize::from(partition.get()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_will_never_be_stored_is_not_waited_for() {
+        let positions = Positions::new(PartitionCount::DEFAULT);
+        let partition = PartitionId::new(1);
+        let waits = |seq| positions.until(partition, Seq::new(seq)).now_or_never().is_none();
+        assert!(!waits(0));
+        assert!(waits(1));
+        positions.reached(partition, Seq::new(2));
+        assert!(!waits(1) && !waits(2));
+        assert!(waits(3));
+        positions.stopped(partition);
+        assert!(!waits(3));
+        assert_eq!(positions.of(partition), Seq::new(2));
+    }
+}
