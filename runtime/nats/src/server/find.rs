@@ -172,7 +172,15 @@ async fn find_in(surroundings: &Surroundings) -> Result<Binary, FindError> {
     for (place, files) in [(Place::Path, on_path), (Place::Cache, cached.into_iter().collect())] {
         let before = looked.len();
         for path in files.into_iter().filter(|path| path.is_file()) {
-            match version_of(&path).await {
+            let usable = match place {
+                Place::Cache => fetch::check_cached(&path),
+                Place::Variable | Place::Path => Ok(()),
+            };
+            let version = match usable {
+                Ok(()) => version_of(&path).await,
+                Err(reason) => Err(reason),
+            };
+            match version {
                 Ok(version) => return Ok(Binary { path, version }),
                 Err(reason) => {
                     looked.push(Looked { place: place.clone(), file: Some(path), reason });
@@ -256,6 +264,26 @@ mod tests {
                  SKEP_NATS_SERVER (ROOT/old/nats-server): \
                  has version 2.9.10, but 2.12.0 or newer is needed"
             ],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn another_file_in_the_cache_is_not_run() {
+        let root = tempfile::tempdir().unwrap();
+        let cached = fetch::cached(root.path());
+        pretend(cached.parent().unwrap(), "nats-server: v2.15.1; touch ran");
+        let surroundings =
+            Surroundings { variable: None, path: None, cache: Some(root.path().to_owned()) };
+        check(
+            surroundings,
+            root.path(),
+            expect![[r#"
+                no nats-server 2.12.0 or newer was found
+                  SKEP_NATS_SERVER: it is not set
+                  PATH: there is none
+                  the cache (ROOT/nats-server-2.15.1/nats-server): is not the one that was fetched
+                install one, or name it in SKEP_NATS_SERVER"#]],
         )
         .await;
     }
