@@ -54,6 +54,8 @@ pub struct OfferTask {
     pub not_before: Timestamp,
     /// Who is known to hold it already.
     pub taken_by: Option<AgentId>,
+    /// When the attempt fails unless it is recorded that an agent took it.
+    pub take_by: Option<Timestamp>,
     /// Labels that make an agent more welcome.
     pub prefer: BTreeMap<String, String>,
 }

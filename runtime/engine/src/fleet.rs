@@ -116,8 +116,8 @@ impl Fleet {
     fn take_in(&mut self, input: FleetInput, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         match input {
             FleetInput::Owed(offer) => self.owe(*offer, now),
-            FleetInput::Recovered { partition, owed } => {
-                self.recover(partition, owed, now, effects);
+            FleetInput::Recovered { partition, owed, withheld } => {
+                self.recover(partition, (owed, withheld), now, effects);
             }
             FleetInput::CaughtUp { partition } => self.caught_up(partition, now, effects),
             FleetInput::Dropped { partition } => self.drop_partition(partition),
@@ -166,15 +166,19 @@ impl Fleet {
     fn recover(
         &mut self,
         partition: PartitionId,
-        owed: Vec<OfferTask>,
+        (owed, withheld): (Vec<OfferTask>, Vec<OfferTask>),
         now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) {
         self.owned.insert(partition);
         self.unread.insert(partition);
-        for offer in owed {
+        let owed = owed.into_iter().map(|offer| (offer, false));
+        for (offer, paused) in owed.chain(withheld.into_iter().map(|offer| (offer, true))) {
             let id = offer.task.id();
             self.track(offer);
+            if paused {
+                self.withhold(&id);
+            }
             self.move_to(&id, Place::RollCall);
         }
         let until = now.after(ROLL_CALL_WITHIN);
@@ -249,7 +253,7 @@ impl Fleet {
                 None => self.make_ready(&id, now),
                 Some(agent) if self.agents.contains_key(&agent) => {
                     let cause = format!("agent {agent} does not hold it any more");
-                    self.lose(&id, Some(agent), cause, effects);
+                    self.lose(&id, (Some(agent), cause), now, effects);
                 }
                 Some(_) => {
                     self.move_to(&id, Place::Missing { until: now.after(AGENT_SILENCE) });

@@ -159,7 +159,7 @@ impl<B: Broker> Serving<B> {
     /// Makes this coordinator the writer of the journal, and only then performs what is owed.
     async fn take_over(&mut self) -> Result<(), End> {
         drop(self.context.inbox.take());
-        let owed = self.engine.outstanding();
+        let (owed, withheld) = (self.engine.outstanding(), self.engine.withheld());
         let coordinator = self.context.coordinator.clone();
         self.decide(Input::TookOver { coordinator }, Origin::Nobody)?;
         let mut releases = Vec::new();
@@ -189,7 +189,8 @@ impl<B: Broker> Serving<B> {
             self.timers_from = self.context.clock.now().after(ROLL_CALL_WITHIN);
         }
         let partition = self.context.id;
-        self.context.fleet.tell(FleetInput::Recovered { partition, owed: offers }).await;
+        let recovered = FleetInput::Recovered { partition, owed: offers, withheld };
+        self.context.fleet.tell(recovered).await;
         self.release(releases).await;
         Ok(())
     }

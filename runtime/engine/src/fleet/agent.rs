@@ -24,6 +24,8 @@ pub(super) struct Agent {
     /// Nobody answered in its name although it may be alive: nothing is sent before it is heard.
     pub(super) unreachable: bool,
     pub(super) paused_until: Option<Timestamp>,
+    /// When the partitions were told of its strays.
+    pub(super) strays_told: Option<Timestamp>,
     software: String,
 }
 
@@ -49,6 +51,7 @@ impl Agent {
             foreign: 0,
             unreachable: false,
             paused_until: None,
+            strays_told: None,
             software: String::new(),
         }
     }
@@ -64,6 +67,18 @@ impl Agent {
 
     pub(super) fn matches(&self, prefer: &Labels) -> usize {
         prefer.iter().filter(|(key, value)| self.labels.get(*key) == Some(*value)).count()
+    }
+
+    /// Returns how many tasks of a capability it performs at a time; none if it takes no more at all,
+    /// however few it has.
+    pub(super) fn takes(&self, capability: &str) -> Option<usize> {
+        let slots = self.offers.get(capability)?.slots;
+        (slots > 0 && !self.draining).then_some(slots as usize)
+    }
+
+    /// Returns how many attempts of a capability it has.
+    pub(super) fn has_of(&self, capability: &str) -> usize {
+        self.offers.get(capability).map_or(0, |room| room.used as usize)
     }
 
     /// Returns the load in thousandths if the agent can take one more task of the capability.
@@ -120,8 +135,8 @@ impl Fleet {
             }
             if let Some(load) = load {
                 pool.free.insert((load, agent.clone()));
-                self.touched.insert(capability.clone());
             }
+            self.touched.insert(capability.clone());
             room.listed = load;
         }
     }
@@ -183,6 +198,14 @@ impl Fleet {
         let Some(known) = self.agents.get_mut(agent) else { return };
         if let Some(room) = capability.and_then(|name| known.offers.get_mut(name)) {
             room.slots = 0;
+        }
+        self.takes_nothing(agent);
+    }
+
+    /// An agent takes nothing of something any more: the work may go the other way.
+    pub(super) fn takes_nothing(&mut self, agent: &AgentId) {
+        if let Some(known) = self.agents.get(agent) {
+            self.touched.extend(known.offers.keys().cloned());
         }
         self.relist(agent);
     }

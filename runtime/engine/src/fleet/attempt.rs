@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use compact_str::CompactString;
-use skep_protocol::limits::TAKEN_AFTER;
+use skep_protocol::limits::{AGENT_SILENCE, TAKEN_AFTER};
 use skep_protocol::{AgentId, AttemptId, Timestamp};
 
-use super::{Fleet, FleetEffect, Timer};
+use super::{Fleet, FleetEffect, Link, Timer};
 use crate::OfferTask;
 
 /// An attempt that is owed.
@@ -50,8 +50,9 @@ pub(super) enum Place {
     Held { agent: AgentId, seen: Timestamp },
     /// It lies in the queue, or somebody pulled it and has not told yet.
     Queued { since: Timestamp },
-    /// The partition was told that it is lost, and is about to settle it.
-    Lost,
+    /// The partition was told that it is lost with this agent, and is about to settle it. It may
+    /// know better; then it says nothing.
+    Lost { agent: Option<AgentId>, again: Timestamp },
 }
 
 impl Place {
@@ -68,7 +69,7 @@ impl Place {
             | Self::Missing { .. }
             | Self::Ready
             | Self::Queued { .. }
-            | Self::Lost => None,
+            | Self::Lost { .. } => None,
         }
     }
 }
@@ -81,9 +82,12 @@ impl Attempt {
         (Reverse(self.offer.task.priority), self.offer.not_before, self.arrival)
     }
 
-    /// When an attempt that was sent counts as taken, so that its `timeout` starts to run.
-    fn taken_after(&self) -> Duration {
-        TAKEN_AFTER.min(Duration::from_millis(self.offer.task.timeout_ms))
+    /// When an attempt that was sent counts as taken, so that its `timeout` starts to run, and that
+    /// nobody takes its `queue_timeout` to be over.
+    fn taken_at(&self, sent: Timestamp) -> Timestamp {
+        let bound = TAKEN_AFTER.min(Duration::from_millis(self.offer.task.timeout_ms));
+        let left = self.offer.take_by.map(|by| by.since(sent) / 2);
+        sent.after(left.map_or(bound, |left| bound.min(left)))
     }
 }
 
@@ -94,26 +98,54 @@ impl Fleet {
         self.owned.insert(offer.task.partition);
         if let Some(known) = self.attempts.get_mut(&id) {
             known.withheld = false;
-            match known.place {
+            let taker = offer.taken_by.clone();
+            match &known.place {
                 // Their place in a pool depends on the particulars, which may have changed.
-                Place::New | Place::Withheld | Place::BackOff | Place::Ready | Place::Lost => {}
-                Place::RollCall
-                | Place::Missing { .. }
-                | Place::Delivering { .. }
-                | Place::Sent { .. }
-                | Place::Held { .. } => {
+                Place::New
+                | Place::Withheld
+                | Place::BackOff
+                | Place::Ready
+                | Place::Lost { .. } => {}
+                Place::RollCall | Place::Missing { .. } => {
                     known.offer = offer;
                     return;
                 }
-                Place::Queued { .. } => return,
+                Place::Delivering { .. }
+                | Place::Sent { .. }
+                | Place::Held { .. }
+                | Place::Queued { .. } => {
+                    let elsewhere = taker.filter(|taker| known.place.agent() != Some(taker));
+                    known.offer = offer;
+                    if let Some(taker) = elsewhere {
+                        self.entrust(&id, &taker, now);
+                    }
+                    return;
+                }
             }
         }
+        let taker = offer.taken_by.clone();
         let before = self.attempts.get(&id).map(|known| (known.sending, known.arrival));
         self.track(offer);
         if let (Some((sending, arrival)), Some(known)) = (before, self.attempts.get_mut(&id)) {
             (known.sending, known.arrival) = (sending, arrival);
         }
-        self.make_ready(&id, now);
+        match taker {
+            Some(taker) => self.entrust(&id, &taker, now),
+            None => self.make_ready(&id, now),
+        }
+    }
+
+    /// Takes it that an agent has an attempt, because the journal says so: whether it still does,
+    /// its heartbeats or its silence will tell.
+    pub(super) fn entrust(&mut self, id: &AttemptId, agent: &AgentId, now: Timestamp) {
+        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        attempt.told = Some(agent.clone());
+        let place = if self.agents.contains_key(agent) {
+            Place::Held { agent: agent.clone(), seen: now }
+        } else {
+            Place::Missing { until: now.after(AGENT_SILENCE) }
+        };
+        self.move_to(id, place);
     }
 
     /// The run of an attempt was paused: nobody gets it, but whoever has it goes on.
@@ -175,16 +207,17 @@ impl Fleet {
             | Place::Withheld
             | Place::RollCall
             | Place::Delivering { .. }
-            | Place::Held { .. }
-            | Place::Lost => {}
+            | Place::Held { .. } => {}
             Place::BackOff => attempt.timer = Some(due),
-            Place::Missing { until } => attempt.timer = Some(*until),
+            Place::Missing { until: at } | Place::Lost { again: at, .. } => {
+                attempt.timer = Some(*at);
+            }
             Place::Ready => {
                 pool.push(&attempt.offer.task.labels, rank, id.clone());
                 self.touched.insert(attempt.capability.clone());
             }
             Place::Sent { since, .. } if attempt.told.is_none() => {
-                attempt.timer = Some(since.after(attempt.taken_after()));
+                attempt.timer = Some(attempt.taken_at(*since));
             }
             Place::Sent { .. } => {}
             Place::Queued { .. } => {
@@ -222,7 +255,7 @@ impl Fleet {
                 | Place::Delivering { .. }
                 | Place::Sent { .. }
                 | Place::Held { .. }
-                | Place::Lost => {}
+                | Place::Lost { .. } => {}
             }
         }
         if let Some(agent) = place.agent() {
@@ -254,11 +287,12 @@ impl Fleet {
     pub(super) fn lose(
         &mut self,
         id: &AttemptId,
-        agent: Option<AgentId>,
-        cause: String,
+        (agent, cause): (Option<AgentId>, String),
+        now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) {
-        self.move_to(id, Place::Lost);
+        let again = now.after(AGENT_SILENCE);
+        self.move_to(id, Place::Lost { agent: agent.clone(), again });
         let Some(attempt) = self.attempts.get(id) else { return };
         let (partition, attempt) = (attempt.offer.task.partition, id.clone());
         effects.push(FleetEffect::Lost { partition, attempt, agent, cause });
@@ -294,17 +328,38 @@ impl Fleet {
             Place::Missing { .. } => {
                 let agent = attempt.offer.taken_by.clone();
                 let cause = "the agent that took it was not heard of again".to_owned();
-                self.lose(id, agent, cause, effects);
+                self.lose(id, (agent, cause), now, effects);
             }
             Place::Sent { agent, .. } => self.tell_held(id, &agent, effects),
+            Place::Lost { agent, .. } => self.lost_in_vain(id, agent, now, effects),
             Place::New
             | Place::Withheld
             | Place::RollCall
             | Place::Ready
             | Place::Delivering { .. }
             | Place::Held { .. }
-            | Place::Queued { .. }
-            | Place::Lost => {}
+            | Place::Queued { .. } => {}
+        }
+    }
+
+    /// The partition took no note of a loss: it is told once more, unless somebody else took the
+    /// attempt, or the broker cannot be reached.
+    fn lost_in_vain(
+        &mut self,
+        id: &AttemptId,
+        agent: Option<AgentId>,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let Some(attempt) = self.attempts.get(id) else { return };
+        let taker = attempt.offer.taken_by.clone();
+        if self.link == Link::Down {
+            self.move_to(id, Place::Lost { agent, again: now.after(AGENT_SILENCE) });
+        } else if let Some(taker) = taker.filter(|taker| agent.as_ref() != Some(taker)) {
+            self.entrust(id, &taker, now);
+        } else {
+            let who = agent.as_ref().map_or_else(String::new, |agent| format!(" of agent {agent}"));
+            self.lose(id, (agent, format!("the loss{who} was not noted")), now, effects);
         }
     }
 }

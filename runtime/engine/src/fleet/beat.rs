@@ -1,6 +1,7 @@
 //! Presence and leases: what heartbeats, deliveries and silence say about agents.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use skep_protocol::limits::{
     AGENT_SILENCE, BUSY_PAUSE, HOLD_CONFIRMED_WITHIN, MAX_AGENTS, MAX_SHARED,
@@ -8,12 +9,14 @@ use skep_protocol::limits::{
 use skep_protocol::{AgentId, AttemptId, Heartbeat, Refusal, Timestamp};
 
 use super::agent::Agent;
-use super::attempt::Place;
+use super::attempt::{Attempt, Place};
 use super::{Fleet, FleetEffect, Link, Timer};
 
 /// A heartbeat whose number is lower than the last by no more than this is a late one; lower by
 /// more, and the process was replaced by another of the same name.
 const LATE_BEATS: u64 = 5;
+/// How often one agent's strays are looked into; it lists them in each heartbeat.
+const STRAYS_EVERY: Duration = Duration::from_millis(500);
 
 impl Fleet {
     pub(super) fn beat(
@@ -73,14 +76,28 @@ impl Fleet {
                 }
                 Some(Place::Held { seen, .. }) if now.since(seen) >= HOLD_CONFIRMED_WITHIN => {
                     let cause = format!("agent {agent} does not hold it any more");
-                    self.lose(&id, Some(agent.clone()), cause, effects);
+                    self.lose(&id, (Some(agent.clone()), cause), now, effects);
                 }
-                _ => {}
+                Some(
+                    Place::New
+                    | Place::Withheld
+                    | Place::BackOff
+                    | Place::RollCall
+                    | Place::Missing { .. }
+                    | Place::Ready
+                    | Place::Delivering { .. }
+                    | Place::Sent { .. }
+                    | Place::Held { .. }
+                    | Place::Queued { .. }
+                    | Place::Lost { .. },
+                )
+                | None => {}
             }
         }
     }
 
-    /// An agent lists what it holds: that is the lease.
+    /// An agent lists what it holds: that is the lease. What is not owed, or what somebody else took
+    /// by the journal, is a stray.
     fn see_held(
         &mut self,
         agent: &AgentId,
@@ -92,24 +109,29 @@ impl Fleet {
         let mut strays = Vec::new();
         for id in held {
             let Some(attempt) = self.attempts.get(&id) else {
-                foreign += 1;
-                strays.push(id);
+                if self.owned.contains(&self.count.of(id.run)) {
+                    strays.push(id);
+                } else {
+                    foreign += 1;
+                }
                 continue;
             };
-            match attempt.place.agent() {
-                Some(holder) if holder != agent => continue,
-                Some(_) | None => {}
+            let elsewhere = |by: &AgentId| by != agent;
+            if attempt.offer.taken_by.as_ref().is_some_and(elsewhere) {
+                strays.push(id);
+            } else if !attempt.place.agent().is_some_and(elsewhere)
+                && !matches!(attempt.place, Place::Lost { .. })
+            {
+                self.move_to(&id, Place::Held { agent: agent.clone(), seen: now });
+                self.tell_held(&id, agent, effects);
             }
-            if attempt.place == Place::Lost {
-                continue;
-            }
-            self.move_to(&id, Place::Held { agent: agent.clone(), seen: now });
-            self.tell_held(&id, agent, effects);
         }
-        if let Some(known) = self.agents.get_mut(agent) {
-            known.foreign = foreign;
+        let Some(known) = self.agents.get_mut(agent) else { return };
+        known.foreign = foreign;
+        if strays.is_empty() || known.strays_told.is_some_and(|at| now.since(at) < STRAYS_EVERY) {
+            return;
         }
-        strays.retain(|id| self.owned.contains(&self.count.of(id.run)));
+        known.strays_told = Some(now);
         for attempts in strays.chunks(MAX_SHARED) {
             let (agent, attempts) = (agent.clone(), attempts.to_vec());
             effects.push(FleetEffect::Strays { agent, attempts });
@@ -118,12 +140,22 @@ impl Fleet {
 
     /// An agent said by a report that it works on an attempt.
     pub(super) fn taken(&mut self, agent: &AgentId, id: &AttemptId, now: Timestamp) {
-        let Some(attempt) = self.attempts.get_mut(id) else { return };
-        if attempt.place == Place::Lost || attempt.place.agent().is_some_and(|by| by != agent) {
-            return;
+        let lost_with_it = |attempt: &Attempt| match &attempt.place {
+            Place::Lost { agent: by, .. } => by.as_ref() == Some(agent),
+            Place::New
+            | Place::Withheld
+            | Place::BackOff
+            | Place::RollCall
+            | Place::Missing { .. }
+            | Place::Ready
+            | Place::Delivering { .. }
+            | Place::Sent { .. }
+            | Place::Held { .. }
+            | Place::Queued { .. } => false,
+        };
+        if !self.attempts.get(id).is_some_and(lost_with_it) {
+            self.entrust(id, agent, now);
         }
-        attempt.told = Some(agent.clone());
-        self.move_to(id, Place::Held { agent: agent.clone(), seen: now });
     }
 
     /// An agent gave an attempt back untouched: the next one may have it.
@@ -164,7 +196,7 @@ impl Fleet {
                 if let Some(known) = self.agents.get_mut(agent) {
                     known.draining = true;
                 }
-                self.relist(agent);
+                self.takes_nothing(agent);
             }
             Refusal::UnknownCapability => {
                 let capability = self.attempts.get(id).map(|attempt| attempt.capability.clone());
@@ -192,7 +224,7 @@ impl Fleet {
             self.agent_gone(agent, "is gone", now, effects);
         } else {
             known.unreachable = true;
-            self.relist(agent);
+            self.takes_nothing(agent);
         }
     }
 
@@ -233,7 +265,7 @@ impl Fleet {
                 self.make_ready(&id, now);
             } else {
                 let cause = format!("agent {agent} {how}");
-                self.lose(&id, Some(agent.clone()), cause, effects);
+                self.lose(&id, (Some(agent.clone()), cause), now, effects);
             }
         }
     }

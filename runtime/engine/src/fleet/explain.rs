@@ -25,7 +25,7 @@ impl Fleet {
                 None => "the agent that took it was not heard of yet".to_owned(),
             },
             Place::Delivering { agent } => format!("being sent to agent {agent}"),
-            Place::Lost => "it was lost with its agent".to_owned(),
+            Place::Lost { .. } => "it was lost with its agent".to_owned(),
             Place::Ready if self.link == Link::Down => "the broker cannot be reached".to_owned(),
             Place::Ready => self.explain_ready(attempt, pool),
             Place::Queued { .. } if pool.pullers.is_empty() => no_agent(attempt, ""),

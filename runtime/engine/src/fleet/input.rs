@@ -16,6 +16,8 @@ pub enum FleetInput {
         partition: PartitionId,
         /// What it owes.
         owed: Vec<OfferTask>,
+        /// What it would owe if the runs were not paused.
+        withheld: Vec<OfferTask>,
     },
     /// Whatever agents left for a recovered partition while nobody owned it was taken in: what is
     /// not settled by now is owed.

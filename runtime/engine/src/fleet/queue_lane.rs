@@ -1,16 +1,19 @@
 //! The queue lane: a shallow queue per capability, for agents that pull.
 
+use std::collections::BTreeSet;
+
 use compact_str::CompactString;
 use skep_protocol::limits::{HOLD_CONFIRMED_WITHIN, QUEUE_DEPTH_WITHOUT_AGENTS};
-use skep_protocol::{AttemptId, Timestamp};
+use skep_protocol::{AgentId, AttemptId, Timestamp};
 
+use super::agent::Agent;
 use super::attempt::Place;
 use super::pool::{Labels, Pool};
 use super::{Fleet, FleetEffect, Timer};
 
 impl Fleet {
-    /// Keeps the queue of a capability as full as its agents can take soon, or empties it when the
-    /// work goes to direct agents.
+    /// Keeps the queue of a capability as full as its agents can take soon, with what no direct
+    /// agent takes at the moment; or empties it when the work goes to direct agents alone.
     pub(super) fn tend_queue(
         &mut self,
         capability: &CompactString,
@@ -18,8 +21,11 @@ impl Fleet {
         effects: &mut Vec<FleetEffect>,
     ) {
         let Some(pool) = self.pools.get(capability) else { return };
-        if !pool.direct.is_empty() {
-            if pool.pullers.is_empty() && !pool.queued.is_empty() {
+        let direct = self.takers(&pool.direct, capability).next().is_some();
+        let pulled = self.takers(&pool.pullers, capability).next().is_some();
+        if direct && !pulled {
+            let reached = self.takers(&pool.direct, capability).any(|agent| !agent.unreachable);
+            if reached && !pool.queued.is_empty() {
                 self.take_back(capability, now, effects);
             }
             return;
@@ -27,37 +33,45 @@ impl Fleet {
         if self.roll_call_until.is_some() {
             return;
         }
-        let room = self.queue_room(pool);
-        for id in self.queueable(pool, room) {
+        let room = self.queue_room(pool, capability);
+        for id in self.queueable(pool, capability, room) {
             self.enqueue(&id, now, effects);
         }
         self.watch_queue(capability, now);
     }
 
+    /// Returns those of some agents that take tasks of a capability.
+    fn takers<'a>(
+        &'a self,
+        agents: &'a BTreeSet<AgentId>,
+        capability: &'a str,
+    ) -> impl Iterator<Item = &'a Agent> {
+        let known = agents.iter().filter_map(|id| self.agents.get(id));
+        known.filter(move |agent| agent.takes(capability).is_some())
+    }
+
     /// Returns how many more tasks the queue should have.
-    fn queue_room(&self, pool: &Pool) -> usize {
+    fn queue_room(&self, pool: &Pool, capability: &str) -> usize {
         let (mut slots, mut used) = (0, 0);
-        for agent in pool.pullers.iter().filter_map(|id| self.agents.get(id)) {
-            slots += agent.slots() as usize;
-            used += agent.attempts.len();
+        for agent in self.takers(&pool.pullers, capability) {
+            slots += agent.takes(capability).unwrap_or_default();
+            used += agent.has_of(capability);
         }
-        let depth =
-            if pool.pullers.is_empty() { QUEUE_DEPTH_WITHOUT_AGENTS } else { slots.max(1) * 2 };
+        let depth = if slots == 0 { QUEUE_DEPTH_WITHOUT_AGENTS } else { slots * 2 };
         depth.saturating_sub(used + pool.queued.len())
     }
 
     /// Returns the ready attempts whose turn it is. The queue cannot choose an agent by labels, so
     /// an attempt that wants some goes there only if whoever pulls it has them.
-    fn queueable(&self, pool: &Pool, room: usize) -> Vec<AttemptId> {
+    fn queueable(&self, pool: &Pool, capability: &str, room: usize) -> Vec<AttemptId> {
         if room == 0 {
             return Vec::new();
         }
-        pool.first_of(room, |labels| labels.is_empty() || self.all_pullers_have(pool, labels))
-    }
-
-    pub(super) fn all_pullers_have(&self, pool: &Pool, labels: &Labels) -> bool {
-        let mut pullers = pool.pullers.iter().filter_map(|id| self.agents.get(id)).peekable();
-        pullers.peek().is_some() && pullers.all(|agent| agent.has(labels))
+        let have = |labels: &Labels| {
+            let mut takers = self.takers(&pool.pullers, capability).peekable();
+            takers.peek().is_some() && takers.all(|agent| agent.has(labels))
+        };
+        pool.first_of(room, |labels| labels.is_empty() || have(labels))
     }
 
     fn enqueue(&mut self, id: &AttemptId, now: Timestamp, effects: &mut Vec<FleetEffect>) {
@@ -114,12 +128,8 @@ impl Fleet {
     /// are sent again.
     pub(super) fn depth(&mut self, capability: &str, found: u64, now: Timestamp) {
         let Some(pool) = self.pools.get(capability) else { return };
-        let held: usize = pool
-            .pullers
-            .iter()
-            .filter_map(|id| self.agents.get(id))
-            .map(|agent| agent.attempts.len())
-            .sum();
+        let pullers = pool.pullers.iter().filter_map(|id| self.agents.get(id));
+        let held: usize = pullers.map(|agent| agent.has_of(capability)).sum();
         let known = pool.queued.len() + held;
         let vanished = known.saturating_sub(usize::try_from(found).unwrap_or(usize::MAX));
         let mut old: Vec<(Timestamp, AttemptId)> = pool

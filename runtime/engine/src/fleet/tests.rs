@@ -1,5 +1,7 @@
 mod consistent;
+mod lanes;
 mod property;
+mod takers;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -44,7 +46,8 @@ fn task(step: &str, capability: &str, priority: u8) -> Task {
 }
 
 fn offer(task: Task) -> OfferTask {
-    OfferTask { task, not_before: Timestamp::EPOCH, taken_by: None, prefer: BTreeMap::new() }
+    let (not_before, prefer) = (Timestamp::EPOCH, BTreeMap::new());
+    OfferTask { task, not_before, taken_by: None, take_by: None, prefer }
 }
 
 fn id(step: &str) -> AttemptId {
@@ -154,7 +157,7 @@ impl Scene {
 
     fn recover(&mut self, offers: Vec<OfferTask>) -> &mut Self {
         let partition = task("any", "c", 5).partition;
-        self.input(FleetInput::Recovered { partition, owed: offers })
+        self.input(FleetInput::Recovered { partition, owed: offers, withheld: Vec::new() })
     }
 
     fn caught_up(&mut self) -> &mut Self {
@@ -294,6 +297,7 @@ fn after_a_crash_the_agents_are_asked_before_anything_is_offered_again() {
         1000: deliver to a: nowhere
         7000: in_hand lost: agent a was not heard of any more
         7000: kept lost: agent a was not heard of any more
+        8000: dropped lost: the loss of agent a was not noted
         8000: vanished lost: the agent that took it was not heard of again
     "#]]);
 }

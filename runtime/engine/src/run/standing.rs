@@ -220,6 +220,12 @@ impl Run {
         standing.timers.into_iter().flatten().map(timer)
     }
 
+    /// Returns the attempt of a step that is offered to nobody because the run is paused.
+    pub(crate) fn withheld(&self, id: NodeId) -> Option<OfferTask> {
+        let withheld = matches!(self.owe(id, self.node(id)), Owe::Withheld { .. });
+        withheld.then(|| self.offer(id, Timestamp::EPOCH)).flatten()
+    }
+
     /// Returns everything that is owed for a step.
     pub(crate) fn owed(&self, id: NodeId) -> impl Iterator<Item = Effect> {
         let standing = self.standing(id);
@@ -274,7 +280,12 @@ impl Run {
             priority: step.priority(),
             labels: step.labels().require.clone(),
         };
-        Some(OfferTask { task, not_before, taken_by, prefer: step.labels().prefer.clone() })
+        let take_by = match (&node.phase, step.queue_timeout()) {
+            (Phase::Scheduled { queued, .. }, Some(bound)) => Some(queued.after(bound)),
+            (_, Some(_) | None) => None,
+        };
+        let prefer = step.labels().prefer.clone();
+        Some(OfferTask { task, not_before, taken_by, take_by, prefer })
     }
 
     /// Returns when a step and everything around it has to be over.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use skep_protocol::{AgentId, AttemptId, Heartbeat, Held, Lane, Offer, PartitionCount};
 use skep_protocol::{Refusal, Task, Timestamp};
 
+use super::super::agent::Room;
 use super::super::{Fleet, FleetEffect, FleetInput, Link};
 use super::{agent, id, offer, task};
 
@@ -14,9 +15,20 @@ enum Step {
     Owe(u8),
     Settle(u8),
     Release(u8),
-    Beat { agent: u8, forgets: u8 },
+    Take {
+        agent: u8,
+        number: u8,
+    },
+    /// From here on the partition takes note of losses, or of none.
+    Note(bool),
+    Beat {
+        agent: u8,
+        forgets: u8,
+    },
     Leave(u8),
-    Answer { refuse: bool },
+    Answer {
+        refuse: bool,
+    },
     NoAgent,
     NoAnswer,
     Link(bool),
@@ -28,6 +40,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..40_u8).prop_map(Step::Owe),
         3 => (0..40_u8).prop_map(Step::Settle),
         1 => (0..40_u8).prop_map(Step::Release),
+        1 => (0..4_u8, 0..40_u8).prop_map(|(agent, number)| Step::Take { agent, number }),
+        1 => any::<bool>().prop_map(Step::Note),
         4 => (0..4_u8, 0..8_u8).prop_map(|(agent, forgets)| Step::Beat { agent, forgets }),
         1 => (0..4_u8).prop_map(Step::Leave),
         6 => any::<bool>().prop_map(|refuse| Step::Answer { refuse }),
@@ -44,6 +58,7 @@ struct World {
     owed: BTreeSet<AttemptId>,
     deliveries: Vec<(AgentId, Vec<AttemptId>)>,
     lost: Vec<AttemptId>,
+    deaf: bool,
 }
 
 impl World {
@@ -58,11 +73,15 @@ impl World {
                     for id in &ids {
                         assert!(self.owed.contains(id), "{id} is sent but not owed");
                     }
+                    let known = &fleet.agents[&agent];
+                    let within = |room: &Room| room.used <= room.slots;
+                    assert!(known.offers.values().all(within), "{agent} is over its slots");
                     self.deliveries.push((agent, ids));
                 }
                 FleetEffect::Enqueue { task, .. } => {
                     assert!(self.owed.contains(&task.id()), "{} is queued, not owed", task.step);
                 }
+                FleetEffect::Lost { .. } if self.deaf => {}
                 FleetEffect::Lost { attempt, .. } => self.lost.push(attempt),
                 FleetEffect::ClearQueue { .. }
                 | FleetEffect::AskDepth { .. }
@@ -72,12 +91,16 @@ impl World {
                 | FleetEffect::Held { .. } => {}
             }
         }
-        for agent in fleet.agents.values() {
-            for room in agent.offers.values() {
-                assert!(room.used <= room.slots || agent.attempts.is_empty(), "over its slots");
-            }
-        }
         assert_eq!(fleet.len(), self.owed.len(), "owed and not tracked, or the other way round");
+    }
+}
+
+impl World {
+    fn settle_lost(&mut self, fleet: &mut Fleet, now: u64) {
+        for attempt in std::mem::take(&mut self.lost) {
+            self.owed.remove(&attempt);
+            self.step(fleet, FleetInput::Settled { attempt, reported_by: None }, now);
+        }
     }
 }
 
@@ -121,6 +144,13 @@ fn run_world(steps: Vec<Step>) {
             Step::Release(number) => {
                 FleetInput::Released { agent: name(number % 4), attempt: id(&format!("s{number}")) }
             }
+            Step::Take { agent, number } => {
+                FleetInput::Taken { agent: name(agent), attempt: id(&format!("s{number}")) }
+            }
+            Step::Note(noted) => {
+                world.deaf = !noted;
+                FleetInput::Wake
+            }
             Step::Beat { agent, forgets } => {
                 FleetInput::Beat(beat_of(&fleet, &name(agent), seq, forgets))
             }
@@ -134,32 +164,29 @@ fn run_world(steps: Vec<Step>) {
                 let refused = refused.map(|id| (id, Refusal::Busy)).collect();
                 FleetInput::Delivered { agent, attempts, refused }
             }
-            Step::NoAgent => {
-                let Some((agent, attempts)) = world.deliveries.pop() else { continue };
-                FleetInput::NoAgent { agent, attempts }
-            }
-            Step::NoAnswer => {
-                let Some((agent, attempts)) = world.deliveries.pop() else { continue };
-                FleetInput::DeliveryUnknown { agent, attempts }
-            }
-            Step::Link(true) => FleetInput::Link(Link::Up),
-            Step::Link(false) => FleetInput::Link(Link::Down),
+            Step::NoAgent => match world.deliveries.pop() {
+                Some((agent, attempts)) => FleetInput::NoAgent { agent, attempts },
+                None => continue,
+            },
+            Step::NoAnswer => match world.deliveries.pop() {
+                Some((agent, attempts)) => FleetInput::DeliveryUnknown { agent, attempts },
+                None => continue,
+            },
+            Step::Link(up) => FleetInput::Link(if up { Link::Up } else { Link::Down }),
             Step::Pass(ms) => {
                 now += u64::from(ms);
                 FleetInput::Wake
             }
         };
         world.step(&mut fleet, input, now);
-        for attempt in std::mem::take(&mut world.lost) {
-            world.owed.remove(&attempt);
-            world.step(&mut fleet, FleetInput::Settled { attempt, reported_by: None }, now);
-        }
+        world.settle_lost(&mut fleet, now);
     }
     heal(fleet, world, now, seq);
 }
 
 /// Once faults stop, everything owed gets into somebody's hands and is done.
 fn heal(mut fleet: Fleet, mut world: World, mut now: u64, mut seq: u64) {
+    world.deaf = false;
     world.step(&mut fleet, FleetInput::Link(Link::Up), now);
     for _ in 0..60 {
         now += 1_000;
@@ -173,10 +200,7 @@ fn heal(mut fleet: Fleet, mut world: World, mut now: u64, mut seq: u64) {
                 world.step(&mut fleet, FleetInput::Settled { attempt, reported_by }, now);
             }
         }
-        for attempt in std::mem::take(&mut world.lost) {
-            world.owed.remove(&attempt);
-            world.step(&mut fleet, FleetInput::Settled { attempt, reported_by: None }, now);
-        }
+        world.settle_lost(&mut fleet, now);
         // What the agent holds from before is done as well.
         for attempt in fleet.agents[&agent("a0")].attempts.clone() {
             world.owed.remove(&attempt);

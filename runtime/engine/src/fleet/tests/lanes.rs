@@ -1,0 +1,123 @@
+//! Two lanes for one capability, and what is counted in them.
+
+use super::*;
+
+fn queue(heartbeat: &mut Heartbeat) {
+    heartbeat.lane = Lane::Queue;
+}
+
+fn in_eu(heartbeat: &mut Heartbeat) {
+    heartbeat.labels = BTreeMap::from([("zone".to_owned(), "eu".to_owned())]);
+}
+
+/// Looks at a pool with an idle agent that pulls, beside a direct one that takes nothing.
+fn check_beside(direct: impl FnOnce(&mut Scene), expected: Expect) {
+    let mut scene = Scene::new();
+    scene.beat_with("q", 4, &[], |beat| {
+        queue(beat);
+        in_eu(beat);
+    });
+    direct(&mut scene);
+    scene.owe("x").explain("x").check(expected);
+}
+
+#[test]
+fn agents_that_pull_get_what_no_direct_agent_takes() {
+    check_beside(
+        |scene| {
+            scene.beat_with("a", 4, &[], |beat| beat.draining = true);
+        },
+        expect![[r#"
+            0: enqueue x (sending 0)
+            0: x waits: in the queue of c (2 agents, 8 slots, 1 draining)
+        "#]],
+    );
+    check_beside(
+        |scene| {
+            scene.beat("a", 0, &[]);
+        },
+        expect![[r#"
+            0: enqueue x (sending 0)
+            0: x waits: in the queue of c (2 agents, 4 slots)
+        "#]],
+    );
+    check_beside(
+        |scene| {
+            scene.beat("a", 1, &[]).owe("full");
+        },
+        expect![[r#"
+            0: deliver to a: full
+            0: enqueue x (sending 0)
+            0: x waits: in the queue of c (2 agents, 5 slots)
+        "#]],
+    );
+    check_beside(
+        |scene| {
+            let labels = BTreeMap::from([("zone".to_owned(), "eu".to_owned())]);
+            scene.beat("a", 1, &[]);
+            scene.owe_task(Task { labels, ..task("needs_eu", "c", 5) });
+        },
+        expect![[r#"
+            0: enqueue needs_eu (sending 0)
+            0: deliver to a: x
+            0: x waits: being sent to agent a
+        "#]],
+    );
+}
+
+#[test]
+fn what_no_agent_that_pulls_will_take_goes_back_to_the_direct_ones() {
+    let mut scene = Scene::new();
+    scene.beat_with("q", 1, &[], queue).owe("x").owe("y").beat("a", 2, &[]);
+    scene.beat_with("q", 1, &[], |beat| {
+        queue(beat);
+        beat.draining = true;
+    });
+    scene.check(expect![[r#"
+        0: enqueue x (sending 0)
+        0: enqueue y (sending 0)
+        0: clear c
+        0: deliver to a: x y
+    "#]]);
+}
+
+#[test]
+fn an_agent_that_drains_in_the_middle_leaves_the_rest_to_those_that_pull() {
+    let mut scene = Scene::new();
+    scene.beat_with("q", 1, &[], queue).beat("a", 1, &[]).owe("x");
+    let (attempts, refused) = (vec![id("x")], vec![(id("x"), Refusal::Draining)]);
+    scene.input(FleetInput::Delivered { agent: agent("a"), attempts, refused });
+    scene.check(expect![[r#"
+        0: deliver to a: x
+        0: enqueue x (sending 0)
+    "#]]);
+}
+
+#[test]
+fn each_capability_is_counted_alone() {
+    let both = |heartbeat: &mut Heartbeat| {
+        queue(heartbeat);
+        heartbeat.offers.push(Offer { capability: "d".to_owned(), slots: 4 });
+    };
+    let mut scene = Scene::new();
+    let ds = ["d1", "d2", "d3", "d4"];
+    for step in ds {
+        scene.owe_task(task(step, "d", 5));
+    }
+    scene.beat_with("q", 1, &ds, both).owe("x").owe("y").owe("z");
+    scene.after(3_000).beat_with("q", 1, &ds, both).after(2_000);
+    scene.input(FleetInput::Depth { capability: "c".to_owned(), waiting: 2, held: 0 });
+    scene.check(expect![[r#"
+        0: enqueue d1 (sending 0)
+        0: enqueue d2 (sending 0)
+        0: enqueue d3 (sending 0)
+        0: enqueue d4 (sending 0)
+        0: d1 held by q
+        0: d2 held by q
+        0: d3 held by q
+        0: d4 held by q
+        0: enqueue x (sending 0)
+        0: enqueue y (sending 0)
+        5000: ask depth of c
+    "#]]);
+}
