@@ -30,9 +30,17 @@ async fn what_is_wrong_is_refused_before_there_is_a_run() -> Result<()> {
             ensure!(message.contains(part), "`{part}` is missing: {error}");
         }
     }
-    for args in [&["run", "publish", "-i", "topic"][..], &["get", "nonsense"]] {
-        let error = exits(cluster.skep(args).await?, 2)?.error()?;
-        keys(&error, &["exit", "message", "help"])?;
+    let error = exits(cluster.skep(&["run", "publish", "-i", "topic"]).await?, 2)?.error()?;
+    keys(&error, &["exit", "message", "help"])?;
+    for (name, message) in [
+        ("nonsense", "there is no run `nonsense`"),
+        ("01", "there is no run `01`"),
+        ("", "there is no run ``"),
+        ("latest", "nothing has run yet"),
+    ] {
+        refused(&cluster, &["get", name], json!({ "exit": 4, "message": message })).await?;
+        let parent = json!({ "exit": 4, "message": message });
+        refused(&cluster, &["list", "--parent", name], parent).await?;
     }
     let invalid = exits(cluster.skep(&["apply", "broken.skep.yaml"]).await?, 3)?.error()?;
     ensure!(invalid["diagnostics"][0]["code"].is_string(), "{invalid}");

@@ -34,6 +34,11 @@ pub(crate) enum ReadyMade {
 impl ReadyMade {
     const ALL: [Self; 3] = [Self::Exec, Self::Http, Self::Corpus];
 
+    /// Returns the one that offers a capability.
+    pub(crate) fn of(capability: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.offers(capability))
+    }
+
     /// Tells whether the agent offers a capability.
     fn offers(self, capability: &str) -> bool {
         match self {
@@ -50,7 +55,9 @@ impl ReadyMade {
 #[command(next_help_heading = "Agents in this process")]
 pub(crate) struct AgentArgs {
     /// Serve a capability with a program of yours: for each task it is started once, gets the
-    /// step's `with` as JSON on stdin, and answers with JSON on stdout.
+    /// step's `with` as JSON on stdin, and answers with JSON on stdout. PROGRAM is split at spaces;
+    /// quotes, ' or ", hold words together; there is no shell. A JSON array of strings is taken
+    /// word by word.
     #[arg(long = "agent", value_name = "NAME=PROGRAM")]
     pub(crate) programs: Vec<Program>,
     /// A program that steps with `agent: exec` may run: a name in PATH, or an absolute path.
@@ -62,9 +69,9 @@ pub(crate) struct AgentArgs {
     /// Where programs run and files are read; the current folder if not given.
     #[arg(long = "root", value_name = "DIR")]
     pub(crate) roots: Vec<PathBuf>,
-    /// Where reports are written.
-    #[arg(long, value_name = "DIR", default_value = ".skep/reports")]
-    pub(crate) reports: PathBuf,
+    /// Where reports are written; .skep/reports if not given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) reports: Option<PathBuf>,
     /// How many tasks each agent performs at a time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) slots: Option<u32>,
@@ -78,8 +85,14 @@ impl AgentArgs {
         named: &[ReadyMade],
         needed: &BTreeSet<String>,
     ) -> Result<Vec<Agent>, Error> {
+        let mut own = BTreeSet::new();
+        for name in self.programs.iter().map(Program::capability) {
+            if !own.insert(name) {
+                return Err(Error::usage(format!("--agent {name}=… is given twice"))
+                    .help("one program serves a capability; --slots N runs more of it at a time"));
+            }
+        }
         let mut agents = programs::agents(&self.programs, self.slots)?;
-        let own: BTreeSet<&str> = self.programs.iter().map(Program::capability).collect();
         let wanted = |one: &ReadyMade| match named {
             [] => needed.iter().any(|name| one.offers(name) && !own.contains(name.as_str())),
             named => named.contains(one),
@@ -87,6 +100,22 @@ impl AgentArgs {
         let wanted: Vec<ReadyMade> = ReadyMade::ALL.into_iter().filter(wanted).collect();
         agents.extend(self.stock(&wanted)?.agents().map_err(|error| failed(&error))?);
         Ok(agents)
+    }
+
+    /// Returns the ready-made agents that options were given for. `needed` is what the definition
+    /// needs, if it is known: `--root` alone says little.
+    pub(crate) fn asked_for(&self, needed: Option<&BTreeSet<String>>) -> Vec<ReadyMade> {
+        let is_asked_for = |one: &ReadyMade| match one {
+            ReadyMade::Exec => !self.commands.is_empty(),
+            ReadyMade::Http => !self.addresses.is_empty(),
+            ReadyMade::Corpus => {
+                let reads = !self.roots.is_empty() || self.reports.is_some();
+                let needs = |needed: &BTreeSet<String>| needed.iter().any(|name| one.offers(name));
+                reads && needed.is_none_or(needs)
+            }
+            ReadyMade::None => false,
+        };
+        ReadyMade::ALL.into_iter().filter(is_asked_for).collect()
     }
 
     fn stock(&self, wanted: &[ReadyMade]) -> Result<Stock, Error> {
@@ -108,7 +137,8 @@ impl AgentArgs {
             stock.http = Some(config);
         }
         if wanted.contains(&ReadyMade::Corpus) {
-            let mut config = CorpusConfig::new(root, ".skep/corpus", self.reports.clone());
+            let reports = self.reports.clone().unwrap_or_else(|| ".skep/reports".into());
+            let mut config = CorpusConfig::new(root, ".skep/corpus", reports);
             if !self.roots.is_empty() {
                 config.roots.clone_from(&self.roots);
             }
@@ -175,5 +205,33 @@ impl Running {
             Some(Ok(Err(error))) => Some(Error::new(Exit::Failed, chain(&error))),
             Some(Err(error)) => Some(Error::new(Exit::Failed, error.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_ask_for_the_agents_they_are_for() {
+        let asked = |args: AgentArgs, needed: Option<&[&str]>| {
+            let needed = needed.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+            args.asked_for(needed.as_ref())
+        };
+        let commands = || AgentArgs { commands: vec!["ls".to_owned()], ..AgentArgs::default() };
+        let roots = || AgentArgs { roots: vec![PathBuf::from(".")], ..AgentArgs::default() };
+        assert_eq!(asked(AgentArgs::default(), None), []);
+        assert_eq!(asked(commands(), Some(&["x"])), [ReadyMade::Exec]);
+        assert_eq!(asked(roots(), None), [ReadyMade::Corpus]);
+        assert_eq!(asked(roots(), Some(&["exec"])), []);
+        assert_eq!(asked(roots(), Some(&["corpus-search"])), [ReadyMade::Corpus]);
+    }
+
+    #[test]
+    fn a_capability_is_served_by_one_program() {
+        let programs = ["x=true", "x=false"].map(|text| text.parse().unwrap()).to_vec();
+        let args = AgentArgs { programs, ..AgentArgs::default() };
+        let error = args.build(&[], &BTreeSet::new()).unwrap_err();
+        assert_eq!(error.to_string(), "--agent x=… is given twice");
     }
 }

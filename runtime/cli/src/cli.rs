@@ -11,7 +11,8 @@ use crate::output::{Colour, Format};
 #[command(name = "skep", version, max_term_width = 100, propagate_version = true)]
 #[command(after_help = "Start here:  skep run examples/corpus/corpus.skep.yaml\n\
                         Exit codes:  0 ok, 1 run failed, 2 usage, 3 invalid definition, \
-                        4 not found, 5 cannot reach, 6 conflict, 124 timeout")]
+                        4 not found, 5 cannot reach, 6 conflict, 124 timeout,\n             \
+                        130 Ctrl-C, 143 SIGTERM")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -20,6 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How many facts of a history are asked for at a time.
 const PAGE: u32 = 2_000;
+/// How many runs of a list are asked for at a time.
+const RUNS_PAGE: usize = 500;
 
 /// Speaks to the coordinators of a cluster, or to the one in this process.
 #[derive(Debug, Clone)]
@@ -64,10 +66,36 @@ impl<B: Broker> Client<B> {
         if reply == (CommandReply::Done {}) { Ok(()) } else { Err(unexpected()) }
     }
 
-    /// Returns the runs that a filter lets through, newest first.
-    pub(crate) async fn runs(&self, filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
-        let reply = self.query(Query::Runs(filter)).await?;
-        let QueryReply::Runs(runs) = reply else { return Err(unexpected()) };
+    /// Returns the runs that a filter lets through, newest first; all of them if its limit is 0.
+    pub(crate) async fn runs(&self, mut filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
+        let wanted = match filter.limit {
+            0 => usize::MAX,
+            limit => limit as usize,
+        };
+        let mut runs: Vec<RunSummary> = Vec::new();
+        loop {
+            // A page fits into a message.
+            let most = wanted.saturating_sub(runs.len()).min(RUNS_PAGE);
+            filter.limit = u32::try_from(most).unwrap_or(u32::MAX);
+            let reply = self.query(Query::Runs(filter.clone())).await?;
+            let QueryReply::Runs(page) = reply else { return Err(unexpected()) };
+            let is_last = page.len() < most || page.is_empty();
+            // A coordinator that knows no pages begins from the start again.
+            let again =
+                page.first().is_some_and(|first| runs.iter().any(|run| run.run == first.run));
+            if !again {
+                runs.extend(page);
+            }
+            if is_last || again || runs.len() >= wanted {
+                break;
+            }
+            filter.after = runs.last().map(|run| run.run);
+        }
+        // Nor may it know labels.
+        let has = |run: &RunSummary| {
+            filter.labels.iter().all(|(name, value)| run.labels.get(name) == Some(value))
+        };
+        runs.retain(has);
         Ok(runs)
     }
 

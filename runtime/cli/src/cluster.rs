@@ -6,6 +6,7 @@ use skep_nats::{ConnectError, ConnectOptions, ContextError, Credentials, LayoutE
 use crate::cli::Cluster;
 use crate::client::Client;
 use crate::error::{Error, Exit, chain};
+use crate::inputs::unreadable;
 use crate::runtime;
 
 /// Puts together what options, environment and contexts say.
@@ -18,6 +19,8 @@ fn options(cluster: &Cluster) -> Result<ConnectOptions, Error> {
         options.servers = ConnectOptions::url(url).servers;
     }
     if let Some(creds) = &cluster.creds {
+        // What is not there is told as of every other file.
+        std::fs::File::open(creds).map_err(|error| unreadable(&creds.to_string_lossy(), &error))?;
         options.credentials = Credentials::File(creds.clone());
     }
     options.replicas = cluster.replicas;
@@ -85,7 +88,11 @@ impl From<ConnectError> for Error {
         // The first line says what happened, the others what to do.
         let mut lines = text.lines();
         let this = Self::new(exit, lines.next().unwrap_or_default());
-        lines.fold(this, |this, line| this.help(line.trim()))
+        let this = lines.fold(this, |this, line| this.help(line.trim()));
+        if matches!(error, ConnectError::Unreachable { .. }) {
+            return this.help("to try things out, `skep dev` starts a server and a coordinator");
+        }
+        this
     }
 }
 

@@ -12,7 +12,7 @@ mod get;
 mod graph;
 pub(crate) mod history;
 mod list;
-mod run;
+pub(crate) mod run;
 mod run_ref;
 mod schema;
 mod serve;
@@ -55,8 +55,8 @@ impl Command {
     /// Returns what is traced without `-v`: a daemon tells of its life, other commands of trouble.
     pub(crate) const fn quiet(&self) -> &'static str {
         match self {
-            Self::Serve(_) | Self::Agent(_) => "info,async_nats=warn",
-            Self::Dev(_) => "warn",
+            Self::Serve(_) => "info,async_nats=warn",
+            Self::Dev(_) | Self::Agent(_) => "warn",
             Self::Run(_)
             | Self::Validate(_)
             | Self::Graph(_)

@@ -12,9 +12,9 @@ use crate::commands::history::ended;
 use crate::error::{Error, Exit};
 use crate::follow::{End, Follow, Until, View, unknown};
 use crate::output::{self, Format, YELLOW, paint};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::report;
-use crate::signals::Interrupts;
+use crate::signals::{Interrupt, Interrupts};
 
 /// How long a run in this process may take to be cancelled.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(15);
@@ -67,7 +67,7 @@ impl<B: Broker> Drive<'_, B> {
         let end = self.follow(&mut progress, &view, self.deadline, interrupts).await;
         let end = match end {
             Ok(End::Ended(status)) => {
-                view.close();
+                close(&view, &progress);
                 let exit = ended(self.client, &progress, status, self.global).await?;
                 return Ok(Left::Ended(exit));
             }
@@ -79,7 +79,7 @@ impl<B: Broker> Drive<'_, B> {
         };
         match self.home {
             Home::Cluster => {
-                view.close();
+                view.leave(&progress);
                 self.leave(progress.run(), end).await;
                 Ok(Left::Running(exit(end)))
             }
@@ -104,7 +104,8 @@ impl<B: Broker> Drive<'_, B> {
     async fn leave(&self, run: RunId, end: End) {
         let why = match end {
             End::TimedOut => "--timeout passed",
-            End::Interrupted | End::Ended(_) | End::CaughtUp => "interrupted",
+            End::Interrupted(interrupt) => interrupt.as_str(),
+            End::Ended(_) | End::CaughtUp => "left",
         };
         output::note(format!("{}: the run goes on", paint(YELLOW, why)));
         output::note(format!("  follow it: skep watch {run}"));
@@ -133,30 +134,44 @@ impl<B: Broker> Drive<'_, B> {
         let run = progress.run();
         let (reason, hint) = match end {
             End::TimedOut => ("--timeout passed", ""),
-            End::Interrupted | End::Ended(_) | End::CaughtUp => {
-                ("interrupted at the terminal", " (Ctrl-C again ends it at once)")
+            End::Interrupted(interrupt @ Interrupt::Termination) => (interrupt.as_str(), ""),
+            End::Interrupted(_) | End::Ended(_) | End::CaughtUp => {
+                (Interrupt::Terminal.as_str(), " (Ctrl-C again ends it at once)")
             }
         };
         output::note(format!("{}, cancelling the run{hint}", paint(YELLOW, reason)));
         self.client.change(run, Command::Cancel { run, reason: reason.to_owned() }).await?;
         let deadline = Some(Instant::now() + CANCELLED_WITHIN);
         let then = self.follow(&mut progress, &view, deadline, interrupts).await;
-        view.close();
+        if then.is_err() {
+            view.close();
+        }
         match then? {
             End::Ended(status) => {
+                close(&view, &progress);
                 ended(self.client, &progress, status, self.global).await?;
                 return Ok(Left::Ended(exit(end)));
             }
-            End::TimedOut => output::warn("the run did not end in time; leaving it"),
-            End::Interrupted | End::CaughtUp => {}
+            End::TimedOut => {
+                view.leave(&progress);
+                output::warn("the run did not end in time; leaving it");
+            }
+            End::Interrupted(_) | End::CaughtUp => view.leave(&progress),
         }
         Ok(Left::Running(exit(end)))
     }
 }
 
+/// Ends the drawing of a run that is over, and says how it ended.
+fn close(view: &View, progress: &Progress) {
+    view.leave(progress);
+    output::note(progress::summary(progress, view.failures()));
+}
+
 const fn exit(end: End) -> Exit {
     match end {
         End::TimedOut => Exit::Timeout,
-        End::Interrupted | End::Ended(_) | End::CaughtUp => Exit::Interrupted,
+        End::Interrupted(interrupt) => interrupt.exit(),
+        End::Ended(_) | End::CaughtUp => Exit::Interrupted,
     }
 }

@@ -12,7 +12,7 @@ use skep_protocol::{Payload, Rejection};
 pub(crate) enum Exit {
     /// All went well.
     Ok,
-    /// The run failed or was cancelled; a check failed.
+    /// The run failed or was cancelled; a check failed; data could not be written.
     Failed,
     /// The command line or an input is wrong.
     Usage,
@@ -28,6 +28,8 @@ pub(crate) enum Exit {
     Timeout,
     /// The user interrupted it.
     Interrupted,
+    /// SIGTERM ended it.
+    Terminated,
 }
 
 impl Exit {
@@ -43,6 +45,7 @@ impl Exit {
             Self::Conflict => 6,
             Self::Timeout => 124,
             Self::Interrupted => 130,
+            Self::Terminated => 143,
         }
     }
 }

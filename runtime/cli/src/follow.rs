@@ -14,8 +14,8 @@ use crate::error::{Error, Exit};
 use crate::human;
 use crate::json;
 use crate::output::{self, CYAN, YELLOW, paint};
-use crate::progress::{self, Frame, LineFilter, Progress};
-use crate::signals::Interrupts;
+use crate::progress::{self, Failures, Frame, LineFilter, Motion, Progress};
+use crate::signals::{Interrupt, Interrupts};
 
 /// How long a coordinator may hold back its answer while nothing happens.
 const LONG_POLL: Duration = Duration::from_secs(20);
@@ -77,8 +77,27 @@ impl View {
     fn draw(&self, progress: &Progress) {
         if matches!(self, Self::Live) {
             output::draw(|height, width| {
-                progress::draw(progress, Frame { now: human::now(), height, width })
+                let (now, motion) = (human::now(), Motion::Moving);
+                progress::draw(progress, Frame { now, height, width, motion })
             });
+        }
+    }
+
+    /// Ends the drawing and leaves on the terminal how far each step came.
+    pub(crate) fn leave(&self, progress: &Progress) {
+        if matches!(self, Self::Live) {
+            output::leave_drawing(|height, width| {
+                let (now, motion) = (human::now(), Motion::Still);
+                progress::left(progress, Frame { now, height, width, motion })
+            });
+        }
+    }
+
+    /// Tells whether it said why steps failed when they did.
+    pub(crate) const fn failures(&self) -> Failures {
+        match self {
+            Self::Lines | Self::Logs | Self::Journal | Self::Json => Failures::Told,
+            Self::Live | Self::Silent => Failures::Untold,
         }
     }
 
@@ -112,7 +131,7 @@ pub(crate) enum End {
     /// Time is up.
     TimedOut,
     /// The user interrupted it.
-    Interrupted,
+    Interrupted(Interrupt),
     /// All that happened was shown, and more was not asked for.
     CaughtUp,
 }
@@ -162,7 +181,7 @@ impl<B: Broker> Follow<'_, B> {
         let mut beats = beats.unwrap_or_else(|| futures::stream::empty().boxed());
         loop {
             tokio::select! { biased;
-                () = interrupts.next() => return Ok(End::Interrupted),
+                interrupt = interrupts.next() => return Ok(End::Interrupted(interrupt)),
                 entries = &mut page => {
                     let entries = entries?;
                     for entry in &entries {

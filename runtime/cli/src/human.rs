@@ -40,8 +40,13 @@ pub(crate) fn time_of_day(at: Timestamp) -> String {
     local(at, "%H:%M:%S")
 }
 
-/// Returns the date and the time in the local time zone, to the second.
+/// Returns the date and the time in the local time zone, which is named, to the second.
 pub(crate) fn date_and_time(at: Timestamp) -> String {
+    local(at, "%Y-%m-%d %H:%M:%S%:z")
+}
+
+/// Returns the date and the time in the local time zone, to the second, for where the zone is said.
+pub(crate) fn local_date_and_time(at: Timestamp) -> String {
     local(at, "%Y-%m-%d %H:%M:%S")
 }
 
@@ -90,6 +95,31 @@ pub(crate) fn first_line(text: &str, width: usize) -> String {
     short
 }
 
+/// Shortens a text to so many characters by leaving out its middle.
+pub(crate) fn middle(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let (head, tail) = (kept.div_ceil(2), kept / 2);
+    let start: String = text.chars().take(head).collect();
+    let end: String = text.chars().skip(count - tail).collect();
+    format!("{start}…{end}")
+}
+
+/// The longest line of a failure that is shown among others.
+const LONG_LINE: usize = 200;
+
+/// Cuts each line of a text that is too long to be read.
+pub(crate) fn short_lines(text: &str) -> String {
+    let lines = text.trim_end().lines().map(|line| match line.chars().count() > LONG_LINE {
+        true => line.chars().take(LONG_LINE - 1).chain(['…']).collect(),
+        false => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +157,20 @@ mod tests {
     fn times_are_rfc3339() {
         assert_eq!(rfc3339(Timestamp::from_millis(1_500)), "1970-01-01T00:00:01.500Z");
         assert_eq!(rfc3339(Timestamp::from_millis(u64::MAX)), format!("{}ms", u64::MAX));
+    }
+
+    #[test]
+    fn the_middle_of_a_long_name_goes() {
+        assert_eq!(middle("short", 5), "short");
+        assert_eq!(middle("collect-and-review", 9), "coll…view");
+        assert_eq!(middle("collect-and-review", 8), "coll…iew");
+    }
+
+    #[test]
+    fn long_lines_are_cut_and_short_ones_stay() {
+        let cut = short_lines(&format!("exit_1: no\n{}\nend\n", "x".repeat(900)));
+        let lines: Vec<usize> = cut.lines().map(|line| line.chars().count()).collect();
+        assert_eq!(lines, [10, 200, 3]);
     }
 
     #[test]

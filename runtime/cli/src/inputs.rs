@@ -1,5 +1,6 @@
 //! The inputs of a run, from the command line and from a file.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,6 +10,7 @@ use serde_json::{Map, Value};
 use skep_workflow::{InputProblem, Inputs, Workflow};
 
 use crate::error::{self, Error, Exit};
+use crate::human;
 
 /// The options that give inputs.
 #[derive(Debug, Clone, Default, Args)]
@@ -23,8 +25,26 @@ pub(crate) struct InputArgs {
 }
 
 impl InputArgs {
-    /// Reads what was given; `declared` tells strings from JSON, if it is known.
-    pub(crate) fn read(&self, declared: Option<&Inputs>) -> Result<Map<String, Value>, Error> {
+    /// Reads what was given without knowing what is declared.
+    pub(crate) fn read(&self) -> Result<Map<String, Value>, Error> {
+        Ok(self.gather(None)?.0)
+    }
+
+    /// Reads what was given and holds it against what the workflow declares, so that wrong inputs
+    /// are refused before there is a run, all of them at once.
+    pub(crate) fn accept(&self, workflow: &Workflow) -> Result<Map<String, Value>, Error> {
+        let (given, broken) = self.gather(Some(workflow.inputs()))?;
+        let problems = workflow.inputs().accept(given.clone()).err().unwrap_or_default();
+        // Of an input that is no JSON, that is all there is to say.
+        let others = problems.iter().filter(|problem| !broken.contains_key(&*problem.input));
+        let lines: Vec<String> = broken.values().cloned().chain(others.map(sentence)).collect();
+        if lines.is_empty() { Ok(given) } else { Err(error::inputs(&lines)) }
+    }
+
+    /// Returns the inputs, and what is wrong with those that are no JSON although they have to be;
+    /// `declared` tells strings from JSON, if it is known.
+    fn gather(&self, declared: Option<&Inputs>) -> Result<(Map<String, Value>, Broken), Error> {
+        let mut broken = Broken::new();
         let mut inputs = match &self.input {
             Some(file) => object(file)?,
             None => Map::new(),
@@ -34,28 +54,26 @@ impl InputArgs {
                 Error::usage(format!("`-i {pair}` names no value"))
                     .help("write -i NAME=VALUE, or -i NAME=@FILE")
             })?;
-            inputs.insert(name.to_owned(), one(name, value, declared)?);
+            let (value, problem) = one(name, value, declared)?;
+            inputs.insert(name.to_owned(), value);
+            match problem {
+                Some(problem) => broken.insert(name.to_owned(), problem),
+                None => broken.remove(name),
+            };
         }
-        Ok(inputs)
-    }
-
-    /// Reads what was given and holds it against what the workflow declares, so that a wrong input
-    /// is refused before there is a run.
-    pub(crate) fn accept(&self, workflow: &Workflow) -> Result<Map<String, Value>, Error> {
-        let given = self.read(Some(workflow.inputs()))?;
-        workflow.inputs().accept(given.clone()).map_err(|problems| {
-            let lines: Vec<String> = problems.iter().map(declared_as).collect();
-            error::inputs(&lines)
-        })?;
-        Ok(given)
+        Ok((inputs, broken))
     }
 }
 
-fn declared_as(problem: &InputProblem) -> String {
+/// What is wrong with inputs, by name.
+type Broken = BTreeMap<String, String>;
+
+/// Says what is wrong with an input, as coordinators do.
+fn sentence(problem: &InputProblem) -> String {
     if problem.schema.is_null() {
         return problem.to_string();
     }
-    format!("{problem} (declared as {})", problem.schema)
+    format!("{problem} (schema: {})", problem.schema)
 }
 
 fn object(file: &str) -> Result<Map<String, Value>, Error> {
@@ -68,24 +86,30 @@ fn object(file: &str) -> Result<Map<String, Value>, Error> {
     }
 }
 
-fn one(name: &str, value: &str, declared: Option<&Inputs>) -> Result<Value, Error> {
+/// Reads one input; what has to be JSON and is not comes as text, with what is wrong.
+fn one(
+    name: &str,
+    value: &str,
+    declared: Option<&Inputs>,
+) -> Result<(Value, Option<String>), Error> {
     let text = match value.strip_prefix('@') {
         Some(file) => text(file)?,
         None => value.to_owned(),
     };
-    let Some(declared) = declared else {
-        return Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)));
-    };
+    let json = serde_json::from_str(&text).ok();
+    let Some(declared) = declared else { return Ok((json.unwrap_or(Value::String(text)), None)) };
     // An unknown input is taken as text here and refused by name when all are checked.
-    let Some(input) = declared.find(name) else { return Ok(Value::String(text)) };
-    let types = Types::of(input.schema().json());
-    match serde_json::from_str(&text) {
-        _ if types == Types::String => Ok(Value::String(text)),
-        Ok(json) => Ok(json),
-        Err(_) if types == Types::StringAmongOthers => Ok(Value::String(text)),
-        Err(error) => Err(Error::usage(format!("input `{name}`: `{value}` is not JSON: {error}"))
-            .help(format!("it is declared as {}", input.schema().json()))),
-    }
+    let Some(input) = declared.find(name) else { return Ok((Value::String(text), None)) };
+    let schema = input.schema().json();
+    Ok(match (Types::of(schema), json) {
+        (Types::String, _) | (Types::StringAmongOthers, None) => (Value::String(text), None),
+        (_, Some(json)) => (json, None),
+        (Types::NoString, None) => {
+            let shown = human::first_line(value, 80);
+            let problem = format!("input `{name}`: `{shown}` is not JSON (schema: {schema})");
+            (Value::String(text), Some(problem))
+        }
+    })
 }
 
 /// What a schema says about strings.
@@ -170,6 +194,15 @@ steps:
     fn wrong_inputs_are_named() {
         assert!(read(&[]).unwrap_err().contains("topic"));
         assert!(read(&["topic=x", "count=many"]).unwrap_err().contains("`count`: `many`"));
+        let all = read(&["count=many", "nope=1"]).unwrap_err();
+        for part in [
+            "input `count`: `many` is not JSON (schema: {\"type\":\"integer\"",
+            "input `topic`: it is required (schema: {\"type\":\"string\"})",
+            "input `nope`: there is no such input",
+        ] {
+            assert!(all.contains(part), "{part} is missing in {all}");
+        }
+        assert_eq!(all.matches("`count`").count(), 1, "{all}");
         assert!(read(&["topic=x", "nope=1"]).unwrap_err().contains("nope"));
         assert!(read(&["topic"]).unwrap_err().contains("names no value"));
     }

@@ -62,6 +62,9 @@ pub(crate) fn detail(detail: &RunDetail) -> Value {
     object["inputs"] = payload(&detail.inputs);
     object["outputs"] = detail.outputs.as_ref().map_or(Value::Null, payload);
     object["error"] = detail.error.as_ref().map_or(Value::Null, failure);
+    if let Some(reason) = &detail.cancelled {
+        object["cancelled"] = json!(reason);
+    }
     let steps = detail.steps.iter().map(|view| (view.step.to_string(), step(view)));
     object["steps"] = Value::Object(steps.collect());
     let waiting = detail.waiting.iter();
@@ -70,7 +73,8 @@ pub(crate) fn detail(detail: &RunDetail) -> Value {
     object
 }
 
-fn step(view: &StepView) -> Value {
+/// Returns a step of a run.
+pub(crate) fn step(view: &StepView) -> Value {
     let mut object = json!({
         "status": view.status,
         "started": view.started.map(rfc3339),
@@ -84,6 +88,9 @@ fn step(view: &StepView) -> Value {
     }
     if let Some(child) = view.child {
         object["child"] = json!(child);
+    }
+    if let Some(items) = view.items {
+        object["items"] = json!(items);
     }
     object
 }

@@ -16,6 +16,7 @@ mod human;
 mod inputs;
 mod json;
 mod local;
+mod missing;
 mod output;
 mod programs;
 mod progress;
@@ -24,22 +25,41 @@ mod runtime;
 mod screen;
 mod signals;
 mod telemetry;
+mod usage;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use crate::cli::Cli;
+use crate::error::{Error, Exit};
+use crate::output::Format;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let args: Vec<_> = std::env::args_os().collect();
+    let (exit, format) = match Cli::try_parse_from(&args) {
+        Ok(cli) => {
+            let format = cli.global.output;
+            (perform(cli), format)
+        }
+        Err(error) => (usage::report(error, &args), Format::Text),
+    };
+    written(exit, format).into()
+}
+
+fn perform(cli: Cli) -> Exit {
     cli.global.color.apply();
     telemetry::init(cli.global.verbose, cli.command.quiet(), cli.global.output);
-    match commands::perform(cli.command, &cli.global) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            output::error(&error, cli.global.output);
-            error.exit().into()
-        }
-    }
+    commands::perform(cli.command, &cli.global).unwrap_or_else(|error| {
+        output::error(&error, cli.global.output);
+        error.exit()
+    })
+}
+
+/// A command whose data was lost did not do what was asked, whatever else it did.
+fn written(exit: Exit, format: Format) -> Exit {
+    let Some(lost) = output::lost() else { return exit };
+    let error = Error::new(Exit::Failed, format!("cannot write to stdout: {lost}"));
+    output::error(&error, format);
+    if exit == Exit::Ok { error.exit() } else { exit }
 }

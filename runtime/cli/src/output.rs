@@ -1,9 +1,10 @@
 //! The only file that prints. Data goes to stdout, everything else to stderr.
 //!
-//! Whoever closes the pipe early (`skep list | head`) has seen enough: failed writes are dropped.
+//! Whoever closes the pipe early (`skep list | head`) has seen enough. Any other failure to write
+//! data is remembered, and ends the process with an error.
 
-use std::io::{IsTerminal as _, Write as _};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use clap::ValueEnum;
 use clap::builder::styling::{AnsiColor, Style};
@@ -85,6 +86,14 @@ pub(crate) fn draw(lines: impl FnOnce(usize, usize) -> Vec<String>) {
     screen.draw(&lines);
 }
 
+/// Prints lines in place of what was drawn, and draws no more.
+pub(crate) fn leave_drawing(lines: impl FnOnce(usize, usize) -> Vec<String>) {
+    let space = screen().get_or_insert_with(Screen::new).space();
+    let lines = lines(space.0, space.1);
+    end_drawing();
+    lines.iter().for_each(note);
+}
+
 /// Leaves the terminal as it was before anything was drawn.
 pub(crate) fn end_drawing() {
     if let Some(mut screen) = screen().take() {
@@ -104,9 +113,29 @@ fn above_the_drawing(print: impl FnOnce()) {
 pub(crate) fn data(text: impl std::fmt::Display) {
     above_the_drawing(|| {
         let mut out = anstream::stdout().lock();
-        let _ = writeln!(out, "{text}");
-        let _ = out.flush();
+        let written = writeln!(out, "{text}").and_then(|()| out.flush());
+        if let Err(error) = written
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            // The first one says why; those after it follow from it.
+            LOST.get_or_init(|| error);
+        }
     });
+}
+
+/// Why data could not be written, if it could not.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Returns why data could not be written, if it could not.
+pub(crate) fn lost() -> Option<&'static io::Error> {
+    LOST.get()
+}
+
+/// Returns how many columns there are for data, on a terminal.
+pub(crate) fn columns() -> Option<usize> {
+    let term = console::Term::stdout();
+    let size = if term.is_term() { term.size_checked() } else { None };
+    size.map(|(_, columns)| usize::from(columns).max(20))
 }
 
 /// Prints data as one indented JSON document.
@@ -150,12 +179,12 @@ pub(crate) fn error(error: &Error, format: Format) {
 /// Returns whether a person sees what goes to stderr, on a terminal that can be drawn on.
 pub(crate) fn is_live() -> bool {
     let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
-    std::io::stderr().is_terminal() && !dumb
+    io::stderr().is_terminal() && !dumb
 }
 
 /// Returns whether drawings on stderr are in colour.
 pub(crate) fn has_colour() -> bool {
-    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
 
 #[cfg(test)]

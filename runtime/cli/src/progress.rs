@@ -5,6 +5,7 @@
 
 mod lines;
 mod render;
+mod row;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use skep_protocol::{
 use skep_workflow::{StepIndex, Workflow};
 
 pub(crate) use lines::{LineFilter, line};
-pub(crate) use render::{Frame, draw, summary};
+pub(crate) use render::{Failures, Frame, Motion, draw, left, summary};
 use rows::{Instance, Rows};
 
 use crate::human;
@@ -36,6 +37,8 @@ pub(crate) struct Progress {
     attempts: u64,
     /// The codes of the failures that ended steps.
     codes: BTreeSet<String>,
+    /// Why the latest step that is no item failed.
+    step_failure: Option<Failure>,
     seen: u64,
 }
 
@@ -54,6 +57,7 @@ impl Progress {
             waiting: BTreeMap::new(),
             attempts: 0,
             codes: BTreeSet::new(),
+            step_failure: None,
             seen: 0,
         }
     }
@@ -80,6 +84,11 @@ impl Progress {
     /// Returns how the run ended, once it did; a stuck run counts, since it needs a person.
     pub(crate) fn outcome(&self) -> Option<RunStatus> {
         self.status.filter(|status| status.is_final() || *status == RunStatus::Stuck)
+    }
+
+    /// Tells whether a failure of the run says no more than that of a step did.
+    fn is_told(&self, failure: &Failure) -> bool {
+        self.step_failure.as_ref().is_some_and(|told| failure.message.contains(&told.message))
     }
 
     /// Returns what could be done about the failures, where the command line can do something.
@@ -180,6 +189,9 @@ impl Progress {
             self.attempts += 1;
         } else if let Event::StepFailed { failure, .. } = event {
             self.codes.insert(failure.code.clone());
+            if !step.as_str().contains('[') {
+                self.step_failure = Some(failure.clone());
+            }
         } else if let Event::StepExpanded(event) = event {
             return self.rows.expand(step, event.total, at);
         } else if let Event::GroupRestarted { .. } = event {
@@ -231,6 +243,7 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
         }
         Event::AttemptFailed(failed) => {
             let failure = failed.failure.to_string();
+            one.failed_alike = one.attempt_failure.as_ref() == Some(&failure);
             one.attempt_failure = Some(failure.clone());
             one.enter(StepStatus::Pending, at).tell(failure);
         }

@@ -20,7 +20,15 @@ pub(crate) fn init(verbosity: u8, quiet: &'static str, format: Format) {
               skep_agents=trace"
         }
     };
-    let filter = EnvFilter::try_from_env("SKEP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let written = std::env::var("SKEP_LOG").ok().filter(|text| !text.trim().is_empty());
+    let filter = match written.as_deref().map(|text| EnvFilter::builder().parse(text)) {
+        None => EnvFilter::new(default),
+        Some(Ok(filter)) => filter,
+        Some(Err(error)) => {
+            crate::output::warn(format!("SKEP_LOG is no filter ({error}) and is passed over"));
+            EnvFilter::new(default)
+        }
+    };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| Lines)

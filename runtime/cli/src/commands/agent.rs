@@ -58,13 +58,13 @@ impl AgentCommand {
             let address = cluster::address(&global.cluster)?;
             output::note(format!("offering {} at {address}", offers.join(", ")));
             tokio::select! { biased;
-                () = interrupts.next() => {}
+                _ = interrupts.next() => {}
                 error = running.ended() => return error.map_or(Ok(Exit::Ok), Err),
             }
             output::note("finishing what is held (Ctrl-C again ends it at once)");
             tokio::select! { biased;
                 () = running.stop(LEAVE_WITHIN) => Ok(Exit::Ok),
-                () = interrupts.next() => Ok(Exit::Interrupted),
+                interrupt = interrupts.next() => Ok(interrupt.exit()),
             }
         })
     }

@@ -6,11 +6,21 @@ use skep_protocol::{AgentView, Lane};
 
 use crate::cli::Global;
 use crate::client::Client;
-use crate::commands::table;
+use crate::commands::table::{self, Cell, Column, Fit};
 use crate::error::{Error, Exit};
 use crate::human;
 use crate::json;
 use crate::output::{self, Format};
+
+const AGENTS: &[Column] = &[
+    Column("AGENT", Fit::Middle, 0),
+    Column("OFFERS", Fit::Words, 0),
+    Column("LANE", Fit::Whole, 3),
+    Column("HELD", Fit::Whole, 1),
+    Column("LABELS", Fit::Words, 2),
+    Column("SEEN", Fit::Whole, 4),
+    Column("SOFTWARE", Fit::Whole, 5),
+];
 
 /// List the live agents and what they offer.
 #[derive(Debug, Args)]
@@ -27,22 +37,31 @@ impl Agents {
         global: &Global,
     ) -> Result<Exit, Error> {
         let mut agents = client.agents().await?;
+        let known = agents.len();
         if let Some(capability) = &self.capability {
             agents.retain(|agent| agent.offers.iter().any(|one| one.capability == *capability));
         }
         if global.output == Format::Json {
             output::json(&agents.iter().map(json::agent).collect::<Vec<_>>());
         } else if agents.is_empty() {
-            output::note("no live agents; start one with: skep agent exec --agent NAME=./PROGRAM");
+            let told = match &self.capability {
+                Some(name) if known > 0 => {
+                    format!("none of {} offers `{name}`", human::count(known, "live agent"))
+                }
+                Some(_) | None => "no live agents".to_owned(),
+            };
+            let name = self.capability.as_deref().unwrap_or("NAME");
+            output::note(format!(
+                "{told}; start one with: skep agent exec --agent {name}=./PROGRAM"
+            ));
         } else {
-            let head = ["AGENT", "OFFERS", "LANE", "HELD", "LABELS", "SEEN", "SOFTWARE"];
-            output::data(table::draw(&head, agents.iter().map(row)));
+            output::data(table::draw(AGENTS, agents.iter().map(row)));
         }
         Ok(Exit::Ok)
     }
 }
 
-fn row(agent: &AgentView) -> Vec<String> {
+fn row(agent: &AgentView) -> Vec<Cell> {
     let offers = agent.offers.iter().map(|one| format!("{}×{}", one.capability, one.slots));
     let lane = match agent.lane {
         Lane::Direct => "direct",
@@ -56,12 +75,12 @@ fn row(agent: &AgentView) -> Vec<String> {
         agent.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let seen = human::duration(human::now().since(agent.seen));
     vec![
-        agent.agent.to_string(),
-        offers.collect::<Vec<_>>().join(", "),
-        lane.to_owned(),
-        held,
-        labels.join(", "),
-        format!("{seen} ago"),
-        agent.software.clone(),
+        agent.agent.to_string().into(),
+        offers.collect::<Vec<_>>().join(", ").into(),
+        lane.into(),
+        held.into(),
+        labels.join(", ").into(),
+        format!("{seen} ago").into(),
+        agent.software.clone().into(),
     ]
 }

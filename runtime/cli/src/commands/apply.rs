@@ -28,11 +28,15 @@ impl Apply {
         // All are checked before the first one is registered.
         let checked: Result<Vec<_>, Error> =
             self.files.iter().map(|file| Ok((file, definition::load_to_run(file)?))).collect();
+        let checked = checked.map_err(|error| told(error, &self.files, 0))?;
         let mut applied = Vec::new();
-        for (file, workflow) in checked? {
+        for (file, workflow) in checked {
             let (source, file) = (workflow.source().to_owned(), file.clone());
             let register = RegisterWorkflow { source, file, publish: true };
-            let kept = client.register(register).await?;
+            let kept = match client.register(register).await {
+                Ok(kept) => kept,
+                Err(error) => return Err(told(error, &self.files, applied.len())),
+            };
             if global.output == Format::Text {
                 let version = kept.version.as_ref().map(|v| format!("@{v}")).unwrap_or_default();
                 let name = paint(BOLD, &kept.name);
@@ -45,5 +49,32 @@ impl Apply {
             output::json(&applied);
         }
         Ok(Exit::Ok)
+    }
+}
+
+/// Adds to the error of one file what became of the others.
+fn told(error: Error, files: &[String], applied: usize) -> Error {
+    match (files.len(), applied) {
+        (1, _) => error,
+        (_, 0) => error.help("nothing was applied"),
+        (_, applied) => {
+            let (applied, others) = files.split_at(applied);
+            let (applied, others) = (applied.join(", "), others.join(", "));
+            error.help(format!("applied: {applied}; not applied: {others}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_was_applied() {
+        let files: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let advice = |files, applied| told(Error::usage("no"), files, applied).advice().to_vec();
+        assert_eq!(advice(&files, 0), ["nothing was applied"]);
+        assert_eq!(advice(&files, 1), ["applied: a; not applied: b, c"]);
+        assert_eq!(advice(&files[..1], 0), [""; 0]);
     }
 }

@@ -1,15 +1,18 @@
 //! `skep cancel`, `skep pause`, `skep resume` and `skep signal`
 
+use std::os::unix::fs::MetadataExt as _;
+
 use clap::Args;
 use serde_json::{Map, Value, json};
 use skep_broker::Broker;
-use skep_protocol::{Command, RunId, Signal, SignalId};
+use skep_protocol::{Command, RunDetail, RunId, Signal, SignalId};
 use uuid::Uuid;
 
 use crate::cli::Global;
 use crate::client::Client;
 use crate::commands::run_ref::RunRef;
 use crate::error::{Error, Exit};
+use crate::human;
 use crate::inputs;
 use crate::output::{self, Format};
 
@@ -44,7 +47,8 @@ pub(crate) struct SendSignal {
     run: RunRef,
     /// The name that the step's `wait_for` names.
     name: String,
-    /// What the signal carries: JSON, or text, or `@FILE`.
+    /// What the signal carries: JSON, or text, or `@FILE`. What begins with `{`, `[` or `"` has
+    /// to be JSON.
     #[arg(short, long, value_name = "JSON", conflicts_with = "set")]
     payload: Option<String>,
     /// A field of an object that the signal carries.
@@ -100,17 +104,41 @@ impl SendSignal {
         client: &Client<B>,
         global: &Global,
     ) -> Result<Exit, Error> {
+        let payload = payload(self.payload.as_deref(), &self.set)?;
         let run = self.run.resolve(client).await?;
-        let payload = payload(self.payload.as_deref(), &self.set)?.into();
         let id = match self.id {
             Some(id) => id,
             None => SignalId::new(&mint().simple().to_string())
                 .expect("hexadecimal digits are letters of an id"),
         };
         let name = self.name;
-        client.change(run, Command::Signal(Signal { run, name, id, payload })).await?;
-        done(run, "signalled", global);
+        // Asked before: the step that waits for it does so no more afterwards.
+        let detail = if global.output == Format::Text { client.run(run).await? } else { None };
+        let sent = human::first_line(&payload.to_string(), 200);
+        let payload = payload.into();
+        let signal = Signal { run, name: name.clone(), id, payload };
+        client.change(run, Command::Signal(signal)).await?;
+        if global.output == Format::Json {
+            done(run, "signalled", global);
+            return Ok(Exit::Ok);
+        }
+        output::data(format!("sent the signal `{name}` with {sent} to run {run}"));
+        if let Some(detail) = detail {
+            output::note(taker(&detail, &name));
+        }
         Ok(Exit::Ok)
+    }
+}
+
+/// Says which step takes a signal.
+fn taker(detail: &RunDetail, name: &str) -> String {
+    let waits = format!("waits for the signal {name}");
+    let is_awaited = |reason: &str| {
+        reason.strip_prefix(&waits).is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
+    };
+    match detail.waiting.iter().find(|view| is_awaited(&view.reason)) {
+        Some(view) => format!("step `{}` waited for it", view.step),
+        None => format!("no step waits for `{name}` yet; it is kept until one does"),
     }
 }
 
@@ -131,21 +159,66 @@ pub(crate) fn payload(payload: Option<&str>, set: &[String]) -> Result<Value, Er
         None if set.is_empty() => return Ok(Value::Null),
         None => {
             let args = inputs::InputArgs { set: set.to_vec(), input: None };
-            let fields: Map<String, Value> = args.read(None)?;
+            let fields: Map<String, Value> = args.read()?;
             return Ok(Value::Object(fields));
         }
     };
-    Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    match serde_json::from_str(&text) {
+        Ok(value) => Ok(value),
+        Err(error) if text.trim_start().starts_with(['{', '[', '"']) => {
+            let shown = human::first_line(&text, 80);
+            Err(Error::usage(format!("the payload `{shown}` is not JSON: {error}")).help(
+                "what begins with {, [ or \" is read as JSON; give fields with -i NAME=VALUE",
+            ))
+        }
+        Err(_) => Ok(Value::String(text)),
+    }
 }
 
 /// Names the person at the keyboard, for the journal.
 fn person() -> String {
     let named = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    named("USER").or_else(|| named("LOGNAME")).unwrap_or_else(|| "somebody".to_owned())
+    let account = || {
+        let uid = std::fs::metadata("/proc/self").ok()?.uid();
+        let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        Some(account_of(&accounts, uid).unwrap_or_else(|| format!("user {uid}")))
+    };
+    let person = named("USER").or_else(|| named("LOGNAME")).or_else(account);
+    person.unwrap_or_else(|| "somebody".to_owned())
+}
+
+/// Finds the name of a user in the text of `/etc/passwd`.
+fn account_of(accounts: &str, uid: u32) -> Option<String> {
+    let mut lines = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let line = lines.find(|fields| fields.get(2).is_some_and(|field| *field == uid.to_string()))?;
+    Some(line[0].to_owned())
 }
 
 /// Mints an id that sorts by time.
 #[expect(clippy::disallowed_methods, reason = "the shell is where ids are minted")]
 pub(crate) fn mint() -> Uuid {
     Uuid::now_v7()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_that_looks_like_json_has_to_be_json() {
+        let read = |text: &str| payload(Some(text), &[]).map_err(|error| error.exit());
+        assert_eq!(read("{\"a\": 1}"), Ok(json!({ "a": 1 })));
+        assert_eq!(read("yes, do it"), Ok(json!("yes, do it")));
+        assert_eq!(read("12"), Ok(json!(12)));
+        for broken in ["{\"a\": 1", "{a: 1}", " [1,", "\"open"] {
+            assert_eq!(read(broken), Err(Exit::Usage), "{broken}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_user_is_found() {
+        let accounts = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\n";
+        assert_eq!(account_of(accounts, 1000).as_deref(), Some("ada"));
+        assert_eq!(account_of(accounts, 100), None);
+    }
 }

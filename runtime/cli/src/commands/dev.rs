@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use skep_coordinator::{Config, Coordinator};
-use skep_nats::server::{Options, StartError, ThrowawayServer};
+use skep_nats::server::{self, Options, StartError, ThrowawayServer};
 use skep_nats::{ConnectOptions, Nats};
 
 use crate::agents::{AgentArgs, ReadyMade, Running};
@@ -49,14 +49,19 @@ impl Dev {
         let agents = self.allowed.build(&named, &BTreeSet::new())?;
         runtime::large()?.block_on(async {
             let mut interrupts = Interrupts::listen()?;
-            output::note(paint(DIM, "starting nats-server (the first time it may be fetched) …"));
+            let found = server::find().await;
+            let what = match &found {
+                Ok(found) => format!("starting nats-server {} …", found.version),
+                Err(_) => "fetching a nats-server, once …".to_owned(),
+            };
+            output::note(paint(DIM, what));
             let mut options = Options { port: self.port(), ..Options::default() };
             options.store_dir = self.data.as_ref().map(|folder| folder.join("nats"));
-            let server = tokio::select! { biased;
-                () = interrupts.next() => return Ok(Exit::Interrupted),
+            let running = tokio::select! { biased;
+                interrupt = interrupts.next() => return Ok(interrupt.exit()),
                 server = ThrowawayServer::start(options) => server?,
             };
-            let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
+            let nats = Nats::connect(ConnectOptions::url(&running.url())).await?;
             let config = match &self.data {
                 Some(folder) => Config::daemon(folder.join("read-model.sqlite")),
                 None => Config::default(),
@@ -65,9 +70,9 @@ impl Dev {
             let mut coordinator = Coordinator::start(nats.clone(), config).await?;
             coordinator.serving().await;
             let agents = Running::start(agents, &nats);
-            greet(&server.url(), &agents, global);
+            greet(&running.url(), &agents, global);
             let exit = tokio::select! { biased;
-                () = interrupts.next() => Ok(Exit::Ok),
+                _ = interrupts.next() => Ok(Exit::Ok),
                 () = coordinator.stopped() => {
                     Err(Error::new(Exit::Unreachable, "every partition of the cluster has stopped"))
                 }
@@ -78,7 +83,7 @@ impl Dev {
                     agents.stop(LEAVE_WITHIN).await;
                     coordinator.shutdown().await;
                 } => {}
-                () = interrupts.next() => {}
+                _ = interrupts.next() => {}
             }
             exit
         })

@@ -125,7 +125,7 @@ async fn inspected(nats: &Nats, checks: &mut Vec<Check>) -> Result<(), Error> {
         });
     }
     checks.push(match answer {
-        Ok(QueryReply::Agents(_)) => Check::ok("coordinator", "one answers"),
+        Ok(QueryReply::Agents(_)) => Check::ok("coordinator", "answers"),
         Ok(other) => Check::fail(
             "coordinator",
             format!("it answers {other:?}"),

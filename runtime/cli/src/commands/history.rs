@@ -14,14 +14,14 @@ use crate::progress::{self, Progress};
 use crate::report;
 use crate::signals::Interrupts;
 
-/// Print all that happened to a run, as its journal has it.
+/// Print all that happened to a run, as its journal has it; with -o json, one object per line.
 #[derive(Debug, Args)]
 pub(crate) struct History {
     #[command(flatten)]
     run: RunRef,
 }
 
-/// Print what happened to a run as lines.
+/// Print what happened to a run as lines; with -o json, one object per line.
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     #[command(flatten)]
@@ -76,7 +76,7 @@ async fn show<B: Broker>(
     let follow = Follow { client, run, view: &view, until, deadline: None, fresh: false };
     match follow.follow(&mut Progress::new(run), &mut interrupts).await? {
         End::Ended(_) | End::CaughtUp | End::TimedOut => Ok(Exit::Ok),
-        End::Interrupted => Ok(Exit::Interrupted),
+        End::Interrupted(interrupt) => Ok(interrupt.exit()),
     }
 }
 
@@ -93,25 +93,31 @@ impl Watch {
         let (until, deadline) = (Until::End, None);
         let follow = Follow { client, run, view: &view, until, deadline, fresh: false };
         let end = follow.follow(&mut progress, &mut interrupts).await;
+        if end.is_ok() {
+            view.leave(&progress);
+        }
         view.close();
         match end? {
-            End::Ended(status) => ended(client, &progress, status, global).await,
-            End::TimedOut | End::CaughtUp | End::Interrupted => {
-                output::note(format!("the run goes on; follow it again with: skep watch {run}"));
-                Ok(Exit::Interrupted)
+            End::Ended(status) => {
+                output::note(progress::summary(&progress, view.failures()));
+                ended(client, &progress, status, global).await
             }
+            End::Interrupted(interrupt) => {
+                output::note(format!("the run goes on; follow it again with: skep watch {run}"));
+                Ok(interrupt.exit())
+            }
+            End::TimedOut | End::CaughtUp => Ok(Exit::Interrupted),
         }
     }
 }
 
-/// Prints how a run ended and returns its exit code.
+/// Prints what came out of a run and returns its exit code.
 pub(crate) async fn ended<B: Broker>(
     client: &Client<B>,
     progress: &Progress,
     status: RunStatus,
     global: &Global,
 ) -> Result<Exit, Error> {
-    output::note(progress::summary(progress));
     for advice in progress.advice() {
         output::note(format!("  {}: {advice}", paint(CYAN, "help")));
     }

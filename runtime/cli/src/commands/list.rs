@@ -3,15 +3,31 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use skep_broker::Broker;
-use skep_protocol::{Hash, RunFilter, RunId, RunStatus};
+use skep_protocol::{Hash, RunFilter, RunStatus};
 
 use crate::cli::Global;
 use crate::client::Client;
-use crate::commands::table;
+use crate::commands::run::labels;
+use crate::commands::run_ref::RunRef;
+use crate::commands::table::{self, Column, Fit};
 use crate::error::{Error, Exit};
 use crate::human;
 use crate::json;
 use crate::output::{self, Format};
+
+const RUNS: &[Column] = &[
+    Column("RUN", Fit::End, 0),
+    Column("WORKFLOW", Fit::Middle, 0),
+    Column("STATUS", Fit::Whole, 0),
+    Column("STEPS", Fit::Whole, 1),
+    Column("STARTED (LOCAL)", Fit::Whole, 3),
+    Column("TOOK", Fit::Whole, 2),
+];
+const WORKFLOWS: &[Column] = &[
+    Column("WORKFLOW", Fit::Middle, 0),
+    Column("VERSION", Fit::Middle, 0),
+    Column("DEFINITION", Fit::Whole, 1),
+];
 
 /// List runs, newest first.
 #[derive(Debug, Args)]
@@ -22,14 +38,17 @@ pub(crate) struct List {
     /// Only runs of this workflow.
     #[arg(short, long, value_name = "NAME")]
     workflow: Option<String>,
-    /// Only runs started by this run.
+    /// Only runs started by this run, named as in other commands.
     #[arg(long, value_name = "RUN")]
-    parent: Option<RunId>,
-    /// At most so many.
+    parent: Option<String>,
+    /// Only runs that were given this label; of several, all.
+    #[arg(short, long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<String>,
+    /// At most so many; 0 for all.
     #[arg(short = 'n', long, default_value_t = 50)]
     limit: u32,
     /// List the registered workflows instead.
-    #[arg(long, conflicts_with_all = ["status", "workflow", "parent"])]
+    #[arg(long, conflicts_with_all = ["status", "workflow", "parent", "labels"])]
     workflows: bool,
 }
 
@@ -72,31 +91,39 @@ impl List {
         if self.workflows {
             return workflows(client, global).await;
         }
+        let labels = labels(&self.labels)?;
+        let parent = match self.parent {
+            Some(parent) => Some(RunRef::from(parent).resolve(client).await?),
+            None => None,
+        };
         let status = self.status.into_iter().map(RunStatus::from).collect();
-        let (workflow, parent, limit) = (self.workflow, self.parent, self.limit);
-        let runs = client.runs(RunFilter { status, workflow, parent, limit }).await?;
+        let (workflow, limit) = (self.workflow, self.limit);
+        let any = RunFilter { limit: 1, ..RunFilter::default() };
+        let filter = RunFilter { status, workflow, parent, labels, limit, after: None };
+        let is_all = RunFilter { limit: 1, ..filter.clone() } == any;
+        let runs = client.runs(filter).await?;
         if global.output == Format::Json {
             output::json(&runs.iter().map(json::summary).collect::<Vec<_>>());
             return Ok(Exit::Ok);
         }
         if runs.is_empty() {
-            output::note("no runs");
+            let none = is_all || client.runs(any).await?.is_empty();
+            output::note(if none { "no runs" } else { "none of the runs matches" });
             return Ok(Exit::Ok);
         }
         let now = human::now();
         let rows = runs.iter().map(|run| {
             let took = run.ended.unwrap_or(now).since(run.started);
             vec![
-                run.run.to_string(),
-                run.workflow.clone(),
+                run.run.to_string().into(),
+                run.workflow.clone().into(),
                 table::run_status(run.status),
-                format!("{}/{}", run.steps_ended, run.steps),
-                human::date_and_time(run.started),
-                human::duration(took),
+                format!("{}/{}", run.steps_ended, run.steps).into(),
+                human::local_date_and_time(run.started).into(),
+                human::duration(took).into(),
             ]
         });
-        let head = ["RUN", "WORKFLOW", "STATUS", "STEPS", "STARTED", "TOOK"];
-        output::data(table::draw(&head, rows));
+        output::data(table::draw(RUNS, rows));
         Ok(Exit::Ok)
     }
 }
@@ -116,8 +143,9 @@ async fn workflows<B: Broker>(client: &Client<B>, global: &Global) -> Result<Exi
         return Ok(Exit::Ok);
     }
     let rows = workflows.into_iter().map(|(name, version, digest)| {
-        vec![name, version.unwrap_or_else(|| "-".to_owned()), digest.short()]
+        let version = version.unwrap_or_else(|| "-".to_owned());
+        vec![name.into(), version.into(), digest.short().into()]
     });
-    output::data(table::draw(&["WORKFLOW", "VERSION", "DEFINITION"], rows));
+    output::data(table::draw(WORKFLOWS, rows));
     Ok(Exit::Ok)
 }

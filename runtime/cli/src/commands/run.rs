@@ -9,7 +9,7 @@ use serde_json::json;
 use skep_broker::Broker;
 use skep_nats::Nats;
 use skep_protocol::{Command, Payload, RegisterWorkflow, RunId, Signal, SignalId, StartRun};
-use skep_workflow::{Step, StepKind, Workflow};
+use skep_workflow::Workflow;
 use tokio::time::Instant;
 
 use crate::agents::{AgentArgs, ReadyMade, Running};
@@ -20,7 +20,8 @@ use crate::drive::{Drive, Home, Left};
 use crate::error::{Error, Exit};
 use crate::inputs::InputArgs;
 use crate::local::Local;
-use crate::output::{self, BOLD, CYAN, Format, paint};
+use crate::missing::Missing;
+use crate::output::{self, BOLD, Format, paint};
 use crate::progress::Progress;
 use crate::signals::Interrupts;
 use crate::{cluster, definition, human, runtime};
@@ -31,11 +32,14 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(30);
 /// Run a definition: in this process, without any server, or on a cluster.
 ///
 /// Without --nats, --context or SKEP_NATS_URL everything happens in this process: nothing is
-/// installed, nothing is left behind. With one of them the definition is registered with the
-/// cluster, and the run is started there and followed.
+/// installed, nothing is left behind, and the ready-made agents that the steps need are started.
+/// With one of them the definition is registered with the cluster, and the run is started there
+/// and followed. The steps are performed by the agents of the cluster; --agent, --allow-command,
+/// --allow-address, --root, --reports and --agents start agents in this process that join the
+/// cluster for the time of the run.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The definition file; on a cluster also the name of a registered workflow.
+    /// The definition file (`-` for stdin); on a cluster also the name of a registered workflow.
     #[arg(value_name = "FILE")]
     target: String,
     #[command(flatten)]
@@ -50,7 +54,7 @@ pub(crate) struct Run {
     /// A word of yours that stands for the id: the same workflow and key are one run.
     #[arg(long, value_name = "WORD")]
     key: Option<String>,
-    /// A word to find the run by later.
+    /// A word to find the run by later: skep list --label NAME=VALUE.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
     /// Send a signal at the start, for a step that will wait for it: an approval in advance.
@@ -65,7 +69,8 @@ pub(crate) struct Run {
     /// Show no progress, only how it ended.
     #[arg(short, long)]
     quiet: bool,
-    /// The ready-made agents to start in this process; without it, those the steps need.
+    /// The ready-made agents to start in this process; without it, those the steps need, and on a
+    /// cluster those that options are given for.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST")]
     agents: Vec<ReadyMade>,
     #[command(flatten)]
@@ -80,7 +85,8 @@ impl Run {
                 return Err(Error::usage("--detach needs a cluster that the run can live on")
                     .help("name one with --nats URL, or start one with: skep dev"));
             }
-            let workflow = definition::load_to_run(&self.target)?;
+            let workflow =
+                definition::load_to_run(&self.target).map_err(|error| self.hint(error))?;
             let called = definition::beside(&self.target, &workflow)?;
             all_called(&workflow, &called)?;
             let inputs = self.inputs.accept(&workflow)?;
@@ -88,7 +94,7 @@ impl Run {
             return runtime::large()?.block_on(self.here(workflow, called, start, global));
         }
         let (named, start) = if is_name(&self.target) {
-            (None, self.start(&self.target, &json!(self.inputs.read(None)?), labels))
+            (None, self.start(&self.target, &json!(self.inputs.read()?), labels))
         } else {
             let workflow = definition::load_to_run(&self.target)?;
             let inputs = self.inputs.accept(&workflow)?;
@@ -132,7 +138,9 @@ impl Run {
         let needed: BTreeSet<String> = needed.collect();
         let agents = self.allowed.build(&self.agents, &needed)?;
         let local = Local::start(agents).await?;
-        warn_of_missing(&needed, local.agents().capabilities(), all());
+        let workflows: Vec<&Workflow> = all().collect();
+        let offered = local.agents().capabilities();
+        self.missing(&needed, offered, &workflows, Home::Here).tell();
         for one in &called {
             register(local.client(), one, &format!("{}.skep.yaml", one.name()), true).await?;
         }
@@ -145,11 +153,32 @@ impl Run {
         // What is not over was left in a hurry: agents and their programs are ended, not drained.
         if let Left::Ended(_) = left {
             tokio::select! { biased;
-                () = interrupts.next() => {}
+                _ = interrupts.next() => {}
                 () = local.stop() => {}
             }
         }
         Ok(left.exit())
+    }
+
+    fn missing<'a>(
+        &'a self,
+        needed: &'a BTreeSet<String>,
+        offered: &'a BTreeSet<String>,
+        workflows: &'a [&'a Workflow],
+        home: Home,
+    ) -> Missing<'a> {
+        let (agents, timeout) = (&*self.agents, self.timeout);
+        Missing { needed, offered, workflows, home, agents, timeout }
+    }
+
+    /// Says what else may have been meant by a file that is not there.
+    fn hint(&self, error: Error) -> Error {
+        if error.exit() != Exit::NotFound || !is_name(&self.target) {
+            return error;
+        }
+        error
+            .help("give the definition file, such as hello.skep.yaml")
+            .help("registered workflows are run by name on a cluster: name one with --nats URL")
     }
 
     /// Sends the signals that were given in advance; each counts once, however often it is sent.
@@ -175,13 +204,56 @@ impl Run {
         global: &Global,
     ) -> Result<Exit, Error> {
         let deadline = self.deadline();
-        let client = cluster::client(&global.cluster).await?;
-        let agents = self.allowed.build(&self.agents, &BTreeSet::new())?;
+        let needed = workflow.as_ref().map(|workflow| {
+            workflow.capabilities().iter().map(ToString::to_string).collect::<BTreeSet<_>>()
+        });
+        let named = match self.agents.is_empty() {
+            true => self.allowed.asked_for(needed.as_ref()),
+            false => self.agents.clone(),
+        };
+        let agents = self.allowed.build(&named, &BTreeSet::new())?;
+        if self.detach && !agents.is_empty() {
+            let message = "--detach leaves at once, and agents of this process with it";
+            return Err(Error::usage(message)
+                .help("start agents that stay: skep agent exec --agent NAME=PROGRAM"));
+        }
+        let client = cluster::client(&global.cluster).await.map_err(|error| {
+            let alone = error.exit() == Exit::Unreachable;
+            if alone { error.help("or run it in this process: --embedded") } else { error }
+        })?;
+        let mut interrupts = Interrupts::listen()?;
         let agents = Running::start(agents, client.broker());
+        if let (Some(needed), Some(workflow), false) = (&needed, &workflow, self.detach) {
+            self.joined(&client, &agents, needed, workflow).await;
+        }
         let drive = Drive { client: &client, global, home: Home::Cluster, deadline };
-        let exit = self.on(drive, workflow, start).await;
-        agents.stop(LEAVE_WITHIN).await;
+        let exit = self.on(drive, workflow, start, &mut interrupts).await;
+        tokio::select! { biased;
+            () = agents.stop(LEAVE_WITHIN) => {}
+            _ = interrupts.next() => {}
+        }
         exit
+    }
+
+    /// Says which agents joined the cluster for the run, and which it needs and does not have.
+    async fn joined(
+        &self,
+        client: &Client<Nats>,
+        agents: &Running,
+        needed: &BTreeSet<String>,
+        workflow: &Workflow,
+    ) {
+        let mut offered = agents.capabilities().clone();
+        if !offered.is_empty() {
+            let names = offered.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            output::note(format!("agents of this process offer {names} while the run goes on"));
+        }
+        // Who else is there is of interest, not of importance.
+        if let Ok(live) = client.agents().await {
+            let live = live.into_iter().flat_map(|agent| agent.offers);
+            offered.extend(live.map(|offer| offer.capability));
+            self.missing(needed, &offered, &[workflow], Home::Cluster).tell();
+        }
     }
 
     async fn on(
@@ -189,6 +261,7 @@ impl Run {
         drive: Drive<'_, Nats>,
         workflow: Option<Workflow>,
         start: StartRun,
+        interrupts: &mut Interrupts,
     ) -> Result<Exit, Error> {
         let (run, client) = (start.run, drive.client);
         let mut progress = Progress::new(run);
@@ -210,8 +283,7 @@ impl Run {
         }
         let word = if existed { "run (it existed)" } else { "run" };
         output::note(format!("{word} {}", paint(BOLD, run)));
-        let mut interrupts = Interrupts::listen()?;
-        Ok(drive.to_the_end(progress, self.quiet, &mut interrupts).await?.exit())
+        Ok(drive.to_the_end(progress, self.quiet, interrupts).await?.exit())
     }
 }
 
@@ -237,7 +309,8 @@ async fn register<B: Broker>(
     Ok(kept.digest.to_string())
 }
 
-fn labels(pairs: &[String]) -> Result<BTreeMap<String, String>, Error> {
+/// Reads labels as they are written on the command line.
+pub(crate) fn labels(pairs: &[String]) -> Result<BTreeMap<String, String>, Error> {
     let split = |pair: &String| {
         let pair = pair.split_once('=');
         let pair = pair.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -268,37 +341,6 @@ fn all_called(workflow: &Workflow, called: &[Workflow]) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Says what nobody in this process will ever do, and how to change that.
-fn warn_of_missing<'a>(
-    needed: &BTreeSet<String>,
-    offered: &BTreeSet<String>,
-    workflows: impl Iterator<Item = &'a Workflow>,
-) {
-    let missing: Vec<&String> = needed.difference(offered).collect();
-    let Some(first) = missing.first() else { return };
-    let steps: Vec<&Step> = workflows.flat_map(|workflow| workflow.steps()).collect();
-    let names = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let offered = match offered.is_empty() {
-        true => "nothing".to_owned(),
-        false => offered.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
-    };
-    let help = paint(CYAN, "help");
-    output::warn(format!("no agent in this process offers {names}: the run will wait for ever"));
-    for name in &missing {
-        let users = steps.iter().filter(|step| needs(step, name));
-        let users: Vec<String> = users.map(|step| format!("`{}`", step.id())).collect();
-        output::note(format!("  `{name}` is needed by {}", users.join(", ")));
-    }
-    output::note(format!("  offered here: {offered}"));
-    output::note(format!("  {help}: serve it with a program of yours: --agent {first}=./PROGRAM"));
-    output::note(format!("  {help}: or let agents of other processes join: skep dev"));
-    output::note(format!("  {help}: --timeout 30s bounds the wait, Ctrl-C ends it"));
-}
-
-fn needs(step: &Step, name: &str) -> bool {
-    matches!(step.kind(), StepKind::Agent { capability, .. } if *capability == *name)
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Serve {
         let id = coordinator.id().clone();
         output::note(format!("coordinator {id} serves the cluster at {address}"));
         tokio::select! { biased;
-            () = interrupts.next() => {}
+            _ = interrupts.next() => {}
             () = coordinator.stopped() => {
                 let message = "every partition of the cluster has stopped";
                 return Err(Error::new(Exit::Unreachable, message)
@@ -60,7 +60,7 @@ impl Serve {
         coordinator.drain();
         tokio::select! { biased;
             () = coordinator.stopped() => Ok(Exit::Ok),
-            () = interrupts.next() => Ok(Exit::Interrupted),
+            interrupt = interrupts.next() => Ok(interrupt.exit()),
         }
     }
 

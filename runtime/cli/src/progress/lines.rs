@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use skep_protocol::{
-    AttemptCompleted, Event, HistoryEntry, Payload, StepExpanded, StepPath, Timestamp, WaitStarted,
-    WaitingFor,
+    AttemptCompleted, Event, Failure, HistoryEntry, Payload, StepExpanded, StepPath, Timestamp,
+    WaitStarted, WaitingFor,
 };
 
 use super::{Progress, cancelled, skipped};
@@ -32,6 +32,13 @@ pub(crate) fn line(
     let text = match (filter, step) {
         (LineFilter::Brief, Some(step)) if is_told(progress, step, event) => {
             format!("{} for good", paint(RED, "failed"))
+        }
+        (LineFilter::Brief, Some(step)) if fails_alike(progress, step, event) => again(event)?,
+        (LineFilter::Brief, Some(step)) if fan_ended(progress, step, event).is_some() => {
+            fan_ended(progress, step, event)?
+        }
+        (LineFilter::Brief, None) if is_run_told(progress, event) => {
+            format!("run {}", paint(RED, "failed"))
         }
         (LineFilter::Brief, Some(step)) if is_item(step) => match failure(event) {
             Some(text) => text,
@@ -62,6 +69,34 @@ fn is_told(progress: &Progress, step: &StepPath, event: &Event) -> bool {
     one.is_some_and(|one| one.attempt_failure.as_ref() == Some(&failure.to_string()))
 }
 
+/// Whether an attempt failed just as the one before it.
+fn fails_alike(progress: &Progress, step: &StepPath, event: &Event) -> bool {
+    let failed = matches!(event, Event::AttemptFailed(_));
+    failed && progress.rows.instance(step).is_some_and(|one| one.failed_alike)
+}
+
+fn again(event: &Event) -> Option<String> {
+    let Event::AttemptFailed(failed) = event else { return None };
+    let words = format!("attempt {} failed", failed.attempt);
+    Some(format!("{} in the same way: {}", paint(YELLOW, words), failed.failure.code))
+}
+
+/// Whether why a run failed was told when its step did.
+fn is_run_told(progress: &Progress, event: &Event) -> bool {
+    matches!(event, Event::RunFailed { failure } if progress.is_told(failure))
+}
+
+/// What a `for_each` ends with although some of its items failed.
+fn fan_ended(progress: &Progress, step: &StepPath, event: &Event) -> Option<String> {
+    let row = progress.rows.of(step).filter(|row| row.own.contains_key(step))?;
+    let counts = row.counts;
+    if !matches!(event, Event::StepCompleted { .. }) || is_item(step) || counts.failed == 0 {
+        return None;
+    }
+    let failed = paint(YELLOW, format!("{} failed (tolerated)", counts.failed));
+    Some(format!("{} of {} done, {failed}", counts.done(), row.total()))
+}
+
 fn is_item(step: &StepPath) -> bool {
     step.as_str().contains('[')
 }
@@ -72,7 +107,9 @@ fn counted(progress: &Progress, step: &StepPath, event: &Event) -> Option<(Strin
     let row = progress.rows.of(step).filter(|row| over && row.is_fan())?;
     let (done, total) = (row.counts.done(), row.total());
     let tenth = (total / 10).max(1);
-    if total > 10 && done % tenth != 0 && done != total {
+    // The last line of items that did not all end well comes when their step ends.
+    let last = done == total && row.counts.failed > 0;
+    if last || (total > 10 && done % tenth != 0 && done != total) {
         return None;
     }
     let failed = match row.counts.failed {
@@ -118,7 +155,9 @@ fn run_text(event: &Event) -> String {
         Event::RunResumed { by } => format!("resumed by {by}"),
         Event::CancelRequested { reason } => paint(YELLOW, format!("cancelling: {reason}")),
         Event::RunCompleted { .. } => format!("run {}", paint(GREEN, "completed")),
-        Event::RunFailed { failure } => format!("run {}: {failure}", paint(RED, "failed")),
+        Event::RunFailed { failure } => {
+            format!("run {}: {}", paint(RED, "failed"), why(failure))
+        }
         Event::RunCancelled {} => format!("run {}", paint(YELLOW, "cancelled")),
         Event::ParentNotified {} => "the parent run was told".to_owned(),
         Event::SignalReceived { name, payload, .. } => {
@@ -167,7 +206,7 @@ fn step_text(event: &Event) -> String {
         Event::AttemptFailed(failed) => {
             let by = failed.agent.as_ref().map(|agent| format!(" at {agent}")).unwrap_or_default();
             let words = format!("attempt {} failed{by}", failed.attempt);
-            format!("{}: {}", paint(YELLOW, words), failed.failure)
+            format!("{}: {}", paint(YELLOW, words), why(&failed.failure))
         }
         Event::AttemptLost { attempt, cause, .. } => {
             paint(YELLOW, format!("attempt {attempt} was lost: {cause}"))
@@ -178,7 +217,9 @@ fn step_text(event: &Event) -> String {
         }
         Event::StepCompleted { .. } => paint(GREEN, "completed"),
         Event::StepStopping { .. } => paint(YELLOW, "stopping"),
-        Event::StepFailed { failure, .. } => format!("{}: {failure}", paint(RED, "failed")),
+        Event::StepFailed { failure, .. } => {
+            format!("{}: {}", paint(RED, "failed"), why(failure))
+        }
         Event::StepCancelled { reason, .. } => {
             paint(YELLOW, format!("stopped: {}", cancelled(*reason)))
         }
@@ -192,6 +233,10 @@ fn step_text(event: &Event) -> String {
         | Event::ParentNotified {}
         | Event::SignalReceived { .. } => String::new(),
     }
+}
+
+fn why(failure: &Failure) -> String {
+    human::short_lines(&failure.to_string())
 }
 
 fn expanded(event: &StepExpanded) -> String {

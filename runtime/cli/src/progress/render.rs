@@ -1,9 +1,11 @@
-//! The drawing of a run on a terminal: a few lines that fit, drawn again as it goes on.
+//! The drawing of a run on a terminal: a few lines that fit, drawn again as it goes on, and what
+//! stays there when it is over.
 
 use skep_protocol::{RunStatus, StepStatus, Timestamp};
 
 use super::Progress;
-use super::rows::{Instance, Row};
+use super::row::{self, Drawn};
+use super::rows::Row;
 use crate::human;
 use crate::output::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
 
@@ -16,30 +18,72 @@ pub(crate) struct Frame {
     pub(crate) height: usize,
     /// Columns.
     pub(crate) width: usize,
+    /// Whether it is drawn again.
+    pub(crate) motion: Motion,
+}
+
+/// Whether a drawing is one of many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Motion {
+    /// It is drawn again and again.
+    Moving,
+    /// It stays as it is.
+    Still,
+}
+
+/// Whether people were told why steps failed when they did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failures {
+    /// Line by line.
+    Told,
+    /// Not yet.
+    Untold,
 }
 
 const SPINNER: &[char] = &['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
-const BAR: usize = 12;
-/// Fewer columns than these are left for words: the bar goes.
-const WORDS: usize = 40;
+/// So many steps of a run that is over are all shown.
+const FEW: usize = 20;
+/// The end of an id that names a run where there is no space for all of it.
+const SHORT_ID: usize = 8;
 
 /// Draws a run, at most `frame.height` lines.
 pub(crate) fn draw(progress: &Progress, frame: Frame) -> Vec<String> {
-    let mut lines = vec![head(progress, frame.now)];
+    let mut lines = vec![head(progress, frame)];
     let rows = progress.rows.all();
     let space = frame.height.saturating_sub(1).max(1);
-    let shown = choose(rows, space);
-    let widest = shown.iter().map(|row| 2 * row.depth() + row.id().chars().count()).max();
-    let column = widest.unwrap_or_default().clamp(8, 32);
-    lines.extend(shown.iter().map(|row| row_line(progress, row, column, frame)));
+    let mut shown = choose(rows, space);
+    let all = below_each_other(progress, &shown, usize::MAX, frame).len();
+    // Reasons are worth more than steps that are over or to come.
+    let wanted = (all - shown.len()).min(space / 3);
+    if shown.len() + wanted > space {
+        shown = choose(rows, space - wanted);
+    }
+    let rest = (shown.len() < rows.len()).then(|| rest(rows, &shown));
+    let taken = shown.len() + usize::from(rest.is_some());
+    lines.extend(below_each_other(progress, &shown, space.saturating_sub(taken), frame));
+    lines.extend(rest);
+    lines
+}
+
+/// Draws the steps of a run that is left: all where they are few; where they are many, those that
+/// did not end well, and how many did.
+pub(crate) fn left(progress: &Progress, frame: Frame) -> Vec<String> {
+    let rows = progress.rows.all();
+    let is_shown = |row: &&Row| {
+        let well = matches!(row.status(), StepStatus::Completed | StepStatus::Pending);
+        rows.len() <= FEW || !well || row.counts.failed > 0
+    };
+    let shown: Vec<&Row> = rows.iter().filter(is_shown).take(2 * FEW).collect();
+    let frame = Frame { motion: Motion::Still, ..frame };
+    let mut lines = below_each_other(progress, &shown, usize::MAX, frame);
     if shown.len() < rows.len() {
-        lines.push(rest(rows, &shown));
+        lines.push(hidden(rows, &shown));
     }
     lines
 }
 
-/// Says in one line how a run ended.
-pub(crate) fn summary(progress: &Progress) -> String {
+/// Says in one line how a run ended, and why it failed.
+pub(crate) fn summary(progress: &Progress, failures: Failures) -> String {
     let status = progress.status.unwrap_or(RunStatus::Running);
     let took =
         progress.started.zip(progress.ended).map(|(from, to)| human::duration(to.since(from)));
@@ -49,8 +93,10 @@ pub(crate) fn summary(progress: &Progress) -> String {
     let work = format!("{}, {}", human::count(steps, "step"), human::count(attempts, "attempt"));
     let (mark, word) = run_mark(status);
     let mut line = format!("{mark} {} {word}{took} ({work})", paint(BOLD, &progress.workflow));
-    if let Some(failure) = &progress.failure {
-        line.push_str(&format!("\n  {failure}"));
+    if let Some(failure) = &progress.failure
+        && (failures == Failures::Untold || !progress.is_told(failure))
+    {
+        line.push_str(&format!("\n  {}", human::short_lines(&failure.to_string())));
     }
     line
 }
@@ -59,19 +105,25 @@ fn steps(row: &Row) -> usize {
     if row.is_many() { row.total() } else { usize::from(!row.group) }
 }
 
-fn head(progress: &Progress, now: Timestamp) -> String {
+fn head(progress: &Progress, frame: Frame) -> String {
     let status = progress.status.unwrap_or(RunStatus::Running);
-    let took = progress.started.map(|from| progress.ended.unwrap_or(now).since(from));
+    let took = progress.started.map(|from| progress.ended.unwrap_or(frame.now).since(from));
     let took = took.map(human::duration).unwrap_or_default();
     let (mark, word) = run_mark(status);
-    let word =
-        if progress.cancelling && !status.is_final() { "cancelling".to_owned() } else { word };
-    let mark = if status == RunStatus::Running { paint(CYAN, spinner(now)) } else { mark };
-    format!(
-        "{mark} {}  {word}  {took}  {}",
-        paint(BOLD, &progress.workflow),
-        paint(DIM, progress.run)
-    )
+    let (word, letters) = if progress.cancelling && !status.is_final() {
+        ("cancelling".to_owned(), "cancelling".len())
+    } else {
+        (word, status.as_str().len())
+    };
+    let mark = if status == RunStatus::Running { paint(CYAN, spinner(frame.now)) } else { mark };
+    let name = human::middle(&progress.workflow, (frame.width * 2 / 5).max(8));
+    let used = 2 + name.chars().count() + 2 + letters + 2 + took.chars().count() + 2;
+    let space = frame.width.saturating_sub(used);
+    let id = progress.run.to_string();
+    let short = format!("…{}", &id[id.len() - SHORT_ID..]);
+    let id = [id, short].into_iter().find(|id| id.chars().count() <= space).unwrap_or_default();
+    let id = if id.is_empty() { id } else { format!("  {}", paint(DIM, id)) };
+    format!("{mark} {}  {word}  {took}{id}", paint(BOLD, name))
 }
 
 fn run_mark(status: RunStatus) -> (String, String) {
@@ -85,9 +137,39 @@ fn run_mark(status: RunStatus) -> (String, String) {
     (paint(style, mark), paint(style, status))
 }
 
-fn spinner(now: Timestamp) -> char {
+/// Returns what turns while something is under way.
+pub(super) fn spinner(now: Timestamp) -> char {
     let frames = SPINNER.len() as u64;
     SPINNER[usize::try_from(now.as_millis() / 100 % frames).unwrap_or_default()]
+}
+
+/// Draws rows; reasons that need a line of their own get it as long as there are `spare` ones.
+fn below_each_other(
+    progress: &Progress,
+    shown: &[&Row],
+    mut spare: usize,
+    frame: Frame,
+) -> Vec<String> {
+    let column = row::column(shown, frame.width);
+    let mut lines = Vec::new();
+    for one in shown {
+        let Drawn { mut line, below } = row::draw(progress, one, column, frame);
+        match below {
+            Some(below) if spare > 0 => {
+                spare -= 1;
+                lines.extend([line, below.line]);
+            }
+            Some(below) => {
+                line.push_str(&below.appended);
+                lines.push(line);
+            }
+            None => lines.push(line),
+        }
+        if frame.motion == Motion::Still {
+            lines.extend(row::failed_items(one, frame.width));
+        }
+    }
+    lines
 }
 
 /// Chooses the rows that fit: what is under way and what failed first, then what comes next, then
@@ -113,127 +195,25 @@ fn choose(rows: &[Row], space: usize) -> Vec<&Row> {
     order.into_iter().map(|at| &rows[at]).collect()
 }
 
+/// Returns the states of the rows that are not shown.
+fn unseen(rows: &[Row], shown: &[&Row]) -> impl Iterator<Item = StepStatus> {
+    let is_shown = |row: &&Row| shown.iter().any(|one| one.key == row.key);
+    rows.iter().filter(move |row| !is_shown(row)).map(Row::status)
+}
+
 fn rest(rows: &[Row], shown: &[&Row]) -> String {
-    let hidden = rows.iter().filter(|row| !shown.iter().any(|one| one.key == row.key));
-    let (mut done, mut other) = (0, 0);
-    for row in hidden {
-        *(if row.status().is_final() { &mut done } else { &mut other }) += 1;
-    }
+    let (done, other): (Vec<_>, Vec<_>) = unseen(rows, shown).partition(|status| status.is_final());
+    let (done, other) = (done.len(), other.len());
     paint(DIM, format!("  … and {} more: {done} over, {other} to come", done + other))
 }
 
-fn row_line(progress: &Progress, row: &Row, column: usize, frame: Frame) -> String {
-    let status = row.status();
-    let indent = "  ".repeat(row.depth());
-    let name = row.id().to_owned();
-    let pad = " ".repeat(column.saturating_sub(indent.len() + name.chars().count()));
-    let mark = match status {
-        StepStatus::Pending => paint(DIM, '·'),
-        StepStatus::Scheduled | StepStatus::Running => paint(CYAN, spinner(frame.now)),
-        StepStatus::Waiting => paint(YELLOW, '◌'),
-        StepStatus::Completed => paint(GREEN, '✔'),
-        StepStatus::Failed => paint(RED, '✘'),
-        StepStatus::Skipped => paint(DIM, '–'),
-        StepStatus::Cancelled => paint(YELLOW, '■'),
-    };
-    let name = if status == StepStatus::Pending { paint(DIM, name) } else { name };
-    let space = frame.width.saturating_sub(column + 8);
-    let (plain, styled) = words(progress, row, frame.now, space);
-    let styled = if plain.chars().count() > space {
-        human::first_line(&plain, space.max(10))
-    } else {
-        styled
-    };
-    format!("  {indent}{mark} {name}{pad}  {styled}").trim_end().to_owned()
-}
-
-/// Returns what is to be said of a row, without and with style.
-fn words(progress: &Progress, row: &Row, now: Timestamp, space: usize) -> (String, String) {
-    let status = row.status();
-    let mut words: Vec<(String, String)> = Vec::new();
-    let mut say = |plain: String, styled: String| words.push((plain, styled));
-    if row.is_many() && status != StepStatus::Pending {
-        let total = progress.rows.total(row);
-        let (plain, styled) = bar(row, total);
-        if space >= WORDS + BAR {
-            say(plain, styled);
-        }
-        let counts = counters(row, total);
-        say(counts.clone(), counts);
+fn hidden(rows: &[Row], shown: &[&Row]) -> String {
+    let mut counts = std::collections::BTreeMap::<_, usize>::new();
+    for status in unseen(rows, shown) {
+        *counts.entry(status).or_default() += 1;
     }
-    if let Some(time) = time(row, status, now) {
-        say(time.clone(), paint(DIM, &time));
-    }
-    let one = row.one();
-    if let Some(one) = one.filter(|one| one.attempt > 1) {
-        let text = format!("attempt {}", one.attempt);
-        say(text.clone(), paint(YELLOW, &text));
-    }
-    if let Some(note) = note(progress, row, status, now) {
-        let note = human::first_line(&note, 120);
-        let style = if status == StepStatus::Failed { RED } else { YELLOW };
-        say(note.clone(), paint(style, &note));
-    }
-    let join = |texts: Vec<String>| texts.join("  ");
-    let (plain, styled) = words.into_iter().unzip();
-    (join(plain), join(styled))
-}
-
-fn time(row: &Row, status: StepStatus, now: Timestamp) -> Option<String> {
-    if matches!(status, StepStatus::Pending | StepStatus::Skipped) {
-        return None;
-    }
-    let all = || row.own.values().chain(row.items.values());
-    let started = row.one().and_then(|one| one.started);
-    let started = started.or_else(|| all().filter_map(|one| one.started).min())?;
-    let ended = if status.is_final() { all().filter_map(|one| one.ended).max()? } else { now };
-    Some(human::duration(ended.since(started)))
-}
-
-fn counters(row: &Row, total: usize) -> String {
-    let counts = row.counts;
-    let text = format!("{}/{total}", counts.done());
-    let more = [(counts.failed, "failed"), (counts.active, "under way")];
-    let more = more.iter().filter(|(number, _)| *number > 0);
-    more.fold(text, |text, (number, word)| format!("{text}, {number} {word}"))
-}
-
-fn bar(row: &Row, total: usize) -> (String, String) {
-    let done = row.counts.done().min(total);
-    let full = (BAR * done).checked_div(total).unwrap_or(BAR);
-    let (full, empty) = ("━".repeat(full), "─".repeat(BAR - full));
-    (format!("{full}{empty}"), format!("{}{}", paint(CYAN, full), paint(DIM, empty)))
-}
-
-fn note(progress: &Progress, row: &Row, status: StepStatus, now: Timestamp) -> Option<String> {
-    if !status.is_final() {
-        let waiting = row.own.keys().chain(row.items.keys());
-        if let Some(reason) = waiting.filter_map(|step| progress.waiting.get(step)).next() {
-            return Some(reason.clone());
-        }
-    }
-    let one = row.one();
-    if let Some(one) = one.filter(|_| !row.is_many()) {
-        return single_note(one, now);
-    }
-    if status == StepStatus::Completed {
-        return None;
-    }
-    one.and_then(|one| one.note.clone()).or_else(|| row.last_failure.clone())
-}
-
-fn single_note(one: &Instance, now: Timestamp) -> Option<String> {
-    let later = one.not_before.filter(|at| *at > now && !one.status.is_final());
-    if let (None, Some(progress)) = (later, &one.progress) {
-        return Some(progress.clone());
-    }
-    match (later, &one.note, &one.agent) {
-        (Some(at), Some(note), _) => {
-            Some(format!("in {}, after: {note}", human::duration(at.since(now))))
-        }
-        (Some(at), None, _) => Some(format!("in {}", human::duration(at.since(now)))),
-        (None, Some(note), _) => Some(note.clone()),
-        (None, None, Some(agent)) => Some(format!("by {agent}")),
-        (None, None, None) => None,
-    }
+    let all: usize = counts.values().sum();
+    let each = counts.iter().map(|(status, number)| format!("{number} {status}"));
+    let each = each.collect::<Vec<_>>().join(", ");
+    paint(DIM, format!("  … and {all} more: {each}"))
 }

@@ -23,6 +23,8 @@ pub(crate) struct Instance {
     pub(crate) agent: Option<AgentId>,
     /// Why its latest attempt failed, if it did.
     pub(crate) attempt_failure: Option<String>,
+    /// The attempt before it failed in the same way.
+    pub(crate) failed_alike: bool,
     /// How far it is, as its agent says.
     pub(crate) progress: Option<String>,
 }
@@ -41,6 +43,7 @@ impl Default for Instance {
             note,
             agent,
             attempt_failure,
+            failed_alike: false,
             progress,
         }
     }

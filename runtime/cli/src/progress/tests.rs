@@ -1,5 +1,6 @@
 //! What people see of a run, as text.
 
+mod left;
 mod told;
 
 use expect_test::{Expect, expect};
@@ -9,7 +10,7 @@ use skep_protocol::{
     StepPath, Timestamp, WaitStarted, WaitingFor, WaitingView,
 };
 
-use super::{LineFilter, summary};
+use super::{Failures, LineFilter, summary};
 use told::{START, Told, plain};
 
 fn check(text: &str, expected: &Expect) {
@@ -73,11 +74,12 @@ fn items_are_counted_and_what_they_wait_for_is_said() {
     check(
         &told.frame(10),
         &expect![[r#"
-        ⠧ review  running  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ✔ fetch     3.7 s
-          ⠧ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s  exit_1: not te…
-          · publish
-    "#]],
+            ⠧ review  running  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+              ✔ fetch     3.7 s
+              ⠧ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s
+                  exit_1: not text…
+              · publish
+        "#]],
     );
     let waiting = WaitingView {
         step: StepPath::new("read[2]"),
@@ -87,11 +89,12 @@ fn items_are_counted_and_what_they_wait_for_is_said() {
     check(
         &told.frame(10),
         &expect![[r#"
-        ⠧ review  running  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ✔ fetch     3.7 s
-          ⠧ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s  no live agent …
-          · publish
-    "#]],
+            ⠧ review  running  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+              ✔ fetch     3.7 s
+              ⠧ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s
+                  no live agent offers reader
+              · publish
+        "#]],
     );
 }
 
@@ -106,14 +109,15 @@ fn a_run_that_failed_says_why() {
     check(
         &told.frame(10),
         &expect![[r#"
-        ✘ review  failed  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ✔ fetch     3.7 s
-          ✘ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s  item_failed: 1…
-          – publish   `read` did not complete
-    "#]],
+            ✘ review  failed  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+              ✔ fetch     3.7 s
+              ✘ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s
+                  item_failed: 1 of 4 items failed
+              – publish   `read` did not complete
+        "#]],
     );
     check(
-        &plain(&summary(&told.progress)),
+        &plain(&summary(&told.progress, Failures::Untold)),
         &expect![[r#"
         ✘ review failed in 6.7 s (6 steps, 4 attempts)
           item_failed: 1 of 4 items failed"#]],
@@ -203,7 +207,7 @@ fn what_waits_says_for_what() {
     "#]],
     );
     check(
-        &plain(&summary(&told.progress)),
+        &plain(&summary(&told.progress, Failures::Untold)),
         &expect!["✔ review completed in 4.0 s (1 step, 0 attempts)"],
     );
 }
@@ -254,22 +258,22 @@ fn groups_hold_their_steps() {
     check(
         &told.frame(8),
         &expect![[r#"
-        ⠋ review  running  2.0 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ⠋ build      2.0 s
-            ✔ compile  0 ms
-            · test     exit_1: red
-    "#]],
+            ⠋ review  running  2.0 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+              ⠋ build      2.0 s
+                ✔ compile  0 ms
+                · test     exit_1: red
+        "#]],
     );
     let not_before = Timestamp::from_millis(told.at);
     told.event(Event::GroupRestarted { step: group, round: 2, not_before });
     check(
         &told.frame(8),
         &expect![[r#"
-        ⠋ review  running  2.0 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ⠋ build      2.0 s  started again, round 2
-            · compile
-            · test
-    "#]],
+            ⠋ review  running  2.0 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+              ⠋ build      2.0 s  started again, round 2
+                · compile
+                · test
+        "#]],
     );
 }
 

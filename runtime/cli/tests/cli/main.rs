@@ -1,5 +1,6 @@
 //! The binary as users meet it: what it prints, where, and how it ends.
 
+mod misuse;
 mod support;
 
 use expect_test::expect;
@@ -195,8 +196,8 @@ fn wrong_inputs_are_refused_before_there_is_a_run() {
         --- stdout
         --- stderr
         error: the inputs do not fit:
-          - input `topic`: it is required (declared as {"type":"string"})
-          - input `count`: value is not of type "integer" (declared as {"type":"integer"})
+          - input `topic`: it is required (schema: {"type":"string"})
+          - input `count`: value is not of type "integer" (schema: {"type":"integer"})
           help: give inputs with -i NAME=VALUE, or all of them with --input FILE.json
     "#]]
     .assert_eq(&seen.text());
@@ -298,9 +299,12 @@ fn an_unreachable_nats_names_the_address_and_what_to_try() {
         let text = "name: w\nsteps:\n  greet: { agent: greet }\n";
         let seen = skep(args).arg("--nats").arg(&url).definition(text, &[]).run();
         assert_eq!(seen.exit, 5, "{args:?}: {}", seen.text());
-        for part in [format!("127.0.0.1:{port}"), "--nats URL".to_owned()] {
-            assert!(seen.stderr.contains(&part), "{args:?} lacks {part}: {}", seen.stderr);
+        let named = format!("127.0.0.1:{port}");
+        for part in [&*named, "--nats URL", "`skep dev` starts"] {
+            assert!(seen.stderr.contains(part), "{args:?} lacks {part}: {}", seen.stderr);
         }
+        let alone = seen.stderr.contains("--embedded");
+        assert_eq!(alone, args[0] == "run", "{args:?}: {}", seen.stderr);
     }
 }
 

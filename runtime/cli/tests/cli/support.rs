@@ -3,11 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "what helps tests may panic as tests do")]
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ pub(crate) struct Skep {
     args: Vec<String>,
     folder: PathBuf,
     input: String,
+    variables: Vec<(String, String)>,
     /// Removed when the call is over.
     temporary: Option<TempDir>,
 }
@@ -31,7 +32,8 @@ pub(crate) struct Seen {
 /// Starts to describe a call.
 pub(crate) fn skep(args: &[&str]) -> Skep {
     let args = args.iter().map(|&arg| arg.to_owned()).collect();
-    Skep { args, folder: examples(), input: String::new(), temporary: None }
+    let (input, variables) = (String::new(), Vec::new());
+    Skep { args, folder: examples(), input, variables, temporary: None }
 }
 
 /// Returns the cases of an example.
@@ -103,29 +105,70 @@ impl Skep {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(self) -> Seen {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
-        command.args(&self.args).current_dir(&self.folder);
-        for name in ["SKEP_NATS_URL", "SKEP_CONTEXT", "SKEP_LOG", "SKEP_DATA", "CLICOLOR_FORCE"] {
-            command.env_remove(name);
-        }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = self.command();
+        command.stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // A call that does not read its input closes it early.
         let _ = stdin.write_all(self.input.as_bytes());
         drop(stdin);
-        let output = child.wait_with_output().unwrap();
-        Seen {
+        Seen::of(child.wait_with_output().unwrap())
+    }
+
+    /// Runs it to its end; what it writes to stdout goes to a disk that is full.
+    pub(crate) fn run_on_a_full_disk(self) -> Seen {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        Seen::of(self.command().stdout(full).output().unwrap())
+    }
+
+    /// Runs it until it has written a line on stderr that holds `text`, and ends it by SIGTERM.
+    pub(crate) fn run_until(self, text: &str) -> Seen {
+        let mut child = self.command().stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let mut told = String::new();
+        for line in lines.by_ref() {
+            told = told + &line + "\n";
+            if line.contains(text) {
+                break;
+            }
+        }
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        lines.for_each(|line| told = std::mem::take(&mut told) + &line + "\n");
+        let mut seen = Seen::of(child.wait_with_output().unwrap());
+        seen.stderr = told;
+        seen
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
+        command.args(&self.args).current_dir(&self.folder);
+        for name in ["SKEP_NATS_URL", "SKEP_CONTEXT", "SKEP_LOG", "SKEP_DATA", "CLICOLOR_FORCE"] {
+            command.env_remove(name);
+        }
+        let variables = self.variables.iter().map(|(name, value)| (name, value));
+        command.envs(variables).stdin(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+impl Seen {
+    fn of(output: Output) -> Self {
+        Self {
             exit: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
-}
 
-impl Seen {
     /// Returns everything, for comparison with what is expected.
     pub(crate) fn text(&self) -> String {
         format!("exit {}\n--- stdout\n{}--- stderr\n{}", self.exit, self.stdout, self.stderr)

@@ -8,7 +8,7 @@ use skep_protocol::{
     HistoryEntry, Payload, RunId, RunRecord, RunStarted, StepPath, Timestamp,
 };
 
-use crate::progress::{Frame, LineFilter, Progress, draw, line};
+use crate::progress::{Frame, LineFilter, Motion, Progress, draw, left, line};
 
 /// When the run starts.
 pub(crate) const START: u64 = 1_000_000;
@@ -35,6 +35,7 @@ impl Told {
             parent: None,
             depth: 0,
             labels: Default::default(),
+            steps: None,
         })));
         told
     }
@@ -74,8 +75,23 @@ impl Told {
     }
 
     pub(crate) fn frame(&self, height: usize) -> String {
-        let now = Timestamp::from_millis(self.at);
-        let lines = draw(&self.progress, Frame { now, height, width: 80 });
+        self.frame_of(height, 80)
+    }
+
+    pub(crate) fn frame_of(&self, height: usize, width: usize) -> String {
+        let (now, motion) = (Timestamp::from_millis(self.at), Motion::Moving);
+        let lines = draw(&self.progress, Frame { now, height, width, motion });
+        for line in &lines {
+            let columns = plain(line).chars().count();
+            assert!(columns <= width, "{columns} columns: {line}");
+        }
+        plain(&lines.join("\n")) + "\n"
+    }
+
+    /// What stays on the terminal.
+    pub(crate) fn left(&self, width: usize) -> String {
+        let (now, motion) = (Timestamp::from_millis(self.at), Motion::Still);
+        let lines = left(&self.progress, Frame { now, height: 24, width, motion });
         plain(&lines.join("\n")) + "\n"
     }
 

@@ -1,0 +1,179 @@
+//! What a narrow terminal shows, what stays on one, and what is told once.
+
+use expect_test::expect;
+use skep_protocol::{
+    Event, Failure, FailureKind, SkipReason, StepPath, WaitStarted, WaitingFor, WaitingView,
+};
+
+use super::told::{Told, plain};
+use super::{check, fan_out};
+use crate::progress::{Failures, LineFilter, summary};
+
+/// A long name, a fan-out, a step that waits: what a narrow terminal has to show.
+fn crowded() -> Told {
+    let mut told = Told::new(LineFilter::Brief);
+    let long = "collect-everything-that-was-ever-said-x";
+    for step in [long, "read", "approve", "publish"] {
+        told.progress.rows.declare(step, false);
+    }
+    told.scheduled(long, 1, 0).after(1_000).completed(long, 1).event(fan_out(120));
+    for item in 0..90 {
+        told.scheduled(&format!("read[{item}]"), 1, 0);
+    }
+    for item in 0..83 {
+        told.completed(&format!("read[{item}]"), 1);
+    }
+    told.failed("read[84]", 1, "not text");
+    let failure = Failure::new(FailureKind::Agent, "exit_1", "not text");
+    told.event(Event::StepFailed { step: StepPath::new("read[84]"), failure });
+    told.event(Event::WaitStarted(WaitStarted {
+        step: StepPath::new("approve"),
+        waiting_for: WaitingFor::Signal("approved".to_owned()),
+        until: None,
+    }));
+    let reason = "no live agent offers reader".into();
+    let waiting = WaitingView { step: StepPath::new("read[85]"), reason };
+    told.progress.set_waiting(&[waiting]);
+    told.after(125_000);
+    told
+}
+
+#[test]
+fn a_narrow_terminal_shows_progress_time_and_reasons() {
+    check(
+        &crowded().frame_of(20, 39),
+        &expect![[r#"
+            ⠋ review  running  2 min 06 s
+              ✔ collect…-said-x  1.0 s
+              ⠋ read             84/120  2 min 05 s
+                  no live agent offers reader
+              ◌ approve          2 min 05 s
+                  waits for the signal `approved`
+              · publish
+        "#]],
+    );
+    check(
+        &crowded().frame_of(5, 39),
+        &expect![[r#"
+            ⠋ review  running  2 min 06 s
+              ⠋ read      84/120  2 min 05 s
+                  no live agent offers reader
+              ◌ approve   2 min 05 s  waits for …
+              … and 2 more: 1 over, 1 to come
+        "#]],
+    );
+    check(
+        &crowded().frame_of(20, 99),
+        &expect![[r#"
+        ⠋ review  running  2 min 06 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          ✔ collect-everything-that-was-ever-said-x  1.0 s
+          ⠋ read                                     84/120, 1 failed, 6 under way  2 min 05 s
+              no live agent offers reader
+          ◌ approve                                  2 min 05 s  waits for the signal `approved`
+          · publish
+    "#]],
+    );
+}
+
+#[test]
+fn what_became_of_each_step_stays_on_the_terminal() {
+    let mut told = crowded();
+    told.completed("read[85]", 1);
+    let reason = SkipReason::Condition;
+    told.event(Event::StepSkipped { step: StepPath::new("publish"), reason });
+    check(
+        &told.left(99),
+        &expect![[r#"
+              ✔ collect-everything-that-was-ever-said-x  1.0 s
+              ● read                                     85/120, 1 failed, 5 under way  2 min 05 s
+                ✘ read[84]  exit_1: not text
+              ◌ approve                                  2 min 05 s  waits for the signal `approved`
+              – publish                                  its `if` is false
+        "#]],
+    );
+    check(
+        &told.left(39),
+        &expect![[r#"
+              ✔ collect…-said-x  1.0 s
+              ● read             85/120  2 min 05 s
+                ✘ read[84]  exit_1: not text
+              ◌ approve          2 min 05 s
+                  waits for the signal `approved`
+              – publish
+                  its `if` is false
+        "#]],
+    );
+}
+
+#[test]
+fn of_many_steps_those_that_did_not_end_well_stay() {
+    let mut told = Told::new(LineFilter::Brief);
+    for step in 0..40 {
+        told.progress.rows.declare(&format!("s{step:02}"), false);
+    }
+    for step in 0..30 {
+        told.scheduled(&format!("s{step:02}"), 1, 0).completed(&format!("s{step:02}"), 1);
+    }
+    told.scheduled("s31", 1, 0).failed("s31", 1, "out of honey");
+    let failure = Failure::new(FailureKind::Agent, "exit_1", "out of honey");
+    told.event(Event::StepFailed { step: StepPath::new("s31"), failure });
+    check(
+        &told.left(60),
+        &expect![[r#"
+              ✘ s31       0 ms  exit_1: out of honey
+              … and 39 more: 9 pending, 30 completed
+        "#]],
+    );
+}
+
+#[test]
+fn a_fan_out_ends_with_what_was_tolerated() {
+    let mut told = Told::new(LineFilter::Brief);
+    told.event(fan_out(4));
+    for item in 0..4 {
+        let step = format!("read[{item}]");
+        told.scheduled(&step, 1, 0);
+        if item < 2 {
+            told.failed(&step, 1, "not text");
+            let failure = Failure::new(FailureKind::Agent, "exit_1", "not text");
+            told.event(Event::StepFailed { step: StepPath::new(&step), failure });
+        } else {
+            told.completed(&step, 1);
+        }
+    }
+    let step = StepPath::new("read");
+    told.event(Event::StepCompleted { step, output: None, signal: None });
+    check(
+        &told.lines(),
+        &expect![[r#"
+        run of review started (definition 000000000000)
+        read: fans out to 4 items
+        read[0]: attempt 1 failed: exit_1: not text
+        read[0]: failed for good
+        read[1]: attempt 1 failed: exit_1: not text
+        read[1]: failed for good
+        read: 3 of 4 done, 2 failed
+        read: 4 of 4 done, 2 failed (tolerated)
+    "#]],
+    );
+}
+
+#[test]
+fn a_failure_is_told_once() {
+    let mut told = Told::new(LineFilter::Brief);
+    let message = format!("exit code 3: {}", "x".repeat(900));
+    for attempt in 1..=3 {
+        told.scheduled("greet", attempt, 0).failed("greet", attempt, &message);
+    }
+    let failure = Failure::new(FailureKind::Agent, "exit_1", &message);
+    told.event(Event::StepFailed { step: StepPath::new("greet"), failure });
+    let failure = Failure::new(FailureKind::Agent, "exit_1", format!("greet: {message}"));
+    told.event(Event::RunFailed { failure });
+    let lines = told.lines();
+    assert_eq!(lines.matches("xxx…").count(), 1, "{lines}");
+    assert!(lines.lines().all(|line| line.chars().count() < 300), "{lines}");
+    let end = plain(&summary(&told.progress, Failures::Told));
+    assert!(!end.contains("xxx"), "{end}");
+    let end = plain(&summary(&told.progress, Failures::Untold));
+    assert!(end.contains("xxx…"), "{end}");
+}
