@@ -125,8 +125,8 @@ async fn after_a_restart_listeners_are_found_again() {
     serving.abort();
 }
 
-/// An agent that is there before the coordinator does not make the stream of the queue lane, because
-/// it does not know how; it waits for it.
+/// An agent that is there before the coordinator does not make the stream of the queue lane,
+/// because it does not know how; it waits for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_waits_for_the_queue_that_a_coordinator_makes() {
     let server = ThrowawayServer::start(Options::default()).await.expect("a server");

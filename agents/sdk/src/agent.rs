@@ -20,8 +20,8 @@ use crate::worker::{Stop, Worker};
 const DEFAULT_SLOTS: u32 = 8;
 /// How long a handler may go on after it was told to stop.
 const DEFAULT_GRACE: Duration = Duration::from_secs(2);
-/// How long an agent that leaves waits for its handlers; it has to report what became of them and to
-/// be gone within the 30 s after which Kubernetes kills a process.
+/// How long an agent that leaves waits for its handlers; it has to report what became of them and
+/// to be gone within the 30 s after which Kubernetes kills a process.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(20);
 /// Hexadecimal digits that tell the processes of an agent apart.
 const SUFFIX_LEN: usize = 8;

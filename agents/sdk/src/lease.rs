@@ -13,8 +13,8 @@ const MAX_KEPT: usize = 1_024;
 const MAX_KEPT_BYTES: u64 = 4 * 1024 * 1024;
 /// Reports that nobody confirmed, beyond which no more tasks are taken.
 const MAX_UNCONFIRMED: usize = 4_096;
-/// What the attempts that are held may take of a heartbeat, in bytes, beyond which no more tasks are
-/// taken: what is missing in a heartbeat counts as lost, so that all of them have to fit.
+/// What the attempts that are held may take of a heartbeat, in bytes, beyond which no more tasks
+/// are taken: what is missing in a heartbeat counts as lost, so that all of them have to fit.
 const MAX_HELD_BYTES: usize = 384 * 1024;
 /// What an attempt takes of a heartbeat beside its step and its note.
 const HELD_BYTES: usize = 192;

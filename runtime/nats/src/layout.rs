@@ -21,8 +21,6 @@
 //!
 //! `skep` is the namespace: several clusters can share a server under different ones.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -30,59 +28,14 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use skep_broker::Bucket;
 use skep_protocol::{AgentId, Hash, PartitionCount, PartitionId, Seq};
 
+use crate::namespace::Namespace;
+
 /// For how long the same sending of the same attempt is recognised.
 const DEDUPLICATION: Duration = Duration::from_secs(120);
 /// Tasks that the queue lane holds over all capabilities; coordinators keep it far below.
 const MAX_QUEUED: i64 = 1_000_000;
 /// How long the server keeps the consumer of a reader that went away.
 const READER_KEPT: Duration = Duration::from_secs(30);
-
-/// A text that is no namespace.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no namespace: 1 to 32 of A-Z a-z 0-9 _ - are allowed")]
-pub struct NamespaceError(String);
-
-/// The first token of all subjects and names; separates clusters that share a server.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Namespace(String);
-
-impl Namespace {
-    /// Returns the text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for Namespace {
-    fn default() -> Self {
-        Self("skep".to_owned())
-    }
-}
-
-impl FromStr for Namespace {
-    type Err = NamespaceError;
-
-    fn from_str(text: &str) -> Result<Self, NamespaceError> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NamespaceError(text.chars().take(40).collect()))
-        }
-    }
-}
-
-impl fmt::Display for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Encodes a name so that it can be one token of a subject and the name of a consumer:
 /// `A-Z a-z 0-9 _ -` stay, every other byte becomes `=` and two hexadecimal digits.
@@ -430,14 +383,6 @@ mod tests {
         fn different_names_have_different_tokens(a: String, b: String) {
             proptest::prop_assert_eq!(token(&a) == token(&b), a == b);
             proptest::prop_assert!(!token(&a).contains(['.', '*', '>', ' ', '/', '\\']));
-        }
-    }
-
-    #[test]
-    fn a_namespace_is_one_token() {
-        assert_eq!("test_7-X".parse::<Namespace>().unwrap().as_str(), "test_7-X");
-        for text in ["", "a.b", "*", "a b", &"x".repeat(33)] {
-            assert!(text.parse::<Namespace>().is_err(), "{text:?} was taken");
         }
     }
 

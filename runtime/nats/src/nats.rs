@@ -235,8 +235,8 @@ impl Nats {
         }
     }
 
-    /// Listens for requests, each of them one message. `accept` says whether subject and message fit
-    /// together.
+    /// Listens for requests, each of them one message. `accept` says whether subject and message
+    /// fit together.
     pub(crate) async fn serve<M, R>(
         &self,
         attempted: &'static str,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::layout::Namespace;
+use crate::namespace::Namespace;
 
 /// Who one is to the server.
 #[derive(Clone, Default, PartialEq, Eq)]

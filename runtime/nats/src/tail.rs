@@ -63,8 +63,8 @@ impl Tail {
     }
 
     /// Returns the next message; `None` once the reader was interrupted. Messages are not
-    /// acknowledged, so one that was lost between the servers of a cluster does not come again: that
-    /// interrupts, too.
+    /// acknowledged, so one that was lost between the servers of a cluster does not come again:
+    /// that interrupts, too.
     pub(crate) async fn next(&mut self) -> Option<Stored> {
         let next = tokio::select! {
             biased;

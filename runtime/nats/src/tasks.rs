@@ -198,8 +198,8 @@ impl Nats {
         }))
     }
 
-    /// Returns the consumer of a capability, which is made if it is not there; `None` if there is no
-    /// stream.
+    /// Returns the consumer of a capability, which is made if it is not there; `None` if there is
+    /// no stream.
     async fn queue(
         &self,
         attempted: &'static str,

@@ -1,4 +1,4 @@
-//! Heartbeats between the connection and whoever listens. An agent is heard so often and no oftener;
+//! Heartbeats between the connection and whoever listens. An agent is heard so often and no more;
 //! of what it says beyond that, the newest is kept until its time has come.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -125,8 +125,8 @@ impl Mailbox {
         if self.ready.is_empty() { due() } else { Some(now) }
     }
 
-    /// Returns whether one more agent can be told apart. Those that were silent are forgotten, which
-    /// costs as much as there are agents and so is not done for each of many invented ones.
+    /// Returns whether one more agent can be told apart. Those that were silent are forgotten,
+    /// which costs as much as there are agents and so is not done for each of many invented ones.
     fn has_room(&mut self, now: Instant) -> bool {
         if self.agents.len() < MAX_AGENTS {
             return true;
