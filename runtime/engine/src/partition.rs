@@ -1,6 +1,7 @@
 //! The fold of one journal.
 
 mod fold;
+mod follow;
 mod memory;
 mod snapshot;
 mod waiting;
@@ -9,27 +10,21 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use skep_protocol::{
-    Hash, PartitionId, Record, RunId, RunRecord, RunStatus, Timestamp, WaitingView,
-};
+use skep_protocol::{Hash, PartitionId, RunId, RunStatus, Timestamp, WaitingView};
 use skep_workflow::Workflow;
 
 use crate::decide::{self, Decision};
 use crate::desk::{Desk, Obstacle, Parsed};
 use crate::effect::{Change, Effect};
 use crate::error::{FoldError, RestoreError};
-use crate::frontier;
 use crate::input::{Handled, Input, Reply};
 use crate::larder::Larder;
 use crate::run::standing::Index;
 use crate::run::{NodeId, Run};
-use crate::wake::Wake;
+use crate::wake::{Wake, WakeReason};
 use memory::{Finished, Notice, Workflows};
 
 pub(crate) use memory::fingerprint;
-
-/// Timers that one [`Input::Wake`] deals with; with more due, the next wake is due at once.
-const TIMERS_AT_ONCE: usize = 512;
 
 /// The state of all live runs of one partition, and the decisions about them.
 #[derive(Debug)]
@@ -45,6 +40,8 @@ pub struct Partition {
     larder: Larder,
     /// Empty between inputs.
     parsed: RefCell<Parsed>,
+    /// The size of what followed from the last input.
+    made: usize,
 }
 
 impl Partition {
@@ -60,6 +57,7 @@ impl Partition {
             index: Index::default(),
             larder: Larder::default(),
             parsed: RefCell::default(),
+            made: 0,
         }
     }
 
@@ -68,13 +66,15 @@ impl Partition {
         self.id
     }
 
-    /// Decides what follows from `input`, applies it, and goes on until nothing more follows.
+    /// Decides what follows from `input`, applies it, and goes on until nothing more follows; if
+    /// that is much, the rest is put off to the next [`Input::Wake`], which is due at once.
     ///
     /// # Errors
     /// [`FoldError`] if a decision contradicts the state: a bug. Nothing may be appended, the
     /// partition has to stop.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Result<Handled, FoldError> {
         let mut handled = Handled::default();
+        self.made = 0;
         match input {
             Input::Wake => self.wake(now, &mut handled)?,
             Input::BlobFetched { blob, bytes } => {
@@ -83,8 +83,11 @@ impl Partition {
                     self.look_at(run, node);
                 }
             }
-            Input::TookOver { .. }
-            | Input::Start { .. }
+            Input::TookOver { .. } => {
+                self.decide(input, now, &mut handled)?;
+                self.follow_expansions(now, &mut handled)?;
+            }
+            Input::Start { .. }
             | Input::Cancel { .. }
             | Input::Pause { .. }
             | Input::Resume { .. }
@@ -136,63 +139,6 @@ impl Partition {
         Ok(())
     }
 
-    fn wake(&mut self, now: Timestamp, handled: &mut Handled) -> Result<(), FoldError> {
-        for _ in 0..TIMERS_AT_ONCE {
-            let Some(timer) = self.index.timers.first().copied() else { break };
-            if timer.at > now {
-                break;
-            }
-            let unknown = FoldError::UnknownRun { run: timer.run };
-            let run = self.runs.get(&timer.run).ok_or(unknown)?;
-            let event = decide::timer(run, timer.node, timer.reason, now);
-            self.append(timer.run, event, now, handled)?;
-            if self.index.timers.first() == Some(&timer) {
-                let what = "a timer that stays due";
-                return Err(FoldError::OutOfPlace { run: timer.run, what });
-            }
-            self.follow(now, handled)?;
-        }
-        Ok(())
-    }
-
-    fn append(
-        &mut self,
-        run: RunId,
-        event: skep_protocol::Event,
-        at: Timestamp,
-        handled: &mut Handled,
-    ) -> Result<(), FoldError> {
-        let record = Record::Run(RunRecord { run, at, event });
-        self.fold(&record)?;
-        handled.records.push(record);
-        Ok(())
-    }
-
-    /// Looks at whatever a change may have consequences for, until nothing follows any more.
-    fn follow(&mut self, now: Timestamp, handled: &mut Handled) -> Result<(), FoldError> {
-        while let Some((id, node)) = self.index.frontier.pop_first() {
-            let Some(run) = self.runs.get(&id) else { continue };
-            let desk = Desk::new(now, &self.larder, &self.parsed);
-            let followed = frontier::advance(run, node, &desk);
-            let (made, missing) = (desk.made.take(), desk.missing.take());
-            let events = match followed {
-                Ok(events) => {
-                    self.larder.waits_for((id, node), &[], &mut self.index.changes);
-                    handled.blobs.extend(made);
-                    events
-                }
-                Err(_) => {
-                    self.larder.waits_for((id, node), &missing, &mut self.index.changes);
-                    continue;
-                }
-            };
-            for event in events {
-                self.append(id, event, now, handled)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Puts a step into the frontier.
     fn look_at(&mut self, run: RunId, node: NodeId) {
         if node != NodeId::OUTSIDE {
@@ -219,8 +165,11 @@ impl Partition {
 
     /// Returns when time matters next.
     pub fn next_wake(&self) -> Option<Wake> {
+        if !self.index.put_off.is_empty() {
+            return Some(Wake { at: Timestamp::EPOCH, reason: WakeReason::PutOff });
+        }
         let timer = self.index.timers.first()?;
-        Some(Wake { at: timer.at, reason: timer.reason })
+        Some(Wake { at: timer.at, reason: timer.reason.into() })
     }
 
     /// Returns the whole state, to be kept as a droppable cache of the journal.

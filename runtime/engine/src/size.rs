@@ -2,8 +2,8 @@
 
 use skep_protocol::limits::MAX_RECORD_BYTES;
 use skep_protocol::{
-    AttemptFailed, ChildStarted, Event, Failure, Payload, Record, RunStarted, SkipReason,
-    StoredText, WaitStarted, WaitingFor, encode,
+    AttemptFailed, ChildStarted, Event, Failure, FailureKind, Payload, Record, RunStarted,
+    SkipReason, StoredText, WaitStarted, WaitingFor, encode,
 };
 
 /// What ids, numbers and the names of fields take at most.
@@ -20,6 +20,16 @@ pub(crate) fn excess(record: &Record) -> Option<usize> {
     }
     let size = encode(record).len();
     (size > MAX_RECORD_BYTES).then_some(size)
+}
+
+/// Lets events pass if each of them fits into a journal; else all of them give way to the failure
+/// of whatever they are about.
+pub(crate) fn bounded(events: Vec<Event>, failed: impl FnOnce(Failure) -> Event) -> Vec<Event> {
+    let Some(size) = events.iter().map(of).find(|size| *size > MAX_RECORD_BYTES) else {
+        return events;
+    };
+    let message = format!("a record of {size} bytes is needed, {MAX_RECORD_BYTES} is the limit");
+    vec![failed(Failure::new(FailureKind::Limit, "record_size", message).fatal())]
 }
 
 /// Returns a size that the JSON of a record does not exceed; the work does not grow with it.
@@ -113,7 +123,7 @@ mod tests {
     fn no_record_is_larger_than_is_said() {
         let control = "\u{1}".repeat(5_000);
         let agent = AgentId::new(&"a".repeat(64)).unwrap();
-        let failure = Failure::new(skep_protocol::FailureKind::Agent, &control, control.clone());
+        let failure = Failure::new(FailureKind::Agent, &control, control.clone());
         let step = StepPath::new(&control);
         let payload = Payload::encode(&control).unwrap();
         let (attempt, agent) = (u32::MAX, agent);
@@ -143,6 +153,26 @@ mod tests {
             labels: names().map(|name| (name.clone(), name)).collect(),
             steps: Some(u32::MAX),
         })));
+    }
+
+    #[test]
+    fn what_would_not_fit_fails_what_it_is_about() {
+        let scheduled = |len: usize| {
+            let step = StepPath::new("a");
+            let not_before = Timestamp::EPOCH;
+            let input = Some(Payload::encode(&"x".repeat(len)).unwrap());
+            let event = skep_protocol::AttemptScheduled { step, attempt: 1, not_before, input };
+            vec![Event::AttemptScheduled(event)]
+        };
+        let bounded = |events| {
+            bounded(events, |failure| Event::StepFailed { step: StepPath::new("a"), failure })
+        };
+        assert_eq!(bounded(scheduled(7)), scheduled(7));
+        let Event::StepFailed { failure, .. } = bounded(scheduled(MAX_RECORD_BYTES)).remove(0)
+        else {
+            panic!("it was let pass");
+        };
+        assert_eq!((failure.kind, failure.retryable), (FailureKind::Limit, false));
     }
 
     #[test]

@@ -15,9 +15,11 @@ pub struct Wake {
     pub reason: WakeReason,
 }
 
-/// Why time matters to a step.
+/// Why a partition wants to be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WakeReason {
+    /// More follows from an earlier input, and was put off to give others their turn.
+    PutOff,
     /// An attempt runs out of its `timeout`.
     Timeout,
     /// No agent took an attempt within `queue_timeout`.
@@ -30,13 +32,35 @@ pub enum WakeReason {
     SignalTimeout,
 }
 
+/// Why time matters to a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum TimerReason {
+    Timeout,
+    QueueTimeout,
+    Deadline,
+    Wait,
+    SignalTimeout,
+}
+
+impl From<TimerReason> for WakeReason {
+    fn from(reason: TimerReason) -> Self {
+        match reason {
+            TimerReason::Timeout => Self::Timeout,
+            TimerReason::QueueTimeout => Self::QueueTimeout,
+            TimerReason::Deadline => Self::Deadline,
+            TimerReason::Wait => Self::Wait,
+            TimerReason::SignalTimeout => Self::SignalTimeout,
+        }
+    }
+}
+
 /// One timer of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timer {
     pub(crate) at: Timestamp,
     pub(crate) run: RunId,
     pub(crate) node: NodeId,
-    pub(crate) reason: WakeReason,
+    pub(crate) reason: TimerReason,
 }
 
 /// All timers of a partition, the next one first.

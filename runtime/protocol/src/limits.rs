@@ -20,6 +20,11 @@ pub const TARGET_BATCH_BYTES: usize = 512 * 1024;
 pub const MAX_BATCH_BYTES: usize = 960 * 1024;
 /// Largest record of a journal, in bytes: what a message holds beside its envelope.
 pub const MAX_RECORD_BYTES: usize = MAX_BATCH_BYTES - 8 * 1024;
+/// Once what follows from one input has this size, in bytes, large values included, the rest is put
+/// off: it follows at once, when others had their turn.
+pub const MAX_DECIDED_AT_ONCE: usize = 4 * 1024 * 1024;
+/// All items of a `for_each` together, in bytes: they stay in memory until their steps are over.
+pub const MAX_ITEMS_BYTES: usize = 16 * 1024 * 1024;
 /// Longest path of a step, in bytes: groups in groups and items in items included.
 pub const MAX_STEP_PATH: usize = 4 * 1024;
 /// Longest text that people give a command, in bytes; the rest is cut.

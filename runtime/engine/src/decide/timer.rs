@@ -8,13 +8,13 @@ use skep_workflow::{OnTimeout, StepKind};
 use crate::frontier::deadline_passed;
 use crate::run::step::Phase;
 use crate::run::{NodeId, Run};
-use crate::wake::WakeReason;
+use crate::wake::TimerReason;
 
 /// Decides what follows from a timer that is due.
-pub(crate) fn timer(run: &Run, id: NodeId, reason: WakeReason, now: Timestamp) -> Event {
+pub(crate) fn timer(run: &Run, id: NodeId, reason: TimerReason, now: Timestamp) -> Event {
     let step = run.path(id);
     match reason {
-        WakeReason::Timeout => match run.node(id).phase {
+        TimerReason::Timeout => match run.node(id).phase {
             Phase::Child { .. } => Event::StepStopping { step, reason: CancelReason::Timeout },
             Phase::Pending
             | Phase::Scheduled { .. }
@@ -28,17 +28,17 @@ pub(crate) fn timer(run: &Run, id: NodeId, reason: WakeReason, now: Timestamp) -
             | Phase::Skipped { .. }
             | Phase::Cancelled => attempt_failed(run, id, timed_out(run, id)),
         },
-        WakeReason::QueueTimeout => {
+        TimerReason::QueueTimeout => {
             let bound = run.definition(id).queue_timeout().unwrap_or_default();
             let message = format!("no agent took the task within {bound:?}");
             let failure = Failure::new(FailureKind::QueueTimeout, "queue_timeout", message);
             // Another attempt would only join the same queue.
             attempt_failed(run, id, failure.fatal())
         }
-        WakeReason::Deadline if run.is_to_come(id, now) => {
+        TimerReason::Deadline if run.is_to_come(id, now) => {
             Event::StepFailed { step, failure: deadline_passed(run, id) }
         }
-        WakeReason::Deadline => match run.node(id).phase {
+        TimerReason::Deadline => match run.node(id).phase {
             Phase::Child { .. } | Phase::Expanded(_) | Phase::Group { .. } => {
                 Event::StepStopping { step, reason: CancelReason::Deadline }
             }
@@ -52,8 +52,8 @@ pub(crate) fn timer(run: &Run, id: NodeId, reason: WakeReason, now: Timestamp) -
             | Phase::Skipped { .. }
             | Phase::Cancelled => Event::StepFailed { step, failure: deadline_passed(run, id) },
         },
-        WakeReason::Wait => Event::StepCompleted { step, output: None, signal: None },
-        WakeReason::SignalTimeout => signal_timeout(run, id),
+        TimerReason::Wait => Event::StepCompleted { step, output: None, signal: None },
+        TimerReason::SignalTimeout => signal_timeout(run, id),
     }
 }
 

@@ -1,6 +1,8 @@
 //! A step begins, or is tried again.
 
-use skep_protocol::limits::{MAX_INLINE_PAYLOAD, MAX_RUN_DEPTH, MAX_STEPS_PER_RUN};
+use skep_protocol::limits::{
+    MAX_INLINE_PAYLOAD, MAX_ITEMS_BYTES, MAX_RUN_DEPTH, MAX_STEPS_PER_RUN,
+};
 use skep_protocol::{
     AttemptScheduled, ChildStarted, Event, Failure, FailureKind, Payload, RunId, SkipReason,
     StepExpanded, Timestamp, WaitStarted, WaitingFor,
@@ -71,9 +73,13 @@ pub(super) fn expand(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
     let mut events = Vec::new();
     let mut part = StepExpanded { step: run.path(id), items: Vec::new(), offset: 0, total };
     part.offset = u32::try_from(known).expect("steps are bounded");
-    let mut bytes = 0;
+    let (mut bytes, mut all) = (0, 0);
     for value in values.iter().skip(known) {
         let item = desk.encode(value)?;
+        all += item.size();
+        if all > MAX_ITEMS_BYTES as u64 {
+            return Err(too_large().into());
+        }
         let size = item.text().map_or(128, str::len) + 16;
         bytes += size;
         if bytes > ITEMS_BYTES && !part.items.is_empty() {
@@ -86,6 +92,12 @@ pub(super) fn expand(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
     }
     events.push(Event::StepExpanded(part));
     Ok(events)
+}
+
+fn too_large() -> Failure {
+    let message =
+        format!("the items of the `for_each` have more than {MAX_ITEMS_BYTES} bytes together");
+    Failure::new(FailureKind::Limit, "items_size", message).fatal()
 }
 
 fn kind(value: &serde_json::Value) -> &'static str {

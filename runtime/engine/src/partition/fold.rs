@@ -126,10 +126,12 @@ impl Partition {
         self.workflows.end(started.digest);
         self.finished.push(id, Ended { status, fingerprint: fingerprint(started) });
         self.larder.run_ended(id, &mut self.index.changes);
-        let whole_run = (id, NodeId(0))..=(id, NodeId::RUN);
-        let left: Vec<_> = self.index.frontier.range(whole_run).copied().collect();
-        for step in left {
-            self.index.frontier.remove(&step);
+        for steps in [&mut self.index.frontier, &mut self.index.put_off] {
+            let left = steps.range((id, NodeId(0))..=(id, NodeId::RUN));
+            let left: Vec<_> = left.copied().collect();
+            for step in left {
+                steps.remove(&step);
+            }
         }
         if let Some(parent) = started.parent.clone() {
             let notice = Notice { parent, outcome };

@@ -13,7 +13,7 @@ use skep_workflow::StepKind;
 use super::step::{Phase, StepState};
 use super::{NodeId, Run};
 use crate::effect::{Change, Effect, EffectKey, OfferTask};
-use crate::wake::{Timer, Timers, WakeReason};
+use crate::wake::{Timer, TimerReason, Timers};
 
 /// What follows from the states of all runs of a partition, kept as they change.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub(crate) struct Index {
     /// The steps about which something may have to be decided. In an order of its own, so that
     /// one more step to look at, as after a recovery, changes nothing about what is decided.
     pub(crate) frontier: BTreeSet<(RunId, NodeId)>,
+    /// Those that have to wait for the next wake, because much was decided already.
+    pub(crate) put_off: BTreeSet<(RunId, NodeId)>,
 }
 
 /// What is owed for a step.
@@ -39,7 +41,7 @@ enum Owe {
 pub(crate) struct Standing {
     owe: Owe,
     cancel: Option<RunId>,
-    timers: [Option<(Timestamp, WakeReason)>; 2],
+    timers: [Option<(Timestamp, TimerReason)>; 2],
     pub(crate) busy: bool,
     pub(crate) waiting: bool,
 }
@@ -106,23 +108,23 @@ impl Run {
         }
     }
 
-    fn phase_timer(&self, id: NodeId, node: &StepState) -> Option<(Timestamp, WakeReason)> {
+    fn phase_timer(&self, id: NodeId, node: &StepState) -> Option<(Timestamp, TimerReason)> {
         match &node.phase {
             Phase::Scheduled { queued, .. } => {
                 let bound = self.definition(id).queue_timeout()?;
-                (!self.state.paused).then(|| (queued.after(bound), WakeReason::QueueTimeout))
+                (!self.state.paused).then(|| (queued.after(bound), TimerReason::QueueTimeout))
             }
             Phase::Taken { since, .. } => {
-                Some((since.after(self.definition(id).timeout()?), WakeReason::Timeout))
+                Some((since.after(self.definition(id).timeout()?), TimerReason::Timeout))
             }
             Phase::Child { not_before, .. } if node.stop.is_none() && !self.is_withheld(id) => {
-                Some((not_before.after(self.definition(id).timeout()?), WakeReason::Timeout))
+                Some((not_before.after(self.definition(id).timeout()?), TimerReason::Timeout))
             }
             Phase::Waiting { waiting_for: WaitingFor::Time, until } => {
-                until.map(|until| (until, WakeReason::Wait))
+                until.map(|until| (until, TimerReason::Wait))
             }
             Phase::Waiting { waiting_for: WaitingFor::Signal(_), until } => {
-                until.map(|until| (until, WakeReason::SignalTimeout))
+                until.map(|until| (until, TimerReason::SignalTimeout))
             }
             Phase::Pending
             | Phase::Retrying(_)
@@ -136,12 +138,12 @@ impl Run {
         }
     }
 
-    fn deadline_timer(&self, id: NodeId, node: &StepState) -> Option<(Timestamp, WakeReason)> {
+    fn deadline_timer(&self, id: NodeId, node: &StepState) -> Option<(Timestamp, TimerReason)> {
         if node.stop.is_some() || node.item_of.is_some() || node.phase.is_final() {
             return None;
         }
         let began = node.began?;
-        Some((began.after(self.definition(id).deadline()?), WakeReason::Deadline))
+        Some((began.after(self.definition(id).deadline()?), TimerReason::Deadline))
     }
 
     /// Changes a step and keeps effects, timers and counters in step with it.

@@ -1,7 +1,7 @@
 //! What is bounded stays so, and says so.
 
 use skep_engine::Input;
-use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_STEPS_PER_RUN};
+use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_ITEMS_BYTES, MAX_STEPS_PER_RUN};
 use skep_protocol::{
     AgentId, Event, FailureKind, Outcome, Payload, Record, Report, ReportBody, RunStatus, StepPath,
     encode,
@@ -62,6 +62,21 @@ fn a_run_has_no_more_steps_than_the_limit() {
     });
     let failed = failed.expect("one step more than there may be");
     assert_eq!((failed.kind, failed.code.as_str()), (FailureKind::Limit, "too_many_steps"));
+    assert_eq!(world.partition.status(run_id()), Some(RunStatus::Failed));
+}
+
+#[test]
+fn the_items_of_a_step_are_bounded_together() {
+    let mut world = World::quick();
+    start(&mut world, EACH);
+    let item = format!("\"{}\"", "x".repeat(60_000));
+    let records = expand(&mut world, list(MAX_ITEMS_BYTES / 60_000 + 1, &item));
+    let failed = events(&records).find_map(|event| match event {
+        Event::StepFailed { failure, .. } => Some(failure.clone()),
+        _ => None,
+    });
+    let failed = failed.expect("more than there may be");
+    assert_eq!((failed.kind, failed.code.as_str()), (FailureKind::Limit, "items_size"));
     assert_eq!(world.partition.status(run_id()), Some(RunStatus::Failed));
 }
 

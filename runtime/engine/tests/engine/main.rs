@@ -14,4 +14,5 @@ mod print;
 mod random;
 mod script;
 mod signals;
+mod slices;
 mod world;

@@ -39,7 +39,7 @@ pub(crate) fn reply(handled: &Handled) -> Option<String> {
         Reply::Command(CommandReply::Started { existing: false, .. }) => "started".to_owned(),
         Reply::Command(CommandReply::Started { existing: true, .. }) => "exists".to_owned(),
         Reply::Command(CommandReply::Rejected(rejection)) => format!("rejected: {rejection}"),
-        Reply::Command(reply @ CommandReply::Registered { .. }) => format!("{reply:?}"),
+        Reply::Command(reply) => format!("{reply:?}"),
         Reply::Verdict(Verdict::Applied) => "applied".to_owned(),
         Reply::Verdict(Verdict::Ignored(reason)) => format!("ignored: {reason:?}").to_lowercase(),
         Reply::Verdict(Verdict::Rejected(problem)) => format!("rejected: {problem}"),
