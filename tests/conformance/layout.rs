@@ -9,6 +9,8 @@ use skep_protocol::PartitionCount;
 
 use crate::harness::{NatsHarness, connect, stranger};
 
+type Change = fn(&mut Config);
+
 async fn start() -> (NatsHarness, Nats, Context) {
     let harness = NatsHarness::start().await;
     let (nats, stranger) = (connect(&harness, |_| {}).await, stranger(&harness).await);
@@ -26,7 +28,7 @@ fn partitions(count: u16) -> PartitionCount {
 
 #[tokio::test]
 async fn a_limit_that_somebody_set_is_refused_and_shown() {
-    let changes: [(fn(&mut Config), &str); 5] = [
+    let changes: [(Change, &str); 5] = [
         (|config| config.max_bytes = 1_000_000, "max_bytes = 1000000, but skep needs unlimited"),
         (|config| config.max_messages = 10, "max_msgs = 10, but skep needs unlimited"),
         (|config| config.max_message_size = 512, "max_msg_size = 512, but skep needs unlimited"),

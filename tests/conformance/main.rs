@@ -7,6 +7,7 @@ mod flood;
 mod harness;
 mod hostile;
 mod layout;
+mod lossy;
 mod outage;
 
 skep_broker::conformance_tests!(
