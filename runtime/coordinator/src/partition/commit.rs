@@ -102,6 +102,8 @@ pub(crate) struct Commit<B> {
     chain: Chain,
     gathered: VecDeque<Unit>,
     gathered_bytes: usize,
+    /// What the large values have that go with them, in bytes.
+    gathered_values: usize,
     flight: Option<Flight>,
     /// Records that became durable since the last snapshot.
     pub(crate) records_since_snapshot: u64,
@@ -115,6 +117,7 @@ impl<B: Broker> Commit<B> {
             chain,
             gathered: VecDeque::new(),
             gathered_bytes: 0,
+            gathered_values: 0,
             flight: None,
             records_since_snapshot: 0,
         }
@@ -123,12 +126,13 @@ impl<B: Broker> Commit<B> {
     /// Adds what follows from one input.
     pub(crate) fn push(&mut self, unit: Unit) {
         self.gathered_bytes += unit.bytes;
+        self.gathered_values += size_of(&unit.blobs);
         self.gathered.push_back(unit);
     }
 
     /// Returns whether no more input should be taken in before something is durable.
     pub(crate) const fn is_full(&self) -> bool {
-        self.gathered_bytes > MAX_GATHERED
+        self.gathered_bytes + self.gathered_values > MAX_GATHERED
     }
 
     pub(crate) const fn in_flight(&self) -> bool {
@@ -169,6 +173,7 @@ impl<B: Broker> Commit<B> {
             releases.append(&mut unit.releases);
         }
         self.gathered_bytes -= bytes;
+        self.gathered_values -= size_of(&blobs);
         if encoded.is_empty() {
             return releases;
         }
@@ -198,6 +203,10 @@ impl<B: Broker> Commit<B> {
             Landing::Refused(cause) => Landed::TooLarge(cause),
         }
     }
+}
+
+fn size_of(blobs: &[Bytes]) -> usize {
+    blobs.iter().map(Bytes::len).sum()
 }
 
 /// Appends the same bytes until their fate is known.
@@ -252,5 +261,32 @@ async fn keep_blob<B: Broker>(broker: &B, blob: Bytes) -> Result<(), String> {
             }
         }
         pause.rest().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_broker::Embedded;
+    use skep_protocol::{CoordinatorId, OwnerChanged, Timestamp};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn large_values_that_wait_for_an_append_are_bounded() {
+        let record = || {
+            let coordinator = CoordinatorId::new("c").unwrap();
+            Record::OwnerChanged(OwnerChanged { epoch: 1, coordinator, at: Timestamp::EPOCH })
+        };
+        let value = || Bytes::from(vec![b'7'; MAX_GATHERED / 2]);
+        let mut commit = Commit::new(Embedded::new(), PartitionId::new(3), Chain::EMPTY);
+        for _ in 0..2 {
+            assert!(!commit.is_full());
+            commit.push(Unit::new(vec![record()], vec![value()], Vec::new()));
+        }
+        assert!(commit.is_full());
+        commit.start(1);
+        assert!(!commit.is_full(), "they are on their way");
+        assert!(matches!(commit.landed().await, Landed::Durable(_)));
+        assert!(commit.is_settled());
     }
 }
