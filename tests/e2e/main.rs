@@ -4,5 +4,6 @@ mod cluster;
 mod crash;
 mod expect;
 mod journal;
+mod lend;
 mod operate;
 mod refuse;

@@ -248,7 +248,7 @@ fn unexpected() -> Error {
 #[cfg(test)]
 mod tests {
     use futures::StreamExt as _;
-    use skep_broker::{Commands as _, Embedded, Requests};
+    use skep_broker::{Commands as _, Embedded, Queries as _, Requests};
 
     use super::*;
 
@@ -262,6 +262,40 @@ mod tests {
             let request = requests.next().await.expect("another command comes");
             request.responder.send(answer);
         }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_asked_for_page_by_page() {
+        let client = client(PATIENCE);
+        let mut questions = client.broker.serve_queries().await.unwrap();
+        let run = |key: usize| RunId::from_key("w", &key.to_string());
+        let summary = move |key| RunSummary {
+            run: run(key),
+            workflow: "w".to_owned(),
+            digest: Hash::ZERO,
+            status: skep_protocol::RunStatus::Completed,
+            started: skep_protocol::Timestamp::EPOCH,
+            ended: None,
+            parent: None,
+            steps: 0,
+            steps_ended: 0,
+            labels: Default::default(),
+        };
+        let answering = tokio::spawn(async move {
+            while let Some(request) = questions.next().await {
+                let Query::Runs(filter) = request.message else { break };
+                let from = (0..1_200).find(|key| filter.after == Some(run(*key)));
+                let page = from.map_or(0, |key| key + 1)..1_200;
+                let page = page.take(filter.limit as usize).map(summary).collect();
+                request.responder.send(QueryReply::Runs(page));
+            }
+        });
+        for (limit, found) in [(0, 1_200), (7, 7), (700, 700), (5_000, 1_200)] {
+            let runs = client.runs(RunFilter { limit, ..RunFilter::default() }).await.unwrap();
+            let ids: std::collections::BTreeSet<RunId> = runs.iter().map(|run| run.run).collect();
+            assert_eq!((runs.len(), ids.len()), (found, found));
+        }
+        answering.abort();
     }
 
     async fn cancelled_after(rejections: Vec<Rejection>, patience: Duration) -> Result<(), Error> {
