@@ -1,5 +1,6 @@
 //! The loop that owns the fleet: heartbeats in, deliveries and queue traffic out.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,11 +22,12 @@ use crate::observe;
 const LINK_CHECK: Duration = Duration::from_millis(200);
 /// Inputs that may wait for the loop.
 const INPUTS: usize = 4_096;
+/// Strays that may wait for one partition.
+const MAX_STRAYS: usize = 16_384;
 /// Inputs that are taken in before effects are performed again.
 const AT_ONCE: usize = 256;
 
-/// What the fleet has to tell a partition. Bounded by what the partition owes: for each attempt
-/// that is out there is at most one of each kind.
+/// What the fleet has to tell a partition.
 #[derive(Debug)]
 pub(crate) enum Feedback {
     Held { agent: AgentId, attempt: AttemptId },
@@ -33,16 +35,50 @@ pub(crate) enum Feedback {
     Stray { agent: AgentId, attempt: AttemptId },
 }
 
-/// Where a partition finds what the fleet has to tell it.
+impl Feedback {
+    /// Of each kind, only what was told last about an attempt is of interest.
+    fn key(&self) -> (AttemptId, Kind) {
+        match self {
+            Self::Held { attempt, .. } => (attempt.clone(), Kind::Held),
+            Self::Lost { attempt, .. } => (attempt.clone(), Kind::Lost),
+            Self::Stray { attempt, .. } => (attempt.clone(), Kind::Stray),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Held,
+    Lost,
+    Stray,
+}
+
+/// Where a partition finds what the fleet has to tell it. Bounded by what the partition owes, and
+/// a number of strays: those that find no room come again with the next heartbeat.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    feedback: Mutex<Vec<Feedback>>,
+    kept: Mutex<Kept>,
     arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    feedback: BTreeMap<(AttemptId, Kind), Feedback>,
+    strays: usize,
 }
 
 impl Inbox {
     fn put(&self, feedback: Feedback) {
-        self.feedback.lock().expect("no holder panics").push(feedback);
+        let mut kept = self.kept.lock().expect("no holder panics");
+        let key = feedback.key();
+        if key.1 == Kind::Stray && !kept.feedback.contains_key(&key) {
+            if kept.strays == MAX_STRAYS {
+                return;
+            }
+            kept.strays += 1;
+        }
+        kept.feedback.insert(key, feedback);
+        drop(kept);
         self.arrived.notify_one();
     }
 
@@ -52,7 +88,8 @@ impl Inbox {
     }
 
     pub(crate) fn take(&self) -> Vec<Feedback> {
-        std::mem::take(&mut *self.feedback.lock().expect("no holder panics"))
+        let kept = std::mem::take(&mut *self.kept.lock().expect("no holder panics"));
+        kept.feedback.into_values().collect()
     }
 }
 
@@ -76,7 +113,7 @@ impl FleetHandle {
 
     /// Tells the fleet several things that happened at once.
     pub(crate) async fn tell_all(&self, inputs: Vec<FleetInput>) {
-        // The loop outlives the partitions; without it the process is about to end.
+        // Without the loop the coordinator is about to end.
         let _ = self.0.send(Message::Inputs(inputs)).await;
     }
 
@@ -198,7 +235,7 @@ impl<B: Broker> FleetLoop<B> {
                     self.jobs.spawn(async move {
                         // A task that did not get there is missed when the depth is asked for.
                         if let Err(error) = broker.offer(task, sending).await {
-                            observe::trying_again("put a task into its queue", &error);
+                            observe::given_up("put a task into its queue", &error);
                         }
                         None
                     });
@@ -206,7 +243,7 @@ impl<B: Broker> FleetLoop<B> {
                 FleetEffect::ClearQueue { capability } => {
                     self.jobs.spawn(async move {
                         if let Err(error) = broker.clear(&capability).await {
-                            observe::trying_again("clear a queue", &error);
+                            observe::given_up("clear a queue", &error);
                         }
                         None
                     });
@@ -237,7 +274,7 @@ impl<B: Broker> FleetLoop<B> {
         let broker = self.broker.clone();
         self.jobs.spawn(async move {
             if let Err(error) = broker.control(agent.as_ref(), control).await {
-                observe::trying_again("tell agents something", &error);
+                observe::given_up("tell agents something", &error);
             }
             None
         });

@@ -149,6 +149,11 @@ pub(crate) fn trying_again(what: &'static str, reason: &dyn std::fmt::Display) {
     warn!(what, %reason, "trying again");
 }
 
+/// Something did not work, and what is done later makes up for it.
+pub(crate) fn given_up(what: &'static str, reason: &dyn std::fmt::Display) {
+    warn!(what, %reason, "given up");
+}
+
 /// A snapshot that is there cannot be used.
 pub(crate) fn bad_snapshot(partition: PartitionId, seq: Seq, reason: &str) {
     warn!(partition = partition.get(), seq = seq.get(), reason, "snapshot skipped");

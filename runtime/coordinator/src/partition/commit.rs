@@ -28,6 +28,7 @@ pub(crate) enum Release {
     Confirm(DurableReport),
     Changes { changes: Vec<Change>, reporter: Option<(AgentId, AttemptId)> },
     Fleet(FleetInput),
+    Cancel(AgentId, Vec<AttemptId>),
 }
 
 /// The records that follow from one input, and what waits for them.

@@ -32,7 +32,7 @@ impl<B: Broker> Serving<B> {
                 self.jobs.spawn(async move {
                     match catalog.register(request).await {
                         Ok(reply) => responder.send(reply),
-                        Err(error) => observe::trying_again("register a definition", &error),
+                        Err(error) => observe::given_up("register a definition", &error),
                     }
                     Done::Nothing
                 });

@@ -110,7 +110,7 @@ pub(crate) async fn serve<B: Broker>(
     match end {
         End::Drained => {
             if tokio::time::timeout(DRAIN_WITHIN, serving.drain()).await.is_err() {
-                observe::trying_again("drain a partition", &"it took too long");
+                observe::given_up("drain a partition", &"it took too long");
             }
             End::Drained
         }

@@ -28,7 +28,7 @@ pub(crate) async fn keep<B: Broker>(
     }
     let snapshot = seal_snapshot(chain, &state);
     if let Err(error) = context.broker.put_snapshot(context.id, snapshot).await {
-        observe::trying_again("keep a snapshot", &error);
+        observe::given_up("keep a snapshot", &error);
         return Done::Snapshot(None);
     }
     observe::snapshot_kept(context.id, chain.seq);
@@ -37,7 +37,7 @@ pub(crate) async fn keep<B: Broker>(
             first_kept(older, context.positions.of(context.id), context.config.keep_messages)
         && let Err(error) = context.broker.trim(context.id, first_kept).await
     {
-        observe::trying_again("trim a journal", &error);
+        observe::given_up("trim a journal", &error);
     }
     Done::Snapshot(Some(chain.seq))
 }

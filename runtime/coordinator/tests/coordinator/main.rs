@@ -5,6 +5,7 @@
 mod backlog;
 mod crash;
 mod fence;
+mod leases;
 mod queries;
 mod recovery;
 mod runs;

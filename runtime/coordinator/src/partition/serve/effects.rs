@@ -1,12 +1,15 @@
 //! What is let out once it is durable, and what comes back from it.
 
+use std::collections::BTreeMap;
+
 use skep_broker::Broker;
 use skep_engine::fleet::FleetInput;
 use skep_engine::{Change, Effect, EffectKey, Input};
+use skep_protocol::limits::MAX_SHARED;
 use skep_protocol::{AgentId, AttemptId, Control};
 
 use super::super::End;
-use super::super::commit::Release;
+use super::super::commit::{Release, Unit};
 use super::super::jobs::{self, Done};
 use super::{Origin, Serving};
 use crate::fleet_loop::Feedback;
@@ -22,11 +25,21 @@ impl<B: Broker> Serving<B> {
                 Release::Reports(responder, reply) => responder.send(reply),
                 Release::Confirm(report) => self.jobs.spawn(async move {
                     if let Err(error) = report.confirm().await {
-                        observe::trying_again("confirm reports", &error);
+                        observe::given_up("confirm reports", &error);
                     }
                     Done::Nothing
                 }),
                 Release::Fleet(input) => fleet.push(input),
+                Release::Cancel(agent, attempts) => {
+                    let broker = self.context.broker.clone();
+                    self.jobs.spawn(async move {
+                        let cancel = Control::Cancel { attempts };
+                        if let Err(error) = broker.control(Some(&agent), cancel).await {
+                            observe::given_up("cancel attempts", &error);
+                        }
+                        Done::Nothing
+                    });
+                }
                 Release::Changes { changes, reporter } => {
                     for change in changes {
                         fleet.extend(self.change(change, reporter.as_ref()));
@@ -83,28 +96,36 @@ impl<B: Broker> Serving<B> {
 
     /// Takes in what the fleet has to tell.
     pub(super) fn feedback(&mut self) -> Result<(), End> {
+        let mut unwanted: BTreeMap<AgentId, Vec<AttemptId>> = BTreeMap::new();
         for feedback in self.context.inbox.take() {
             let input = match feedback {
                 Feedback::Held { agent, attempt } => Input::Held { agent, attempt },
                 Feedback::Lost { attempt, agent, cause } => Input::Lost { attempt, agent, cause },
-                Feedback::Stray { agent, attempt } => {
-                    let live = self.engine.status(attempt.run).is_some_and(|s| !s.is_final());
-                    if !live {
-                        let broker = self.context.broker.clone();
-                        let cancel = Control::Cancel { attempts: vec![attempt] };
-                        self.jobs.spawn(async move {
-                            // The next heartbeat shows whether it got there.
-                            let _ = broker.control(Some(&agent), cancel).await;
-                            Done::Nothing
-                        });
-                        continue;
-                    }
+                Feedback::Stray { agent, attempt } if self.engine.wants(&agent, &attempt) => {
                     Input::Held { agent, attempt }
+                }
+                Feedback::Stray { agent, attempt } => {
+                    unwanted.entry(agent).or_default().push(attempt);
+                    continue;
                 }
             };
             self.decide(input, Origin::Nobody)?;
         }
+        self.cancel(unwanted);
         Ok(())
+    }
+
+    /// Tells agents to stop attempts that nobody wants, once it is durable that nobody does. The
+    /// next heartbeat shows whether that got there.
+    fn cancel(&mut self, unwanted: BTreeMap<AgentId, Vec<AttemptId>>) {
+        let mut cancels = Vec::new();
+        for (agent, attempts) in unwanted {
+            let shares = attempts.chunks(MAX_SHARED);
+            cancels.extend(shares.map(|share| Release::Cancel(agent.clone(), share.to_vec())));
+        }
+        if !cancels.is_empty() {
+            self.commit.push(Unit::new(Vec::new(), Vec::new(), cancels));
+        }
     }
 
     pub(super) fn job_done(&mut self, done: Done) -> Result<(), End> {
