@@ -143,6 +143,16 @@ fn streams(seen: &Inspection) -> Check {
     if seen.streams.is_empty() {
         return Check::fail("streams", "skep has none on this server", advice);
     }
+    let differing: Vec<String> = seen
+        .streams
+        .iter()
+        .flat_map(|one| one.differs.iter().map(move |how| format!("{} has {how}", one.name)))
+        .collect();
+    if !differing.is_empty() {
+        let advice = "a coordinator that starts brings streams of earlier versions up to date; \
+                      change others back: nats stream edit";
+        return Check::warn("streams", differing.join("; "), advice);
+    }
     if !behind.is_empty() {
         let found = format!("replicas lag behind: {}", behind.join(", "));
         return Check::warn("streams", found, "look at the servers of the NATS cluster");
