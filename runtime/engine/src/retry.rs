@@ -36,7 +36,7 @@ pub(crate) fn after_failure(
 /// every attempt would do so without a pause.
 pub(crate) fn after_loss(losses: u32, now: Timestamp, entropy: u64) -> Result<Timestamp, Failure> {
     if losses > MAX_LOSSES_PER_STEP {
-        let message = format!("the agent was lost {losses} times while it worked on the step");
+        let message = format!("{losses} attempts were lost with their agents or given back");
         return Err(Failure::new(FailureKind::Lost, "lost", message).fatal());
     }
     if losses <= 1 {

@@ -65,6 +65,8 @@ pub const AGENT_SILENCE: Duration = Duration::from_millis(7_000);
 pub const HOLD_CONFIRMED_WITHIN: Duration = Duration::from_millis(5_000);
 /// How often an attempt may be lost to infrastructure before its step fails.
 pub const MAX_LOSSES_PER_STEP: u32 = 10;
+/// How often a task may be given back before that counts as a loss.
+pub const MAX_RELEASES_PER_STEP: u32 = 8;
 /// Tasks of one capability that wait in the queue lane while no queue agent is known: enough for
 /// an autoscaler to see.
 pub const QUEUE_DEPTH_WITHOUT_AGENTS: usize = 16;

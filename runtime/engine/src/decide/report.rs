@@ -1,5 +1,6 @@
 //! Reports of agents: at most one outcome of each attempt is applied.
 
+use skep_protocol::limits::MAX_RELEASES_PER_STEP;
 use skep_protocol::{
     AgentId, AttemptCompleted, AttemptFailed, Event, Failure, FailureKind, IgnoreReason, Outcome,
     Payload, Report, ReportBody, ReportIgnored, Verdict,
@@ -103,6 +104,10 @@ fn apply(
     let event = match body {
         ReportBody::Taken {} if taken => return Ok(applied),
         ReportBody::Taken {} => Event::AttemptTaken { step, attempt, agent },
+        ReportBody::Released {} if run.node(id).releases >= MAX_RELEASES_PER_STEP => {
+            let cause = "the task was given back untouched time and again".to_owned();
+            Event::AttemptLost { step, attempt, agent: Some(agent), cause }
+        }
         ReportBody::Released {} => Event::AttemptReleased { step, attempt, agent },
         ReportBody::Checkpoint(checkpoint) => match unbearable_payload(&checkpoint) {
             Some(problem) => return Ok(Decision::verdict(Verdict::Rejected(problem))),

@@ -123,6 +123,9 @@ pub(crate) struct StepState {
     /// Attempts lost to infrastructure since it (last) began.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) losses: u32,
+    /// How often its task was given back since it (last) began.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) releases: u32,
     /// When it (last) began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) began: Option<Timestamp>,
@@ -307,6 +310,7 @@ impl StepState {
             attempt: 0,
             tries: 0,
             losses: 0,
+            releases: 0,
             began: None,
             stop: None,
             readers: 0,

@@ -59,9 +59,25 @@ impl Run {
 
     fn released(&mut self, id: NodeId, attempt: u32, at: Timestamp, index: &mut Index) -> Applied {
         self.check_attempt(id, attempt)?;
-        let unseen = self.node(id).phase.taker().is_none();
-        self.shift(id, Phase::Scheduled { not_before: at, queued: at }, index)?;
-        if unseen {
+        // Who gives back what was not seen to be taken does not bring its time forward.
+        let unseen = match self.node(id).phase {
+            Phase::Scheduled { not_before, .. } => Some(not_before),
+            Phase::Pending
+            | Phase::Taken { .. }
+            | Phase::Retrying(_)
+            | Phase::Child { .. }
+            | Phase::Waiting { .. }
+            | Phase::Expanded(_)
+            | Phase::Group { .. }
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Skipped { .. }
+            | Phase::Cancelled => None,
+        };
+        let not_before = unseen.unwrap_or(at);
+        self.shift(id, Phase::Scheduled { not_before, queued: not_before.max(at) }, index)?;
+        self.node_mut(id).releases += 1;
+        if unseen.is_some() {
             self.owe_again(id, index);
         }
         Ok(())
