@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use skep_protocol::{Hash, PartitionId, RunId, RunStatus, Timestamp, WaitingView};
+use skep_protocol::{AttemptId, Hash, PartitionId, RunId, RunStatus, Timestamp, WaitingView};
 use skep_workflow::Workflow;
 
 use crate::decide::{self, Decision};
@@ -87,6 +87,13 @@ impl Partition {
                 self.decide(input, now, &mut handled)?;
                 self.follow_expansions(now, &mut handled)?;
             }
+            Input::Lost { ref attempt, .. } => {
+                let attempt = attempt.clone();
+                self.decide(input, now, &mut handled)?;
+                if handled.records.is_empty() {
+                    self.owe_again(&attempt);
+                }
+            }
             Input::Start { .. }
             | Input::Cancel { .. }
             | Input::Pause { .. }
@@ -95,7 +102,6 @@ impl Partition {
             | Input::ChildEnded { .. }
             | Input::Report { .. }
             | Input::Held { .. }
-            | Input::Lost { .. }
             | Input::ParentNotified { .. } => self.decide(input, now, &mut handled)?,
         }
         self.follow(now, &mut handled)?;
@@ -137,6 +143,15 @@ impl Partition {
         }
         self.workflows.withdraw();
         Ok(())
+    }
+
+    /// Says again what is owed for an attempt, if it is: whoever believes it lost is wrong.
+    fn owe_again(&mut self, attempt: &AttemptId) {
+        let Some(run) = self.runs.get(&attempt.run) else { return };
+        let id = run.find(&attempt.step);
+        if let Some(id) = id.filter(|id| run.node(*id).attempt == attempt.attempt) {
+            run.owe_again(id, &mut self.index);
+        }
     }
 
     /// Puts a step into the frontier.
