@@ -191,15 +191,16 @@ fn row(detail: &RunDetail, view: &StepView, done: &BTreeMap<StepPath, u32>) -> V
     let attempts = match view.items {
         Some(items) if view.status == StepStatus::Completed => human::count(items as usize, "item"),
         Some(items) => format!("{}/{items}", done.get(&view.step).copied().unwrap_or_default()),
-        None => view.attempts.iter().filter(|attempt| is_taken(attempt)).count().to_string(),
+        None => taken(view).to_string(),
     };
     let status = table::step_status(view.status);
     vec![view.step.to_string().into(), status, attempts.into(), took(view).into(), note]
 }
 
-/// Whether an agent had anything to do with an attempt.
-fn is_taken(attempt: &AttemptView) -> bool {
-    attempt.agent.is_some() || !matches!(attempt.status.as_str(), "scheduled" | "cancelled")
+/// Counts the attempts that somebody took: an agent, or a run of their own.
+fn taken(view: &StepView) -> usize {
+    let is_taken = |one: &&AttemptView| one.agent.is_some() || view.child.is_some();
+    view.attempts.iter().filter(is_taken).count()
 }
 
 /// Returns who works on a step.
@@ -244,4 +245,40 @@ fn one_step(detail: &RunDetail, view: &StepView, output: &Value) -> String {
 
 fn compact(value: &Value) -> String {
     human::first_line(&value.to_string(), 200)
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_protocol::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_nobody_took_is_none() {
+        let attempt = |agent: Option<&str>, status: &str| AttemptView {
+            attempt: 1,
+            status: status.to_owned(),
+            scheduled: Timestamp::EPOCH,
+            agent: agent.map(|agent| AgentId::new(agent).unwrap()),
+            ended: None,
+            duration_ms: None,
+            error: None,
+        };
+        let mut view = StepView {
+            step: StepPath::new("s"),
+            status: StepStatus::Failed,
+            attempts: vec![attempt(Some("a-1"), "lost"), attempt(None, "failed")],
+            started: None,
+            ended: None,
+            output: None,
+            error: None,
+            child: None,
+            items: None,
+        };
+        assert_eq!(taken(&view), 1);
+        view.attempts = vec![attempt(None, "scheduled")];
+        assert_eq!(taken(&view), 0);
+        view.child = Some(skep_protocol::RunId::from_key("w", "k"));
+        assert_eq!(taken(&view), 1);
+    }
 }
