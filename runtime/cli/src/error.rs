@@ -146,9 +146,6 @@ impl From<Rejection> for Error {
             Rejection::Busy { .. } => Self::new(Exit::Unreachable, message)
                 .help("runs have to end first; `skep list --status running` shows them"),
             Rejection::LimitExceeded { .. } => Self::new(Exit::Usage, message),
-            Rejection::StepNotFound { run, .. } => {
-                Self::new(Exit::NotFound, message).help(format!("see its steps: skep get {run}"))
-            }
             Rejection::NotOwner {} => Self::new(Exit::Unreachable, message)
                 .help("the cluster is handing the run over: try again"),
             Rejection::PartitionStopped { .. } => Self::new(Exit::Unreachable, message)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Parent;
 use crate::failure::Failure;
-use crate::ids::{Hash, RunId, SignalId, StepPath};
+use crate::ids::{Hash, RunId, SignalId};
 use crate::limits::{
     MAX_LABEL_LEN, MAX_LABELS, MAX_NAME_LEN, MAX_PAYLOAD, MAX_RUN_DEPTH, MAX_STEP_PATH,
     RESERVED_RUNS_PER_LEVEL,
@@ -235,14 +235,6 @@ pub enum Rejection {
     LimitExceeded {
         /// What, and the limit.
         message: String,
-    },
-    /// The run has no such step.
-    #[error("run {run} has no step {step}")]
-    StepNotFound {
-        /// The run.
-        run: RunId,
-        /// The step asked for.
-        step: StepPath,
     },
     /// The coordinator does not own the partition of the run (any more): ask again.
     #[error("this coordinator does not own the run's partition")]

@@ -203,8 +203,7 @@ fn final_rejection(rejection: Rejection) -> Option<Rejection> {
         | Rejection::RunNotFound { .. }
         | Rejection::RunAlreadyFinished { .. }
         | Rejection::RunIdTaken { .. }
-        | Rejection::LimitExceeded { .. }
-        | Rejection::StepNotFound { .. } => Some(rejection),
+        | Rejection::LimitExceeded { .. } => Some(rejection),
     }
 }
 

@@ -3,7 +3,7 @@
 use futures::StreamExt as _;
 use skep_broker::{Broker, ReadError, Snapshot, Unavailable};
 use skep_engine::Partition;
-use skep_protocol::{Batch, Record, Seq, Timestamp};
+use skep_protocol::{Batch, ChainError, Record, Seq, Timestamp};
 
 use super::Context;
 use crate::chain::{Chain, open_snapshot};
@@ -113,10 +113,8 @@ async fn replay<B: Broker>(
             };
             let due = chain.seq.next();
             if message.seq != due {
-                let found = message.seq;
-                return Err(damaged(format!(
-                    "the journal jumps to message {found} where {due} was due"
-                )));
+                let hole = ChainError::Hole { expected: due, found: message.seq };
+                return Err(damaged(hole.to_string()));
             }
             let batch = Batch::decode(&message.bytes, due, context.id, chain.hash)
                 .map_err(|error| damaged(chained(&error)))?;

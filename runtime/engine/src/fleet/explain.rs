@@ -35,16 +35,6 @@ impl Fleet {
         })
     }
 
-    /// Says what attempts of a capability would wait for.
-    pub fn explain_capability(&self, capability: &str) -> String {
-        match self.pools.get(capability) {
-            Some(pool) if !(pool.direct.is_empty() && pool.pullers.is_empty()) => {
-                format!("{capability} is offered ({})", self.strength(pool))
-            }
-            Some(_) | None => format!("no live agent offers {capability}"),
-        }
-    }
-
     fn explain_ready(&self, attempt: &Attempt, pool: &Pool) -> String {
         let capability = &attempt.capability;
         if pool.direct.is_empty() && pool.pullers.is_empty() {
