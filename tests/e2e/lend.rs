@@ -80,3 +80,14 @@ async fn a_signal_says_who_waited_for_it() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_with_dots_reach_their_workflow_and_their_agent() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let text = "name: team.hello\nsteps:\n  a: { agent: team.greet }\n\
+                outputs: { said: \"${{ steps.a.output }}\" }\n";
+    fs::write(cluster.path().join("hello.skep.yaml"), text)?;
+    ok(&cluster, &["apply", "hello.skep.yaml"]).await?;
+    let ended = ok(&cluster, &["run", "team.hello", "--agent", "team.greet=echo hello"]).await?;
+    holds(&ended, json!({ "status": "completed", "outputs": { "said": "hello" } }))
+}

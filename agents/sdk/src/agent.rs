@@ -100,7 +100,7 @@ pub enum BuildError {
     /// The name of a capability is not one that a step could ask for.
     #[error(
         "`{capability}` is no name of a capability: 1 to 64 of A-Z a-z 0-9 _ - are, starting with \
-         a letter or _"
+         a letter or _; a dot may stand between two parts"
     )]
     Capability {
         /// The name.
@@ -344,11 +344,14 @@ impl AgentBuilder {
     }
 }
 
-/// The names that a definition may use for a capability.
+/// The names that a definition may use for a capability: words, with dots between them.
 fn is_name(text: &str) -> bool {
     let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     let rest = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    text.len() <= MAX_NAME_LEN && text.bytes().next().is_some_and(first) && text.bytes().all(rest)
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(rest);
+    text.len() <= MAX_NAME_LEN
+        && text.bytes().next().is_some_and(first)
+        && text.split('.').all(is_word)
 }
 
 #[cfg(test)]

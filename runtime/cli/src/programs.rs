@@ -126,7 +126,8 @@ fn agent(program: &Program, slots: u32) -> Result<Agent, Error> {
             output.map(|output| tidy(output.stdout)).map_err(ExecError::failure)
         }
     };
-    let agent = Agent::builder(&capability).serve(&capability, handler).slots(slots);
+    let agent =
+        Agent::builder(&capability.replace('.', "-")).serve(&capability, handler).slots(slots);
     let agent = agent.cancel_within(grace + Duration::from_secs(1));
     agent.build().map_err(|error| Error::usage(chain(&error)))
 }

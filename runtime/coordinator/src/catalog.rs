@@ -155,8 +155,8 @@ impl<B: Registry> Catalog<B> {
             Some((name, version)) => (name, Some(version)),
             None => (wanted, None),
         };
-        let is_name = !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+        let known = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+        let is_name = name.split('.').all(|part| !part.is_empty() && part.bytes().all(known));
         if !is_name || name.len() > skep_protocol::limits::MAX_NAME_LEN {
             return Err(unknown().into());
         }

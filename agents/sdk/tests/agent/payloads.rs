@@ -244,7 +244,7 @@ fn an_agent_that_could_never_work_is_not_built() {
             "agent `a` serves no capability: call `serve(\"name\", handler)` before `build`",
             "the agent cannot have that name",
             "the name of the agent has 60 bytes, at most 55 are allowed",
-            "`c d` is no name of a capability: 1 to 64 of A-Z a-z 0-9 _ - are, starting with a letter or _",
+            "`c d` is no name of a capability: 1 to 64 of A-Z a-z 0-9 _ - are, starting with a letter or _; a dot may stand between two parts",
             "capability `c` is served twice",
             "capability `c` has 0 slots, so that it would never get a task",
             "agent `a` has 0 slots, so that it would never get a task",
