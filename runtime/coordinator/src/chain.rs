@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use skep_broker::Snapshot;
-use skep_protocol::{Batch, Hash, PartitionId, Seq, encode};
+use skep_protocol::{Hash, Seq, encode};
 
 /// The end of a journal as far as it was read or written: the next message has to name `hash`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,31 +17,6 @@ impl Chain {
 
     pub(crate) fn extended(self, message: &[u8]) -> Self {
         Self { seq: self.seq.next(), hash: Hash::of(message) }
-    }
-}
-
-/// [`Batch`] with records that are encoded already; the same JSON.
-#[derive(Serialize)]
-pub(crate) struct RawBatch<'a> {
-    v: u32,
-    partition: PartitionId,
-    epoch: u64,
-    previous: Hash,
-    records: &'a [Box<RawValue>],
-}
-
-impl<'a> RawBatch<'a> {
-    pub(crate) const fn new(
-        partition: PartitionId,
-        epoch: u64,
-        previous: Hash,
-        records: &'a [Box<RawValue>],
-    ) -> Self {
-        Self { v: Batch::VERSION, partition, epoch, previous, records }
-    }
-
-    pub(crate) fn encode(&self) -> Bytes {
-        encode(self)
     }
 }
 
@@ -82,28 +56,7 @@ pub(crate) fn open_snapshot(snapshot: &Snapshot) -> Option<(Chain, Bytes)> {
 
 #[cfg(test)]
 mod tests {
-    use skep_protocol::{CoordinatorId, OwnerChanged, Record, Timestamp};
-
     use super::*;
-
-    #[test]
-    fn a_batch_of_encoded_records_is_a_batch() {
-        let record = Record::OwnerChanged(OwnerChanged {
-            epoch: 3,
-            coordinator: CoordinatorId::new("c").unwrap(),
-            at: Timestamp::EPOCH,
-        });
-        let raw = [serde_json::value::to_raw_value(&record).unwrap()];
-        let partition = PartitionId::new(2);
-        let whole = Batch {
-            v: Batch::VERSION,
-            partition,
-            epoch: 3,
-            previous: Hash::ZERO,
-            records: vec![record],
-        };
-        assert_eq!(RawBatch::new(partition, 3, Hash::ZERO, &raw).encode(), whole.encode());
-    }
 
     #[test]
     fn a_flipped_bit_makes_a_snapshot_worthless() {

@@ -31,6 +31,7 @@ mod payload;
 mod query;
 mod record;
 mod report;
+mod sealed;
 mod task;
 mod text;
 mod time;
@@ -55,6 +56,7 @@ pub use query::{
 };
 pub use record::{Batch, ChainError, OwnerChanged, Record, RunRecord, Seq, WorkflowAdded};
 pub use report::{Outcome, Report, ReportBatch, ReportBody, ReportReply, Verdict};
+pub use sealed::RawBatch;
 pub use task::{Delivery, Refusal, Task, TaskBatch};
 pub use text::StoredText;
 pub use time::Timestamp;

@@ -89,8 +89,9 @@ pub struct RunRecord {
     pub event: Event,
 }
 
-/// One message of a journal: the records of a group commit, linked to the message before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One message of a journal: the records of a group commit, linked to the message before, and
+/// sealed by a hash of all that is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// The version of the format.
     pub v: u32,

@@ -10,10 +10,12 @@ use skep_broker::{AppendError, Broker, DurableReport, PutBlobError, Responder};
 use skep_engine::Change;
 use skep_engine::fleet::FleetInput;
 use skep_protocol::limits::{MAX_BATCH_BYTES, TARGET_BATCH_BYTES};
-use skep_protocol::{AgentId, AttemptId, CommandReply, PartitionId, Record, ReportReply, Seq};
+use skep_protocol::{
+    AgentId, AttemptId, Batch, CommandReply, PartitionId, RawBatch, Record, ReportReply, Seq,
+};
 
 use super::Pause;
-use crate::chain::{Chain, RawBatch};
+use crate::chain::Chain;
 use crate::observe;
 
 /// What a message takes beside its records, in bytes.
@@ -178,7 +180,9 @@ impl<B: Broker> Commit<B> {
         if encoded.is_empty() {
             return releases;
         }
-        let message = RawBatch::new(self.partition, epoch, self.chain.hash, &encoded).encode();
+        let (partition, previous) = (self.partition, self.chain.hash);
+        let batch = RawBatch { v: Batch::VERSION, partition, epoch, previous, records: &encoded };
+        let message = batch.encode();
         let append =
             append(self.broker.clone(), self.partition, self.chain.seq, message.clone(), blobs);
         self.flight = Some(Flight { append: Box::pin(append), message, records, releases });
