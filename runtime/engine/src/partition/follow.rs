@@ -1,8 +1,8 @@
 //! What follows from a change, until nothing follows any more: in slices, if it is much.
 //!
 //! A partition has one thread and the journal one append at a time; so one input does only so much
-//! before others have their turn. What is left is put off, and soft state: whoever recovers looks at
-//! everything anyway, and so goes on where the last slice ended.
+//! before others have their turn. What is left is put off, and soft state: whoever recovers looks
+//! at everything anyway, and so goes on where the last slice ended.
 
 use skep_protocol::limits::MAX_DECIDED_AT_ONCE;
 use skep_protocol::{Event, Record, RunId, RunRecord, Timestamp};
