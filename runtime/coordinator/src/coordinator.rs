@@ -109,7 +109,7 @@ impl Coordinator {
         }
         let state = queries::State { broker, count: partitions, fleet, live, catalog, read_model };
         helpers.spawn(queries::serve(state, questions, closing.clone()));
-        let supervisor = tokio::spawn(supervise(owners, helpers, closing));
+        let supervisor = tokio::spawn(supervise(owners, helpers, draining.clone(), closing));
         Ok(Handle { id, partitions, draining, serving, supervisor })
     }
 }
@@ -159,7 +159,8 @@ impl Handle {
         self.stopped().await;
     }
 
-    /// Ends everything at once, as a crash would, and waits until nothing of it runs any more.
+    /// Ends everything at once, as a crash would. Whatever runs at this moment stops where it waits
+    /// next, perhaps only after this returns.
     ///
     /// # Cancel safety
     /// Safe.
@@ -175,10 +176,26 @@ impl Drop for Handle {
     }
 }
 
-async fn supervise(mut owners: JoinSet<()>, mut helpers: JoinSet<()>, closing: CancellationToken) {
-    while let Some(ended) = owners.join_next().await {
-        if let Err(error) = ended {
-            observe::task_died("partition", &error);
+/// Waits for all tasks. Without one of the helpers the partitions are of no use to anybody: they are
+/// handed over.
+async fn supervise(
+    mut owners: JoinSet<()>,
+    mut helpers: JoinSet<()>,
+    draining: CancellationToken,
+    closing: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            ended = owners.join_next() => match ended {
+                Some(Ok(())) => {}
+                Some(Err(error)) => observe::task_died("partition", &error),
+                None => break,
+            },
+            Some(Err(error)) = helpers.join_next() => {
+                observe::task_died("helper of the partitions", &error);
+                draining.cancel();
+            }
         }
     }
     closing.cancel();

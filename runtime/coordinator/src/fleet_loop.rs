@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::observe;
+use crate::partition::unwound;
 
 /// How often the link to the broker is looked at.
 const LINK_CHECK: Duration = Duration::from_millis(200);
@@ -167,11 +168,11 @@ impl<B: Broker> FleetLoop<B> {
             tokio::select! {
                 biased;
                 () = closing.cancelled() => return,
-                Some(done) = self.jobs.join_next() => {
-                    if let Ok(Some(input)) = done {
-                        self.handle(input);
-                    }
-                }
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(Some(input)) => self.handle(input),
+                    Ok(None) => {}
+                    Err(error) => observe::task_died("job of the fleet", &error),
+                },
                 beat = beats.next() => match beat {
                     Some(beat) => self.handle(FleetInput::Beat(beat)),
                     None => beats = listen(self.broker.clone()).await,
@@ -298,7 +299,11 @@ impl<B: Broker> FleetLoop<B> {
 
 async fn deliver<B: Broker>(broker: B, agent: AgentId, tasks: Vec<Task>) -> Option<FleetInput> {
     let attempts: Vec<AttemptId> = tasks.iter().map(Task::id).collect();
-    Some(match broker.deliver(&agent, TaskBatch { tasks }).await {
+    let delivering = unwound(broker.deliver(&agent, TaskBatch { tasks }));
+    let Some(delivered) = delivering.await else {
+        return Some(FleetInput::DeliveryUnknown { agent, attempts });
+    };
+    Some(match delivered {
         Ok(delivery) => FleetInput::Delivered { agent, attempts, refused: delivery.refused },
         Err(RequestError::NoResponders { .. }) => FleetInput::NoAgent { agent, attempts },
         Err(error) => {

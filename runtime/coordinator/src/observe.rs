@@ -134,6 +134,11 @@ pub(crate) fn standing_by(partition: PartitionId) {
     debug!(partition = partition.get(), "partition has an owner, standing by");
 }
 
+/// What was decided cannot be stored; the partition is loaded again as it was before.
+pub(crate) fn refused(partition: PartitionId, cause: &str) {
+    error!(partition = partition.get(), cause, "append refused, partition loaded again");
+}
+
 /// A partition cannot go on.
 pub(crate) fn stopped(partition: PartitionId, cause: &str) {
     error!(partition = partition.get(), cause, "partition stopped");

@@ -7,12 +7,14 @@ mod report;
 mod requests;
 mod serve;
 mod snapshots;
+mod stopped;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
-use futures::StreamExt as _;
+use futures::FutureExt as _;
 use skep_broker::{Broker, RequestError};
 use skep_engine::fleet::FleetInput;
 use skep_protocol::{
@@ -29,6 +31,8 @@ use crate::fleet_loop::{FleetHandle, Inbox};
 use crate::observe;
 use crate::queries::Asked;
 use crate::read_model::Positions;
+
+pub(crate) use jobs::unwound;
 
 /// An owner that does not answer for so many times in a row is hung; whether it really is, the
 /// fence decides.
@@ -77,18 +81,30 @@ pub(crate) enum End {
     Drained,
     /// Somebody else writes the journal.
     Replaced,
+    /// What was decided cannot be stored, and so has not happened.
+    Refused(String),
     /// It cannot go on.
     Broken(String),
 }
 
+/// Whether an owner that cannot go on counts as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    /// It does not: this coordinator may be able to.
+    IsVacant,
+    /// It does: this coordinator could not go on either.
+    IsOwned,
+}
+
 /// Owns the partition for as long as nobody else does.
 pub(crate) async fn run<B: Broker>(context: Context<B>, draining: CancellationToken) {
-    let mut pause = Pause::new();
+    let (mut pause, mut refused) = (Pause::new(), Pause::new());
+    let mut stopped = Stopped::IsVacant;
     loop {
         tokio::select! {
             biased;
             () = draining.cancelled() => return,
-            () = until_vacant(&context) => {}
+            () = until_vacant(&context, stopped) => {}
         }
         let loaded = tokio::select! {
             biased;
@@ -98,7 +114,7 @@ pub(crate) async fn run<B: Broker>(context: Context<B>, draining: CancellationTo
         let end = match loaded {
             Ok(loaded) => {
                 pause = Pause::new();
-                serve::serve(context.clone(), loaded, &draining).await
+                serve(&context, loaded, &draining).await
             }
             Err(load::LoadError::Unavailable(error)) => {
                 observe::trying_again("load a partition", &error);
@@ -111,21 +127,34 @@ pub(crate) async fn run<B: Broker>(context: Context<B>, draining: CancellationTo
         match end {
             End::Drained => return,
             End::Replaced => observe::replaced(context.id),
+            End::Refused(cause) => {
+                observe::refused(context.id, &cause);
+                refused.rest().await;
+            }
             End::Broken(cause) => {
                 observe::stopped(context.id, &cause);
-                tokio::select! {
-                    biased;
-                    () = draining.cancelled() => {}
-                    () = answer_stopped(&context, &cause) => {}
-                }
-                return;
+                stopped = Stopped::IsOwned;
+                stopped::answer(&context, &cause, &draining).await;
             }
         }
     }
 }
 
+/// Serves the partition; a panic of its loop stops it as damage does.
+async fn serve<B: Broker>(
+    context: &Context<B>,
+    loaded: load::Loaded,
+    draining: &CancellationToken,
+) -> End {
+    let serving = AssertUnwindSafe(serve::serve(context.clone(), loaded, draining));
+    match serving.catch_unwind().await {
+        Ok(end) => end,
+        Err(_) => End::Broken("its loop panicked; the log of the coordinator says where".into()),
+    }
+}
+
 /// Waits until nobody answers for the partition. The question changes nothing: no run has the id.
-async fn until_vacant<B: Broker>(context: &Context<B>) {
+async fn until_vacant<B: Broker>(context: &Context<B>, stopped: Stopped) {
     let mut unanswered = 0;
     loop {
         let run = RunId::from_uuid(uuid::Uuid::nil());
@@ -138,6 +167,11 @@ async fn until_vacant<B: Broker>(context: &Context<B>) {
                     return;
                 }
             }
+            Ok(CommandReply::Rejected(Rejection::PartitionStopped { .. }))
+                if stopped == Stopped::IsVacant =>
+            {
+                return;
+            }
             Ok(_) => {
                 unanswered = 0;
                 observe::standing_by(context.id);
@@ -145,24 +179,6 @@ async fn until_vacant<B: Broker>(context: &Context<B>) {
             Err(error) => observe::trying_again("look for the owner of a partition", &error),
         }
         tokio::time::sleep(context.config.standby_every).await;
-    }
-}
-
-/// Tells everybody who asks that the partition has stopped. Nobody listens for reports: agents
-/// leave them where they are durable.
-async fn answer_stopped<B: Broker>(context: &Context<B>, cause: &str) {
-    let mut pause = Pause::new();
-    loop {
-        match context.broker.serve_commands(context.id).await {
-            Ok(mut commands) => {
-                while let Some(request) = commands.next().await {
-                    let rejection = Rejection::PartitionStopped { cause: cause.to_owned() };
-                    request.responder.send(CommandReply::Rejected(rejection));
-                }
-            }
-            Err(error) => observe::trying_again("serve commands", &error),
-        }
-        pause.rest().await;
     }
 }
 

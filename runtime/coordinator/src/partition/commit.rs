@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::value::RawValue;
 use skep_broker::{AppendError, Broker, DurableReport, PutBlobError, Responder};
 use skep_engine::Change;
@@ -22,6 +23,10 @@ use crate::observe;
 const ENVELOPE: usize = 512;
 /// With more than this gathered, no more input is taken in, in bytes.
 const MAX_GATHERED: usize = 4 * TARGET_BATCH_BYTES;
+/// What waits for records takes so much each, about, in bytes.
+const RELEASE: usize = 512;
+/// Large values that are put into the blob store at the same time.
+const BLOBS_AT_ONCE: usize = 8;
 
 /// What is let out once the records before it are durable.
 pub(crate) enum Release {
@@ -94,8 +99,8 @@ pub(crate) enum Landed {
     Durable(Vec<Release>),
     /// Somebody else writes the journal.
     Replaced,
-    /// The broker will never take it, or a large value that it refers to.
-    TooLarge(String),
+    /// The broker does not take it, or a large value that it refers to: nothing is stored.
+    Refused(String),
 }
 
 /// The writer of one journal.
@@ -105,8 +110,8 @@ pub(crate) struct Commit<B> {
     chain: Chain,
     gathered: VecDeque<Unit>,
     gathered_bytes: usize,
-    /// What the large values have that go with them, in bytes.
-    gathered_values: usize,
+    /// What goes with them and waits for them, in bytes.
+    gathered_beside: usize,
     flight: Option<Flight>,
     /// Records that became durable since the last snapshot.
     pub(crate) records_since_snapshot: u64,
@@ -120,7 +125,7 @@ impl<B: Broker> Commit<B> {
             chain,
             gathered: VecDeque::new(),
             gathered_bytes: 0,
-            gathered_values: 0,
+            gathered_beside: 0,
             flight: None,
             records_since_snapshot: 0,
         }
@@ -129,13 +134,13 @@ impl<B: Broker> Commit<B> {
     /// Adds what follows from one input.
     pub(crate) fn push(&mut self, unit: Unit) {
         self.gathered_bytes += unit.bytes;
-        self.gathered_values += size_of(&unit.blobs);
+        self.gathered_beside += beside(&unit.blobs, &unit.releases);
         self.gathered.push_back(unit);
     }
 
     /// Returns whether no more input should be taken in before something is durable.
     pub(crate) const fn is_full(&self) -> bool {
-        self.gathered_bytes + self.gathered_values > MAX_GATHERED
+        self.gathered_bytes + self.gathered_beside > MAX_GATHERED
     }
 
     pub(crate) const fn in_flight(&self) -> bool {
@@ -176,7 +181,7 @@ impl<B: Broker> Commit<B> {
             releases.append(&mut unit.releases);
         }
         self.gathered_bytes -= bytes;
-        self.gathered_values -= size_of(&blobs);
+        self.gathered_beside -= beside(&blobs, &releases);
         if encoded.is_empty() {
             return releases;
         }
@@ -205,13 +210,14 @@ impl<B: Broker> Commit<B> {
                 Landed::Durable(flight.releases)
             }
             Landing::Replaced => Landed::Replaced,
-            Landing::Refused(cause) => Landed::TooLarge(cause),
+            Landing::Refused(cause) => Landed::Refused(cause),
         }
     }
 }
 
-fn size_of(blobs: &[Bytes]) -> usize {
-    blobs.iter().map(Bytes::len).sum()
+/// Returns how much memory is taken beside records: a rejection has none, and waits as well.
+fn beside(blobs: &[Bytes], releases: &[Release]) -> usize {
+    blobs.iter().map(Bytes::len).sum::<usize>() + releases.len() * RELEASE
 }
 
 /// Appends the same bytes until their fate is known.
@@ -222,10 +228,10 @@ async fn append<B: Broker>(
     message: Bytes,
     blobs: Vec<Bytes>,
 ) -> Landing {
-    for blob in blobs {
-        if let Err(cause) = keep_blob(&broker, blob).await {
-            return Landing::Refused(cause);
-        }
+    let keep = blobs.into_iter().map(|blob| keep_blob(&broker, blob));
+    let kept = futures::stream::iter(keep).buffer_unordered(BLOBS_AT_ONCE);
+    if let Err(cause) = kept.try_collect::<()>().await {
+        return Landing::Refused(cause);
     }
     let mut pause = Pause::new();
     loop {
@@ -293,5 +299,72 @@ mod tests {
         assert!(!commit.is_full(), "they are on their way");
         assert!(matches!(commit.landed().await, Landed::Durable(_)));
         assert!(commit.is_settled());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_broker::faulty::{Fault, Faulty, Operation};
+    use skep_broker::{Embedded, Journal as _};
+    use skep_protocol::{CoordinatorId, OwnerChanged, Timestamp};
+
+    use super::*;
+
+    fn record() -> Record {
+        let coordinator = CoordinatorId::new("c").unwrap();
+        Record::OwnerChanged(OwnerChanged { epoch: 1, coordinator, at: Timestamp::EPOCH })
+    }
+
+    fn rejections(count: usize) -> Vec<Release> {
+        let rejection = || Release::Command(Responder::new(drop), CommandReply::Done {});
+        (0..count).map(|_| rejection()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_has_no_records_fills_a_frozen_journal_as_well() {
+        let (broker, script) = Faulty::new(Embedded::new());
+        script.next(Operation::Append, Fault::Hold);
+        let partition = PartitionId::new(0);
+        let mut commit = Commit::new(broker.clone(), partition, Chain::EMPTY);
+        commit.push(Unit::new(vec![record()], Vec::new(), rejections(1)));
+        assert!(commit.start(1).is_empty() && commit.in_flight());
+        let mut pushed = 0;
+        while !commit.is_full() {
+            commit.push(Unit::new(Vec::new(), Vec::new(), rejections(1)));
+            pushed += 1;
+        }
+        assert!((1_000..10_000).contains(&pushed), "{pushed}");
+        let freed = async {
+            script.held(1).await;
+            script.release().await;
+            std::future::pending::<Landed>().await
+        };
+        let landed =
+            tokio::select! { landed = commit.landed() => landed, landed = freed => landed };
+        assert!(matches!(landed, Landed::Durable(releases) if releases.len() == 1));
+        assert_eq!(commit.start(1).len(), pushed);
+        assert!(commit.is_settled() && commit.gathered_beside == 0);
+    }
+
+    #[tokio::test]
+    async fn large_values_are_kept_at_the_same_time_and_before_the_record() {
+        let (broker, script) = Faulty::new(Embedded::new());
+        for _ in 0..4 {
+            script.next(Operation::PutBlob, Fault::Hold);
+        }
+        let partition = PartitionId::new(0);
+        let mut commit = Commit::new(broker.clone(), partition, Chain::EMPTY);
+        let blobs = (0..4_u8).map(|n| Bytes::from(vec![b'0' + n])).collect();
+        commit.push(Unit::new(vec![record()], blobs, Vec::new()));
+        commit.start(1);
+        let freed = async {
+            script.held(4).await;
+            assert!(broker.last(partition).await.unwrap().is_none());
+            script.release().await;
+            std::future::pending::<Landed>().await
+        };
+        let landed =
+            tokio::select! { landed = commit.landed() => landed, landed = freed => landed };
+        assert!(matches!(landed, Landed::Durable(_)));
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use skep_broker::{Broker, Responder};
 use skep_engine::{EffectKey, Input, Resolved};
 use skep_protocol::{
@@ -28,7 +30,10 @@ pub(crate) enum Done {
         start: Box<StartRun>,
         resolved: Result<Resolved, Rejection>,
         responder: Responder<CommandReply>,
+        size: usize,
     },
+    /// A definition or a start of this size was looked at.
+    LookedAt { size: usize },
     /// A snapshot is kept, or it could not be.
     Snapshot(Option<Seq>),
     /// The end of the journal, as the broker sees it.
@@ -48,8 +53,13 @@ impl Jobs {
         Self { set: JoinSet::new(), effects: BTreeMap::new(), withdrawn: BTreeMap::new() }
     }
 
-    pub(crate) fn spawn(&mut self, job: impl Future<Output = Done> + Send + 'static) {
-        self.set.spawn(job);
+    /// Starts a job; if it panics it ends with `otherwise`.
+    pub(crate) fn spawn(
+        &mut self,
+        job: impl Future<Output = Done> + Send + 'static,
+        otherwise: Done,
+    ) {
+        self.set.spawn(async move { unwound(job).await.unwrap_or(otherwise) });
     }
 
     /// Stops an effect of which it was decided that it is not owed any more, and does not start it
@@ -62,15 +72,26 @@ impl Jobs {
         *self.withdrawn.entry(key.clone()).or_default() += 1;
     }
 
-    /// Starts an effect unless it is under way or was withdrawn.
-    pub(crate) fn effect(
+    /// Starts an effect unless it is under way or was withdrawn. What is owed is tried until it is
+    /// done, also after a panic.
+    pub(crate) fn effect<F: Future<Output = Done> + Send + 'static>(
         &mut self,
         key: EffectKey,
-        job: impl Future<Output = Done> + Send + 'static,
+        job: impl Fn() -> F + Send + 'static,
     ) {
-        if !self.effects.contains_key(&key) && !self.withdrawn.contains_key(&key) {
-            self.effects.insert(key, self.set.spawn(job));
+        if self.effects.contains_key(&key) || self.withdrawn.contains_key(&key) {
+            return;
         }
+        let trying = async move {
+            let mut pause = Pause::new();
+            loop {
+                if let Some(done) = unwound(job()).await {
+                    return done;
+                }
+                pause.rest().await;
+            }
+        };
+        self.effects.insert(key, self.set.spawn(trying));
     }
 
     /// Stops an effect that is not owed any more.
@@ -104,6 +125,15 @@ impl Jobs {
             }
         }
     }
+}
+
+/// Waits for the end of a job; none if it panicked.
+pub(crate) async fn unwound<T>(job: impl Future<Output = T>) -> Option<T> {
+    let ended = AssertUnwindSafe(job).catch_unwind().await;
+    if ended.is_err() {
+        observe::task_died("job", &"it panicked");
+    }
+    ended.ok()
 }
 
 /// Starts a sub-workflow; tries again until its partition answers.
@@ -237,7 +267,7 @@ mod tests {
     async fn what_was_withdrawn_does_not_start_before_that_is_durable() {
         let mut jobs = Jobs::new();
         let key = EffectKey::StartChild(RunId::from_key("w", "k"));
-        let owed = |jobs: &mut Jobs| jobs.effect(key.clone(), async { Done::Nothing });
+        let owed = |jobs: &mut Jobs| jobs.effect(key.clone(), async || Done::Nothing);
         // It is decided that the child starts, does not, does, and does not after all.
         jobs.withdraw(&key);
         jobs.withdraw(&key);

@@ -20,30 +20,62 @@ use crate::observe;
 const BUSY_RETRY_MS: u64 = 1_000;
 /// How often something unavailable is tried while a client waits.
 const TRIES: u32 = 4;
-/// Starts that may be looked at at the same time.
-pub(crate) const MAX_PREPARING: usize = 512;
+/// Definitions and starts that may be looked at at the same time, and their size in bytes.
+const MAX_PREPARING: usize = 512;
+const MAX_PREPARING_BYTES: usize = 64 * 1024 * 1024;
+/// What a start takes beside its inputs, in bytes.
+const START_OVERHEAD: usize = 4 * 1024;
+
+/// Definitions and starts that are being looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Preparing {
+    count: usize,
+    bytes: usize,
+}
+
+impl Preparing {
+    /// Returns whether one more may be looked at, whatever its size.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.count < MAX_PREPARING && self.bytes < MAX_PREPARING_BYTES
+    }
+
+    const fn begin(&mut self, size: usize) {
+        self.count += 1;
+        self.bytes += size;
+    }
+
+    pub(crate) const fn done(&mut self, size: usize) {
+        self.count -= 1;
+        self.bytes -= size;
+    }
+}
 
 impl<B: Broker> Serving<B> {
     pub(crate) fn command(&mut self, request: Request<Command, CommandReply>) -> Result<(), End> {
         let Request { message, responder } = request;
         match message {
             Command::Register(request) => {
-                let catalog = self.context.catalog.clone();
-                self.jobs.spawn(async move {
+                let (catalog, size) = (self.context.catalog.clone(), request.source.len());
+                self.preparing.begin(size);
+                let register = async move {
                     match catalog.register(request).await {
                         Ok(reply) => responder.send(reply),
                         Err(error) => observe::given_up("register a definition", &error),
                     }
-                    Done::Nothing
-                });
+                    Done::LookedAt { size }
+                };
+                self.jobs.spawn(register, Done::LookedAt { size });
                 Ok(())
             }
             Command::Start(start) => {
                 match self.refusal(&start) {
                     Some(rejection) => responder.send(CommandReply::Rejected(rejection)),
                     None => {
-                        self.preparing += 1;
-                        self.jobs.spawn(prepare(self.context.clone(), start, responder));
+                        let inputs = usize::try_from(start.inputs.size()).unwrap_or(usize::MAX);
+                        let size = inputs.saturating_add(START_OVERHEAD);
+                        self.preparing.begin(size);
+                        let prepare = prepare(self.context.clone(), start, responder, size);
+                        self.jobs.spawn(prepare, Done::LookedAt { size });
                     }
                 }
                 Ok(())
@@ -100,9 +132,9 @@ impl<B: Broker> Serving<B> {
         if let Some(message) = payload_problem("inputs", &start.inputs) {
             return limit(message);
         }
-        let runs = self.engine.live_runs() + self.preparing;
+        let runs = self.engine.live_runs() + self.preparing.count;
         let full = runs >= start.room(self.context.config.max_runs_per_partition)
-            || self.preparing >= MAX_PREPARING;
+            || !self.preparing.has_room();
         (full && self.engine.status(start.run).is_none())
             .then_some(Rejection::Busy { retry_after_ms: BUSY_RETRY_MS })
     }
@@ -114,7 +146,6 @@ impl<B: Broker> Serving<B> {
         resolved: Result<Resolved, Rejection>,
         responder: Responder<CommandReply>,
     ) -> Result<(), End> {
-        self.preparing -= 1;
         match resolved {
             Ok(workflow) => {
                 self.decide(Input::Start { start, workflow }, Origin::Command(responder))
@@ -132,6 +163,7 @@ async fn prepare<B: Broker>(
     context: Context<B>,
     mut start: Box<StartRun>,
     responder: Responder<CommandReply>,
+    size: usize,
 ) -> Done {
     let mut pause = Pause::new();
     let mut tries = 0;
@@ -149,7 +181,7 @@ async fn prepare<B: Broker>(
         }
         pause.rest().await;
     };
-    Done::Prepared { start, resolved, responder }
+    Done::Prepared { start, resolved, responder, size }
 }
 
 async fn resolve<B: Broker>(

@@ -22,7 +22,7 @@ use super::commit::{Commit, Landed, Release, Unit};
 use super::jobs::{self, Done, Jobs};
 use super::load::Loaded;
 use super::report::{Asker, Incoming, Ticket, incoming};
-use super::requests::MAX_PREPARING;
+use super::requests::Preparing;
 use super::{Context, End, LiveAnswer, LiveQuestion};
 use crate::observe;
 use backlog::Backlog;
@@ -48,8 +48,7 @@ pub(crate) struct Serving<B> {
     pub(crate) context: Context<B>,
     pub(crate) engine: Partition,
     pub(crate) jobs: Jobs,
-    /// Starts that are being looked at.
-    pub(crate) preparing: usize,
+    pub(crate) preparing: Preparing,
     commit: Commit<B>,
     tickets: BTreeMap<u64, Ticket>,
     next_ticket: u64,
@@ -101,12 +100,9 @@ pub(crate) async fn serve<B: Broker>(
     }
     let (questions_sender, questions) = mpsc::channel(QUESTIONS);
     let mut sources = listen(&context, questions).await;
-    context.live.insert(context.id, questions_sender);
-    context.serving.send_modify(|owned| *owned += 1);
+    let served = context.served(questions_sender);
     let end = serving.run(&mut sources, draining).await;
-    context.live.remove(&context.id);
-    context.serving.send_modify(|owned| *owned -= 1);
-    drop(sources);
+    drop((served, sources));
     match end {
         End::Drained => {
             if tokio::time::timeout(DRAIN_WITHIN, serving.drain()).await.is_err() {
@@ -114,7 +110,7 @@ pub(crate) async fn serve<B: Broker>(
             }
             End::Drained
         }
-        End::Replaced | End::Broken(_) => end,
+        End::Replaced | End::Refused(_) | End::Broken(_) => end,
     }
 }
 
@@ -143,7 +139,7 @@ impl<B: Broker> Serving<B> {
             context,
             engine: loaded.engine,
             jobs: Jobs::new(),
-            preparing: 0,
+            preparing: Preparing::default(),
             commit,
             tickets: BTreeMap::new(),
             next_ticket: 0,
@@ -171,7 +167,7 @@ impl<B: Broker> Serving<B> {
             match self.commit.landed().await {
                 Landed::Durable(mut landed) => releases.append(&mut landed),
                 Landed::Replaced => return Err(End::Replaced),
-                Landed::TooLarge(cause) => return Err(End::Broken(cause)),
+                Landed::Refused(cause) => return Err(End::Refused(cause)),
             }
         }
         let mut offers = Vec::new();
@@ -228,7 +224,7 @@ impl<B: Broker> Serving<B> {
             _ = sources.housekeeping.tick() => Happened::Housekeeping,
             report = sources.durable.next(), if open => Happened::Durable(report),
             reports = sources.reports.next(), if open => Happened::Reports(reports),
-            command = sources.commands.next(), if open && self.preparing < MAX_PREPARING => {
+            command = sources.commands.next(), if open && self.preparing.has_room() => {
                 Happened::Command(command)
             }
         }
@@ -250,7 +246,7 @@ impl<B: Broker> Serving<B> {
                 found = true;
                 self.take_in(Happened::Reports(reports), sources).await?;
             }
-            if self.preparing < MAX_PREPARING
+            if self.preparing.has_room()
                 && let Some(command @ Some(_)) = sources.commands.next().now_or_never()
             {
                 found = true;
@@ -270,7 +266,7 @@ impl<B: Broker> Serving<B> {
                 Ok(())
             }
             Happened::Landed(Landed::Replaced) => Err(End::Replaced),
-            Happened::Landed(Landed::TooLarge(cause)) => Err(End::Broken(cause)),
+            Happened::Landed(Landed::Refused(cause)) => Err(End::Refused(cause)),
             Happened::Drain => Err(End::Drained),
             Happened::Job(done) => self.job_done(done),
             Happened::Feedback => self.feedback(),
@@ -281,7 +277,7 @@ impl<B: Broker> Serving<B> {
             }
             Happened::Housekeeping => {
                 if self.commit.is_settled() {
-                    self.jobs.spawn(jobs::journal_end(self.context.clone()));
+                    self.jobs.spawn(jobs::journal_end(self.context.clone()), Done::End(None));
                 }
                 Ok(())
             }
@@ -341,7 +337,8 @@ impl<B: Broker> Serving<B> {
                 if let Some(input) = again {
                     self.waiting.entry(blob.hash).or_default().push((input, origin));
                     let key = EffectKey::Blob(blob.hash);
-                    self.jobs.effect(key, jobs::fetch_blob(self.context.clone(), blob));
+                    let context = self.context.clone();
+                    self.jobs.effect(key, move || jobs::fetch_blob(context.clone(), blob));
                 }
             }
             (Some(Reply::Command(reply)), Origin::Command(responder)) => {

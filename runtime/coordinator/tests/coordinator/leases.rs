@@ -61,7 +61,7 @@ async fn a_cancel_is_told_for_as_long_as_the_attempt_is_held() {
         tokio::select! {
             control = controls.next() => match control.unwrap() {
                 Control::Cancel { attempts } => {
-                    assert_eq!(attempts, [attempt.clone()]);
+                    assert_eq!(attempts, std::slice::from_ref(&attempt));
                     cancels += 1;
                 }
                 Control::Drain {} | Control::RollCall {} => {}

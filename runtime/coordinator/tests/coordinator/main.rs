@@ -5,8 +5,10 @@
 mod backlog;
 mod crash;
 mod fence;
+mod flaky;
 mod leases;
 mod queries;
 mod recovery;
 mod runs;
+mod stopped;
 mod world;

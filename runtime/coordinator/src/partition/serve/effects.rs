@@ -23,22 +23,26 @@ impl<B: Broker> Serving<B> {
             match release {
                 Release::Command(responder, reply) => responder.send(reply),
                 Release::Reports(responder, reply) => responder.send(reply),
-                Release::Confirm(report) => self.jobs.spawn(async move {
-                    if let Err(error) = report.confirm().await {
-                        observe::given_up("confirm reports", &error);
-                    }
-                    Done::Nothing
-                }),
+                Release::Confirm(report) => {
+                    let confirm = async move {
+                        if let Err(error) = report.confirm().await {
+                            observe::given_up("confirm reports", &error);
+                        }
+                        Done::Nothing
+                    };
+                    self.jobs.spawn(confirm, Done::Nothing);
+                }
                 Release::Fleet(input) => fleet.push(input),
                 Release::Cancel(agent, attempts) => {
                     let broker = self.context.broker.clone();
-                    self.jobs.spawn(async move {
+                    let cancel = async move {
                         let cancel = Control::Cancel { attempts };
                         if let Err(error) = broker.control(Some(&agent), cancel).await {
                             observe::given_up("cancel attempts", &error);
                         }
                         Done::Nothing
-                    });
+                    };
+                    self.jobs.spawn(cancel, Done::Nothing);
                 }
                 Release::Changes { changes, reporter } => {
                     for change in changes {
@@ -79,16 +83,23 @@ impl<B: Broker> Serving<B> {
         match effect {
             Effect::OfferTask(offer) => return Some(FleetInput::Owed(offer)),
             Effect::StartChild { start, not_before } => {
-                self.jobs.effect(key, jobs::start_child(context, start, not_before));
+                let start_child =
+                    move || jobs::start_child(context.clone(), start.clone(), not_before);
+                self.jobs.effect(key, start_child);
             }
             Effect::CancelChild { child, reason } => {
-                self.jobs.effect(key, jobs::cancel_child(context, child, reason));
+                let cancel_child =
+                    move || jobs::cancel_child(context.clone(), child, reason.clone());
+                self.jobs.effect(key, cancel_child);
             }
             Effect::NotifyParent { parent, child, outcome } => {
-                self.jobs.effect(key, jobs::notify_parent(context, parent, child, outcome));
+                let notify_parent = move || {
+                    jobs::notify_parent(context.clone(), parent.clone(), child, outcome.clone())
+                };
+                self.jobs.effect(key, notify_parent);
             }
             Effect::FetchBlob { blob } => {
-                self.jobs.effect(key, jobs::fetch_blob(context, blob));
+                self.jobs.effect(key, move || jobs::fetch_blob(context.clone(), blob));
             }
         }
         None
@@ -143,8 +154,13 @@ impl<B: Broker> Serving<B> {
                 }
                 Ok(())
             }
-            Done::Prepared { start, resolved, responder } => {
+            Done::Prepared { start, resolved, responder, size } => {
+                self.preparing.done(size);
                 self.prepared(start, resolved, responder)
+            }
+            Done::LookedAt { size } => {
+                self.preparing.done(size);
+                Ok(())
             }
             Done::Snapshot(kept) => {
                 self.snapshot_running = false;

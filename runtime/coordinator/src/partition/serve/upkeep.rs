@@ -3,8 +3,9 @@
 use futures::stream::BoxStream;
 use skep_broker::{Broker, Late, Requests};
 use skep_protocol::{Command, CommandReply, ReportBatch, ReportReply};
+use tokio::sync::mpsc;
 
-use super::super::{Context, Pause, snapshots};
+use super::super::{Context, LiveQuestion, Pause, snapshots};
 use super::{Done, Landed, Serving};
 use crate::observe;
 
@@ -43,6 +44,24 @@ impl<B: Broker> Context<B> {
     }
 }
 
+/// Says for as long as it lives that this coordinator serves a partition.
+pub(super) struct Served<B>(Context<B>);
+
+impl<B> Drop for Served<B> {
+    fn drop(&mut self) {
+        self.0.live.remove(&self.0.id);
+        self.0.serving.send_modify(|owned| *owned -= 1);
+    }
+}
+
+impl<B: Broker> Context<B> {
+    pub(super) fn served(&self, questions: mpsc::Sender<LiveQuestion>) -> Served<B> {
+        self.live.insert(self.id, questions);
+        self.serving.send_modify(|owned| *owned += 1);
+        Served(self.clone())
+    }
+}
+
 impl<B: Broker> Serving<B> {
     /// Returns whether a snapshot is to be taken as soon as everything decided is durable.
     pub(super) fn snapshot_due(&self) -> bool {
@@ -57,7 +76,7 @@ impl<B: Broker> Serving<B> {
         if self.snapshot_due() && self.commit.is_settled() {
             self.snapshot_running = true;
             let keep = self.snapshot();
-            self.jobs.spawn(keep);
+            self.jobs.spawn(keep, Done::Snapshot(None));
         }
     }
 
@@ -79,7 +98,7 @@ impl<B: Broker> Serving<B> {
             }
             match self.commit.landed().await {
                 Landed::Durable(releases) => self.release(releases).await,
-                Landed::Replaced | Landed::TooLarge(_) => return,
+                Landed::Replaced | Landed::Refused(_) => return,
             }
         }
         if self.commit.records_since_snapshot > 0 || self.snapshot_running {
