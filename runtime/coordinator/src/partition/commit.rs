@@ -277,33 +277,6 @@ async fn keep_blob<B: Broker>(broker: &B, blob: Bytes) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use skep_broker::Embedded;
-    use skep_protocol::{CoordinatorId, OwnerChanged, Timestamp};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn large_values_that_wait_for_an_append_are_bounded() {
-        let record = || {
-            let coordinator = CoordinatorId::new("c").unwrap();
-            Record::OwnerChanged(OwnerChanged { epoch: 1, coordinator, at: Timestamp::EPOCH })
-        };
-        let value = || Bytes::from(vec![b'7'; MAX_GATHERED / 2]);
-        let mut commit = Commit::new(Embedded::new(), PartitionId::new(3), Chain::EMPTY);
-        for _ in 0..2 {
-            assert!(!commit.is_full());
-            commit.push(Unit::new(vec![record()], vec![value()], Vec::new()));
-        }
-        assert!(commit.is_full());
-        commit.start(1);
-        assert!(!commit.is_full(), "they are on their way");
-        assert!(matches!(commit.landed().await, Landed::Durable(_)));
-        assert!(commit.is_settled());
-    }
-}
-
-#[cfg(test)]
-mod tests {
     use skep_broker::faulty::{Fault, Faulty, Operation};
     use skep_broker::{Embedded, Journal as _};
     use skep_protocol::{CoordinatorId, OwnerChanged, Timestamp};
@@ -366,5 +339,20 @@ mod tests {
         let landed =
             tokio::select! { landed = commit.landed() => landed, landed = freed => landed };
         assert!(matches!(landed, Landed::Durable(_)));
+    }
+
+    #[tokio::test]
+    async fn large_values_that_wait_for_an_append_are_bounded() {
+        let value = || Bytes::from(vec![b'7'; MAX_GATHERED / 2]);
+        let mut commit = Commit::new(Embedded::new(), PartitionId::new(3), Chain::EMPTY);
+        for _ in 0..2 {
+            assert!(!commit.is_full());
+            commit.push(Unit::new(vec![record()], vec![value()], Vec::new()));
+        }
+        assert!(commit.is_full());
+        commit.start(1);
+        assert!(!commit.is_full(), "they are on their way");
+        assert!(matches!(commit.landed().await, Landed::Durable(_)));
+        assert!(commit.is_settled());
     }
 }
