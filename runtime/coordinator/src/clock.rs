@@ -1,6 +1,6 @@
 //! The clock, and the only place where ids are made up.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use skep_protocol::{CoordinatorId, Timestamp};
@@ -11,32 +11,51 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Clock {
     started: Instant,
-    base: Mutex<Timestamp>,
+    base: Timestamp,
+    /// How far the time of a journal is ahead of that, in milliseconds.
+    ahead: AtomicU64,
 }
 
 impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
     pub(crate) fn new() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), base: Mutex::new(Timestamp::EPOCH.after(wall)) }
+        let base = Timestamp::EPOCH.after(wall);
+        Self { started: Instant::now(), base, ahead: AtomicU64::new(0) }
+    }
+
+    /// Returns a clock that shows the same time until a journal moves it on: one for each journal,
+    /// so that a host whose clock was wrong wrote nobody else's time.
+    pub(crate) fn of_journal(&self) -> Self {
+        Self { started: self.started, base: self.base, ahead: AtomicU64::new(0) }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.base.lock().expect("no holder panics").after(self.started.elapsed())
+        self.wall().after(self.ahead())
     }
 
-    /// Moves the clock on if a journal has seen a later moment than this clock shows.
+    /// Moves the clock on if the journal has seen a later moment than this clock shows.
     pub(crate) fn not_before(&self, seen: Timestamp) {
-        let behind = seen.since(self.now());
-        if !behind.is_zero() {
-            let mut base = self.base.lock().expect("no holder panics");
-            *base = base.after(behind);
-        }
+        let ahead = seen.since(self.wall()).as_millis();
+        self.ahead.fetch_max(u64::try_from(ahead).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Returns how long it is until `at`.
     pub(crate) fn until(&self, at: Timestamp) -> Duration {
         at.since(self.now())
+    }
+
+    /// Returns when it is `at` by this clock, as everybody else calls that moment.
+    pub(crate) fn for_others(&self, at: Timestamp) -> Timestamp {
+        Timestamp::EPOCH.after(at.since(Timestamp::EPOCH.after(self.ahead())))
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.base.after(self.started.elapsed())
+    }
+
+    fn ahead(&self) -> Duration {
+        Duration::from_millis(self.ahead.load(Ordering::Relaxed))
     }
 }
 
@@ -60,5 +79,11 @@ mod tests {
         clock.not_before(Timestamp::EPOCH);
         assert!(clock.now() >= ahead);
         assert_eq!(clock.until(Timestamp::EPOCH), Duration::ZERO);
+        let hour = Duration::from_secs(3_600);
+        let other = clock.of_journal();
+        assert!(other.now() < ahead);
+        assert!(clock.for_others(clock.now()) <= other.now());
+        assert!(clock.for_others(clock.now().after(hour)) > other.now());
+        assert_eq!(clock.for_others(Timestamp::EPOCH), Timestamp::EPOCH);
     }
 }

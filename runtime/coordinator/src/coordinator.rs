@@ -88,7 +88,7 @@ impl Coordinator {
                 id: partition,
                 count: partitions,
                 coordinator: id.clone(),
-                clock: Arc::clone(&clock),
+                clock: Arc::new(clock.of_journal()),
                 fleet: fleet.clone(),
                 catalog: catalog.clone(),
                 inbox: Arc::clone(inbox),

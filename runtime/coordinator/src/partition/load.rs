@@ -3,7 +3,7 @@
 use futures::StreamExt as _;
 use skep_broker::{Broker, ReadError, Snapshot, Unavailable};
 use skep_engine::Partition;
-use skep_protocol::{Batch, ChainError, Record, Seq, Timestamp};
+use skep_protocol::{Batch, ChainError, Record, Seq, Timestamp, decode};
 
 use super::Context;
 use crate::chain::{Chain, open_snapshot};
@@ -39,6 +39,10 @@ struct Start {
 /// Loads the partition: from the newest snapshot that can be used, or from the beginning.
 pub(crate) async fn load<B: Broker>(context: &Context<B>) -> Result<Loaded, LoadError> {
     let end = context.broker.last(context.id).await?;
+    // A snapshot may cover all of the journal. What cannot be read is dealt with by the replay.
+    if let Some(batch) = end.as_ref().and_then(|last| decode::<Batch>(&last.bytes).ok()) {
+        batch.records.iter().for_each(|record| context.clock.not_before(time_of(record)));
+    }
     let end = end.map_or(Seq::ZERO, |message| message.seq);
     let kept = context.broker.snapshots(context.id).await?;
     let mut snapshots = Vec::new();

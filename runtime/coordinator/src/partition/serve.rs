@@ -173,7 +173,7 @@ impl<B: Broker> Serving<B> {
         let mut offers = Vec::new();
         for effect in owed {
             match effect {
-                Effect::OfferTask(offer) => offers.push(*offer),
+                Effect::OfferTask(offer) => offers.push(self.for_fleet(*offer)),
                 Effect::StartChild { .. }
                 | Effect::CancelChild { .. }
                 | Effect::NotifyParent { .. }

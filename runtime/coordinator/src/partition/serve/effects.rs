@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skep_broker::Broker;
 use skep_engine::fleet::FleetInput;
-use skep_engine::{Change, Effect, EffectKey, Input};
+use skep_engine::{Change, Effect, EffectKey, Input, OfferTask};
 use skep_protocol::limits::MAX_SHARED;
 use skep_protocol::{AgentId, AttemptId, Control};
 
@@ -78,10 +78,22 @@ impl<B: Broker> Serving<B> {
         }
     }
 
+    /// Returns an offer in the time of the fleet and its agents, which is not that of a journal that
+    /// was written by a host whose clock is ahead.
+    pub(super) fn for_fleet(&self, mut offer: OfferTask) -> OfferTask {
+        let clock = &self.context.clock;
+        offer.not_before = clock.for_others(offer.not_before);
+        offer.take_by = offer.take_by.map(|at| clock.for_others(at));
+        offer.task.deadline = offer.task.deadline.map(|at| clock.for_others(at));
+        offer
+    }
+
     pub(super) fn perform(&mut self, effect: Effect) -> Option<FleetInput> {
         let (key, context) = (effect.key(), self.context.clone());
         match effect {
-            Effect::OfferTask(offer) => return Some(FleetInput::Owed(offer)),
+            Effect::OfferTask(offer) => {
+                return Some(FleetInput::Owed(Box::new(self.for_fleet(*offer))));
+            }
             Effect::StartChild { start, not_before } => {
                 let start_child =
                     move || jobs::start_child(context.clone(), start.clone(), not_before);
