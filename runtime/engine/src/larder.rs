@@ -5,13 +5,65 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use skep_protocol::{BlobRef, Hash, RunId};
+use skep_protocol::{BlobRef, Hash, RunId, StepPath};
 
 use crate::effect::{Change, Effect, EffectKey};
+use crate::input::Input;
 use crate::run::NodeId;
 
 /// Who waits for a value.
-pub(crate) type Waiter = (RunId, NodeId);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Waiter {
+    run: RunId,
+    who: Who,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    /// A step, or a run as a whole, that the engine looks at again.
+    Step(NodeId),
+    /// An input that somebody outside hands in again: about an attempt, or about the run. Inputs
+    /// about other attempts wait for values of their own.
+    Input(Option<(StepPath, u32)>),
+}
+
+impl Waiter {
+    pub(crate) const fn step(run: RunId, node: NodeId) -> Self {
+        Self { run, who: Who::Step(node) }
+    }
+
+    /// Returns who waits on behalf of an input, if that may have to.
+    pub(crate) fn of(input: &Input) -> Option<Self> {
+        let (run, about) = match input {
+            Input::Start { start, .. } => (start.run, None),
+            Input::Report { report, .. } => {
+                (report.run, Some((report.step.clone(), report.attempt)))
+            }
+            Input::ChildEnded { parent, .. } => {
+                (parent.run, Some((parent.step.clone(), parent.attempt)))
+            }
+            Input::TookOver { .. }
+            | Input::Cancel { .. }
+            | Input::Pause { .. }
+            | Input::Resume { .. }
+            | Input::Signal(_)
+            | Input::Held { .. }
+            | Input::Lost { .. }
+            | Input::BlobFetched { .. }
+            | Input::ParentNotified { .. }
+            | Input::Wake => return None,
+        };
+        Some(Self { run, who: Who::Input(about) })
+    }
+
+    /// Returns the step to be looked at again.
+    pub(crate) fn node(&self) -> Option<(RunId, NodeId)> {
+        match self.who {
+            Who::Step(node) => Some((self.run, node)),
+            Who::Input(_) => None,
+        }
+    }
+}
 
 /// The values, and who waits for them.
 #[derive(Debug, Default)]
@@ -31,7 +83,7 @@ struct Shelf {
 impl Shelf {
     /// Returns whether the engine itself asks for the value; those outside fetch for themselves.
     fn is_owed(&self) -> bool {
-        self.content.is_none() && self.waiters.iter().any(|(_, node)| *node != NodeId::OUTSIDE)
+        self.content.is_none() && self.waiters.iter().any(|waiter| waiter.node().is_some())
     }
 }
 
@@ -59,7 +111,7 @@ impl Larder {
                 content: None,
             });
             let owed = shelf.is_owed();
-            shelf.waiters.insert(waiter);
+            shelf.waiters.insert(waiter.clone());
             if !owed && shelf.is_owed() {
                 changes.push(Change::Owed(Effect::FetchBlob { blob: *blob }));
             }
@@ -69,7 +121,7 @@ impl Larder {
         let before = self.waits.remove(&waiter).unwrap_or_default();
         if blobs.is_empty() {
             for hash in before {
-                self.leave(waiter, hash, changes);
+                self.leave(&waiter, hash, changes);
             }
         } else {
             let all = before.into_iter().chain(waits).collect::<BTreeSet<_>>();
@@ -77,10 +129,10 @@ impl Larder {
         }
     }
 
-    fn leave(&mut self, waiter: Waiter, hash: Hash, changes: &mut Vec<Change>) {
+    fn leave(&mut self, waiter: &Waiter, hash: Hash, changes: &mut Vec<Change>) {
         let Some(shelf) = self.shelves.get_mut(&hash) else { return };
         let owed = shelf.is_owed();
-        shelf.waiters.remove(&waiter);
+        shelf.waiters.remove(waiter);
         if owed && !shelf.is_owed() {
             changes.push(Change::Settled(EffectKey::Blob(hash)));
         }
@@ -104,13 +156,14 @@ impl Larder {
         if owed {
             changes.push(Change::Settled(EffectKey::Blob(blob.hash)));
         }
-        shelf.waiters.iter().copied().collect()
+        shelf.waiters.iter().cloned().collect()
     }
 
     /// Forgets everybody who belongs to a run.
     pub(crate) fn run_ended(&mut self, run: RunId, changes: &mut Vec<Change>) {
-        let waiters = self.waits.range((run, NodeId(0))..=(run, NodeId::RUN));
-        for waiter in waiters.map(|(waiter, _)| *waiter).collect::<Vec<_>>() {
+        let waiters = self.waits.range(Waiter::step(run, NodeId(0))..);
+        let waiters = waiters.map(|(waiter, _)| waiter).take_while(|waiter| waiter.run == run);
+        for waiter in waiters.cloned().collect::<Vec<_>>() {
             self.waits_for(waiter, &[], changes);
         }
     }

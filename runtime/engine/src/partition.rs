@@ -18,9 +18,9 @@ use crate::desk::{Desk, Obstacle, Parsed};
 use crate::effect::{Change, Effect};
 use crate::error::{FoldError, RestoreError};
 use crate::input::{Handled, Input, Reply};
-use crate::larder::Larder;
+use crate::larder::{Larder, Waiter};
 use crate::run::standing::Index;
-use crate::run::{NodeId, Run};
+use crate::run::Run;
 use crate::wake::{Wake, WakeReason};
 use memory::{Finished, Notice, Workflows};
 
@@ -79,9 +79,8 @@ impl Partition {
             Input::Wake => self.wake(now, &mut handled)?,
             Input::BlobFetched { blob, bytes } => {
                 let changes = &mut self.index.changes;
-                for (run, node) in self.larder.fetched(&blob, bytes.as_ref(), changes) {
-                    self.look_at(run, node);
-                }
+                let waiters = self.larder.fetched(&blob, bytes.as_ref(), changes);
+                self.index.frontier.extend(waiters.iter().filter_map(Waiter::node));
             }
             Input::TookOver { .. } => {
                 self.decide(input, now, &mut handled)?;
@@ -115,7 +114,7 @@ impl Partition {
         now: Timestamp,
         handled: &mut Handled,
     ) -> Result<(), FoldError> {
-        let (outside, asker) = (outside(&input), decide::Asker::of(&input));
+        let (outside, asker) = (Waiter::of(&input), decide::Asker::of(&input));
         if let Input::Start { workflow, .. } = &input {
             self.workflows.offer(workflow);
         }
@@ -133,8 +132,8 @@ impl Partition {
             }
             (Err(_), _) => Decision::default(),
         };
-        if let Some(run) = outside {
-            self.larder.waits_for((run, NodeId::OUTSIDE), &missing, &mut self.index.changes);
+        if let Some(waiter) = outside {
+            self.larder.waits_for(waiter, &missing, &mut self.index.changes);
         }
         handled.reply = decided.reply;
         for record in decided.records {
@@ -151,13 +150,6 @@ impl Partition {
         let id = run.find(&attempt.step);
         if let Some(id) = id.filter(|id| run.node(*id).attempt == attempt.attempt) {
             run.owe_again(id, &mut self.index);
-        }
-    }
-
-    /// Puts a step into the frontier.
-    fn look_at(&mut self, run: RunId, node: NodeId) {
-        if node != NodeId::OUTSIDE {
-            self.index.frontier.insert((run, node));
         }
     }
 
@@ -275,24 +267,5 @@ impl Partition {
             Some(live) => Some(fingerprint(&live.state.started)),
             None => self.finished.fingerprint(run),
         }
-    }
-}
-
-/// Returns the run on behalf of which somebody outside may have to fetch a value.
-fn outside(input: &Input) -> Option<RunId> {
-    match input {
-        Input::Start { start, .. } => Some(start.run),
-        Input::Report { report, .. } => Some(report.run),
-        Input::ChildEnded { parent, .. } => Some(parent.run),
-        Input::TookOver { .. }
-        | Input::Cancel { .. }
-        | Input::Pause { .. }
-        | Input::Resume { .. }
-        | Input::Signal(_)
-        | Input::Held { .. }
-        | Input::Lost { .. }
-        | Input::BlobFetched { .. }
-        | Input::ParentNotified { .. }
-        | Input::Wake => None,
     }
 }

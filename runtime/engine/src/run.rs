@@ -37,8 +37,6 @@ pub(crate) struct NodeId(pub(crate) u32);
 impl NodeId {
     /// The run as a whole, where a step is asked for.
     pub(crate) const RUN: Self = Self(u32::MAX);
-    /// Somebody outside who waits for a value to be looked into.
-    pub(crate) const OUTSIDE: Self = Self(u32::MAX - 1);
 
     pub(crate) const fn as_usize(self) -> usize {
         self.0 as usize

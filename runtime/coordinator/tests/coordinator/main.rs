@@ -12,4 +12,5 @@ mod queries;
 mod recovery;
 mod runs;
 mod stopped;
+mod values;
 mod world;

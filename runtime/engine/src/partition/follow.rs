@@ -13,6 +13,7 @@ use crate::desk::Desk;
 use crate::error::FoldError;
 use crate::frontier;
 use crate::input::Handled;
+use crate::larder::Waiter;
 use crate::run::NodeId;
 use crate::size;
 
@@ -104,14 +105,14 @@ impl Partition {
         let followed = frontier::advance(run, node, &desk);
         let (made, missing) = (desk.made.take(), desk.missing.take());
         let Ok(events) = followed else {
-            self.larder.waits_for((id, node), &missing, &mut self.index.changes);
+            self.larder.waits_for(Waiter::step(id, node), &missing, &mut self.index.changes);
             return Ok(());
         };
         let events = size::bounded(events, |failure| match node {
             NodeId::RUN => Event::RunFailed { failure },
             step => Event::StepFailed { step: run.path(step), failure },
         });
-        self.larder.waits_for((id, node), &[], &mut self.index.changes);
+        self.larder.waits_for(Waiter::step(id, node), &[], &mut self.index.changes);
         self.made += made.iter().map(bytes::Bytes::len).sum::<usize>();
         handled.blobs.extend(made);
         for event in events {
