@@ -19,8 +19,8 @@ use crate::effect::{Change, Effect};
 use crate::error::{FoldError, RestoreError};
 use crate::input::{Handled, Input, Reply};
 use crate::larder::{Larder, Waiter};
-use crate::run::standing::Index;
 use crate::run::Run;
+use crate::run::standing::Index;
 use crate::wake::{Wake, WakeReason};
 use memory::{Finished, Notice, Workflows};
 

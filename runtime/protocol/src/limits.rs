@@ -74,6 +74,8 @@ pub const QUEUE_DEPTH_WITHOUT_AGENTS: usize = 16;
 pub const DEFAULT_PARTITIONS: u16 = 8;
 /// Agents that one coordinator keeps track of; the heartbeats of more are not heard.
 pub const MAX_AGENTS: usize = 20_000;
+/// Longest name and version of an agent's software, in bytes; the rest is cut.
+pub const MAX_SOFTWARE_LEN: usize = 128;
 /// Capabilities that one agent offers; the rest is not seen.
 pub const MAX_OFFERS_PER_AGENT: usize = 64;
 /// How long agents have to say what they hold, after a coordinator took a partition over.

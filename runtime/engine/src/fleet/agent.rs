@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::CompactString;
-use skep_protocol::limits::{MAX_OFFERS_PER_AGENT, MAX_SHARED};
+use skep_protocol::limits::{
+    MAX_LABEL_LEN, MAX_LABELS, MAX_NAME_LEN, MAX_OFFERS_PER_AGENT, MAX_SHARED, MAX_SOFTWARE_LEN,
+};
 use skep_protocol::{AgentId, AgentView, AttemptId, Heartbeat, Lane, Offer, Timestamp};
 
 use super::pool::Labels;
@@ -162,15 +164,18 @@ impl Fleet {
         self.unlist(agent);
         let Some(known) = self.agents.get_mut(agent) else { return };
         known.lane = heartbeat.lane;
-        known.labels.clone_from(&heartbeat.labels);
+        known.labels = bearable_labels(heartbeat);
         known.draining = heartbeat.draining;
-        known.software.clone_from(&heartbeat.software);
+        let software = &heartbeat.software;
+        let end = software.floor_char_boundary(MAX_SOFTWARE_LEN);
+        software[..end].clone_into(&mut known.software);
         known.unreachable = false;
         known.paused_until = None;
         known.offers = heartbeat
             .offers
             .iter()
             .take(MAX_OFFERS_PER_AGENT)
+            .filter(|offer| offer.capability.len() <= MAX_NAME_LEN)
             .map(|offer| {
                 let slots = offer.slots.min(u32::try_from(MAX_SHARED).unwrap_or(u32::MAX) * 64);
                 (CompactString::new(&offer.capability), Room { slots, ..Room::default() })
@@ -245,4 +250,12 @@ impl Fleet {
         };
         self.agents.iter().map(view).collect()
     }
+}
+
+/// Returns the labels of an agent that a step can ask for; there is no room for others.
+fn bearable_labels(heartbeat: &Heartbeat) -> Labels {
+    let labels = heartbeat.labels.iter();
+    let bearable =
+        labels.filter(|(name, value)| name.len() <= MAX_NAME_LEN && value.len() <= MAX_LABEL_LEN);
+    bearable.take(MAX_LABELS).map(|(name, value)| (name.clone(), value.clone())).collect()
 }

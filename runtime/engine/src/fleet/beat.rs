@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use skep_protocol::limits::{
-    AGENT_SILENCE, BUSY_PAUSE, HOLD_CONFIRMED_WITHIN, MAX_AGENTS, MAX_SHARED,
+    AGENT_SILENCE, BUSY_PAUSE, HOLD_CONFIRMED_WITHIN, MAX_AGENTS, MAX_SHARED, MAX_STEP_PATH,
 };
 use skep_protocol::{AgentId, AttemptId, Heartbeat, Refusal, Timestamp};
 
@@ -52,7 +52,7 @@ impl Fleet {
         }
         self.describe(&heartbeat);
         let held: BTreeSet<AttemptId> =
-            heartbeat.held.into_iter().map(|held| held.attempt).collect();
+            heartbeat.held.into_iter().map(|held| held.attempt).filter(is_bearable).collect();
         self.see_missing(&id, &held, now, effects);
         self.see_held(&id, held, now, effects);
         self.relist(&id);
@@ -275,4 +275,9 @@ impl Fleet {
             |attempt| matches!(&attempt.place, Place::Delivering { agent: to } if to == agent),
         )
     }
+}
+
+/// Returns whether there can be such an attempt.
+fn is_bearable(attempt: &AttemptId) -> bool {
+    attempt.step.as_str().len() <= MAX_STEP_PATH
 }

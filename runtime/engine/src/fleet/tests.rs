@@ -1,4 +1,5 @@
 mod consistent;
+mod intake;
 mod lanes;
 mod property;
 mod takers;
