@@ -75,6 +75,11 @@ fn a_narrow_terminal_shows_progress_time_and_reasons() {
     );
 }
 
+/// A line in front that is not indented: an expectation loses the indentation that all lines have.
+fn headed(left: String) -> String {
+    format!("steps\n{left}")
+}
+
 #[test]
 fn what_became_of_each_step_stays_on_the_terminal() {
     let mut told = crowded();
@@ -82,8 +87,9 @@ fn what_became_of_each_step_stays_on_the_terminal() {
     let reason = SkipReason::Condition;
     told.event(Event::StepSkipped { step: StepPath::new("publish"), reason });
     check(
-        &told.left(99),
+        &headed(told.left(99)),
         &expect![[r#"
+            steps
               ✔ collect-everything-that-was-ever-said-x  1.0 s
               ● read                                     85/120, 1 failed, 5 under way  2 min 05 s
                 ✘ read[84]  exit_1: not text
@@ -92,8 +98,9 @@ fn what_became_of_each_step_stays_on_the_terminal() {
         "#]],
     );
     check(
-        &told.left(39),
+        &headed(told.left(39)),
         &expect![[r#"
+            steps
               ✔ collect…-said-x  1.0 s
               ● read             85/120  2 min 05 s
                 ✘ read[84]  exit_1: not text
@@ -118,8 +125,9 @@ fn of_many_steps_those_that_did_not_end_well_stay() {
     let failure = Failure::new(FailureKind::Agent, "exit_1", "out of honey");
     told.event(Event::StepFailed { step: StepPath::new("s31"), failure });
     check(
-        &told.left(60),
+        &headed(told.left(60)),
         &expect![[r#"
+            steps
               ✘ s31       0 ms  exit_1: out of honey
               … and 39 more: 9 pending, 30 completed
         "#]],
