@@ -176,8 +176,8 @@ impl Drop for Handle {
     }
 }
 
-/// Waits for all tasks. Without one of the helpers the partitions are of no use to anybody: they are
-/// handed over.
+/// Waits for all tasks. Without one of the helpers the partitions are of no use to anybody: they
+/// are handed over.
 async fn supervise(
     mut owners: JoinSet<()>,
     mut helpers: JoinSet<()>,

@@ -236,8 +236,8 @@ impl Fleet {
         }
     }
 
-    /// Everybody had time to answer: what nobody holds or reported is offered. What an agent took, by the
-    /// journal, waits for that agent until its silence is long enough to tell.
+    /// Everybody had time to answer: what nobody holds or reported is offered. What an agent took,
+    /// by the journal, waits for that agent until its silence is long enough to tell.
     fn end_roll_call(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         self.roll_call_until = None;
         self.touched.extend(self.pools.keys().cloned());

@@ -71,8 +71,8 @@ impl Agent {
         prefer.iter().filter(|(key, value)| self.labels.get(*key) == Some(*value)).count()
     }
 
-    /// Returns how many tasks of a capability it performs at a time; none if it takes no more at all,
-    /// however few it has.
+    /// Returns how many tasks of a capability it performs at a time; none if it takes no more at
+    /// all, however few it has.
     pub(super) fn takes(&self, capability: &str) -> Option<usize> {
         let slots = self.offers.get(capability)?.slots;
         (slots > 0 && !self.draining).then_some(slots as usize)

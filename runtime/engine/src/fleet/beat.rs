@@ -96,8 +96,8 @@ impl Fleet {
         }
     }
 
-    /// An agent lists what it holds: that is the lease. What is not owed, or what somebody else took
-    /// by the journal, is a stray.
+    /// An agent lists what it holds: that is the lease. What is not owed, or what somebody else
+    /// took by the journal, is a stray.
     fn see_held(
         &mut self,
         agent: &AgentId,
