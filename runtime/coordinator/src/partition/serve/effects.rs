@@ -78,8 +78,8 @@ impl<B: Broker> Serving<B> {
         }
     }
 
-    /// Returns an offer in the time of the fleet and its agents, which is not that of a journal that
-    /// was written by a host whose clock is ahead.
+    /// Returns an offer in the time of the fleet and its agents, which is not that of a journal
+    /// that was written by a host whose clock is ahead.
     pub(super) fn for_fleet(&self, mut offer: OfferTask) -> OfferTask {
         let clock = &self.context.clock;
         offer.not_before = clock.for_others(offer.not_before);
