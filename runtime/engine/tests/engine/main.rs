@@ -4,6 +4,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "tests pick out the variants they speak of")]
 
 mod bounds;
+mod catalog;
 mod chaos;
 mod crowd;
 mod definitions;
