@@ -11,14 +11,20 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-#[test]
-fn golden_runs() {
+/// Returns the files of all golden runs, in order.
+pub(crate) fn files() -> Vec<PathBuf> {
     let mut files: Vec<_> = std::fs::read_dir(folder())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
         .collect();
     files.sort();
+    files
+}
+
+#[test]
+fn golden_runs() {
+    let files = files();
     assert!(files.len() >= 30, "{} golden runs", files.len());
     let failed: Vec<_> = files.into_iter().filter(|file| !holds(file)).collect();
     assert!(failed.is_empty(), "{failed:#?}");

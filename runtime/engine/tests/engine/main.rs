@@ -10,6 +10,7 @@ mod crowd;
 mod definitions;
 mod golden;
 mod hostile;
+mod journals;
 mod oracle;
 mod print;
 mod random;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use skep_engine::{Input, Reply};
 use skep_protocol::{
     AgentId, AttemptId, BlobRef, ChildOutcome, Failure, FailureKind, Outcome, Parent, Payload,
-    Report, ReportBody, RunId, Signal, SignalId, StartRun, StepPath, Timestamp,
+    Record, Report, ReportBody, RunId, Signal, SignalId, StartRun, StepPath, Timestamp,
 };
 use skep_workflow::Workflow;
 
@@ -14,19 +14,36 @@ use crate::world::{World, run_id};
 
 /// Plays a script and returns it with what followed.
 pub(crate) fn play(text: &str) -> String {
-    let (definition, script) = text.split_once("\n----\n").expect("a line of dashes");
-    let mut player = Player { world: World::new(), workflow: crate::world::read(definition) };
+    let (definition, _) = parts(text);
     let mut played = format!("{definition}\n----\n");
-    for line in script.lines().filter(|line| line.starts_with(['>', '#'])) {
+    run(text, |line| {
         played.push_str(line);
         played.push('\n');
+    });
+    played
+}
+
+/// Plays a script and returns the journal.
+pub(crate) fn records(text: &str) -> Vec<Record> {
+    run(text, |_| {}).world.records
+}
+
+fn parts(text: &str) -> (&str, &str) {
+    text.split_once("\n----\n").expect("a line of dashes")
+}
+
+fn run(text: &str, mut said: impl FnMut(&str)) -> Player {
+    let (definition, script) = parts(text);
+    let mut player = Player { world: World::new(), workflow: crate::world::read(definition) };
+    for line in script.lines().filter(|line| line.starts_with(['>', '#'])) {
+        said(line);
         if let Some(command) = line.strip_prefix("> ") {
             for line in player.command(command) {
-                played.push_str(&format!("    {line}\n"));
+                said(&format!("    {line}"));
             }
         }
     }
-    played
+    player
 }
 
 struct Player {
