@@ -38,6 +38,10 @@ pub(crate) const EVALUATION_COST: usize = 32 * 1024 * 1024;
 pub(crate) const TEXT_BYTES: usize = 256 * 1024;
 /// Keywords of one JSON Schema with its references written out.
 pub(crate) const SCHEMA_NODES: usize = 10_000;
+/// Keywords times values up to which a value is held against a schema.
+pub(crate) const SCHEMA_STEPS: usize = 100_000_000;
+/// The same, for all defaults of one file together.
+pub(crate) const DEFAULT_STEPS: usize = 10_000_000;
 /// Regular expressions in the JSON Schemas of one file.
 pub(crate) const SCHEMA_PATTERNS: usize = 100;
 /// Near names that are looked for among all steps: each costs a pass over them.

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use crate::definition::WorkflowDefinition;
+use crate::limits;
 
 /// The most violations that one check reports.
 const VIOLATIONS: usize = 8;
 /// The longest message of a violation, in characters.
 const MESSAGE_CHARS: usize = 200;
+/// Keywords times values up to which all violations are collected; each pair may be one.
+const COLLECTED_STEPS: usize = 200_000;
 /// What a regular expression of a schema may cost, in bytes.
 const PATTERN_BYTES: usize = 64 * 1024;
 
@@ -23,6 +26,16 @@ pub struct Schema(Arc<Inner>);
 struct Inner {
     json: Value,
     validator: Validator,
+    cost: Cost,
+}
+
+/// What it takes to hold a value against a schema.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// Its keywords and alternatives, with every reference written out.
+    pub(crate) keywords: usize,
+    /// Whether what is wrong may be wrong in several ways (`anyOf`, `oneOf`).
+    pub(crate) branches: bool,
 }
 
 /// One way in which a value does not match a schema.
@@ -36,7 +49,7 @@ pub struct Violation {
 
 impl Schema {
     /// Compiles a schema that [`crate::check`] has found to be of bounded cost.
-    pub(crate) fn compile(json: Value) -> Result<Self, String> {
+    pub(crate) fn compile(json: Value, cost: Cost) -> Result<Self, String> {
         let patterns =
             PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(16 * PATTERN_BYTES);
         let validator =
@@ -46,7 +59,7 @@ impl Schema {
                     bounded(format!("{place} {}", error.masked()).trim())
                 },
             )?;
-        Ok(Self(Arc::new(Inner { json, validator })))
+        Ok(Self(Arc::new(Inner { json, validator, cost })))
     }
 
     /// Returns the schema as it was written.
@@ -58,18 +71,57 @@ impl Schema {
     ///
     /// # Errors
     ///
-    /// The violations, at most eight, each of bounded length.
+    /// The violations, at most eight, each of bounded length. Of a large value only the first one
+    /// is found, or just that there is one; a value that takes too many steps counts as wrong.
     pub fn check(&self, value: &Value) -> Result<(), Vec<Violation>> {
+        let steps = self.steps(value);
+        if steps > limits::SCHEMA_STEPS {
+            return Err(vec![Violation::of_all("too large to be held against its schema")]);
+        }
         if self.0.validator.is_valid(value) {
             return Ok(());
         }
-        let violations = self.0.validator.iter_errors(value).take(VIOLATIONS);
-        Err(violations
-            .map(|error| Violation {
-                path: bounded(error.instance_path().as_str()),
-                message: bounded(&error.masked().to_string()),
-            })
-            .collect())
+        if steps <= COLLECTED_STEPS {
+            let violations = self.0.validator.iter_errors(value).take(VIOLATIONS);
+            return Err(violations.map(Violation::from).collect());
+        }
+        // Wherever there are branches, all that is wrong in each of them is collected.
+        let first = (!self.0.cost.branches).then(|| self.0.validator.validate(value).err());
+        let first = first.flatten().map(Violation::from);
+        Err(vec![first.unwrap_or_else(|| {
+            Violation::of_all("not what its schema says; it is too large to say where")
+        })])
+    }
+
+    /// Returns how many steps it can take at most to check a value.
+    pub(crate) fn steps(&self, value: &Value) -> usize {
+        self.0.cost.keywords.saturating_mul(values(value))
+    }
+}
+
+/// Returns how many values a value has in it, itself and the names of an object included.
+pub(crate) fn values(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(values).sum::<usize>(),
+        Value::Object(entries) => {
+            1 + entries.values().map(|value| 1 + values(value)).sum::<usize>()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
+    }
+}
+
+impl Violation {
+    pub(crate) fn of_all(message: &str) -> Self {
+        Self { path: String::new(), message: message.to_owned() }
+    }
+}
+
+impl From<ValidationError<'_>> for Violation {
+    fn from(error: ValidationError<'_>) -> Self {
+        Self {
+            path: bounded(error.instance_path().as_str()),
+            message: bounded(&error.masked().to_string()),
+        }
     }
 }
 

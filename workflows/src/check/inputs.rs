@@ -1,13 +1,12 @@
 //! The inputs that a definition declares.
 
-use serde_json::Value;
-
 use super::schemas::Schemas;
 use crate::definition::{At, Named, SchemaText, check_name};
 use crate::diagnostic::{Problems, codes};
 use crate::inputs::{Input, Inputs};
 use crate::limits;
 use crate::name::Name;
+use crate::schema::Violation;
 
 /// The inputs, and the names of those that are not valid.
 #[derive(Debug, Default)]
@@ -36,8 +35,10 @@ pub(super) fn check(
             continue;
         };
         let default = compiled.json().get("default").cloned();
-        if let Some(default) = &default {
-            check_default(&what, &compiled, default, schema, problems);
+        if let Some(default) = &default
+            && let Err(violations) = schemas.check_default(&compiled, default)
+        {
+            report_default(&what, &violations, schema, problems);
         }
         declared.accepted.0.push(Input {
             name: Name::new_unchecked(&key.text),
@@ -48,14 +49,12 @@ pub(super) fn check(
     declared
 }
 
-fn check_default(
+fn report_default(
     what: &str,
-    compiled: &crate::schema::Schema,
-    default: &Value,
+    violations: &[Violation],
     schema: &SchemaText,
     problems: &mut Problems,
 ) {
-    let Err(violations) = compiled.check(default) else { return };
     let mut span = schema.0.span;
     if let crate::parse::Data::Map(entries) = &schema.0.data
         && let Some((_, node)) = entries.iter().find(|(key, _)| key.text == "default")
@@ -63,7 +62,7 @@ fn check_default(
         span = node.span;
     }
     let why: Vec<String> = violations
-        .into_iter()
+        .iter()
         .map(|violation| format!("{} {}", violation.path, violation.message).trim().to_owned())
         .collect();
     let message = format!("the default of {what} does not match its schema: {}", why.join("; "));

@@ -7,13 +7,14 @@ use serde_json::Value;
 use crate::diagnostic::{Problems, codes};
 use crate::limits;
 use crate::parse::Node;
-use crate::schema::Schema;
+use crate::schema::{Cost, Schema, Violation, values};
 
 /// Compiles schemas; the same text is compiled once.
 #[derive(Debug, Default)]
 pub(super) struct Schemas {
     compiled: HashMap<String, Option<Schema>>,
     patterns: usize,
+    steps: usize,
 }
 
 impl Schemas {
@@ -31,7 +32,7 @@ impl Schemas {
         {
             return known.clone();
         }
-        let compiled = self.bounded(&json, &text).and_then(|()| Schema::compile(json));
+        let compiled = self.bounded(&json, &text).and_then(|cost| Schema::compile(json, cost));
         if let Err(problem) = &compiled {
             problems
                 .error(
@@ -47,18 +48,36 @@ impl Schemas {
     }
 
     /// Refuses what would cost more to compile or to check than its length suggests.
-    fn bounded(&mut self, json: &Value, text: &str) -> Result<(), String> {
+    fn bounded(&mut self, json: &Value, text: &str) -> Result<Cost, String> {
         if text.len() > limits::SCHEMA_BYTES {
             return Err(format!("it is longer than {} bytes", limits::SCHEMA_BYTES));
         }
-        let mut walk =
-            Walk { root: json, left: limits::SCHEMA_NODES, patterns: 0, refs: Vec::new() };
+        let mut walk = Walk {
+            root: json,
+            left: limits::SCHEMA_NODES,
+            branches: false,
+            patterns: 0,
+            refs: Vec::new(),
+        };
         walk.schema(json)?;
         self.patterns += walk.patterns;
         if self.patterns > limits::SCHEMA_PATTERNS {
             return Err(format!("the file has more than {} patterns", limits::SCHEMA_PATTERNS));
         }
-        Ok(())
+        Ok(Cost { keywords: limits::SCHEMA_NODES - walk.left, branches: walk.branches })
+    }
+
+    /// Holds a default against its schema, unless the defaults of the file took too much already.
+    pub(super) fn check_default(
+        &mut self,
+        schema: &Schema,
+        default: &Value,
+    ) -> Result<(), Vec<Violation>> {
+        self.steps = self.steps.saturating_add(schema.steps(default));
+        if self.steps > limits::DEFAULT_STEPS {
+            return Err(vec![Violation::of_all("too large to be held against its schema")]);
+        }
+        schema.check(default)
     }
 }
 
@@ -66,16 +85,20 @@ impl Schemas {
 struct Walk<'a> {
     root: &'a Value,
     left: usize,
+    branches: bool,
     patterns: usize,
     refs: Vec<&'a str>,
 }
 
 impl<'a> Walk<'a> {
+    fn take(&mut self, keywords: usize) -> Result<(), String> {
+        let left = self.left.checked_sub(keywords);
+        self.left = left.ok_or("with its references written out it is too large")?;
+        Ok(())
+    }
+
     fn schema(&mut self, schema: &'a Value) -> Result<(), String> {
-        self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or_else(|| "with its references written out it is too large".to_owned())?;
+        self.take(1)?;
         match schema {
             Value::Object(keywords) => {
                 for (keyword, value) in keywords {
@@ -90,7 +113,12 @@ impl<'a> Walk<'a> {
 
     fn keyword(&mut self, keyword: &str, value: &'a Value) -> Result<(), String> {
         match (keyword, value) {
-            ("enum" | "const" | "default" | "examples", _) => Ok(()),
+            ("enum" | "const", value) => self.take(values(value)),
+            ("default" | "examples", _) => Ok(()),
+            ("anyOf" | "oneOf", value) => {
+                self.branches = true;
+                self.schema(value)
+            }
             ("$ref", Value::String(target)) => self.reference(target),
             (
                 "$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor",

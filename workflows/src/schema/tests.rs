@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use expect_test::expect;
 use serde_json::json;
 
 use super::*;
@@ -110,11 +111,64 @@ fn the_parser_and_the_schema_know_the_same_keys() {
 
 #[test]
 fn violations_are_few_and_do_not_repeat_the_data() {
-    let schema = Schema::compile(json!({"type": "array", "items": {"type": "integer"}})).unwrap();
+    let schema = input("{ type: array, items: { type: integer } }").unwrap();
     assert_eq!(schema.check(&json!([1, 2])), Ok(()));
     let secret = "s".repeat(10_000);
     let violations = schema.check(&json!(vec![secret; 100])).unwrap_err();
     assert_eq!(violations.len(), VIOLATIONS);
     assert_eq!(violations[1].path, "/1");
     assert!(violations.iter().all(|violation| !violation.message.contains("ss")));
+}
+
+/// Reads a file whose one input has this schema.
+fn input(schema: &str) -> Result<Schema, String> {
+    let file = format!("name: n\ninputs: {{ a: {schema} }}\nsteps: {{ b: {{ agent: x }} }}\n");
+    match crate::read(file.as_bytes(), "t") {
+        Ok(workflow) => Ok(workflow.inputs().find("a").unwrap().schema().clone()),
+        Err(rejected) => Err(rejected.diagnostics()[0].message.clone()),
+    }
+}
+
+/// A schema of alternatives of alternatives, none of which anything matches.
+fn branching() -> String {
+    let one = ["false"; 90].join(",");
+    let many = ["{$ref: '#/$defs/d'}"; 90].join(",");
+    format!("$defs: {{ d: {{ anyOf: [{one}] }} }}, items: {{ anyOf: [{many}] }}")
+}
+
+#[test]
+fn a_default_is_never_more_costly_than_its_length_suggests() {
+    let refused = |values: usize, schema: &str| {
+        let values = vec!["1"; values].join(",");
+        let refused = input(&format!("{{ default: [{values}], {schema} }}")).unwrap_err();
+        refused.replace("schema: ", "schema:\n")
+    };
+    expect![[r#"
+        the default of input `a` does not match its schema:
+        /0 value is not of type "string"; /1 value is not of type "string""#]]
+    .assert_eq(&refused(2, "items: { type: string }"));
+    expect![[r#"
+        the default of input `a` does not match its schema:
+        too large to be held against its schema"#]]
+    .assert_eq(&refused(20_000, &branching()));
+}
+
+#[test]
+fn of_what_is_wrong_with_a_large_value_only_so_much_is_said() {
+    let said = |schema: &str, values: usize| {
+        let found = input(schema).unwrap().check(&json!(vec![1; values])).unwrap_err();
+        let lines = found.iter().map(|one| format!("{:?} {}", one.path, one.message));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    expect![[r#"
+        "/0" value is not of type "string"
+        "/1" value is not of type "string""#]]
+    .assert_eq(&said("{ items: { type: string } }", 2));
+    expect![[r#""/0" value is not of type "string""#]]
+        .assert_eq(&said("{ items: { type: string } }", 90_000));
+    let branches = "{ items: { anyOf: [{ type: string }, { type: 'null' }] } }";
+    expect![[r#""" not what its schema says; it is too large to say where"#]]
+        .assert_eq(&said(branches, 90_000));
+    expect![[r#""" too large to be held against its schema"#]]
+        .assert_eq(&said(&format!("{{ {} }}", branching()), 90_000));
 }
