@@ -8,6 +8,7 @@ mod harness;
 mod hostile;
 mod layout;
 mod lossy;
+mod oldest;
 mod outage;
 
 skep_broker::conformance_tests!(

@@ -8,5 +8,5 @@ mod find;
 mod throwaway;
 
 pub use fetch::FetchError;
-pub use find::{Binary, FindError, Looked, Place, find, find_or_fetch};
+pub use find::{Binary, FindError, Looked, Place, fetch_oldest, find, find_or_fetch};
 pub use throwaway::{Options, StartError, SyncInterval, ThrowawayServer};

