@@ -168,8 +168,18 @@ fn report(error: &serde_saphyr::Error, body: &str, shift: usize, problems: &mut 
         let problem = problems.error(codes::SYNTAX, span, format!("not valid YAML: {message}"));
         if says("tab") {
             problem.help("indent with spaces");
+        } else if line_at(body, span, shift).contains("${{") {
+            problem.help("within `{ }` and `[ ]` an expression is in quotes: \"${{ … }}\"");
         }
     }
+}
+
+/// Returns the line in which a problem is.
+fn line_at(body: &str, span: Span, shift: usize) -> &str {
+    let at = (span.offset as usize).saturating_sub(shift).min(body.len());
+    let start =
+        body.as_bytes()[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    body[start..].lines().next().unwrap_or_default()
 }
 
 /// Returns where an error is; errors of the scanner know line and column only.

@@ -82,8 +82,9 @@ fn invalid_name(text: &str, what: &str, more: &str, span: Span, problems: &mut P
     } else {
         format!("{what} cannot be `{short}`")
     };
-    let help =
-        format!("a name has letters, digits, `_` and `-`, and starts with a letter or `_`{more}");
+    let help = format!(
+        "a name has letters (a to z), digits, `_` and `-`, and starts with a letter or `_`{more}"
+    );
     problems.error(codes::INVALID_NAME, span, message).help(help);
 }
 

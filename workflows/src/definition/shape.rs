@@ -56,7 +56,15 @@ pub(crate) fn wrong_type<T>(
     problems: &mut Problems,
 ) -> Option<T> {
     let message = format!("{what} must be {wanted}, but is {}", node.kind());
-    problems.error(codes::WRONG_TYPE, node.span, message);
+    let problem = problems.error(codes::WRONG_TYPE, node.span, message);
+    let example = match what {
+        "`steps`" => "each step has its name as key: `steps: { greet: { agent: greet } }`",
+        "`retry`" => "`retry: { attempts: 3 }`",
+        "`wait_for`" => "`wait_for: { signal: approved, timeout: 24h }`",
+        "`inputs`" => "each input has its name as key, and a schema: `topic: { type: string }`",
+        _ => return None,
+    };
+    problem.help(example);
     None
 }
 

@@ -114,9 +114,18 @@ fn operator_help(text: &str) -> Option<String> {
             "there are no statements, only expressions: `a if condition else b`".to_owned(),
         );
     }
-    [("&&", "and"), ("||", "or"), ("===", "=="), ("!", "not"), ("?", "a if condition else b")]
+    let foreign = [
+        ("&&", "and"),
+        ("||", "or"),
+        ("===", "=="),
+        ("!", "not"),
+        ("?", "a if condition else b"),
+        ("=", "=="),
+    ];
+    let text = ["==", "!=", "<=", ">="].iter().fold(text.to_owned(), |t, op| t.replace(op, " "));
+    foreign
         .iter()
-        .find(|(foreign, _)| text.contains(foreign) && !text.contains("!="))
+        .find(|(foreign, _)| text.contains(foreign))
         .map(|(foreign, ours)| format!("`{foreign}` is written `{ours}` here"))
 }
 

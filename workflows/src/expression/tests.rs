@@ -234,8 +234,8 @@ fn undefined_is_an_error_unless_there_is_a_default() {
         ],
         expect![[r#"
             inputs.absent  =>  error: the input `absent` is undefined
-            steps.broken.output  =>  error: the step's `output` is undefined
-            steps.broken.output.a.b  =>  error: the step's `output` is undefined
+            steps.broken.output  =>  error: without a `default`, the `output` of a failed step is undefined
+            steps.broken.output.a.b  =>  error: without a `default`, the `output` of a failed step is undefined
             steps.broken.output.a.b | default('none')  =>  "none"
             inputs.list[9]  =>  error: the index 9 is undefined
             inputs.list[-1]  =>  2

@@ -81,7 +81,11 @@ fn signal_timeout(run: &Run, id: NodeId) -> Event {
     };
     match on_timeout {
         OnTimeout::Fail => {
-            let message = format!("no signal `{name}` came in time");
+            let message = match run.kept_signals(name) {
+                0 => format!("no signal `{name}` came in time"),
+                1 => format!("the `if` did not hold for the signal `{name}` that came"),
+                many => format!("the `if` held for none of the {many} signals `{name}` that came"),
+            };
             let failure = Failure::new(FailureKind::SignalTimeout, "signal_timeout", message);
             Event::StepFailed { step, failure: failure.fatal() }
         }

@@ -126,7 +126,10 @@ fn outputs(run: &Run, desk: &Desk<'_>) -> Result<Payload, Obstacle> {
         match render_into(run, (Reader::Run, template), desk, &mut text) {
             Ok(()) => {}
             Err(Obstacle::Missing) => missing = true,
-            Err(Obstacle::Failure(failure)) => return Err(Obstacle::Failure(failure)),
+            Err(Obstacle::Failure(failure)) => {
+                let message = format!("output `{name}`: {}", failure.message);
+                return Err(Failure { message, ..*failure }.bounded().into());
+            }
         }
     }
     text.push('}');

@@ -42,6 +42,11 @@ impl Run {
         self.soft.waiters.contains_key(name) || counts.values().any(|count| *count > own)
     }
 
+    /// Returns how many signals of a name came and ended no wait.
+    pub(crate) fn kept_signals(&self, name: &str) -> usize {
+        self.state.signals.early.iter().filter(|signal| signal.name == name).count()
+    }
+
     pub(super) fn receive(
         &mut self,
         name: &str,

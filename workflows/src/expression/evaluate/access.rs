@@ -28,7 +28,29 @@ impl<'s> Machine<'s> {
             Reference::Output => scope.output(),
             Reference::Error => scope.error(),
         };
-        found.map_or_else(|| Item::Undefined(describe(reference)), Item::Value)
+        found.map_or_else(|| Item::Undefined(self.describe(reference)), Item::Value)
+    }
+
+    /// Says what has no value; of a step, also why.
+    fn describe(&self, reference: &Reference) -> String {
+        let of_step = |step, part| {
+            let status = self.scope.step_status(step);
+            format!("without a `default`, the `{part}` of a {status} step")
+        };
+        match reference {
+            Reference::Input(name) => format!("the input `{name}`"),
+            Reference::Inputs => "`inputs`".to_owned(),
+            Reference::Step(step, StepPart::Output) => of_step(*step, "output"),
+            Reference::Step(step, StepPart::Outputs) => of_step(*step, "outputs"),
+            Reference::Step(step, StepPart::Status) => of_step(*step, "status"),
+            Reference::Item => "`item`".to_owned(),
+            Reference::Index => "`index`".to_owned(),
+            Reference::RunId => "`run.id`".to_owned(),
+            Reference::RunWorkflow => "`run.workflow`".to_owned(),
+            Reference::Signal => "`signal`".to_owned(),
+            Reference::Output => "`output`".to_owned(),
+            Reference::Error => "`error`".to_owned(),
+        }
     }
 
     /// Returns a field; that of something undefined is undefined too, so that `default` can help.
@@ -92,23 +114,5 @@ impl<'s> Machine<'s> {
             }
         }
         operators::slice(self, self.value(of)?, numbers).map(Item::from)
-    }
-}
-
-/// Names what is read, for messages.
-fn describe(reference: &Reference) -> String {
-    match reference {
-        Reference::Input(name) => format!("the input `{name}`"),
-        Reference::Inputs => "`inputs`".to_owned(),
-        Reference::Step(_, StepPart::Output) => "the step's `output`".to_owned(),
-        Reference::Step(_, StepPart::Outputs) => "the step's `outputs`".to_owned(),
-        Reference::Step(_, StepPart::Status) => "the step's `status`".to_owned(),
-        Reference::Item => "`item`".to_owned(),
-        Reference::Index => "`index`".to_owned(),
-        Reference::RunId => "`run.id`".to_owned(),
-        Reference::RunWorkflow => "`run.workflow`".to_owned(),
-        Reference::Signal => "`signal`".to_owned(),
-        Reference::Output => "`output`".to_owned(),
-        Reference::Error => "`error`".to_owned(),
     }
 }
