@@ -98,8 +98,19 @@ impl Inbox {
 #[derive(Debug)]
 pub(crate) enum Message {
     Inputs(Vec<FleetInput>),
-    Explain { attempts: Vec<AttemptId>, answer: oneshot::Sender<Vec<Option<String>>> },
+    Place { attempts: Vec<AttemptId>, answer: oneshot::Sender<Vec<Place>> },
     Agents { answer: oneshot::Sender<Vec<AgentView>> },
+}
+
+/// Where an attempt is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// In the hands of an agent.
+    With(AgentId),
+    /// It waits, and for what.
+    Waits(String),
+    /// The fleet owes no such attempt.
+    Unknown,
 }
 
 /// The way to the loop.
@@ -124,9 +135,9 @@ impl FleetHandle {
         answered.await.unwrap_or_default()
     }
 
-    pub(crate) async fn explain(&self, attempts: Vec<AttemptId>) -> Vec<Option<String>> {
+    pub(crate) async fn places(&self, attempts: Vec<AttemptId>) -> Vec<Place> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Message::Explain { attempts, answer }).await;
+        let _ = self.0.send(Message::Place { attempts, answer }).await;
         answered.await.unwrap_or_default()
     }
 }
@@ -213,16 +224,21 @@ impl<B: Broker> FleetLoop<B> {
                 Some(Message::Agents { answer }) => {
                     let _ = answer.send(self.fleet.agents());
                 }
-                Some(Message::Explain { attempts, answer }) => {
-                    let now = self.clock.now();
-                    let why = attempts.iter().map(|id| self.fleet.explain(id, now)).collect();
-                    let _ = answer.send(why);
+                Some(Message::Place { attempts, answer }) => {
+                    let _ = answer.send(attempts.iter().map(|id| self.place(id)).collect());
                 }
                 None => break,
             }
             next = if happened.len() < AT_ONCE { self.messages.try_recv().ok() } else { None };
         }
         self.fleet.handle_all(happened, self.clock.now(), &mut self.effects);
+    }
+
+    fn place(&self, id: &AttemptId) -> Place {
+        if let Some(agent) = self.fleet.holder(id) {
+            return Place::With(agent.clone());
+        }
+        self.fleet.explain(id, self.clock.now()).map_or(Place::Unknown, Place::Waits)
     }
 
     fn perform(&mut self) {

@@ -1,5 +1,6 @@
 //! Questions: answered from the read model, from live state where this coordinator has it.
 
+mod arrange;
 mod fit;
 mod turns;
 
@@ -9,8 +10,8 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use skep_broker::{Broker, Request, Responder};
 use skep_protocol::{
-    AttemptId, Command, CommandReply, PartitionCount, Query, QueryReply, RunDetail, RunId,
-    RunStatus, StepStatus, WaitingView,
+    AgentId, AttemptId, Command, CommandReply, PartitionCount, Query, QueryReply, RunDetail, RunId,
+    RunStatus, StepStatus, StepView, WaitingView,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::turns::{Turn, Turns};
 use crate::catalog::{Catalog, CatalogError};
-use crate::fleet_loop::FleetHandle;
+use crate::fleet_loop::{FleetHandle, Place};
 use crate::observe;
 use crate::partition::{LiveAnswer, LivePartitions, LiveQuestion};
 use crate::read_model::{Question, ReadModel};
@@ -98,7 +99,10 @@ impl<B: Broker> State<B> {
                 let _ = turn.while_waiting(known).await;
                 self.read_model.ask(Question::Runs(filter)).await
             }
-            Query::Run { run } => self.fitting(self.run(run, turn).await).await,
+            Query::Run { run } => {
+                let reply = self.arranged(self.run(run, turn).await).await;
+                self.fitting(reply).await
+            }
             Query::History { run, after, limit, wait_ms } => {
                 let page = Question::History { run, after, limit };
                 self.history(run, page, Duration::from_millis(wait_ms), turn).await
@@ -133,6 +137,16 @@ impl<B: Broker> State<B> {
             Some(())
         });
         join_all(ends).await;
+    }
+
+    /// Puts the steps of a run into the order of its definition; without it they stay as they are.
+    async fn arranged(&self, mut reply: QueryReply) -> QueryReply {
+        if let QueryReply::Run(detail) = &mut reply
+            && let Ok((_, workflow)) = self.catalog.find(&detail.summary.digest.to_string()).await
+        {
+            arrange::arrange(detail, &workflow);
+        }
+        reply
     }
 
     /// Makes an answer fit into a message.
@@ -254,23 +268,32 @@ impl<B: Broker> State<B> {
             detail.summary.status = status;
         }
         detail.waiting = live.waiting;
-        let open: Vec<AttemptId> = detail
+        let (open, ids): (Vec<usize>, Vec<AttemptId>) = detail
             .steps
             .iter()
-            .filter(|step| step.status == StepStatus::Scheduled)
-            .filter_map(|step| {
+            .enumerate()
+            .filter(|(_, step)| step.status == StepStatus::Scheduled)
+            .filter_map(|(at, step)| {
                 let attempt = step.attempts.last()?.attempt;
-                Some(AttemptId { run, step: step.step.clone(), attempt })
+                Some((at, AttemptId { run, step: step.step.clone(), attempt }))
             })
             .take(MAX_EXPLAINED)
-            .collect();
-        let reasons = self.fleet.explain(open.clone()).await;
-        for (attempt, reason) in open.into_iter().zip(reasons) {
-            let Some(reason) = reason else { continue };
-            let view = WaitingView { step: attempt.step, reason };
-            match detail.waiting.iter_mut().find(|known| known.step == view.step) {
-                Some(known) => *known = view,
-                None => detail.waiting.push(view),
+            .unzip();
+        let places = self.fleet.places(ids).await;
+        for (at, place) in open.into_iter().zip(places) {
+            match place {
+                Place::With(agent) => {
+                    taken(&mut detail.steps[at], agent);
+                    detail.waiting.retain(|view| view.step != detail.steps[at].step);
+                }
+                Place::Waits(reason) => {
+                    let view = WaitingView { step: detail.steps[at].step.clone(), reason };
+                    match detail.waiting.iter_mut().find(|known| known.step == view.step) {
+                        Some(known) => *known = view,
+                        None => detail.waiting.push(view),
+                    }
+                }
+                Place::Unknown => {}
             }
         }
         Box::new(detail)
@@ -282,6 +305,14 @@ impl<B: Broker> State<B> {
         let (answer, answered) = oneshot::channel();
         owner.send(LiveQuestion { run, answer }).await.ok()?;
         tokio::time::timeout(LIVE_WITHIN, answered).await.ok()?.ok()
+    }
+}
+
+/// An agent has an attempt in its hands; the journal is told of that later, if at all.
+fn taken(view: &mut StepView, agent: AgentId) {
+    if let Some(last) = view.attempts.last_mut() {
+        (view.status, last.agent) = (StepStatus::Running, Some(agent));
+        "taken".clone_into(&mut last.status);
     }
 }
 

@@ -53,6 +53,9 @@ pub struct RunFilter {
     /// Only those started by this run.
     #[serde(default)]
     pub parent: Option<RunId>,
+    /// Only those that no other run started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub top: bool,
     /// Only those that have all of these labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -207,7 +210,9 @@ pub struct RunSummary {
     /// What it was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
-    /// Steps known so far, those of the definition's top level included, and those that are over.
+    /// Steps known so far, and those that are over: those of the definition's top level, all items
+    /// of a `for_each` that began, the steps inside a group as they begin. A group and a `for_each`
+    /// count besides what is inside.
     pub steps: u32,
     /// See `steps`.
     pub steps_ended: u32,
@@ -232,7 +237,8 @@ pub struct RunDetail {
     /// Why it was to be cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<String>,
-    /// Its steps, in the order in which they came into being.
+    /// Its steps in the order of the definition, those to come included, what is inside a step
+    /// right after it. Without the definition at hand, those that came into being, in that order.
     pub steps: Vec<StepView>,
     /// What is waiting, and for what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -246,7 +252,7 @@ pub struct StepView {
     pub step: StepPath,
     /// Its state.
     pub status: StepStatus,
-    /// Its attempts, in order.
+    /// Its attempts, in order: each that was scheduled, and each run of a sub-workflow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptView>,
     /// When it started.
@@ -284,7 +290,7 @@ pub struct AttemptView {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
-    /// How long the handler ran.
+    /// How long the handler ran; of one that failed, how long that took since it was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
     /// Why it failed.

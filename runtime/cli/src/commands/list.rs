@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use skep_broker::Broker;
-use skep_protocol::{Hash, RunFilter, RunStatus};
+use skep_protocol::{Hash, RunFilter, RunStatus, RunSummary};
 
 use crate::cli::Global;
 use crate::client::Client;
@@ -30,6 +30,10 @@ const WORKFLOWS: &[Column] = &[
 ];
 
 /// List runs, newest first.
+///
+/// A run that a step of another one started, as its sub-workflow, is marked with ↳. STEPS are those
+/// that are over and those known so far: the steps of the file, groups included, and each item of a
+/// `for_each`; the steps inside a group are known when they begin.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Only runs in this state; may be repeated.
@@ -41,6 +45,9 @@ pub(crate) struct List {
     /// Only runs started by this run, named as in other commands.
     #[arg(long, value_name = "RUN")]
     parent: Option<String>,
+    /// Only runs that somebody started, none that a step of another run did.
+    #[arg(long, conflicts_with = "parent")]
+    top: bool,
     /// Only runs that were given this label; of several, all.
     #[arg(short, long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
@@ -48,7 +55,7 @@ pub(crate) struct List {
     #[arg(short = 'n', long, default_value_t = 50)]
     limit: u32,
     /// List the registered workflows instead.
-    #[arg(long, conflicts_with_all = ["status", "workflow", "parent", "labels"])]
+    #[arg(long, conflicts_with_all = ["status", "workflow", "parent", "top", "labels"])]
     workflows: bool,
 }
 
@@ -97,9 +104,9 @@ impl List {
             None => None,
         };
         let status = self.status.into_iter().map(RunStatus::from).collect();
-        let (workflow, limit) = (self.workflow, self.limit);
+        let (workflow, limit, top) = (self.workflow, self.limit, self.top);
         let any = RunFilter { limit: 1, ..RunFilter::default() };
-        let filter = RunFilter { status, workflow, parent, labels, limit, after: None };
+        let filter = RunFilter { status, workflow, parent, top, labels, limit, after: None };
         let is_all = RunFilter { limit: 1, ..filter.clone() } == any;
         let runs = client.runs(filter).await?;
         if global.output == Format::Json {
@@ -116,7 +123,7 @@ impl List {
             let took = run.ended.unwrap_or(now).since(run.started);
             vec![
                 run.run.to_string().into(),
-                run.workflow.clone().into(),
+                name(run).into(),
                 table::run_status(run.status),
                 format!("{}/{}", run.steps_ended, run.steps).into(),
                 human::local_date_and_time(run.started).into(),
@@ -126,6 +133,12 @@ impl List {
         output::data(table::draw(RUNS, rows));
         Ok(Exit::Ok)
     }
+}
+
+/// Returns the name of its workflow, marked if another run started it.
+fn name(run: &RunSummary) -> String {
+    let mark = if run.parent.is_some() { "↳ " } else { "" };
+    format!("{mark}{}", run.workflow)
 }
 
 async fn workflows<B: Broker>(client: &Client<B>, global: &Global) -> Result<Exit, Error> {

@@ -12,10 +12,12 @@ const LOOKED_AT: u32 = 10_000;
 /// Fewer characters than this name no run.
 const SHORTEST: usize = 4;
 
-/// A run, named by its id, by the start or the end of it, or as the latest one.
+/// A run, named by its id, by the start or the end of it, or as the latest one that somebody
+/// started.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunRef {
-    /// The run: its id, a unique start or end of it (4 or more characters), or `latest`.
+    /// The run: its id, a unique start or end of it (4 or more characters), or `latest`, which is
+    /// no run of a sub-workflow.
     #[arg(id = "RUN", value_name = "RUN")]
     text: String,
 }
@@ -36,8 +38,9 @@ impl RunRef {
         if self.text != "latest" && (self.text.len() < SHORTEST || !hexadecimal) {
             return Err(nowhere(&self.text));
         }
-        let limit = if self.text == "latest" { 1 } else { LOOKED_AT };
-        let runs = client.runs(RunFilter { limit, ..RunFilter::default() }).await?;
+        let top = self.text == "latest";
+        let limit = if top { 1 } else { LOOKED_AT };
+        let runs = client.runs(RunFilter { limit, top, ..RunFilter::default() }).await?;
         let runs = runs.into_iter().map(|summary| summary.run);
         pick(&self.text, runs.collect())
     }

@@ -34,13 +34,14 @@ fn runs(connection: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<Run
     let sql = format!(
         "SELECT {SUMMARY} FROM runs
          WHERE (?1 IS NULL OR workflow = ?1) AND (?2 IS NULL OR parent_run = ?2)
+         AND (NOT ?4 OR parent_run IS NULL)
          AND (?3 IS NULL OR (started, run) < (SELECT started, run FROM runs WHERE run = ?3))
          ORDER BY started DESC, run DESC"
     );
     let parent = filter.parent.map(|run| run.to_string());
     let mut statement = connection.prepare_cached(&sql)?;
     let after = filter.after.map(|run| run.to_string());
-    let rows = statement.query_map(params![filter.workflow, parent, after], summary)?;
+    let rows = statement.query_map(params![filter.workflow, parent, after, filter.top], summary)?;
     let wanted = |run: &RunSummary| {
         (filter.status.is_empty() || filter.status.contains(&run.status))
             && filter.labels.iter().all(|(name, value)| run.labels.get(name) == Some(value))

@@ -226,17 +226,19 @@ impl Fold<'_> {
             Event::StepSkipped { .. } => self.step(step, StepStatus::Skipped, Leaf::Keep),
             Event::StepExpanded(expanded) => {
                 self.step(step, StepStatus::Running, Leaf::No)?;
-                self.on_step("items", step, &expanded.total)
+                self.expanded(step, expanded.total)
             }
             Event::GroupStarted { .. } => self.step(step, StepStatus::Running, Leaf::No),
             Event::GroupRestarted { .. } => self.restarted(step),
             Event::WaitStarted(_) => self.step(step, StepStatus::Waiting, Leaf::Yes),
             Event::ChildStarted(child) => {
                 self.step(step, StepStatus::Running, Leaf::Yes)?;
-                self.on_step("child", step, &child.child.to_string())
+                self.on_step("child", step, &child.child.to_string())?;
+                self.attempt_due(step, child.attempt, "taken", child.not_before)
             }
             Event::StepCompleted { output, .. } => {
                 self.step(step, StepStatus::Completed, Leaf::Keep)?;
+                self.attempts_over(step, "completed")?;
                 output.as_ref().map_or(Ok(()), |output| self.on_step("output", step, &json(output)))
             }
             Event::StepFailed { failure, .. } => {
@@ -245,7 +247,7 @@ impl Fold<'_> {
             }
             Event::StepCancelled { .. } => {
                 self.step(step, StepStatus::Cancelled, Leaf::Keep)?;
-                self.attempts_cancelled(step)
+                self.attempts_over(step, "cancelled")
             }
             Event::AttemptScheduled(_)
             | Event::AttemptTaken { .. }

@@ -1,6 +1,6 @@
 //! Going on behind a gap: what was trimmed unread is learnt from a snapshot, as far as it tells.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Transaction, params};
 use skep_engine::Partition;
@@ -112,12 +112,17 @@ fn recount(transaction: &Transaction<'_>, run: &str) -> rusqlite::Result<()> {
     let mut counts = Counts::default();
     let mut inner = 0;
     {
-        let mut statement = transaction
-            .prepare_cached("SELECT status, leaf, step GLOB '*[[/]*' FROM steps WHERE run = ?1")?;
+        let mut statement = transaction.prepare_cached(
+            "SELECT status, leaf, step GLOB '*[[/]*', step GLOB '*]', coalesce(items, 0)
+             FROM steps WHERE run = ?1",
+        )?;
         let mut rows = statement.query([run])?;
         while let Some(row) = rows.next()? {
             counts.add(&Counts::of(&row.get::<_, String>(0)?, row.get(1)?));
-            inner += row.get::<_, i64>(2)?;
+            // All items are known from what they are items of.
+            let more = row.get::<_, i64>(4)? - row.get::<_, i64>(3)?;
+            counts.known += more;
+            inner += more + row.get::<_, i64>(2)?;
         }
     }
     transaction
@@ -154,8 +159,10 @@ impl Seed<'_> {
             ])?;
         self.drop_other_steps()?;
         let number = self.detail.steps.len() as i64;
+        let items = self.items();
         for (ordinal, step) in (-number..0).zip(&self.detail.steps) {
-            self.step(ordinal, step)?;
+            let items = step.items.or_else(|| items.get(step.step.as_str()).copied());
+            self.step(ordinal, step, items)?;
             if let Some(attempt) = step.attempts.last() {
                 self.attempt(step, attempt)?;
             }
@@ -195,8 +202,21 @@ impl Seed<'_> {
         Ok(())
     }
 
+    /// Counts items: of a `for_each` that is over, a snapshot does not say how many there are.
+    fn items(&self) -> BTreeMap<&str, u32> {
+        let mut items = BTreeMap::new();
+        for step in &self.detail.steps {
+            if let Some(item) = step.step.as_str().strip_suffix(']')
+                && let Some((step, _)) = item.rsplit_once('[')
+            {
+                *items.entry(step).or_default() += 1;
+            }
+        }
+        items
+    }
+
     /// Stores a step; what is known of it from the same round stays.
-    fn step(&self, ordinal: i64, step: &StepView) -> rusqlite::Result<()> {
+    fn step(&self, ordinal: i64, step: &StepView, items: Option<u32>) -> rusqlite::Result<()> {
         let waits = step.status == StepStatus::Waiting;
         let leaf = waits || !step.attempts.is_empty() || step.child.is_some();
         self.transaction
@@ -221,7 +241,7 @@ impl Seed<'_> {
                 step.output.as_ref().map(json),
                 step.error.as_ref().map(json),
                 step.child.map(|child| child.to_string()),
-                step.items,
+                items,
             ])
             .map(|_| ())
     }

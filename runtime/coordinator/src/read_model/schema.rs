@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::settings::Settings;
 
 /// Rises with every change of the tables; a database of another version is thrown away.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 const TABLES: &str = "
     CREATE TABLE cluster (id TEXT NOT NULL);
@@ -56,6 +56,8 @@ const TABLES: &str = "
         attempt INTEGER NOT NULL,
         status TEXT NOT NULL,
         scheduled INTEGER NOT NULL,
+        -- When it may begin at the earliest.
+        due INTEGER,
         agent TEXT,
         ended INTEGER,
         duration_ms INTEGER,

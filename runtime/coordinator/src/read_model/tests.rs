@@ -145,7 +145,7 @@ async fn steps_of_the_definition_are_counted_before_they_come_into_being() {
     };
     let events = vec![Event::StepExpanded(expanded), Event::AttemptScheduled(item)];
     store(&model, 3, events).await;
-    assert_eq!(counts().await, (1, 4));
+    assert_eq!(counts().await, (1, 8));
     let QueryReply::Run(detail) = model.ask(Question::Run(run())).await else {
         panic!("no run");
     };
@@ -185,6 +185,73 @@ async fn runs_are_found_by_label_and_listed_page_by_page() {
         paged.extend(page);
     }
     assert_eq!(paged, all);
+}
+
+#[tokio::test]
+async fn runs_that_no_other_run_started_are_found() {
+    let settings = Settings::of_tests("one");
+    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let parent = skep_protocol::Parent { run: run(), step: StepPath::new("call"), attempt: 1 };
+    let mut child = batch(vec![started_with(|run| run.parent = Some(parent))]);
+    for record in &mut child.records {
+        if let Record::Run(record) = record {
+            (record.run, record.at) = (RunId::from_key("w", "child"), Timestamp::from_millis(9));
+        }
+    }
+    store(&model, 1, vec![started()]).await;
+    let (partition, seq) = (PartitionId::new(0), Seq::new(2));
+    let entry = Entry::Message { partition, seq, batch: child };
+    model.work.send(Work::Entry(entry)).await.unwrap();
+    let top = RunFilter { top: true, limit: 1, ..RunFilter::default() };
+    let ids = |found: Vec<skep_protocol::RunSummary>| -> Vec<RunId> {
+        found.iter().map(|summary| summary.run).collect()
+    };
+    assert_eq!(ids(runs(&model, top).await), [run()]);
+    let all = ids(runs(&model, RunFilter::default()).await);
+    assert_eq!(all, [RunId::from_key("w", "child"), run()]);
+}
+
+#[tokio::test]
+async fn attempts_are_counted_when_they_are_scheduled_and_when_a_sub_workflow_runs() {
+    let settings = Settings::of_tests("one");
+    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let step = StepPath::new("call");
+    let child = Event::ChildStarted(Box::new(skep_protocol::ChildStarted {
+        step: step.clone(),
+        attempt: 1,
+        not_before: Timestamp::EPOCH,
+        child: RunId::from_key("w", "child"),
+        digest: Hash::ZERO,
+        inputs: Payload::null(),
+    }));
+    let over = Event::StepCompleted { step, output: None, signal: None };
+    let scheduled = |step: &str, ms| {
+        let (step, not_before) = (StepPath::new(step), Timestamp::from_millis(ms));
+        Event::AttemptScheduled(AttemptScheduled { step, attempt: 1, not_before, input: None })
+    };
+    let failure = skep_protocol::Failure::new(skep_protocol::FailureKind::Agent, "x", "y");
+    let (step, attempt, agent) = (StepPath::new("b"), 1, None);
+    let failed =
+        Event::AttemptFailed(skep_protocol::AttemptFailed { step, attempt, agent, failure });
+    let reason = skep_protocol::CancelReason::RunCancelled;
+    let cancelled = Event::StepCancelled { step: StepPath::new("a"), reason };
+    let events =
+        vec![started(), child, over, scheduled("a", 0), cancelled, scheduled("b", 2), failed];
+    store(&model, 1, events).await;
+    let QueryReply::Run(detail) = model.ask(Question::Run(run())).await else {
+        panic!("no run");
+    };
+    let told: Vec<_> = detail
+        .steps
+        .iter()
+        .map(|view| {
+            let attempt = &view.attempts[0];
+            (view.step.as_str(), attempt.status.as_str(), attempt.duration_ms)
+        })
+        .collect();
+    let expected =
+        [("call", "completed", None), ("a", "cancelled", None), ("b", "failed", Some(0))];
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]

@@ -43,7 +43,8 @@ async fn a_run_older_than_its_journal_is_known_to_a_new_read_model() {
     let found = detail(&broker, old).await.unwrap();
     assert_eq!(found.summary.status, RunStatus::Running);
     let steps: Vec<_> = found.steps.iter().map(|step| (step.step.as_str(), step.status)).collect();
-    assert_eq!(steps, [("one", StepStatus::Scheduled)]);
+    let pending = StepStatus::Pending;
+    assert_eq!(steps, [("one", StepStatus::Scheduled), ("two", pending), ("three", pending)]);
     assert_eq!(found.waiting.len(), 3, "{:?}", found.waiting);
     let history = history_until(&broker, old, |_| true).await;
     assert_eq!(words(&history), "run_started\n");
@@ -131,4 +132,26 @@ async fn a_run_that_was_confirmed_is_in_every_list() {
         };
         assert!(runs.iter().any(|listed| listed.run == run), "{number}");
     }
+}
+
+#[tokio::test]
+async fn a_step_that_an_agent_holds_is_running_and_those_to_come_are_pending() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, CHAIN).await;
+    let _agent = FakeAgent::start(&broker, "a", &[("work", 1)], &ledger, |_| Act::Keep).await;
+    let run = start(&broker, "k", "chain").await;
+    let found = loop {
+        let found = detail(&broker, run).await.unwrap();
+        if found.steps[0].status == StepStatus::Running {
+            break found;
+        }
+        tokio::task::yield_now().await;
+    };
+    let attempt = &found.steps[0].attempts[0];
+    assert_eq!(attempt.agent.as_ref().map(|agent| agent.as_str()), Some("a"));
+    assert!(found.waiting.iter().all(|view| view.step.as_str() != "one"), "{:?}", found.waiting);
+    let to_come: Vec<_> = found.steps[1..].iter().map(|step| step.status).collect();
+    assert!(to_come.iter().all(|status| *status == StepStatus::Pending), "{to_come:?}");
+    assert_eq!(found.steps.len() as u32, found.summary.steps);
 }

@@ -1,6 +1,6 @@
 //! Why an attempt is not being worked on, as a sentence for people.
 
-use skep_protocol::{AttemptId, Timestamp};
+use skep_protocol::{AgentId, AttemptId, Timestamp};
 
 use super::attempt::{Attempt, Place};
 use super::pool::Pool;
@@ -33,6 +33,22 @@ impl Fleet {
                 format!("in the queue of {capability} ({})", self.strength(pool))
             }
         })
+    }
+
+    /// Returns the agent that works on an attempt, if one does.
+    pub fn holder(&self, id: &AttemptId) -> Option<&AgentId> {
+        match &self.attempts.get(id)?.place {
+            Place::Held { agent, .. } | Place::Sent { agent, .. } => Some(agent),
+            Place::New
+            | Place::Withheld
+            | Place::BackOff
+            | Place::RollCall
+            | Place::Missing { .. }
+            | Place::Ready
+            | Place::Delivering { .. }
+            | Place::Queued { .. }
+            | Place::Lost { .. } => None,
+        }
     }
 
     fn explain_ready(&self, attempt: &Attempt, pool: &Pool) -> String {

@@ -168,7 +168,9 @@ impl Scene {
     fn explain(&mut self, step: &str) -> &mut Self {
         let now = Timestamp::from_millis(self.now);
         let why = self.fleet.explain(&id(step), now).unwrap_or_else(|| "nothing".to_owned());
-        writeln!(self.done, "{}: {step} waits: {why}", self.now - 100_000).unwrap();
+        let holder = self.fleet.holder(&id(step)).map(|agent| format!(", {agent} holds it"));
+        let holder = holder.unwrap_or_default();
+        writeln!(self.done, "{}: {step} waits: {why}{holder}", self.now - 100_000).unwrap();
         self
     }
 
@@ -248,7 +250,7 @@ fn silence_loses_what_an_agent_held() {
     scene.after(6_999).explain("x").after(1).check(expect![[r#"
         0: deliver to a: x
         1000: x held by a
-        8999: x waits: nothing
+        8999: x waits: nothing, a holds it
         9000: x lost: agent a was not heard of any more
     "#]]);
 }

@@ -2,9 +2,9 @@
 
 use rusqlite::params;
 use rusqlite::types::ToSql;
-use skep_protocol::{Event, StepPath, StepStatus};
+use skep_protocol::{Event, StepPath, StepStatus, Timestamp};
 
-use super::{Fold, json};
+use super::{Fold, json, millis};
 
 impl Fold<'_> {
     /// An event of one attempt.
@@ -12,7 +12,7 @@ impl Fold<'_> {
         match &self.record.event {
             Event::AttemptScheduled(scheduled) => {
                 self.step(step, StepStatus::Scheduled, Leaf::Yes)?;
-                self.attempt(step, scheduled.attempt, "scheduled")
+                self.attempt_due(step, scheduled.attempt, "scheduled", scheduled.not_before)
             }
             Event::AttemptTaken { attempt, agent, .. } => {
                 self.step(step, StepStatus::Running, Leaf::Yes)?;
@@ -34,6 +34,7 @@ impl Fold<'_> {
             Event::AttemptFailed(failed) => {
                 self.step(step, StepStatus::Running, Leaf::Keep)?;
                 self.attempt_ended(step, failed.attempt, "failed")?;
+                self.attempt_took(step, failed.attempt)?;
                 if let Some(agent) = &failed.agent {
                     self.on_attempt("agent", step, failed.attempt, &agent.as_str())?;
                 }
@@ -69,14 +70,25 @@ impl Fold<'_> {
         }
     }
 
-    /// What was under way when a step was stopped.
-    pub(super) fn attempts_cancelled(&self, step: &StepPath) -> rusqlite::Result<()> {
+    /// What was under way when a step ended by itself or was stopped.
+    pub(super) fn attempts_over(&self, step: &StepPath, status: &str) -> rusqlite::Result<()> {
         self.change(
-            "UPDATE attempts SET status = 'cancelled', ended = ?3
+            "UPDATE attempts SET status = ?4, ended = ?3
              WHERE run = ?1 AND step = ?2 AND ended IS NULL",
-            &[&self.run(), &step.as_str(), &self.at()],
+            &[&self.run(), &step.as_str(), &self.at(), &status],
         )
         .map(|_| ())
+    }
+
+    /// Sets how many items a `for_each` has, and counts them.
+    pub(super) fn expanded(&self, step: &StepPath, items: u32) -> rusqlite::Result<()> {
+        self.change(
+            "UPDATE runs SET steps = steps + ?3 -
+             (SELECT coalesce(items, 0) FROM steps WHERE run = ?1 AND step = ?2)
+             WHERE run = ?1",
+            &[&self.run(), &step.as_str(), &items],
+        )?;
+        self.on_step("items", step, &items)
     }
 
     /// Sets the state of a step and keeps the counters of its run.
@@ -113,9 +125,10 @@ impl Fold<'_> {
             .as_ref()
             .map_or_else(Counts::default, |(status, leaf)| Counts::of(status, *leaf));
         let is_top_level = !step.as_str().contains(['/', '[']);
+        let is_item = step.as_str().ends_with(']');
         let new = Counts::of(status.as_str(), is_leaf);
         self.change(
-            "UPDATE runs SET steps = steps + iif(declared > 0 AND ?6, 0, ?2),
+            "UPDATE runs SET steps = steps + iif(?7 OR (declared > 0 AND ?6), 0, ?2),
              steps_ended = steps_ended + ?3, active = active + ?4, waiting = waiting + ?5
              WHERE run = ?1",
             &[
@@ -125,6 +138,7 @@ impl Fold<'_> {
                 &(new.active - old.active),
                 &(new.waiting - old.waiting),
                 &is_top_level,
+                &is_item,
             ],
         )
         .map(|_| ())
@@ -138,11 +152,13 @@ impl Fold<'_> {
         let mut gone = Counts::default();
         let mut statement = self.transaction.prepare_cached(
             "DELETE FROM steps WHERE run = ?1 AND step > ?2 AND step < ?3
-             RETURNING status, leaf",
+             RETURNING status, leaf, step GLOB '*]', items",
         )?;
         let mut rows = statement.query(params![self.run(), from, to])?;
         while let Some(row) = rows.next()? {
             gone.add(&Counts::of(&row.get::<_, String>(0)?, row.get(1)?));
+            gone.known += row.get::<_, Option<i64>>(3)?.unwrap_or_default();
+            gone.known -= row.get::<_, i64>(2)?;
         }
         self.change(
             "UPDATE runs SET steps = steps - ?2, steps_ended = steps_ended - ?3,
@@ -158,6 +174,28 @@ impl Fold<'_> {
              VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (run, step, attempt) DO UPDATE SET status = ?4",
             &[&self.run(), &step.as_str(), &attempt, &status, &self.at()],
+        )
+        .map(|_| ())
+    }
+
+    /// Stores an attempt that may begin at a given time.
+    pub(super) fn attempt_due(
+        &self,
+        step: &StepPath,
+        attempt: u32,
+        status: &str,
+        not_before: Timestamp,
+    ) -> rusqlite::Result<()> {
+        self.attempt(step, attempt, status)?;
+        self.on_attempt("due", step, attempt, &millis(not_before).max(self.at()))
+    }
+
+    /// Stores how long an attempt took that does not say so itself.
+    fn attempt_took(&self, step: &StepPath, attempt: u32) -> rusqlite::Result<()> {
+        self.change(
+            "UPDATE attempts SET duration_ms = max(ended - due, 0)
+             WHERE run = ?1 AND step = ?2 AND attempt = ?3 AND due IS NOT NULL",
+            &[&self.run(), &step.as_str(), &attempt],
         )
         .map(|_| ())
     }

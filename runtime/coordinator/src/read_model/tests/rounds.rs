@@ -87,7 +87,7 @@ async fn a_group_that_starts_over_leaves_nothing_of_the_first_round_but_attempts
             running 4/6
             g running [] []
             g/a completed ["\"out\""] [1]
-            g/b failed ["broken", "child"] []
+            g/b failed ["broken", "child"] [1]
             g/fan running [] []
             g/fan[0] completed ["\"out\""] [1]
             g/fan[1] failed ["broken"] [1]

@@ -18,7 +18,7 @@ fn what_an_agent_took_by_the_journal_is_not_sent_to_anybody() {
     scene.beat("a", 4, &["x", "y"]).owe_taken("x", "a").owe_taken("y", "a").owe_taken("z", "b");
     scene.explain("x").explain("z").after(2_000).beat("a", 4, &["x"]);
     scene.after(4_000).beat("a", 4, &["x"]).after(1_500).check(expect![[r#"
-        0: x waits: nothing
+        0: x waits: nothing, a holds it
         0: z waits: agent b, which took it, was not heard of yet
         6000: y lost: agent a does not hold it any more
         7000: z lost: the agent that took it was not heard of again
@@ -62,7 +62,7 @@ fn an_attempt_is_where_the_journal_says_that_it_is() {
     scene.beat_with("a", 1, &["x"], |beat| beat.leaving = true).explain("x");
     scene.beat_with("b", 1, &["x"], |beat| beat.leaving = true).check(expect![[r#"
         0: deliver to a: x
-        0: x waits: nothing
+        0: x waits: nothing, b holds it
         0: x lost: agent b left
     "#]]);
 }
@@ -91,7 +91,7 @@ fn a_task_counts_as_taken_before_its_queue_timeout() {
     scene.input(FleetInput::Owed(Box::new(OfferTask { take_by, ..offer(task("x", "c", 5)) })));
     scene.delivered("a", &["x"]).after(299).explain("x").after(1).check(expect![[r#"
         200: deliver to a: x
-        499: x waits: nothing
+        499: x waits: nothing, a holds it
         500: x held by a
     "#]]);
 }
