@@ -80,8 +80,11 @@ impl Run {
         if let Some((fan, _)) = node.item_of {
             return self.node(fan).stop;
         }
+        if self.plan.cleans_up(self.step_index(id)) {
+            return None;
+        }
         let scope = self.scope(node.scope);
-        if scope.stopping && !self.plan.cleans_up(self.step_index(id)) {
+        if scope.stopping {
             return Some(CancelReason::Stopping);
         }
         self.node(scope.owner?).stop

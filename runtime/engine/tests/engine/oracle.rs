@@ -62,7 +62,7 @@ impl Oracle {
         for step in steps {
             let path = format!("{}{}", around.prefix, step.id);
             let cleans = matches!(step.condition, If::Always | If::Failure);
-            let stops = self.cancelled || around.told_to_stop || (stopping && !cleans);
+            let stops = self.cancelled || (!cleans && (stopping || around.told_to_stop));
             changed |= self.step(steps, step, &path, (around.prefix, stops, stop));
             if changed {
                 // A failure may have made the scope stop: look at everything anew.
