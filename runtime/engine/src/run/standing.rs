@@ -290,7 +290,8 @@ impl Run {
         Some(OfferTask { task, not_before, taken_by, take_by, prefer })
     }
 
-    /// Returns when a step and everything around it has to be over.
+    /// Returns when a step and everything around it has to be over. What cleans up outlasts what is
+    /// around it.
     fn deadline(&self, id: NodeId) -> Option<Timestamp> {
         let mut at = Some(id);
         let mut earliest = None;
@@ -302,6 +303,7 @@ impl Run {
             earliest = [earliest, own].into_iter().flatten().min();
             at = match node.item_of {
                 Some((fan, _)) => Some(fan),
+                None if self.plan.cleans_up(self.step_index(id)) => None,
                 None => self.scope(node.scope).owner,
             };
         }
