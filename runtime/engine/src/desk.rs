@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Value;
-use skep_protocol::limits::{MAX_INLINE_PAYLOAD, MAX_PAYLOAD};
-use skep_protocol::{BlobRef, Failure, FailureKind, Payload, RunId, Timestamp};
+use skep_protocol::limits::{MAX_INLINE_PAYLOAD, MAX_MADE_DEPTH, MAX_PAYLOAD};
+use skep_protocol::{BlobRef, Failure, FailureKind, Payload, RunId, Timestamp, is_within_depth};
 use skep_workflow::StepPart;
 
 use crate::larder::Larder;
@@ -96,6 +96,10 @@ impl<'a> Desk<'a> {
         if text.len() > MAX_PAYLOAD {
             let message = format!("a value of {} bytes is over the limit", text.len());
             return Err(Failure::new(FailureKind::Limit, "payload_size", message).fatal().into());
+        }
+        if !is_within_depth(&text, MAX_MADE_DEPTH) {
+            let message = format!("a value is nested more than {MAX_MADE_DEPTH} deep");
+            return Err(Failure::new(FailureKind::Limit, "payload_depth", message).fatal().into());
         }
         if text.len() <= MAX_INLINE_PAYLOAD {
             let raw = serde_json::value::RawValue::from_string(text);

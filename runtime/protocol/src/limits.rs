@@ -10,6 +10,9 @@ pub const MAX_INLINE_PAYLOAD: usize = 64 * 1024;
 pub const MAX_PAYLOAD: usize = 256 * 1024 * 1024;
 /// Deepest nesting of JSON in a payload.
 pub const MAX_JSON_DEPTH: usize = 64;
+/// Deepest nesting of JSON that is put together from payloads: outputs of groups, of runs. It is
+/// below the 127 levels that parsers of JSON read.
+pub const MAX_MADE_DEPTH: usize = 120;
 /// Steps of one run, dynamic ones included.
 pub const MAX_STEPS_PER_RUN: usize = 10_000;
 /// Depth of sub-workflows: a run, its child, its grandchild, …
