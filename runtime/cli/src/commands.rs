@@ -8,7 +8,7 @@ pub(crate) mod change;
 mod completions;
 mod dev;
 mod doctor;
-mod get;
+pub(crate) mod get;
 mod graph;
 pub(crate) mod history;
 mod list;

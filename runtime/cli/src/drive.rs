@@ -12,7 +12,7 @@ use crate::commands::history::ended;
 use crate::error::{Error, Exit};
 use crate::follow::{End, Follow, Until, View, unknown};
 use crate::output::{self, Format, YELLOW, paint};
-use crate::progress::{self, Progress};
+use crate::progress::Progress;
 use crate::report;
 use crate::signals::{Interrupt, Interrupts};
 
@@ -67,8 +67,8 @@ impl<B: Broker> Drive<'_, B> {
         let end = self.follow(&mut progress, &view, self.deadline, interrupts).await;
         let end = match end {
             Ok(End::Ended(status)) => {
-                close(&view, &progress);
-                let exit = ended(self.client, &progress, status, self.global).await?;
+                view.leave(&progress);
+                let exit = ended(self.client, &progress, status, &view, self.global).await?;
                 return Ok(Left::Ended(exit));
             }
             Ok(end) => end,
@@ -148,8 +148,8 @@ impl<B: Broker> Drive<'_, B> {
         }
         match then? {
             End::Ended(status) => {
-                close(&view, &progress);
-                ended(self.client, &progress, status, self.global).await?;
+                view.leave(&progress);
+                ended(self.client, &progress, status, &view, self.global).await?;
                 return Ok(Left::Ended(exit(end)));
             }
             End::TimedOut => {
@@ -160,12 +160,6 @@ impl<B: Broker> Drive<'_, B> {
         }
         Ok(Left::Running(exit(end)))
     }
-}
-
-/// Ends the drawing of a run that is over, and says how it ended.
-fn close(view: &View, progress: &Progress) {
-    view.leave(progress);
-    output::note(progress::summary(progress, view.failures()));
 }
 
 const fn exit(end: End) -> Exit {

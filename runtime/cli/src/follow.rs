@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use skep_broker::Broker;
-use skep_protocol::{HistoryEntry, RunId, RunStatus, StepPath, WaitingView};
+use skep_protocol::{HistoryEntry, RunId, RunStatus, StepPath};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use crate::client::Client;
@@ -23,6 +23,8 @@ const LONG_POLL: Duration = Duration::from_secs(20);
 const REDRAW: Duration = Duration::from_millis(100);
 /// Quiet for so long, a run is asked what it waits for.
 const QUIET: Duration = Duration::from_secs(2);
+/// How often a coordinator is asked who works on what, where that is drawn.
+const LOOK: Duration = Duration::from_millis(500);
 /// For how long no coordinator may answer while a run is followed, and the pause between two tries.
 const SILENT_FOR: Duration = Duration::from_mins(2);
 const SILENT_PAUSE: Duration = Duration::from_millis(500);
@@ -159,24 +161,37 @@ pub(crate) struct Follow<'a, B> {
 }
 
 impl<B: Broker> Follow<'_, B> {
+    /// Tells which steps are to come, where that is shown and nobody knows. It is of interest, not
+    /// of importance.
+    async fn declare(&self, progress: &mut Progress) {
+        if matches!(self.view, View::Live)
+            && progress.is_bare()
+            && let Ok(Some(detail)) = self.client.run(self.run).await
+        {
+            progress.declare(&detail);
+        }
+    }
+
     /// Follows the run until one of the ends comes.
     pub(crate) async fn follow(
         &self,
         progress: &mut Progress,
         interrupts: &mut Interrupts,
     ) -> Result<End, Error> {
+        self.declare(progress).await;
         let wait = if self.until == Until::End { LONG_POLL } else { Duration::ZERO };
         let ask = |after| self.page(after, wait);
         let mut page = pin!(ask(progress.seen()));
-        let mut waiting = pin!(self.waiting());
+        let mut look = pin!(self.client.run(self.run));
         let mut asking = false;
         let mut told = Told::default();
         let now = Instant::now();
         let mut redraw = interval_at(now, REDRAW);
         redraw.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut quiet = interval_at(now + QUIET, QUIET);
-        quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let live = matches!(self.view, View::Live);
+        let after = if live { LOOK } else { QUIET };
+        let mut quiet = interval_at(now + after, after);
+        quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let beats = if live { self.client.broker().beats().await.ok() } else { None };
         let mut beats = beats.unwrap_or_else(|| futures::stream::empty().boxed());
         loop {
@@ -194,16 +209,18 @@ impl<B: Broker> Follow<'_, B> {
                     if entries.is_empty() && self.until == Until::Present {
                         return Ok(End::CaughtUp);
                     }
-                    if !entries.is_empty() {
+                    if !entries.is_empty() && !live {
                         quiet.reset();
                     }
                     page.set(ask(progress.seen()));
                 }
                 () = at(self.deadline) => return Ok(End::TimedOut),
-                views = &mut waiting, if asking => {
+                detail = &mut look, if asking => {
                     asking = false;
-                    waiting.set(self.waiting());
-                    progress.set_waiting(&views);
+                    look.set(self.client.run(self.run));
+                    // Without an answer it is what it was.
+                    let Ok(Some(detail)) = detail else { continue };
+                    progress.look(&detail);
                     if matches!(self.view, View::Lines) {
                         told.tell(progress.waiting());
                     }
@@ -243,12 +260,6 @@ impl<B: Broker> Follow<'_, B> {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// What the run waits for is of interest, not of importance: without an answer it is nothing.
-    async fn waiting(&self) -> Vec<WaitingView> {
-        let detail = self.client.run(self.run).await.ok().flatten();
-        detail.map(|detail| detail.waiting).unwrap_or_default()
     }
 }
 
@@ -290,7 +301,8 @@ impl Told {
                 1 => String::new(),
                 many => format!(" (and {} more)", many - 1),
             };
-            let text = format!("{}{more} waits: {reason}", steps[0]);
+            let waits = if reason.starts_with("waits ") { "" } else { "waits: " };
+            let text = format!("{}{more} {waits}{reason}", steps[0]);
             format!("{}  {}", human::time_of_day(human::now()), paint(YELLOW, text))
         };
         news.into_iter().map(line).collect()
@@ -313,5 +325,7 @@ mod tests {
         assert_eq!(news.len(), 2);
         assert!(news[1].contains("a[0] (and 1 more) waits: no agent"), "{news:?}");
         assert_eq!(told.news(&waiting(&[("b", "due in 1 s")])), [""; 0]);
+        let news = told.news(&waiting(&[("c", "waits for run x")]));
+        assert!(news[0].contains("c waits for run x"), "{news:?}");
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use skep_protocol::{
-    AgentView, AttemptView, BlobRef, Failure, HistoryEntry, Payload, RunDetail, RunSummary,
-    StepView, Timestamp,
+    AgentView, AttemptView, BlobRef, Failure, FailureKind, HistoryEntry, Payload, RunDetail,
+    RunSummary, StepView, Timestamp,
 };
 
 use crate::human::rfc3339;
@@ -20,6 +20,28 @@ fn blob_ref(blob: &BlobRef) -> Value {
     json!({ "blob": blob.hash.to_string(), "size": blob.size })
 }
 
+/// Sets a value; one that lies in the blob store and was not fetched is null, with its size beside
+/// it.
+fn set(object: &mut Value, key: &str, value: Option<&Payload>) {
+    object[key] = value
+        .and_then(Payload::text)
+        .map_or(Value::Null, |text| serde_json::from_str(text).unwrap_or(Value::Null));
+    if let Some(blob) = value.and_then(Payload::blob) {
+        object[format!("{key}_size")] = json!(blob.size);
+    }
+}
+
+/// Returns why a run did not complete: a failure, or why somebody cancelled it.
+pub(crate) fn error(detail: &RunDetail) -> Value {
+    match (&detail.error, &detail.cancelled) {
+        (Some(error), _) => failure(error),
+        (None, Some(reason)) => {
+            failure(&Failure::new(FailureKind::Cancelled, "cancelled", reason).fatal())
+        }
+        (None, None) => Value::Null,
+    }
+}
+
 /// Returns a failure.
 pub(crate) fn failure(failure: &Failure) -> Value {
     let mut object = json!({
@@ -28,8 +50,8 @@ pub(crate) fn failure(failure: &Failure) -> Value {
         "message": failure.message,
         "retryable": failure.retryable,
     });
-    if let Some(details) = &failure.details {
-        object["details"] = payload(details);
+    if failure.details.is_some() {
+        set(&mut object, "details", failure.details.as_ref());
     }
     object
 }
@@ -59,9 +81,9 @@ pub(crate) fn summary(run: &RunSummary) -> Value {
 /// Returns everything about a run.
 pub(crate) fn detail(detail: &RunDetail) -> Value {
     let mut object = summary(&detail.summary);
-    object["inputs"] = payload(&detail.inputs);
-    object["outputs"] = detail.outputs.as_ref().map_or(Value::Null, payload);
-    object["error"] = detail.error.as_ref().map_or(Value::Null, failure);
+    set(&mut object, "inputs", Some(&detail.inputs));
+    set(&mut object, "outputs", detail.outputs.as_ref());
+    object["error"] = error(detail);
     if let Some(reason) = &detail.cancelled {
         object["cancelled"] = json!(reason);
     }
@@ -80,9 +102,10 @@ pub(crate) fn step(view: &StepView) -> Value {
         "started": view.started.map(rfc3339),
         "ended": view.ended.map(rfc3339),
         "duration_ms": between(view.started, view.ended),
-        "attempts": view.attempts.iter().map(attempt).collect::<Vec<_>>(),
-        "output": view.output.as_ref().map_or(Value::Null, payload),
+        "attempts": view.attempts.len(),
+        "tries": view.attempts.iter().map(attempt).collect::<Vec<_>>(),
     });
+    set(&mut object, "output", view.output.as_ref());
     if let Some(error) = &view.error {
         object["error"] = failure(error);
     }

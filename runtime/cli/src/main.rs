@@ -9,6 +9,7 @@ mod client;
 mod cluster;
 mod commands;
 mod definition;
+mod details;
 mod drive;
 mod error;
 mod follow;

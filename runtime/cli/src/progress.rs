@@ -11,13 +11,13 @@ mod rows;
 use std::collections::{BTreeMap, BTreeSet};
 
 use skep_protocol::{
-    CancelReason, Event, Failure, Heartbeat, HistoryEntry, RunId, RunStatus, SkipReason, StepPath,
-    StepStatus, Timestamp, WaitStarted, WaitingFor, WaitingView,
+    CancelReason, Event, Failure, Heartbeat, HistoryEntry, RunDetail, RunId, RunStatus, SkipReason,
+    StepPath, StepStatus, Timestamp, WaitStarted, WaitingFor, WaitingView,
 };
 use skep_workflow::{StepIndex, Workflow};
 
 pub(crate) use lines::{LineFilter, line};
-pub(crate) use render::{Failures, Frame, Motion, draw, left, summary};
+pub(crate) use render::{Counted, Failures, Frame, Motion, draw, left, summary};
 use rows::{Instance, Rows};
 
 use crate::human;
@@ -34,7 +34,6 @@ pub(crate) struct Progress {
     cancelling: bool,
     rows: Rows,
     waiting: BTreeMap<StepPath, String>,
-    attempts: u64,
     /// The codes of the failures that ended steps.
     codes: BTreeSet<String>,
     /// Why the latest step that is no item failed.
@@ -55,7 +54,6 @@ impl Progress {
             cancelling: false,
             rows: Rows::default(),
             waiting: BTreeMap::new(),
-            attempts: 0,
             codes: BTreeSet::new(),
             step_failure: None,
             seen: 0,
@@ -66,9 +64,21 @@ impl Progress {
     pub(crate) fn with_workflow(mut self, workflow: &Workflow) -> Self {
         self.workflow = workflow.name().to_string();
         for step in workflow.steps() {
-            self.rows.declare(&path(workflow, step.index()), !step.children().is_empty());
+            self.rows.declare(&path(workflow, step.index()));
         }
         self
+    }
+
+    /// Tells whether no steps are known.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.rows.all().is_empty()
+    }
+
+    /// Adds the steps that a coordinator tells of, those to come included.
+    pub(crate) fn declare(&mut self, detail: &RunDetail) {
+        for view in &detail.steps {
+            self.rows.declare(&rows::without_items(view.step.as_str()));
+        }
     }
 
     /// Returns the run.
@@ -105,6 +115,19 @@ impl Progress {
         known.into_iter().filter(move |(code, _)| is_seen(code)).map(|(_, advice)| advice)
     }
 
+    /// Takes in who works on which step, and what the others wait for, as the coordinator says.
+    pub(crate) fn look(&mut self, detail: &RunDetail) {
+        for view in detail.steps.iter().filter(|view| view.status == StepStatus::Running) {
+            let last = view.attempts.last();
+            if let Some((attempt, agent)) =
+                last.and_then(|one| Some((one.attempt, one.agent.as_ref()?)))
+            {
+                self.rows.hold(&view.step, attempt, agent);
+            }
+        }
+        self.set_waiting(&detail.waiting);
+    }
+
     /// Takes in what is waiting and why, as the coordinator says; steps that wait for other steps
     /// are nothing special, and those that wait for time or a signal have said so in the history.
     pub(crate) fn set_waiting(&mut self, waiting: &[WaitingView]) {
@@ -121,6 +144,8 @@ impl Progress {
     pub(crate) fn hear(&mut self, heartbeat: &Heartbeat) {
         let ours = heartbeat.held.iter().filter(|held| held.attempt.run == self.run);
         for held in ours {
+            let (step, attempt) = (&held.attempt.step, held.attempt.attempt);
+            self.rows.hold(step, attempt, &heartbeat.agent);
             let note = held.progress.as_ref().and_then(|progress| progress.note.as_deref());
             if let Some(note) = note {
                 self.rows.set_progress(&held.attempt.step, &heartbeat.agent, note);
@@ -185,9 +210,7 @@ impl Progress {
     }
 
     fn apply_to_step(&mut self, step: &StepPath, event: &Event, at: Timestamp) {
-        if let Event::AttemptScheduled(_) = event {
-            self.attempts += 1;
-        } else if let Event::StepFailed { failure, .. } = event {
+        if let Event::StepFailed { failure, .. } = event {
             self.codes.insert(failure.code.clone());
             if !step.as_str().contains('[') {
                 self.step_failure = Some(failure.clone());

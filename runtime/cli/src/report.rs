@@ -76,7 +76,7 @@ async fn object<B: Broker>(client: &Client<B>, detail: &RunDetail) -> Result<Val
         "workflow": summary.workflow,
         "status": summary.status,
         "outputs": outputs(client, detail).await?,
-        "error": detail.error.as_ref().map_or(Value::Null, json::failure),
+        "error": json::error(detail),
         "duration_ms": json::between(Some(summary.started), summary.ended),
         "steps": steps,
     }))

@@ -1,22 +1,26 @@
 //! `skep get`
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use skep_broker::Broker;
-use skep_protocol::{AgentId, AttemptView, Payload, RunDetail, StepPath, StepStatus, StepView};
+use skep_protocol::{AgentId, RunDetail, StepPath, StepStatus, StepView};
 
 use crate::cli::Global;
 use crate::client::Client;
 use crate::commands::run_ref::RunRef;
 use crate::commands::table::{self, Cell, Column, Fit};
+use crate::details;
 use crate::error::{Error, Exit};
 use crate::follow::unknown;
 use crate::human;
 use crate::json;
-use crate::output::{self, BOLD, Format, RED, YELLOW, paint};
+use crate::output::{self, BOLD, DIM, Format, RED, YELLOW, paint};
 
+/// More bytes of a value are not told along with everything else.
+const LARGE: u64 = 1024 * 1024;
 /// So many items that ended well are listed.
 const SHOWN_ITEMS: usize = 20;
 
@@ -29,6 +33,11 @@ const STEPS: &[Column] = &[
 ];
 
 /// Show a run: its state, its steps, what it waits for.
+///
+/// ATTEMPTS are those that were scheduled, also if no agent took them; each run of a sub-workflow
+/// is one. With -o json, `attempts` of a step is their number and `tries` tells of each. A value of
+/// more than 1 MiB is null there, with its size beside it (`output_size`), and so is the output of a
+/// group or a `for_each`, which consists of those inside: --step STEP prints them whole.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]
@@ -36,7 +45,8 @@ pub(crate) struct Get {
     /// Show every item of a `for_each`, also those that completed.
     #[arg(short, long)]
     all: bool,
-    /// Only this step, with its output, or those of its items (one item: `review[2]`).
+    /// Only this step, with its output, or those of its items (one item: `review[2]`); of one that
+    /// failed, the end of what it wrote to stderr.
     #[arg(long, value_name = "STEP")]
     step: Option<String>,
 }
@@ -52,9 +62,7 @@ impl Get {
         if let Some(step) = &self.step {
             return one(client, detail, step, global.output).await;
         }
-        if let Some(outputs) = &detail.outputs {
-            detail.outputs = Some(client.value(outputs).await?.into());
-        }
+        fetch(client, &mut detail).await?;
         if global.output == Format::Json {
             output::json(&json::detail(&detail));
             return Ok(Exit::Ok);
@@ -69,6 +77,21 @@ impl Get {
     }
 }
 
+/// Fetches values that lie in the blob store, as long as they are not too large to be told along
+/// with everything else.
+async fn fetch<B: Broker>(client: &Client<B>, detail: &mut RunDetail) -> Result<(), Error> {
+    if let Some(outputs) = &detail.outputs {
+        detail.outputs = Some(client.value(outputs).await?.into());
+    }
+    let outputs = detail.steps.iter_mut().filter_map(|view| view.output.as_mut());
+    for value in outputs.chain([&mut detail.inputs]) {
+        if value.blob().is_some_and(|blob| blob.size <= LARGE) {
+            *value = client.value(value).await?.into();
+        }
+    }
+    Ok(())
+}
+
 /// Shows one step: with its output, or with those of its items.
 async fn one<B: Broker>(
     client: &Client<B>,
@@ -81,32 +104,74 @@ async fn one<B: Broker>(
         Error::new(Exit::NotFound, format!("run {run} has no step `{step}`"))
             .help(format!("see its steps: skep get {run}"))
     })?;
+    let values = Values::of(client, &detail);
     let mut object = json::step(view);
-    let value = async |output: &Option<Payload>| match output {
-        Some(output) => client.value(output).await,
-        None => Ok(Value::Null),
-    };
-    let shown = match view.items {
-        Some(items) => {
-            let mut outputs = Vec::new();
-            for item in 0..items {
-                let path = view.step.item(item);
-                let item = detail.steps.iter().find(|view| view.step == path);
-                outputs.push(value(&item.and_then(|item| item.output.clone())).await?);
-            }
-            object["outputs"] = outputs.into();
-            &object["outputs"]
-        }
-        None => {
-            object["output"] = value(&view.output).await?;
-            &object["output"]
-        }
-    };
+    if let Some(fields) = object.as_object_mut() {
+        fields.shift_remove("output_size");
+    }
+    let shown = if view.items.is_some() { "outputs" } else { "output" };
+    object[shown] = values.value(view).await?;
     match format {
-        Format::Text => output::data(one_step(&detail, view, shown)),
+        Format::Text => {
+            let failure = view.attempts.last().and_then(|attempt| attempt.error.as_ref());
+            let details = match failure.or(view.error.as_ref()) {
+                Some(failure) => details::of_failure(client, failure).await,
+                None => Vec::new(),
+            };
+            output::data(one_step(&detail, view, &object[shown], &details));
+        }
         Format::Json => output::json(&object),
     }
     Ok(Exit::Ok)
+}
+
+/// The outputs of the steps of a run.
+struct Values<'a, B> {
+    client: &'a Client<B>,
+    views: BTreeMap<&'a str, &'a StepView>,
+}
+
+impl<'a, B: Broker> Values<'a, B> {
+    fn of(client: &'a Client<B>, detail: &'a RunDetail) -> Self {
+        let views = detail.steps.iter().map(|view| (view.step.as_str(), view));
+        Self { client, views: views.collect() }
+    }
+
+    /// Returns what came out of a step: of a `for_each` a list, of a group a map.
+    async fn value(&self, view: &StepView) -> Result<Value, Error> {
+        if let Some(items) = view.items {
+            let mut outputs = Vec::new();
+            for item in 0..items {
+                outputs.push(match self.views.get(view.step.item(item).as_str()) {
+                    Some(item) => Box::pin(self.value(item)).await?,
+                    None => Value::Null,
+                });
+            }
+            return Ok(outputs.into());
+        }
+        if let Some(output) = &view.output {
+            return self.client.value(output).await;
+        }
+        if view.status != StepStatus::Completed {
+            return Ok(Value::Null);
+        }
+        let mut output = Map::new();
+        for (id, inner) in self.inside(&view.step) {
+            output.insert(id.to_owned(), Box::pin(self.value(inner)).await?);
+        }
+        Ok(if output.is_empty() { Value::Null } else { output.into() })
+    }
+
+    /// Returns the steps of a group.
+    fn inside(&self, group: &StepPath) -> Vec<(&'a str, &'a StepView)> {
+        let prefix = format!("{group}/");
+        let from = (Bound::Excluded(&*prefix), Bound::Unbounded);
+        let below = self.views.range::<str, _>(from).map_while(|(&path, view)| {
+            let id = path.strip_prefix(&*prefix)?;
+            Some((id, *view))
+        });
+        below.filter(|(id, _)| !id.contains(['/', '['])).collect()
+    }
 }
 
 /// Counts the items that are over, for each `for_each`.
@@ -142,8 +207,10 @@ fn text(detail: &RunDetail, done: &BTreeMap<StepPath, u32>) -> String {
     let mut lines = vec![
         format!("{}  {}", paint(BOLD, &run.workflow), run.run),
         format!(
-            "{} {word} {took}, started {}",
+            "{} {word} {took}, {}/{} steps over, started {}",
             table::run_status(run.status),
+            run.steps_ended,
+            run.steps,
             human::date_and_time(run.started)
         ),
     ];
@@ -183,7 +250,7 @@ fn row(detail: &RunDetail, view: &StepView, done: &BTreeMap<StepPath, u32>) -> V
     let waiting = detail.waiting.iter().find(|waiting| waiting.step == view.step);
     let agent = agent(view).filter(|_| view.status == StepStatus::Running);
     let note = match (waiting, &view.error, view.child) {
-        (Some(waiting), _, _) => Cell::painted(YELLOW, human::reason(&waiting.reason)),
+        (Some(waiting), _, _) => Cell::painted(YELLOW, reason(view, &waiting.reason)),
         (None, Some(error), _) => Cell::painted(RED, human::first_line(&error.to_string(), 80)),
         (None, None, Some(child)) => format!("run {child}").into(),
         (None, None, None) => agent.map(|agent| format!("by {agent}")).unwrap_or_default().into(),
@@ -191,16 +258,19 @@ fn row(detail: &RunDetail, view: &StepView, done: &BTreeMap<StepPath, u32>) -> V
     let attempts = match view.items {
         Some(items) if view.status == StepStatus::Completed => human::count(items as usize, "item"),
         Some(items) => format!("{}/{items}", done.get(&view.step).copied().unwrap_or_default()),
-        None => taken(view).to_string(),
+        None => view.attempts.len().to_string(),
     };
     let status = table::step_status(view.status);
     vec![view.step.to_string().into(), status, attempts.into(), took(view).into(), note]
 }
 
-/// Counts the attempts that somebody took: an agent, or a run of their own.
-fn taken(view: &StepView) -> usize {
-    let is_taken = |one: &&AttemptView| one.agent.is_some() || view.child.is_some();
-    view.attempts.iter().filter(is_taken).count()
+/// Says what a step waits for, and what its last attempt came to.
+fn reason(view: &StepView, reason: &str) -> String {
+    let reason = human::reason(reason);
+    match view.attempts.iter().rev().find_map(|attempt| attempt.error.as_ref()) {
+        Some(error) => format!("{reason}, after: {}", human::first_line(&error.to_string(), 80)),
+        None => reason,
+    }
 }
 
 /// Returns who works on a step.
@@ -215,7 +285,7 @@ fn took(view: &StepView) -> String {
     }
 }
 
-fn one_step(detail: &RunDetail, view: &StepView, output: &Value) -> String {
+fn one_step(detail: &RunDetail, view: &StepView, output: &Value, details: &[String]) -> String {
     let mut lines = vec![format!(
         "{}  {}  {}",
         paint(BOLD, &view.step),
@@ -227,8 +297,13 @@ fn one_step(detail: &RunDetail, view: &StepView, output: &Value) -> String {
         let error = attempt.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         lines.push(format!("attempt {} {}{agent}{error}", attempt.attempt, attempt.status));
     }
-    if let Some(error) = &view.error {
+    let told = view.attempts.last().and_then(|attempt| attempt.error.as_ref());
+    if let Some(error) = view.error.as_ref().filter(|error| told != Some(error)) {
         lines.push(format!("{}: {error}", paint(RED, "failed")));
+    }
+    if !details.is_empty() {
+        lines.push(paint(DIM, "details, their end:"));
+        lines.extend(details.iter().map(|line| format!("  {line}")));
     }
     if let Some(items) = view.items {
         let done = items_done(detail).get(&view.step).copied().unwrap_or_default();
@@ -248,37 +323,4 @@ fn compact(value: &Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use skep_protocol::Timestamp;
-
-    use super::*;
-
-    #[test]
-    fn an_attempt_that_nobody_took_is_none() {
-        let attempt = |agent: Option<&str>, status: &str| AttemptView {
-            attempt: 1,
-            status: status.to_owned(),
-            scheduled: Timestamp::EPOCH,
-            agent: agent.map(|agent| AgentId::new(agent).unwrap()),
-            ended: None,
-            duration_ms: None,
-            error: None,
-        };
-        let mut view = StepView {
-            step: StepPath::new("s"),
-            status: StepStatus::Failed,
-            attempts: vec![attempt(Some("a-1"), "lost"), attempt(None, "failed")],
-            started: None,
-            ended: None,
-            output: None,
-            error: None,
-            child: None,
-            items: None,
-        };
-        assert_eq!(taken(&view), 1);
-        view.attempts = vec![attempt(None, "scheduled")];
-        assert_eq!(taken(&view), 0);
-        view.child = Some(skep_protocol::RunId::from_key("w", "k"));
-        assert_eq!(taken(&view), 1);
-    }
-}
+pub(crate) mod tests;

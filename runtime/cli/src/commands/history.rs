@@ -9,10 +9,10 @@ use crate::client::Client;
 use crate::commands::run_ref::RunRef;
 use crate::error::{Error, Exit};
 use crate::follow::{End, Follow, Until, View, unknown};
-use crate::output::{self, CYAN, Format, paint};
-use crate::progress::{self, Progress};
-use crate::report;
+use crate::output::{self, CYAN, DIM, Format, paint};
+use crate::progress::{self, Counted, Progress};
 use crate::signals::Interrupts;
+use crate::{details, report};
 
 /// Print all that happened to a run, as its journal has it; with -o json, one object per line.
 #[derive(Debug, Args)]
@@ -98,10 +98,7 @@ impl Watch {
         }
         view.close();
         match end? {
-            End::Ended(status) => {
-                output::note(progress::summary(&progress, view.failures()));
-                ended(client, &progress, status, global).await
-            }
+            End::Ended(status) => ended(client, &progress, status, &view, global).await,
             End::Interrupted(interrupt) => {
                 output::note(format!("the run goes on; follow it again with: skep watch {run}"));
                 Ok(interrupt.exit())
@@ -111,18 +108,27 @@ impl Watch {
     }
 }
 
-/// Prints what came out of a run and returns its exit code.
+/// Says how a run ended, prints what came out of it, and returns its exit code.
 pub(crate) async fn ended<B: Broker>(
     client: &Client<B>,
     progress: &Progress,
     status: RunStatus,
+    view: &View,
     global: &Global,
 ) -> Result<Exit, Error> {
+    let run = progress.run();
+    let detail = client.run(run).await.and_then(|detail| detail.ok_or_else(|| unknown(run)));
+    let counted = detail.as_ref().ok().map(Counted::of);
+    output::note(progress::summary(progress, counted, view.failures()));
+    if let (Ok(detail), Format::Text) = (&detail, global.output)
+        && let Some((step, lines)) = details::of_run(client, detail).await
+    {
+        output::note(format!("  {}", paint(DIM, format!("{step}, the end of stderr:"))));
+        lines.iter().for_each(|line| output::note(format!("    {line}")));
+    }
     for advice in progress.advice() {
         output::note(format!("  {}: {advice}", paint(CYAN, "help")));
     }
-    let run = progress.run();
-    let detail = client.run(run).await?.ok_or_else(|| unknown(run))?;
-    report::print(client, &detail, global.output).await?;
+    report::print(client, &detail?, global.output).await?;
     Ok(report::exit(status))
 }

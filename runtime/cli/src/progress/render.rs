@@ -1,7 +1,7 @@
 //! The drawing of a run on a terminal: a few lines that fit, drawn again as it goes on, and what
 //! stays there when it is over.
 
-use skep_protocol::{RunStatus, StepStatus, Timestamp};
+use skep_protocol::{RunDetail, RunStatus, StepStatus, Timestamp};
 
 use super::Progress;
 use super::row::{self, Drawn};
@@ -38,6 +38,21 @@ pub(crate) enum Failures {
     Told,
     /// Not yet.
     Untold,
+}
+
+/// How much work a run was, as the coordinator counts it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counted {
+    steps: usize,
+    attempts: usize,
+}
+
+impl Counted {
+    /// Counts what a run consists of.
+    pub(crate) fn of(detail: &RunDetail) -> Self {
+        let attempts = detail.steps.iter().map(|view| view.attempts.len()).sum();
+        Self { steps: detail.summary.steps as usize, attempts }
+    }
 }
 
 const SPINNER: &[char] = &['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
@@ -83,26 +98,24 @@ pub(crate) fn left(progress: &Progress, frame: Frame) -> Vec<String> {
 }
 
 /// Says in one line how a run ended, and why it failed.
-pub(crate) fn summary(progress: &Progress, failures: Failures) -> String {
+pub(crate) fn summary(progress: &Progress, counted: Option<Counted>, failures: Failures) -> String {
     let status = progress.status.unwrap_or(RunStatus::Running);
     let took =
         progress.started.zip(progress.ended).map(|(from, to)| human::duration(to.since(from)));
     let took = took.map(|took| format!(" in {took}")).unwrap_or_default();
-    let steps = progress.rows.all().iter().map(steps).sum();
-    let attempts = usize::try_from(progress.attempts).unwrap_or(usize::MAX);
-    let work = format!("{}, {}", human::count(steps, "step"), human::count(attempts, "attempt"));
+    let work = |counted: Counted| {
+        let attempts = human::count(counted.attempts, "attempt");
+        format!(" ({}, {attempts})", human::count(counted.steps, "step"))
+    };
+    let work = counted.map(work).unwrap_or_default();
     let (mark, word) = run_mark(status);
-    let mut line = format!("{mark} {} {word}{took} ({work})", paint(BOLD, &progress.workflow));
+    let mut line = format!("{mark} {} {word}{took}{work}", paint(BOLD, &progress.workflow));
     if let Some(failure) = &progress.failure
         && (failures == Failures::Untold || !progress.is_told(failure))
     {
         line.push_str(&format!("\n  {}", human::short_lines(&failure.to_string())));
     }
     line
-}
-
-fn steps(row: &Row) -> usize {
-    if row.is_many() { row.total() } else { usize::from(!row.group) }
 }
 
 fn head(progress: &Progress, frame: Frame) -> String {

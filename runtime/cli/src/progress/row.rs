@@ -52,7 +52,7 @@ pub(super) fn draw(progress: &Progress, row: &Row, column: usize, frame: Frame) 
     let space = frame.width.saturating_sub(column + 8);
     let mut words = words(progress, row, frame.now, space);
     let style = if status == StepStatus::Failed { RED } else { YELLOW };
-    let mark = mark(status, frame);
+    let mark = mark(row, status, frame);
     let mut below = None;
     if let Some(note) = note(progress, row, status, frame) {
         let note = human::first_line(&note, LONGEST_REASON);
@@ -90,9 +90,10 @@ pub(super) fn failed_items(row: &Row, width: usize) -> Vec<String> {
     lines
 }
 
-fn mark(status: StepStatus, frame: Frame) -> String {
+fn mark(row: &Row, status: StepStatus, frame: Frame) -> String {
     match status {
         StepStatus::Pending => paint(DIM, '·'),
+        StepStatus::Scheduled | StepStatus::Running if row.is_queued() => paint(CYAN, '○'),
         StepStatus::Scheduled | StepStatus::Running if frame.motion == Motion::Still => {
             paint(CYAN, '●')
         }
@@ -170,7 +171,9 @@ fn time(row: &Row, status: StepStatus, now: Timestamp) -> Option<String> {
 fn counters(row: &Row, total: usize, space: usize) -> String {
     let counts = row.counts;
     let mut text = format!("{}/{total}", counts.done());
-    for (number, word) in [(counts.failed, "failed"), (counts.active, "under way")] {
+    let words =
+        [(counts.failed, "failed"), (counts.active, "under way"), (counts.queued, "queued")];
+    for (number, word) in words {
         let more = format!(", {number} {word}");
         if number > 0 && text.len() + more.len() <= space {
             text.push_str(&more);
@@ -187,13 +190,15 @@ fn bar(row: &Row, total: usize) -> String {
 }
 
 fn note(progress: &Progress, row: &Row, status: StepStatus, frame: Frame) -> Option<String> {
-    if !status.is_final() {
+    let one = row.one();
+    // Of a back-off it is known until when, and what for.
+    let backs_off = one.is_some_and(|one| !row.is_many() && one.is_due_after(frame.now));
+    if !status.is_final() && !backs_off {
         let waiting = row.own.keys().chain(row.items.keys());
         if let Some(reason) = waiting.filter_map(|step| progress.waiting.get(step)).next() {
             return Some(reason.clone());
         }
     }
-    let one = row.one();
     if let Some(one) = one.filter(|_| !row.is_many()) {
         return single_note(one, frame.now);
     }
@@ -206,7 +211,7 @@ fn note(progress: &Progress, row: &Row, status: StepStatus, frame: Frame) -> Opt
 }
 
 fn single_note(one: &Instance, now: Timestamp) -> Option<String> {
-    let later = one.not_before.filter(|at| *at > now && !one.status.is_final());
+    let later = one.not_before.filter(|_| one.is_due_after(now));
     if let (None, Some(progress)) = (later, &one.progress) {
         return Some(progress.clone());
     }

@@ -63,6 +63,11 @@ impl Instance {
         self
     }
 
+    /// Tells whether its attempt may not start yet.
+    pub(crate) fn is_due_after(&self, now: Timestamp) -> bool {
+        !self.status.is_final() && self.not_before.is_some_and(|at| at > now)
+    }
+
     /// Leaves a word about it.
     pub(crate) fn tell(&mut self, note: String) {
         self.note = Some(note);
@@ -79,7 +84,9 @@ impl Instance {
 pub(crate) struct Counts {
     /// Not started.
     pub(crate) pending: usize,
-    /// Scheduled, running or waiting.
+    /// Scheduled: nobody works on it yet, as far as is known.
+    pub(crate) queued: usize,
+    /// Running or waiting.
     pub(crate) active: usize,
     /// Ended well.
     pub(crate) completed: usize,
@@ -93,7 +100,8 @@ impl Counts {
     fn slot(&mut self, status: StepStatus) -> &mut usize {
         match status {
             StepStatus::Pending => &mut self.pending,
-            StepStatus::Scheduled | StepStatus::Running | StepStatus::Waiting => &mut self.active,
+            StepStatus::Scheduled => &mut self.queued,
+            StepStatus::Running | StepStatus::Waiting => &mut self.active,
             StepStatus::Completed => &mut self.completed,
             StepStatus::Failed => &mut self.failed,
             StepStatus::Skipped | StepStatus::Cancelled => &mut self.dropped,
@@ -102,7 +110,7 @@ impl Counts {
 
     /// Returns how many there are.
     pub(crate) const fn all(self) -> usize {
-        self.pending + self.active + self.done()
+        self.pending + self.queued + self.active + self.done()
     }
 
     /// Returns how many are over.
@@ -116,8 +124,6 @@ impl Counts {
 pub(crate) struct Row {
     /// Its path without the numbers of items.
     pub(crate) key: String,
-    /// It has inner steps.
-    pub(crate) group: bool,
     /// What is not one of many: the step itself, also when it fans out.
     pub(crate) own: BTreeMap<StepPath, Instance>,
     /// The items of its `for_each`, or its copies in a group that is repeated.
@@ -135,7 +141,7 @@ impl Row {
         let (own, items, fans) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let key = key.to_owned();
         let (counts, last_failure) = (Counts::default(), None);
-        Self { key, group: false, own, items, fans, counts, last_failure }
+        Self { key, own, items, fans, counts, last_failure }
     }
 
     /// Returns its id, without those of the groups around it.
@@ -168,6 +174,15 @@ impl Row {
         self.fans.values().sum::<usize>().max(self.counts.all())
     }
 
+    /// Tells whether all of it that could be under way waits for an agent.
+    pub(crate) fn is_queued(&self) -> bool {
+        let counts = self.counts;
+        match self.is_many() {
+            true => counts.queued > 0 && counts.active == 0,
+            false => self.one().is_some_and(|one| one.status == StepStatus::Scheduled),
+        }
+    }
+
     /// Returns its state as a whole.
     pub(crate) fn status(&self) -> StepStatus {
         if let Some(one) = self.one()
@@ -176,7 +191,7 @@ impl Row {
             return one.status;
         }
         let counts = self.counts;
-        if counts.all() == 0 || (counts.active == 0 && counts.done() == 0) {
+        if counts.queued + counts.active + counts.done() == 0 {
             return self.one().map_or(StepStatus::Pending, |one| one.status);
         }
         if counts.done() < self.total() || self.one().is_some() {
@@ -200,8 +215,8 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Adds a step of the definition.
-    pub(crate) fn declare(&mut self, key: &str, group: bool) {
-        self.row(key).group = group;
+    pub(crate) fn declare(&mut self, key: &str) {
+        self.row(key);
     }
 
     /// Returns the rows.
@@ -258,6 +273,18 @@ impl Rows {
         if one.status == StepStatus::Failed {
             row.last_failure.clone_from(&one.note);
         }
+    }
+
+    /// Takes in that an agent has an attempt in its hands that was scheduled.
+    pub(crate) fn hold(&mut self, step: &StepPath, attempt: u32, agent: &AgentId) {
+        let known = self.instance(step);
+        let is_news =
+            |one: &&Instance| one.status == StepStatus::Scheduled && one.attempt == attempt;
+        let Some(at) = known.filter(is_news).and_then(|one| one.started) else { return };
+        self.change(step, at, |one| {
+            one.enter(StepStatus::Running, at).forget();
+            one.agent = Some(agent.clone());
+        });
     }
 
     /// Takes in how far a step is; nothing else changes.
@@ -336,44 +363,4 @@ pub(crate) fn without_items(path: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn items_share_the_row_of_their_step() {
-        assert_eq!(without_items("group[0]/inner[7]"), "group/inner");
-        assert_eq!(without_items("fetch"), "fetch");
-    }
-
-    #[test]
-    fn counters_follow_every_change() {
-        let mut rows = Rows::default();
-        let (step, at) = (StepPath::new("s"), Timestamp::EPOCH);
-        rows.expand(&step, 3, at);
-        for index in 0..3 {
-            rows.change(&step.item(index), at, |one| one.enter(StepStatus::Scheduled, at).forget());
-        }
-        rows.change(&step.item(0), at, |one| one.enter(StepStatus::Completed, at).forget());
-        rows.change(&step.item(1), at, |one| one.enter(StepStatus::Failed, at).tell("x".into()));
-        let row = rows.of(&step.item(2)).unwrap();
-        assert_eq!(row.counts, Counts { active: 1, completed: 1, failed: 1, ..Counts::default() });
-        assert_eq!((row.total(), row.status()), (3, StepStatus::Running));
-        assert_eq!(row.last_failure.as_deref(), Some("x"));
-        rows.change(&step, at, |one| one.enter(StepStatus::Failed, at).forget());
-        assert_eq!(rows.of(&step).unwrap().status(), StepStatus::Failed);
-    }
-
-    #[test]
-    fn a_group_that_starts_over_forgets_its_inner_steps_only() {
-        let mut rows = Rows::default();
-        let at = Timestamp::EPOCH;
-        for path in ["g/a", "g/b[0]", "ga"] {
-            let done = |one: &mut Instance| one.enter(StepStatus::Completed, at).forget();
-            rows.change(&StepPath::new(path), at, done);
-        }
-        rows.restart(&StepPath::new("g"));
-        assert_eq!(rows.status(&StepPath::new("g/a")), None);
-        assert_eq!(rows.of(&StepPath::new("g/b[0]")).unwrap().counts, Counts::default());
-        assert_eq!(rows.status(&StepPath::new("ga")), Some(StepStatus::Completed));
-    }
-}
+mod tests;

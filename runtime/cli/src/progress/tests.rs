@@ -6,11 +6,12 @@ mod told;
 use expect_test::{Expect, expect};
 use serde_json::json;
 use skep_protocol::{
-    AgentId, Event, Failure, FailureKind, Heartbeat, Held, Lane, RunId, SkipReason, StepExpanded,
-    StepPath, Timestamp, WaitStarted, WaitingFor, WaitingView,
+    AgentId, AttemptView, Event, Failure, FailureKind, Heartbeat, Held, Lane, RunId, SkipReason,
+    StepExpanded, StepPath, StepStatus, Timestamp, WaitStarted, WaitingFor, WaitingView,
 };
 
 use super::{Failures, LineFilter, summary};
+use crate::commands::get::tests::{detail, view};
 use told::{START, Told, plain};
 
 fn check(text: &str, expected: &Expect) {
@@ -29,28 +30,28 @@ fn a_step_is_drawn_as_it_is_tried() {
     check(
         &told.frame(10),
         &expect![[r#"
-        ⠹ review  running  1.2 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ⠹ fetch     1.2 s
-          · read
-          · publish
-    "#]],
+            ⠹ review  running  1.2 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+              ○ fetch     1.2 s
+              · read
+              · publish
+        "#]],
     );
     told.failed("fetch", 1, "connection refused").scheduled("fetch", 2, 2_000).after(500);
     check(
         &told.frame(10),
         &expect![[r#"
-        ⠧ review  running  1.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ⠧ fetch     1.7 s  attempt 2  in 1.5 s, after: exit_1: connection refused
-          · read
-          · publish
-    "#]],
+            ⠧ review  running  1.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+              ○ fetch     1.7 s  attempt 2  in 1.5 s, after: exit_1: connection refused
+              · read
+              · publish
+        "#]],
     );
 }
 
 fn three_steps() -> Told {
     let mut told = Told::new(LineFilter::All);
     for step in ["fetch", "read", "publish"] {
-        told.progress.rows.declare(step, false);
+        told.progress.rows.declare(step);
     }
     told
 }
@@ -76,8 +77,7 @@ fn items_are_counted_and_what_they_wait_for_is_said() {
         &expect![[r#"
             ⠧ review  running  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
               ✔ fetch     3.7 s
-              ⠧ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s
-                  exit_1: not text…
+              ○ read      ━━━━━━──────  2/4, 1 failed, 1 queued  3.0 s  exit_1: not text…
               · publish
         "#]],
     );
@@ -91,7 +91,7 @@ fn items_are_counted_and_what_they_wait_for_is_said() {
         &expect![[r#"
             ⠧ review  running  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
               ✔ fetch     3.7 s
-              ⠧ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s
+              ○ read      ━━━━━━──────  2/4, 1 failed, 1 queued  3.0 s
                   no live agent offers reader
               · publish
         "#]],
@@ -111,16 +111,16 @@ fn a_run_that_failed_says_why() {
         &expect![[r#"
             ✘ review  failed  6.7 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
               ✔ fetch     3.7 s
-              ✘ read      ━━━━━━──────  2/4, 1 failed, 1 under way  3.0 s
+              ✘ read      ━━━━━━──────  2/4, 1 failed, 1 queued  3.0 s
                   item_failed: 1 of 4 items failed
               – publish   `read` did not complete
         "#]],
     );
     check(
-        &plain(&summary(&told.progress, Failures::Untold)),
+        &plain(&summary(&told.progress, None, Failures::Untold)),
         &expect![[r#"
-        ✘ review failed in 6.7 s (6 steps, 4 attempts)
-          item_failed: 1 of 4 items failed"#]],
+            ✘ review failed in 6.7 s
+              item_failed: 1 of 4 items failed"#]],
     );
     check(
         &told.lines(),
@@ -148,7 +148,7 @@ fn a_run_that_failed_says_why() {
 fn a_short_terminal_shows_what_matters() {
     let mut told = Told::new(LineFilter::Brief);
     for step in 0..40 {
-        told.progress.rows.declare(&format!("s{step:02}"), false);
+        told.progress.rows.declare(&format!("s{step:02}"));
     }
     for step in 0..30 {
         told.scheduled(&format!("s{step:02}"), 1, 0);
@@ -161,15 +161,15 @@ fn a_short_terminal_shows_what_matters() {
     check(
         &told.frame(8),
         &expect![[r#"
-        ⠹ review  running  270 ms  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ✘ s07       270 ms  timeout: took longer than 10 s
-          ⠹ s28       270 ms
-          ⠹ s29       270 ms
-          · s30
-          · s31
-          · s32
-          … and 34 more: 27 over, 7 to come
-    "#]],
+            ⠹ review  running  270 ms  13155c83-f2c9-81f8-9a99-aad745d64cc3
+              ✘ s07       270 ms  timeout: took longer than 10 s
+              ○ s28       270 ms
+              ○ s29       270 ms
+              · s30
+              · s31
+              · s32
+              … and 34 more: 27 over, 7 to come
+        "#]],
     );
 }
 
@@ -207,8 +207,8 @@ fn what_waits_says_for_what() {
     "#]],
     );
     check(
-        &plain(&summary(&told.progress, Failures::Untold)),
-        &expect!["✔ review completed in 4.0 s (1 step, 0 attempts)"],
+        &plain(&summary(&told.progress, None, Failures::Untold)),
+        &expect!["✔ review completed in 4.0 s"],
     );
 }
 
@@ -248,9 +248,9 @@ fn items_are_counted_in_lines_not_told() {
 #[test]
 fn groups_hold_their_steps() {
     let mut told = Told::new(LineFilter::Brief);
-    told.progress.rows.declare("build", true);
-    told.progress.rows.declare("build/compile", false);
-    told.progress.rows.declare("build/test", false);
+    told.progress.rows.declare("build");
+    told.progress.rows.declare("build/compile");
+    told.progress.rows.declare("build/test");
     let group = StepPath::new("build");
     told.event(Event::GroupStarted { step: group.clone() });
     told.scheduled("build/compile", 1, 0).completed("build/compile", 1);
@@ -329,4 +329,32 @@ fn a_fact_that_comes_twice_counts_once() {
     told.number -= 1;
     told.scheduled("fetch", 2, 0);
     assert_eq!(told.frame(8), before);
+}
+
+#[test]
+fn a_coordinator_tells_what_is_to_come_and_who_works_on_what() {
+    let mut told = Told::new(LineFilter::Brief);
+    let mut fetch = view("fetch", StepStatus::Running);
+    fetch.attempts = vec![AttemptView {
+        attempt: 1,
+        status: "taken".to_owned(),
+        scheduled: Timestamp::EPOCH,
+        agent: Some(AgentId::new("exec-1").unwrap()),
+        ended: None,
+        duration_ms: None,
+        error: None,
+    }];
+    let steps = [("last", StepStatus::Pending), ("each[0]/in", StepStatus::Scheduled)];
+    let steps = steps.map(|(step, status)| view(step, status)).into_iter().chain([fetch]);
+    let detail = detail(steps.collect());
+    assert!(told.progress.is_bare());
+    told.progress.declare(&detail);
+    told.scheduled("fetch", 1, 0).scheduled("each[0]/in", 1, 0);
+    told.progress.look(&detail);
+    check(&told.frame(8), &expect![[r#"
+        ⠋ review  running  0 ms  13155c83-f2c9-81f8-9a99-aad745d64cc3
+          · last
+            ○ in      ────────────  0/1, 1 queued  0 ms
+          ⠋ fetch     0 ms  by exec-1
+    "#]]);
 }

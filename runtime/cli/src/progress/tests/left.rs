@@ -14,7 +14,7 @@ fn crowded() -> Told {
     let mut told = Told::new(LineFilter::Brief);
     let long = "collect-everything-that-was-ever-said-x";
     for step in [long, "read", "approve", "publish"] {
-        told.progress.rows.declare(step, false);
+        told.progress.rows.declare(step);
     }
     told.scheduled(long, 1, 0).after(1_000).completed(long, 1).event(fan_out(120));
     for item in 0..90 {
@@ -45,7 +45,7 @@ fn a_narrow_terminal_shows_progress_time_and_reasons() {
         &expect![[r#"
             ⠋ review  running  2 min 06 s
               ✔ collect…-said-x  1.0 s
-              ⠋ read             84/120  2 min 05 s
+              ○ read             84/120  2 min 05 s
                   no live agent offers reader
               ◌ approve          2 min 05 s
                   waits for the signal `approved`
@@ -56,7 +56,7 @@ fn a_narrow_terminal_shows_progress_time_and_reasons() {
         &crowded().frame_of(5, 39),
         &expect![[r#"
             ⠋ review  running  2 min 06 s
-              ⠋ read      84/120  2 min 05 s
+              ○ read      84/120  2 min 05 s
                   no live agent offers reader
               ◌ approve   2 min 05 s  waits for …
               … and 2 more: 1 over, 1 to come
@@ -65,13 +65,13 @@ fn a_narrow_terminal_shows_progress_time_and_reasons() {
     check(
         &crowded().frame_of(20, 99),
         &expect![[r#"
-        ⠋ review  running  2 min 06 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
-          ✔ collect-everything-that-was-ever-said-x  1.0 s
-          ⠋ read                                     84/120, 1 failed, 6 under way  2 min 05 s
-              no live agent offers reader
-          ◌ approve                                  2 min 05 s  waits for the signal `approved`
-          · publish
-    "#]],
+            ⠋ review  running  2 min 06 s  13155c83-f2c9-81f8-9a99-aad745d64cc3
+              ✔ collect-everything-that-was-ever-said-x  1.0 s
+              ○ read                                     ━━━━━━━━────  84/120, 1 failed, 6 queued  2 min 05 s
+                  no live agent offers reader
+              ◌ approve                                  2 min 05 s  waits for the signal `approved`
+              · publish
+        "#]],
     );
 }
 
@@ -91,7 +91,7 @@ fn what_became_of_each_step_stays_on_the_terminal() {
         &expect![[r#"
             steps
               ✔ collect-everything-that-was-ever-said-x  1.0 s
-              ● read                                     85/120, 1 failed, 5 under way  2 min 05 s
+              ○ read                                     ━━━━━━━━────  85/120, 1 failed, 5 queued  2 min 05 s
                 ✘ read[84]  exit_1: not text
               ◌ approve                                  2 min 05 s  waits for the signal `approved`
               – publish                                  its `if` is false
@@ -102,7 +102,7 @@ fn what_became_of_each_step_stays_on_the_terminal() {
         &expect![[r#"
             steps
               ✔ collect…-said-x  1.0 s
-              ● read             85/120  2 min 05 s
+              ○ read             85/120  2 min 05 s
                 ✘ read[84]  exit_1: not text
               ◌ approve          2 min 05 s
                   waits for the signal `approved`
@@ -116,7 +116,7 @@ fn what_became_of_each_step_stays_on_the_terminal() {
 fn of_many_steps_those_that_did_not_end_well_stay() {
     let mut told = Told::new(LineFilter::Brief);
     for step in 0..40 {
-        told.progress.rows.declare(&format!("s{step:02}"), false);
+        told.progress.rows.declare(&format!("s{step:02}"));
     }
     for step in 0..30 {
         told.scheduled(&format!("s{step:02}"), 1, 0).completed(&format!("s{step:02}"), 1);
@@ -180,8 +180,8 @@ fn a_failure_is_told_once() {
     let lines = told.lines();
     assert_eq!(lines.matches("xxx…").count(), 1, "{lines}");
     assert!(lines.lines().all(|line| line.chars().count() < 300), "{lines}");
-    let end = plain(&summary(&told.progress, Failures::Told));
+    let end = plain(&summary(&told.progress, None, Failures::Told));
     assert!(!end.contains("xxx"), "{end}");
-    let end = plain(&summary(&told.progress, Failures::Untold));
+    let end = plain(&summary(&told.progress, None, Failures::Untold));
     assert!(end.contains("xxx…"), "{end}");
 }

@@ -1,0 +1,140 @@
+//! What is shown of a run.
+
+use expect_test::expect;
+use serde_json::json;
+use skep_broker::Embedded;
+use skep_protocol::{
+    AttemptView, BlobRef, Failure, FailureKind, Hash, PartitionCount, Payload, RunId, RunStatus,
+    RunSummary, Timestamp, WaitingView,
+};
+
+use super::*;
+
+pub(crate) fn view(step: &str, status: StepStatus) -> StepView {
+    StepView {
+        step: StepPath::new(step),
+        status,
+        attempts: Vec::new(),
+        started: None,
+        ended: None,
+        output: None,
+        error: None,
+        child: None,
+        items: None,
+    }
+}
+
+fn attempt(status: &str, error: Option<Failure>) -> AttemptView {
+    AttemptView {
+        attempt: 1,
+        status: status.to_owned(),
+        scheduled: Timestamp::EPOCH,
+        agent: None,
+        ended: None,
+        duration_ms: None,
+        error,
+    }
+}
+
+fn broken() -> Failure {
+    Failure::new(FailureKind::Agent, "exit_1", "no honey")
+}
+
+pub(crate) fn detail(steps: Vec<StepView>) -> RunDetail {
+    RunDetail {
+        summary: RunSummary {
+            run: RunId::from_key("w", "k"),
+            workflow: "w".to_owned(),
+            digest: Hash::ZERO,
+            status: RunStatus::Running,
+            started: Timestamp::EPOCH,
+            ended: None,
+            parent: None,
+            steps: 0,
+            steps_ended: 0,
+            labels: BTreeMap::new(),
+        },
+        inputs: Payload::null(),
+        outputs: None,
+        error: None,
+        cancelled: None,
+        steps,
+        waiting: Vec::new(),
+    }
+}
+
+fn rows(detail: &RunDetail) -> String {
+    let done = items_done(detail);
+    let row = |view| row(detail, view, &done).iter().map(ToString::to_string).collect::<Vec<_>>();
+    let lines = detail.steps.iter().map(|view| row(view).join(" | ") + "\n");
+    anstream::adapter::strip_str(&lines.collect::<String>()).to_string()
+}
+
+#[test]
+fn an_attempt_counts_when_it_was_scheduled_and_a_back_off_tells_its_cause() {
+    let mut cancelled = view("c", StepStatus::Cancelled);
+    cancelled.attempts = vec![attempt("cancelled", None)];
+    let mut again = view("again", StepStatus::Scheduled);
+    again.attempts = vec![attempt("failed", Some(broken())), attempt("scheduled", None)];
+    let mut detail = detail(vec![cancelled, again, view("last", StepStatus::Pending)]);
+    let reason = "back-off, due in 0.9 s".to_owned();
+    detail.waiting = vec![WaitingView { step: StepPath::new("again"), reason }];
+    expect![[r#"
+        c | cancelled | 1 | - | 
+        again | scheduled | 2 | - | back-off, due in 0.9 s, after: exit_1: no honey
+        last | pending | 0 | - | 
+    "#]]
+    .assert_eq(&rows(&detail));
+}
+
+#[tokio::test]
+async fn a_group_gives_a_map_and_a_for_each_a_list() {
+    let done = |step: &str, output: Option<Value>| StepView {
+        output: output.map(Payload::from),
+        ..view(step, StepStatus::Completed)
+    };
+    let steps = vec![
+        StepView { items: Some(2), ..done("each", None) },
+        done("each[0]", None),
+        done("each[0]/a", Some(json!(1))),
+        StepView { items: Some(1), ..done("each[0]/b", None) },
+        done("each[0]/b[0]", Some(json!("x"))),
+        view("each[1]", StepStatus::Failed),
+        done("each[1]/a", Some(json!(2))),
+        done("nothing", None),
+    ];
+    let detail = detail(steps);
+    let client = Client::new(Embedded::new(), PartitionCount::DEFAULT);
+    let values = Values::of(&client, &detail);
+    let each = values.value(&detail.steps[0]).await.unwrap();
+    assert_eq!(each, json!([{ "a": 1, "b": ["x"] }, null]));
+    assert_eq!(values.value(&detail.steps[7]).await.unwrap(), Value::Null);
+}
+
+#[test]
+fn a_failure_is_told_once_and_with_its_details() {
+    let mut failed = view("s", StepStatus::Failed);
+    failed.attempts = vec![attempt("failed", Some(broken()))];
+    failed.error = Some(broken());
+    let text = one_step(&detail(Vec::new()), &failed, &Value::Null, &["Traceback".to_owned()]);
+    expect![[r#"
+        s  failed  -
+        attempt 1 failed: exit_1: no honey
+        details, their end:
+          Traceback"#]]
+    .assert_eq(&anstream::adapter::strip_str(&text).to_string());
+}
+
+#[test]
+fn a_large_value_is_null_beside_its_size() {
+    let mut large = view("s", StepStatus::Completed);
+    large.output = Some(Payload::Blob(BlobRef { hash: Hash::ZERO, size: 7_000_002 }));
+    large.attempts = vec![attempt("completed", None)];
+    let mut detail = detail(vec![large]);
+    detail.cancelled = Some("--timeout passed".to_owned());
+    let object = json::detail(&detail);
+    let step = &object["steps"]["s"];
+    assert_eq!((&step["output"], &step["output_size"]), (&Value::Null, &json!(7_000_002)));
+    assert_eq!((&step["attempts"], step["tries"].as_array().unwrap().len()), (&json!(1), 1));
+    assert_eq!(object["error"]["message"], "--timeout passed");
+}
