@@ -41,7 +41,9 @@ async fn value<B: Broker>(client: &Client<B>, failure: &Failure) -> Option<Value
 
 fn of_stderr(details: &Value, message: &str) -> Option<Vec<String>> {
     let lines = tail(details["stderr"].as_str()?);
-    let is_more = lines.iter().any(|line| !message.contains(line.trim()));
+    // What is cut ends with a sign of it.
+    let is_told = |line: &String| message.contains(line.trim().trim_end_matches('…'));
+    let is_more = !lines.iter().all(is_told);
     is_more.then_some(lines)
 }
 

@@ -23,6 +23,11 @@ const AGENTS: &[Column] = &[
 ];
 
 /// List the live agents and what they offer.
+///
+/// OFFERS names each capability and how many attempts of it are performed at a time, HELD is how
+/// many are in their hands. LANE is how tasks come to an agent: `direct`, sent to it by a
+/// coordinator that knows its free slots, or `queue`, pulled by the agent from the queue of a
+/// capability; a run is the same by either.
 #[derive(Debug, Args)]
 pub(crate) struct Agents {
     /// Only agents that offer this capability.

@@ -1,5 +1,7 @@
 //! `skep list`
 
+use std::collections::BTreeMap;
+
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use skep_broker::Broker;
@@ -27,6 +29,7 @@ const WORKFLOWS: &[Column] = &[
     Column("WORKFLOW", Fit::Middle, 0),
     Column("VERSION", Fit::Middle, 0),
     Column("DEFINITION", Fit::Whole, 1),
+    Column("CURRENT", Fit::Whole, 0),
 ];
 
 /// List runs, newest first.
@@ -54,7 +57,8 @@ pub(crate) struct List {
     /// At most so many; 0 for all.
     #[arg(short = 'n', long, default_value_t = 50)]
     limit: u32,
-    /// List the registered workflows instead.
+    /// List the registered workflows instead; the name alone means the version that is current,
+    /// the one that was registered last.
     #[arg(long, conflicts_with_all = ["status", "workflow", "parent", "top", "labels"])]
     workflows: bool,
 }
@@ -142,11 +146,12 @@ fn name(run: &RunSummary) -> String {
 }
 
 async fn workflows<B: Broker>(client: &Client<B>, global: &Global) -> Result<Exit, Error> {
-    let workflows = client.workflows().await?;
+    let workflows = marked(client.workflows().await?);
     if global.output == Format::Json {
-        let object = |(name, version, digest): (String, Option<String>, Hash)| {
+        let object = |(known, current): (Registered, bool)| {
+            let (name, version, digest) = known;
             let digest = digest.to_string();
-            json!({ "workflow": name, "version": version, "digest": digest })
+            json!({ "workflow": name, "version": version, "digest": digest, "current": current })
         };
         output::json(&workflows.into_iter().map(object).collect::<Vec<_>>());
         return Ok(Exit::Ok);
@@ -155,10 +160,41 @@ async fn workflows<B: Broker>(client: &Client<B>, global: &Global) -> Result<Exi
         output::note("no workflows; register one with: skep apply FILE");
         return Ok(Exit::Ok);
     }
-    let rows = workflows.into_iter().map(|(name, version, digest)| {
+    let rows = workflows.into_iter().map(|((name, version, digest), current)| {
         let version = version.unwrap_or_else(|| "-".to_owned());
-        vec![name.into(), version.into(), digest.short().into()]
+        let current = if current { "yes" } else { "" };
+        vec![name.into(), version.into(), digest.short().into(), current.into()]
     });
     output::data(table::draw(WORKFLOWS, rows));
     Ok(Exit::Ok)
+}
+
+/// Name, version, digest.
+type Registered = (String, Option<String>, Hash);
+
+/// Marks what each name alone means: the last of its versions in the list.
+fn marked(workflows: Vec<Registered>) -> Vec<(Registered, bool)> {
+    let last: BTreeMap<String, usize> =
+        workflows.iter().enumerate().map(|(at, (name, ..))| (name.clone(), at)).collect();
+    let mark = |(at, known): (usize, Registered)| {
+        let current = last.get(&known.0) == Some(&at);
+        (known, current)
+    };
+    workflows.into_iter().enumerate().map(mark).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_alone_means_the_last_of_its_versions() {
+        let known = |name: &str, version: Option<&str>| {
+            (name.to_owned(), version.map(str::to_owned), Hash::ZERO)
+        };
+        let all =
+            [known("a", None), known("a", Some("2")), known("a", Some("1")), known("b", None)];
+        let current: Vec<bool> = marked(all.to_vec()).into_iter().map(|(_, mark)| mark).collect();
+        assert_eq!(current, [false, false, true, true]);
+    }
 }

@@ -351,10 +351,13 @@ fn a_coordinator_tells_what_is_to_come_and_who_works_on_what() {
     told.progress.declare(&detail);
     told.scheduled("fetch", 1, 0).scheduled("each[0]/in", 1, 0);
     told.progress.look(&detail);
-    check(&told.frame(8), &expect![[r#"
+    check(
+        &told.frame(8),
+        &expect![[r#"
         ⠋ review  running  0 ms  13155c83-f2c9-81f8-9a99-aad745d64cc3
           · last
             ○ in      ────────────  0/1, 1 queued  0 ms
           ⠋ fetch     0 ms  by exec-1
-    "#]]);
+    "#]],
+    );
 }

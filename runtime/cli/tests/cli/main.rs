@@ -187,6 +187,27 @@ fn a_step_that_fails_for_good_fails_the_run() {
 }
 
 #[test]
+fn steps_of_groups_and_items_are_counted_with_those_around_them() {
+    let text = "name: w\nsteps:\n  \
+                group: { steps: { x: { agent: greet }, y: { agent: greet, needs: [x] } } }\n  \
+                nap: { wait: 10ms, needs: [group] }\n  \
+                each: { agent: greet, for_each: [1, 2, 3], needs: [nap] }\n";
+    let run = skep(&["run", "FILE"]).args(&GREET[..2]);
+    let seen = run.definition(text, &programs()).run();
+    assert!(seen.stderr.contains("(8 steps, 5 attempts)"), "{}", seen.stderr);
+}
+
+#[test]
+fn the_end_of_what_a_program_wrote_to_stderr_is_told() {
+    let broken = "#!/bin/sh\necho 'Traceback: line 7' >&2\necho 'out of honey' >&2\nexit 3\n";
+    let text = "name: w\nsteps:\n  greet: { agent: greet, retry: { attempts: 1 } }\n";
+    let run = skep(&["run", "FILE"]).args(&GREET[..2]);
+    let seen = run.definition(text, &[("greet", broken)]).run();
+    let told = seen.stderr.split_once("greet, the end of stderr:").map(|(_, told)| told);
+    assert_eq!(told, Some("\n    Traceback: line 7\n    out of honey\n"), "{}", seen.stderr);
+}
+
+#[test]
 fn wrong_inputs_are_refused_before_there_is_a_run() {
     let text = "name: w\ninputs:\n  topic: { type: string }\n  count: { type: integer }\n\
                 steps:\n  greet: { agent: greet, with: { t: \"${{ inputs.topic }}\" } }\n";
@@ -256,6 +277,9 @@ fn a_capability_that_nobody_offers_is_told_and_the_timeout_ends_the_wait() {
         assert!(seen.stderr.contains(part), "`{part}` is missing in\n{}", seen.stderr);
     }
     assert_eq!(seen.json()["status"], "cancelled");
+    let json = seen.json();
+    assert_eq!(json["error"]["message"], "--timeout passed");
+    assert_eq!(json["steps"]["ask"]["attempts"], 1);
 }
 
 #[test]
