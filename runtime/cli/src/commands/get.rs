@@ -36,8 +36,8 @@ const STEPS: &[Column] = &[
 ///
 /// ATTEMPTS are those that were scheduled, also if no agent took them; each run of a sub-workflow
 /// is one. With -o json, `attempts` of a step is their number and `tries` tells of each. A value of
-/// more than 1 MiB is null there, with its size beside it (`output_size`), and so is the output of a
-/// group or a `for_each`, which consists of those inside: --step STEP prints them whole.
+/// more than 1 MiB is null there, with its size beside it (`output_size`). The output of a group or
+/// of a `for_each`, which consists of those inside, is null, too: --step STEP prints all of them.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]
