@@ -6,7 +6,9 @@ use skep_protocol::Timestamp;
 
 /// Returns a duration as people read it: `340 ms`, `3.4 s`, `2 min 05 s`, `1 h 03 min`.
 pub(crate) fn duration(duration: Duration) -> String {
-    let (ms, secs) = (duration.as_millis(), duration.as_secs());
+    let ms = duration.as_millis();
+    // Of what takes a minute, the nearest second counts.
+    let secs = ms.saturating_add(500) / 1_000;
     if ms < 1_000 {
         format!("{ms} ms")
     } else if ms < 59_950 {
@@ -131,7 +133,11 @@ mod tests {
         assert_eq!(read(999), "999 ms");
         assert_eq!(read(1_000), "1.0 s");
         assert_eq!(read(59_940), "59.9 s");
-        assert_eq!(read(59_999), "0 min 59 s");
+        assert_eq!(read(59_949), "59.9 s");
+        assert_eq!(read(59_950), "1 min 00 s");
+        assert_eq!(read(59_991), "1 min 00 s");
+        assert_eq!(read(61_499), "1 min 01 s");
+        assert_eq!(read(3_599_600), "1 h 00 min");
         assert_eq!(read(125_000), "2 min 05 s");
         assert_eq!(read(3_780_000), "1 h 03 min");
         assert_eq!(read(200_000_000), "2 d 07 h");
