@@ -12,7 +12,7 @@ use crate::output::{Colour, Format};
 #[command(after_help = "Start here:  skep run examples/corpus/corpus.skep.yaml\n\
                         Exit codes:  0 ok, 1 run failed, 2 usage, 3 invalid definition, \
                         4 not found, 5 cannot reach, 6 conflict, 124 timeout,\n             \
-                        130 Ctrl-C, 143 SIGTERM")]
+                        130 Ctrl-C, 143 SIGTERM (for dev, serve and agent the usual end: 0)")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -40,7 +40,8 @@ pub(crate) struct Global {
 /// Where the cluster is.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Cluster {
-    /// The address of the cluster's NATS, such as nats://127.0.0.1:4222.
+    /// The address of the cluster's NATS. Without it, `run` needs no cluster, and all other
+    /// commands that need one look at nats://127.0.0.1:4222.
     #[arg(long, global = true, env = "SKEP_NATS_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) nats: Option<String>,
     /// A context of the `nats` command line tool: address and credentials.

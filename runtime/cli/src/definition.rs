@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
 
 use skep_protocol::limits::MAX_DEFINITION_BYTES;
 use skep_workflow::{Rejected, Style, Workflow};
@@ -69,32 +68,4 @@ fn invalid(rejected: &Rejected) -> Error {
 /// Returns how diagnostics are drawn on stderr.
 pub(crate) fn style() -> Style {
     if output::has_colour() { Style::Colour } else { Style::Plain }
-}
-
-/// Reads the definitions of all sub-workflows that lie beside `file` as `NAME.skep.yaml`, those of
-/// sub-workflows included; the callers come after what they call.
-pub(crate) fn beside(file: &str, workflow: &Workflow) -> Result<Vec<Workflow>, Error> {
-    let folder = Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default();
-    let mut found = Vec::new();
-    let mut open = vec![workflow.clone()];
-    while let Some(next) = open.pop() {
-        for (name, _) in next.referenced_workflows() {
-            let known = found.iter().any(|known: &Workflow| known.name() == name);
-            if known || workflow.name() == name {
-                continue;
-            }
-            if let Some(path) = place(&folder, name) {
-                let called = load_to_run(&path.to_string_lossy())?;
-                open.push(called.clone());
-                found.push(called);
-            }
-        }
-    }
-    found.reverse();
-    Ok(found)
-}
-
-fn place(folder: &Path, name: &str) -> Option<PathBuf> {
-    let endings = ["skep.yaml", "skep.yml", "skep.json"];
-    endings.iter().map(|ending| folder.join(format!("{name}.{ending}"))).find(|path| path.exists())
 }

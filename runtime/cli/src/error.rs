@@ -134,7 +134,13 @@ impl From<Rejection> for Error {
                 Self::new(Exit::InvalidDefinition, message).diagnostics(rendered, data)
             }
             Rejection::UnknownWorkflow { workflow } => Self::new(Exit::NotFound, message)
-                .help(format!("register it: skep apply {workflow}.skep.yaml"))
+                .help(match workflow.split_once('@') {
+                    None => format!("register it: skep apply {workflow}.skep.yaml"),
+                    Some((name, version)) => format!(
+                        "register it: skep apply FILE, with `name: {name}` and \
+                         `version: \"{version}\"` in FILE"
+                    ),
+                })
                 .help("see what is registered: skep list --workflows"),
             Rejection::InvalidInputs { problems } => inputs(&problems),
             Rejection::RunNotFound { .. } => {
@@ -230,5 +236,16 @@ mod tests {
         assert_eq!(exit(Rejection::Busy { retry_after_ms: 5 }), 5);
         let rendered = String::new();
         assert_eq!(exit(Rejection::InvalidDefinition { diagnostics: vec![], rendered }), 3);
+    }
+
+    #[test]
+    fn a_workflow_that_is_not_registered_is_told_how_it_can_be() {
+        let advice = |workflow: &str| {
+            let workflow = workflow.to_owned();
+            Error::from(Rejection::UnknownWorkflow { workflow }).advice()[0].clone()
+        };
+        expect!["register it: skep apply one.skep.yaml"].assert_eq(&advice("one"));
+        expect![[r#"register it: skep apply FILE, with `name: one` and `version: "2.0"` in FILE"#]]
+            .assert_eq(&advice("one@2.0"));
     }
 }

@@ -1,7 +1,6 @@
 //! What a run needs and nobody offers: told before anybody waits for it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use skep_workflow::{Step, StepKind, Workflow};
 
@@ -23,7 +22,18 @@ pub(crate) struct Missing<'a> {
     /// The ready-made agents that were asked for by name.
     pub(crate) agents: &'a [ReadyMade],
     /// How long the run is waited for.
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) wait: Wait,
+}
+
+/// How long the end of a run is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Until it comes.
+    Forever,
+    /// Until `--timeout` has passed.
+    Bounded,
+    /// Not at all.
+    Detached,
 }
 
 impl Missing<'_> {
@@ -38,7 +48,9 @@ impl Missing<'_> {
 
     fn lines(&self) -> Vec<String> {
         let missing: Vec<&String> = self.needed.difference(self.offered).collect();
-        let Some(first) = missing.first() else { return Vec::new() };
+        if missing.is_empty() {
+            return Vec::new();
+        }
         let names = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let who = match self.home {
             Home::Here => "no agent in this process",
@@ -56,7 +68,7 @@ impl Missing<'_> {
         };
         let place = if self.home == Home::Here { "here" } else { "there" };
         lines.push(format!("  offered {place}: {offered}"));
-        let advice = self.advice(first, &missing).into_iter();
+        let advice = self.advice(&missing).into_iter();
         lines.extend(advice.map(|line| format!("  {}: {line}", paint(CYAN, "help"))));
         lines
     }
@@ -68,45 +80,66 @@ impl Missing<'_> {
             "the steps that need it fail when their `queue_timeout` has passed"
         } else if self.home == Home::Cluster {
             "the run waits until one does"
-        } else if self.timeout.is_some() {
+        } else if self.wait == Wait::Bounded {
             "the run will wait until --timeout has passed"
         } else {
             "the run will wait for ever"
         }
     }
 
-    fn advice(&self, first: &str, missing: &[&String]) -> Vec<String> {
-        let mut lines = Vec::new();
-        let ready_made = missing.iter().find(|name| ReadyMade::of(name).is_some());
-        match (self.home, ready_made) {
-            (Home::Here, Some(name)) => {
-                lines.push(match self.agents {
-                    [ReadyMade::None] => {
-                        format!("leave `--agents none` away: a ready-made agent offers `{name}`")
-                    }
-                    _ => format!("a ready-made agent offers `{name}`: add it to --agents"),
-                });
+    fn advice(&self, missing: &[&String]) -> Vec<String> {
+        let (ready_made, own): (Vec<&str>, Vec<&str>) = missing
+            .iter()
+            .map(|name| name.as_str())
+            .partition(|name| ReadyMade::of(name).is_some());
+        let mut lines = match ready_made.first() {
+            Some(name) => self.of_ready_made(name),
+            None => Vec::new(),
+        };
+        if let Some(name) = own.first() {
+            if self.wait != Wait::Detached {
+                lines.push(format!("serve it with a program of yours: --agent {name}=./PROGRAM"));
             }
-            (Home::Cluster, Some(name)) if name.as_str() == "exec" => {
-                lines.push("start a ready-made agent for the run: --allow-command NAME".to_owned());
-            }
-            (Home::Cluster, Some(name)) => {
-                let agent = if name.as_str() == "http" { "http" } else { "corpus" };
-                lines.push(format!("start a ready-made agent for the run: --agents {agent}"));
-            }
-            (_, None) => {}
-        }
-        lines.push(format!("serve it with a program of yours: --agent {first}=./PROGRAM"));
-        match self.home {
-            Home::Here => lines.push("or let agents of other processes join: skep dev".to_owned()),
-            Home::Cluster => {
-                lines.push(format!("or by an agent that stays: skep agent exec --agent {first}=…"));
+            let stays = format!("by an agent that stays: skep agent exec --agent {name}=…");
+            match (self.home, self.wait) {
+                (Home::Here, _) => {}
+                (Home::Cluster, Wait::Detached) => lines.push(format!("serve it {stays}")),
+                (Home::Cluster, Wait::Forever | Wait::Bounded) => lines.push(format!("or {stays}")),
             }
         }
-        if self.timeout.is_none() {
+        if self.home == Home::Here {
+            lines.push("or let agents of other processes join: skep dev".to_owned());
+        }
+        if self.wait == Wait::Forever {
             lines.push("--timeout 30s bounds the wait, Ctrl-C ends it".to_owned());
         }
         lines
+    }
+
+    /// Says how a ready-made agent that offers a capability is started.
+    fn of_ready_made(&self, name: &str) -> Vec<String> {
+        let (given, agent) = match ReadyMade::of(name) {
+            Some(ReadyMade::Exec) => ("--allow-command NAME", "exec --allow-command NAME"),
+            Some(ReadyMade::Http) => ("--agents http", "http"),
+            Some(ReadyMade::Corpus) => ("--agents corpus", "corpus --root DIR"),
+            Some(ReadyMade::None) | None => return Vec::new(),
+        };
+        let stays = format!("start a ready-made agent that stays: skep agent {agent}");
+        match (self.home, self.wait, self.agents) {
+            (Home::Here, _, [ReadyMade::None]) => {
+                vec![format!("leave `--agents none` away: a ready-made agent offers `{name}`")]
+            }
+            (Home::Here, ..) => {
+                vec![format!("a ready-made agent offers `{name}`: add it to --agents")]
+            }
+            (Home::Cluster, Wait::Detached, _) => vec![stays],
+            (Home::Cluster, Wait::Forever | Wait::Bounded, _) => {
+                vec![
+                    format!("start a ready-made agent for the run: {given}"),
+                    format!("or {stays}"),
+                ]
+            }
+        }
     }
 
     fn users(&self, name: &str) -> impl Iterator<Item = &Step> {
@@ -133,7 +166,7 @@ mod tests {
             workflows: &[&workflow],
             home: Home::Here,
             agents: &[],
-            timeout: None,
+            wait: Wait::Forever,
         };
         change(&mut missing);
         let text = missing.lines().join("\n") + "\n";
@@ -157,7 +190,7 @@ mod tests {
         let bounded = "agent: oracle, queue_timeout: 2s";
         check(
             bounded,
-            |missing| missing.timeout = Some(Duration::from_secs(1)),
+            |missing| missing.wait = Wait::Bounded,
             &expect![[r#"
             no agent in this process offers `oracle`: the steps that need it fail when their `queue_timeout` has passed
               `oracle` is needed by `s`
@@ -186,27 +219,45 @@ mod tests {
             "agent: exec",
             |missing| missing.agents = &[ReadyMade::None],
             &expect![[r#"
-            no agent in this process offers `exec`: the run will wait for ever
-              `exec` is needed by `s`
-              offered here: nothing
-              help: leave `--agents none` away: a ready-made agent offers `exec`
-              help: serve it with a program of yours: --agent exec=./PROGRAM
-              help: or let agents of other processes join: skep dev
-              help: --timeout 30s bounds the wait, Ctrl-C ends it
-        "#]],
+                no agent in this process offers `exec`: the run will wait for ever
+                  `exec` is needed by `s`
+                  offered here: nothing
+                  help: leave `--agents none` away: a ready-made agent offers `exec`
+                  help: or let agents of other processes join: skep dev
+                  help: --timeout 30s bounds the wait, Ctrl-C ends it
+            "#]],
         );
         check(
             "agent: exec",
             |missing| missing.home = Home::Cluster,
             &expect![[r#"
-            no live agent of the cluster offers `exec`: the run waits until one does
-              `exec` is needed by `s`
-              offered there: nothing
-              help: start a ready-made agent for the run: --allow-command NAME
-              help: serve it with a program of yours: --agent exec=./PROGRAM
-              help: or by an agent that stays: skep agent exec --agent exec=…
-              help: --timeout 30s bounds the wait, Ctrl-C ends it
-        "#]],
+                no live agent of the cluster offers `exec`: the run waits until one does
+                  `exec` is needed by `s`
+                  offered there: nothing
+                  help: start a ready-made agent for the run: --allow-command NAME
+                  help: or start a ready-made agent that stays: skep agent exec --allow-command NAME
+                  help: --timeout 30s bounds the wait, Ctrl-C ends it
+            "#]],
+        );
+        check(
+            "agent: corpus-search",
+            |missing| (missing.home, missing.wait) = (Home::Cluster, Wait::Detached),
+            &expect![[r#"
+                no live agent of the cluster offers `corpus-search`: the run waits until one does
+                  `corpus-search` is needed by `s`
+                  offered there: nothing
+                  help: start a ready-made agent that stays: skep agent corpus --root DIR
+            "#]],
+        );
+        check(
+            "agent: oracle",
+            |missing| (missing.home, missing.wait) = (Home::Cluster, Wait::Detached),
+            &expect![[r#"
+                no live agent of the cluster offers `oracle`: the run waits until one does
+                  `oracle` is needed by `s`
+                  offered there: nothing
+                  help: serve it by an agent that stays: skep agent exec --agent oracle=…
+            "#]],
         );
     }
 }

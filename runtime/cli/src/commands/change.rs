@@ -104,7 +104,8 @@ impl SendSignal {
         client: &Client<B>,
         global: &Global,
     ) -> Result<Exit, Error> {
-        let payload = payload(self.payload.as_deref(), &self.set)?;
+        let fields = "give fields with -i NAME=VALUE";
+        let payload = payload(self.payload.as_deref(), &self.set, fields)?;
         let run = self.run.resolve(client).await?;
         let id = match self.id {
             Some(id) => id,
@@ -149,8 +150,13 @@ fn done(run: RunId, what: &str, global: &Global) {
     }
 }
 
-/// Returns what a signal carries: JSON, text, `@FILE`, or an object of fields.
-pub(crate) fn payload(payload: Option<&str>, set: &[String]) -> Result<Value, Error> {
+/// Returns what a signal carries: JSON, text, `@FILE`, or an object of fields. `example` helps where
+/// JSON is wanted.
+pub(crate) fn payload(
+    payload: Option<&str>,
+    set: &[String],
+    example: &str,
+) -> Result<Value, Error> {
     let text = match payload {
         Some(payload) => match payload.strip_prefix('@') {
             Some(file) => inputs::text(file)?,
@@ -167,9 +173,8 @@ pub(crate) fn payload(payload: Option<&str>, set: &[String]) -> Result<Value, Er
         Ok(value) => Ok(value),
         Err(error) if text.trim_start().starts_with(['{', '[', '"']) => {
             let shown = human::first_line(&text, 80);
-            Err(Error::usage(format!("the payload `{shown}` is not JSON: {error}")).help(
-                "what begins with {, [ or \" is read as JSON; give fields with -i NAME=VALUE",
-            ))
+            Err(Error::usage(format!("the payload `{shown}` is not JSON: {error}"))
+                .help(format!("what begins with {{, [ or \" is read as JSON; {example}")))
         }
         Err(_) => Ok(Value::String(text)),
     }
@@ -206,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_payload_that_looks_like_json_has_to_be_json() {
-        let read = |text: &str| payload(Some(text), &[]).map_err(|error| error.exit());
+        let read = |text: &str| payload(Some(text), &[], "").map_err(|error| error.exit());
         assert_eq!(read("{\"a\": 1}"), Ok(json!({ "a": 1 })));
         assert_eq!(read("yes, do it"), Ok(json!("yes, do it")));
         assert_eq!(read("12"), Ok(json!(12)));

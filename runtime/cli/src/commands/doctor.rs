@@ -1,5 +1,7 @@
 //! `skep doctor`
 
+use std::borrow::Cow;
+
 use clap::Args;
 use serde::Serialize;
 use skep_broker::Queries as _;
@@ -34,7 +36,7 @@ struct Check {
     verdict: Verdict,
     found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    advice: Option<&'static str>,
+    advice: Option<Cow<'static, str>>,
 }
 
 impl Check {
@@ -43,11 +45,15 @@ impl Check {
     }
 
     fn warn(check: &'static str, found: impl Into<String>, advice: &'static str) -> Self {
-        Self { check, verdict: Verdict::Warn, found: found.into(), advice: Some(advice) }
+        Self { check, verdict: Verdict::Warn, found: found.into(), advice: Some(advice.into()) }
     }
 
-    fn fail(check: &'static str, found: impl Into<String>, advice: &'static str) -> Self {
-        Self { check, verdict: Verdict::Fail, found: found.into(), advice: Some(advice) }
+    fn fail(
+        check: &'static str,
+        found: impl Into<String>,
+        advice: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { check, verdict: Verdict::Fail, found: found.into(), advice: Some(advice.into()) }
     }
 }
 
@@ -70,7 +76,7 @@ fn show(check: &Check) {
         Verdict::Fail => paint(RED, "FAIL"),
     };
     output::data(format!("{mark}  {:<12} {}", check.check, check.found));
-    if let Some(advice) = check.advice {
+    if let Some(advice) = &check.advice {
         output::data(format!("      {:<12} → {advice}", ""));
     }
 }
@@ -93,11 +99,9 @@ async fn look(global: &Global) -> Result<Vec<Check>, Error> {
             checks.push(Check::ok("connection", format!("connected to {address}")));
             inspected(&nats, &mut checks).await?;
         }
-        Err(error) => checks.push(Check::fail(
-            "connection",
-            error.to_string(),
-            "start a server there, name another with --nats URL, or run `skep dev`",
-        )),
+        Err(error) => {
+            checks.push(Check::fail("connection", error.to_string(), error.advice().join("; ")));
+        }
     }
     Ok(checks)
 }

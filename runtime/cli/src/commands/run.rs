@@ -13,6 +13,7 @@ use skep_workflow::Workflow;
 use tokio::time::Instant;
 
 use crate::agents::{AgentArgs, ReadyMade, Running};
+use crate::beside::beside;
 use crate::cli::Global;
 use crate::client::{Client, Existed};
 use crate::commands::change::{self, mint};
@@ -20,7 +21,7 @@ use crate::drive::{Drive, Home, Left};
 use crate::error::{Error, Exit};
 use crate::inputs::InputArgs;
 use crate::local::Local;
-use crate::missing::Missing;
+use crate::missing::{Missing, Wait};
 use crate::output::{self, BOLD, Format, paint};
 use crate::progress::Progress;
 use crate::signals::Interrupts;
@@ -29,17 +30,22 @@ use crate::{cluster, definition, human, runtime};
 /// How long agents in this process may take to leave a cluster.
 const LEAVE_WITHIN: Duration = Duration::from_secs(30);
 
+/// How what a signal carries is written.
+const SIGNAL: &str = "write --signal 'NAME={\"by\": \"Ada\"}'";
+
 /// Run a definition: in this process, without any server, or on a cluster.
 ///
 /// Without --nats, --context or SKEP_NATS_URL everything happens in this process: nothing is
 /// installed, nothing is left behind, and the ready-made agents that the steps need are started.
-/// With one of them the definition is registered with the cluster, and the run is started there
-/// and followed. The steps are performed by the agents of the cluster; --agent, --allow-command,
-/// --allow-address, --root, --reports and --agents start agents in this process that join the
-/// cluster for the time of the run.
+/// With one of them the run is started on that cluster and followed. The definition in FILE is
+/// sent along for this run alone: it gets no name there, as it does by `skep apply`, and workflows
+/// that its steps run have to be applied. The steps are performed by the agents of the cluster;
+/// --agent, --allow-command, --allow-address, --root, --reports and --agents start agents in this
+/// process that join the cluster for the time of the run.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The definition file (`-` for stdin); on a cluster also the name of a registered workflow.
+    /// The definition file (`-` for stdin); on a cluster also the name of an applied workflow:
+    /// NAME, or NAME@VERSION.
     #[arg(value_name = "FILE")]
     target: String,
     #[command(flatten)]
@@ -47,6 +53,7 @@ pub(crate) struct Run {
     /// Give up after this long: 90s, 5m, 1h30m. A run in this process is cancelled then, one on a
     /// cluster goes on.
     #[arg(long, value_name = "DURATION", value_parser = human::parse_duration)]
+    #[arg(conflicts_with = "detach")]
     timeout: Option<Duration>,
     /// The id of the run: starting the same again makes no second run.
     #[arg(long, value_name = "UUID", conflicts_with = "key")]
@@ -83,12 +90,12 @@ impl Run {
         if self.embedded || !global.cluster.is_named() {
             if self.detach {
                 return Err(Error::usage("--detach needs a cluster that the run can live on")
-                    .help("name one with --nats URL, or start one with: skep dev"));
+                    .help("name one with --nats URL or SKEP_NATS_URL: `run` looks for none itself")
+                    .help("to try things out, `skep dev` starts one at nats://127.0.0.1:4222"));
             }
             let workflow =
                 definition::load_to_run(&self.target).map_err(|error| self.hint(error))?;
-            let called = definition::beside(&self.target, &workflow)?;
-            all_called(&workflow, &called)?;
+            let called = beside(&self.target, &workflow)?;
             let inputs = self.inputs.accept(&workflow)?;
             let start = self.start(workflow.name(), &json!(inputs), labels);
             return runtime::large()?.block_on(self.here(workflow, called, start, global));
@@ -141,7 +148,8 @@ impl Run {
         let workflows: Vec<&Workflow> = all().collect();
         let offered = local.agents().capabilities();
         self.missing(&needed, offered, &workflows, Home::Here).tell();
-        for one in &called {
+        // By name, too: a workflow may call itself.
+        for one in &workflows {
             register(local.client(), one, &format!("{}.skep.yaml", one.name()), true).await?;
         }
         let progress = Progress::new(start.run).with_workflow(&workflow);
@@ -167,8 +175,12 @@ impl Run {
         workflows: &'a [&'a Workflow],
         home: Home,
     ) -> Missing<'a> {
-        let (agents, timeout) = (&*self.agents, self.timeout);
-        Missing { needed, offered, workflows, home, agents, timeout }
+        let wait = match (self.detach, self.timeout) {
+            (true, _) => Wait::Detached,
+            (false, Some(_)) => Wait::Bounded,
+            (false, None) => Wait::Forever,
+        };
+        Missing { needed, offered, workflows, home, agents: &self.agents, wait }
     }
 
     /// Says what else may have been meant by a file that is not there.
@@ -185,7 +197,7 @@ impl Run {
     async fn send_signals<B: Broker>(&self, client: &Client<B>, run: RunId) -> Result<(), Error> {
         for (number, signal) in self.signals.iter().enumerate() {
             let (name, payload) = match signal.split_once('=') {
-                Some((name, payload)) => (name, change::payload(Some(payload), &[])?),
+                Some((name, payload)) => (name, change::payload(Some(payload), &[], SIGNAL)?),
                 None => (signal.as_str(), serde_json::Value::Null),
             };
             let id = SignalId::new(&format!("at-start-{number}")).expect("letters of an id");
@@ -218,12 +230,12 @@ impl Run {
                 .help("start agents that stay: skep agent exec --agent NAME=PROGRAM"));
         }
         let client = cluster::client(&global.cluster).await.map_err(|error| {
-            let alone = error.exit() == Exit::Unreachable;
+            let alone = error.exit() == Exit::Unreachable && !self.detach;
             if alone { error.help("or run it in this process: --embedded") } else { error }
         })?;
         let mut interrupts = Interrupts::listen()?;
         let agents = Running::start(agents, client.broker());
-        if let (Some(needed), Some(workflow), false) = (&needed, &workflow, self.detach) {
+        if let (Some(needed), Some(workflow)) = (&needed, &workflow) {
             self.joined(&client, &agents, needed, workflow).await;
         }
         let drive = Drive { client: &client, global, home: Home::Cluster, deadline };
@@ -324,23 +336,6 @@ fn is_name(target: &str) -> bool {
     let file = target == "-" || target.contains(['/', '\\']) || Path::new(target).exists();
     let ending = [".yaml", ".yml", ".json"].iter().any(|ending| target.ends_with(ending));
     !file && !ending
-}
-
-/// Refuses a definition whose sub-workflows are nowhere: without a cluster nobody else has them.
-fn all_called(workflow: &Workflow, called: &[Workflow]) -> Result<(), Error> {
-    let known =
-        |name: &str| name == &**workflow.name() || called.iter().any(|one| one.name() == name);
-    for caller in called.iter().chain([workflow]) {
-        for (name, _) in caller.referenced_workflows() {
-            if !known(name) {
-                let message =
-                    format!("`{}` uses the workflow `{name}`, which is not there", caller.name());
-                return Err(Error::new(Exit::NotFound, message)
-                    .help(format!("put its definition beside the file, as {name}.skep.yaml")));
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

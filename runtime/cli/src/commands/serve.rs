@@ -23,7 +23,7 @@ use crate::signals::Interrupts;
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Where the read model lies, which answers `list`, `get` and `history`; in memory without it.
-    #[arg(long, value_name = "DIR", env = "SKEP_DATA")]
+    #[arg(long, value_name = "DIR", env = "SKEP_DATA", hide_env_values = true)]
     data: Option<PathBuf>,
     /// The number of partitions of a new cluster; fixed for ever.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_PARTITIONS)]
