@@ -25,9 +25,7 @@ pub(crate) struct Validate {
 struct Found {
     drawn: Vec<String>,
     data: Vec<Value>,
-    errors: usize,
-    warnings: usize,
-    verdict: String,
+    verdict: Result<String, String>,
 }
 
 impl Validate {
@@ -35,9 +33,9 @@ impl Validate {
         let mut data = Vec::new();
         let mut exit = Exit::Ok;
         for file in &self.files {
-            match check(file) {
+            match self.check(file) {
                 Ok(found) => {
-                    if found.errors > 0 || (self.strict && found.warnings > 0) {
+                    if found.verdict.is_err() {
                         exit = Exit::InvalidDefinition;
                     }
                     report(&found, global.output);
@@ -58,33 +56,52 @@ impl Validate {
         }
         Ok(exit)
     }
-}
 
-fn check(file: &str) -> Result<Found, Error> {
-    let bytes = definition::bytes(file)?;
-    let (diagnostics, source, valid) = match skep_workflow::read(&bytes, file) {
-        Ok(workflow) => {
-            let steps = count(workflow.steps().len(), "step");
-            let valid = format!("{} ({steps})", workflow.name());
-            let all = [workflow.warnings(), workflow.unsupported()].concat();
-            (all, workflow.source().to_owned(), Some(valid))
+    fn check(&self, file: &str) -> Result<Found, Error> {
+        let bytes = definition::bytes(file)?;
+        let (diagnostics, source, valid) = match skep_workflow::read(&bytes, file) {
+            Ok(workflow) => {
+                let steps = count(workflow.steps().len(), "step");
+                let valid = format!("{} ({steps})", workflow.name());
+                let all = [workflow.warnings(), workflow.unsupported()].concat();
+                (all, workflow.source().to_owned(), Some(valid))
+            }
+            Err(rejected) => {
+                (rejected.diagnostics().to_vec(), rejected.source_text().to_owned(), None)
+            }
+        };
+        let drawn = diagnostics.iter().map(|one| one.render(&source, definition::style()));
+        Ok(Found {
+            drawn: drawn.collect(),
+            data: diagnostics.iter().map(|one| json!(one)).collect(),
+            verdict: self.verdict(file, valid, &diagnostics),
+        })
+    }
+
+    /// Says in one line what is to be thought of a file.
+    fn verdict(
+        &self,
+        file: &str,
+        valid: Option<String>,
+        diagnostics: &[Diagnostic],
+    ) -> Result<String, String> {
+        let is = |severity| move |one: &&Diagnostic| one.severity == severity;
+        let errors = diagnostics.iter().filter(is(Severity::Error)).count();
+        let warnings = diagnostics.iter().filter(is(Severity::Warning)).count();
+        let warned = paint(YELLOW, count(warnings, "warning"));
+        let invalid = paint(RED, "invalid");
+        match (valid, errors, warnings) {
+            (Some(valid), 0, 0) => Ok(format!("{} {file}: {valid}", paint(GREEN, "ok"))),
+            (Some(_), 0, _) if self.strict => {
+                Err(format!("{invalid} {file}: {warned}, and --strict was given"))
+            }
+            (Some(valid), 0, _) => Ok(format!("{} {file}: {valid}, {warned}", paint(GREEN, "ok"))),
+            (_, errors, 0) => Err(format!("{invalid} {file}: {}", count(errors, "error"))),
+            (_, errors, _) => {
+                Err(format!("{invalid} {file}: {}, {warned}", count(errors, "error")))
+            }
         }
-        Err(rejected) => (rejected.diagnostics().to_vec(), rejected.source_text().to_owned(), None),
-    };
-    let is = |severity| move |one: &&Diagnostic| one.severity == severity;
-    let errors = diagnostics.iter().filter(is(Severity::Error)).count();
-    let warnings = diagnostics.iter().filter(is(Severity::Warning)).count();
-    let drawn = diagnostics.iter().map(|one| one.render(&source, definition::style())).collect();
-    let data = diagnostics.iter().map(|one| json!(one)).collect();
-    let warned = match warnings {
-        0 => String::new(),
-        warnings => format!(", {}", paint(YELLOW, count(warnings, "warning"))),
-    };
-    let verdict = match valid.filter(|_| errors == 0) {
-        Some(valid) => format!("{} {file}: {valid}{warned}", paint(GREEN, "ok")),
-        None => format!("{} {file}: {}{warned}", paint(RED, "invalid"), count(errors, "error")),
-    };
-    Ok(Found { drawn, data, errors, warnings, verdict })
+    }
 }
 
 fn report(found: &Found, format: Format) {
@@ -95,5 +112,6 @@ fn report(found: &Found, format: Format) {
         output::note(drawing.trim_end());
         output::note("");
     }
-    output::data(&found.verdict);
+    let (Ok(verdict) | Err(verdict)) = &found.verdict;
+    output::data(verdict);
 }

@@ -118,6 +118,33 @@ fn names_files_and_options_that_make_no_sense_are_told() {
     told(&twice, 2, &["--agent s=… is given twice"]);
     let leaves = ["run", "FILE", "--nats", "nats://here", "--detach", "--agent", "s=cat"];
     told(&leaves, 2, &["--detach leaves at once"]);
+    let bounded = ["run", "FILE", "--nats", "nats://here", "--detach", "--timeout", "2s"];
+    told(&bounded, 2, &["'--detach' cannot be used with '--timeout <DURATION>'"]);
+    let fields = ["run", "FILE", "--agent", "s=cat", "--signal", "yes={by:Ada}"];
+    told(&fields, 2, &["is not JSON", "write --signal 'NAME={\"by\": \"Ada\"}'"]);
+}
+
+#[test]
+fn a_run_that_is_to_stay_on_a_cluster_is_not_sent_elsewhere() {
+    let url = format!("nats://127.0.0.1:{}", crate::support::closed_port());
+    let seen = skep(&["run", "FILE", "--detach", "--nats", &url]).definition(ONE_STEP, &[]).run();
+    assert_eq!(seen.exit, 5, "{}", seen.text());
+    assert!(!seen.stderr.contains("--embedded"), "{}", seen.stderr);
+}
+
+#[test]
+fn a_warning_is_an_error_to_those_who_want_it_so() {
+    let text = "name: w\nsteps:\n  s: { agent: s, compensate: { agent: t } }\n";
+    let seen = skep(&["validate", "FILE"]).definition(text, &[]).run();
+    assert_eq!(
+        (seen.exit, &*seen.stdout),
+        (0, "ok FILE: w (1 step), 1 warning\n"),
+        "{}",
+        seen.text()
+    );
+    let seen = skep(&["validate", "FILE", "--strict"]).definition(text, &[]).run();
+    let verdict = "invalid FILE: 1 warning, and --strict was given\n";
+    assert_eq!((seen.exit, &*seen.stdout), (3, verdict), "{}", seen.text());
 }
 
 #[test]
