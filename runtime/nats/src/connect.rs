@@ -99,7 +99,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Connection, Conn
     provider.install_default().ok();
     let servers = parse(&options.servers)?;
     let addresses = shown(&servers);
-    let (observer, link) = Observer::new();
+    let (observer, link) = Observer::new(addresses.clone());
     let client = client_options(options, observer)?
         .connect(servers)
         .await

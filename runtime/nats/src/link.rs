@@ -29,20 +29,25 @@ impl State {
 
 /// Writes the state, from the events of the client.
 #[derive(Debug)]
-pub(crate) struct Observer(watch::Sender<State>);
+pub(crate) struct Observer {
+    state: watch::Sender<State>,
+    /// Where the servers are, for people.
+    addresses: String,
+}
 
 impl Observer {
-    pub(crate) fn new() -> (Self, Link) {
-        let (sender, receiver) = watch::channel(State::NEW);
-        (Self(sender), Link(receiver))
+    pub(crate) fn new(addresses: String) -> (Self, Link) {
+        let (state, receiver) = watch::channel(State::NEW);
+        (Self { state, addresses }, Link(receiver))
     }
 
     pub(crate) fn see(&self, event: &Event) {
         match event {
             Event::Connected => {
-                self.0.send_modify(|state| {
+                self.state.send_modify(|state| {
                     if state.losses > 0 {
-                        tracing::info!("connected to NATS again");
+                        // As loud as the loss: whoever was told of that wants to know.
+                        tracing::warn!("connected again to NATS at {}", self.addresses);
                         state.back = Some(Instant::now());
                     }
                     state.connected = true;
@@ -50,14 +55,21 @@ impl Observer {
                 });
             }
             Event::Disconnected => {
-                tracing::warn!("the connection to NATS was lost");
-                self.0.send_modify(|state| {
+                tracing::warn!(
+                    "the connection to NATS at {} was lost; trying until it is back",
+                    self.addresses
+                );
+                self.state.send_modify(|state| {
                     state.connected = false;
                     state.losses += 1;
                 });
             }
             Event::SlowConsumer(subscription) => self.dropped(*subscription),
             Event::ServerError(error) => tracing::warn!(%error, "the NATS server complains"),
+            // While it is away, each try to connect ends with one.
+            Event::ClientError(error) if !self.state.borrow().connected => {
+                tracing::debug!(%error, "cannot connect to NATS yet");
+            }
             Event::ClientError(error) => tracing::warn!(%error, "the NATS client complains"),
             Event::LameDuckMode | Event::Draining | Event::Closed => {
                 tracing::debug!(%event, "the connection to NATS changes");
@@ -66,7 +78,7 @@ impl Observer {
     }
 
     fn dropped(&self, subscription: u64) {
-        self.0.send_if_modified(|state| {
+        self.state.send_if_modified(|state| {
             state.dropped = Some(Instant::now());
             if !std::mem::replace(&mut state.told, true) {
                 tracing::warn!(
@@ -133,7 +145,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_loss_ends_the_period_and_a_return_settles() {
-        let (observer, link) = Observer::new();
+        let (observer, link) = Observer::new("here".to_owned());
         let first = link.connected().await;
         assert!(link.lost(first).now_or_never().is_none());
         observer.see(&Event::Connected);
@@ -149,7 +161,7 @@ mod tests {
     }
     #[tokio::test(start_paused = true)]
     async fn after_messages_were_dropped_silence_proves_nothing() {
-        let (observer, link) = Observer::new();
+        let (observer, link) = Observer::new("here".to_owned());
         let period = link.connected().await;
         assert!(!link.has_just_dropped());
         observer.see(&Event::SlowConsumer(7));

@@ -35,7 +35,7 @@ pub(crate) struct Dev {
     /// Keep everything in this folder, and go on from there the next time.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The ready-made agents to start as well.
+    /// The ready-made agents to start as well; without it, those that options are given for.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST")]
     agents: Vec<ReadyMade>,
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub(crate) struct Dev {
 impl Dev {
     pub(crate) fn perform(self, global: &Global) -> Result<Exit, Error> {
         let named =
-            if self.agents.is_empty() { vec![ReadyMade::None] } else { self.agents.clone() };
+            if self.agents.is_empty() { self.allowed.asked_for(None) } else { self.agents.clone() };
         let agents = self.allowed.build(&named, &BTreeSet::new())?;
         runtime::large()?.block_on(async {
             let mut interrupts = Interrupts::listen()?;
@@ -59,7 +59,9 @@ impl Dev {
             options.store_dir = self.data.as_ref().map(|folder| folder.join("nats"));
             let running = tokio::select! { biased;
                 interrupt = interrupts.next() => return Ok(interrupt.exit()),
-                server = ThrowawayServer::start(options) => server?,
+                server = ThrowawayServer::start(options) => {
+                    server.map_err(|error| not_started(error, self.port))?
+                }
             };
             let nats = Nats::connect(ConnectOptions::url(&running.url())).await?;
             let config = match &self.data {
@@ -116,11 +118,17 @@ fn greet(url: &str, agents: &Running, global: &Global) {
     output::data("Ctrl-C stops everything");
 }
 
-impl From<StartError> for Error {
-    fn from(error: StartError) -> Self {
-        let text = chain(&error);
-        let mut lines = text.lines();
-        let this = Self::new(Exit::Unreachable, lines.next().unwrap_or_default());
-        lines.fold(this, |this, line| this.help(line.trim()))
+fn not_started(error: StartError, port: Option<u16>) -> Error {
+    let text = chain(&error);
+    let mut lines = text.lines();
+    let told = Error::new(Exit::Unreachable, lines.next().unwrap_or_default());
+    let told = lines.fold(told, |told, line| told.help(line.trim()));
+    match port {
+        Some(port) if error.is_port_taken() => told
+            .help("choose another --port, or leave it away: then a free one is found")
+            .help(format!(
+                "if a NATS server is there, use it: skep serve --nats nats://127.0.0.1:{port}"
+            )),
+        Some(_) | None => told,
     }
 }

@@ -80,28 +80,49 @@ pub enum StartError {
         source: io::Error,
     },
     /// It ended at once.
-    #[error("nats-server ended with {status}: {cause} (see {})", log.display())]
+    #[error("nats-server ended with {status}: {cause}{}", see(log.as_deref()))]
     Ended {
         /// How.
         status: ExitStatus,
         /// The last line of its log that tells of an error.
         cause: String,
-        /// Its log.
-        log: PathBuf,
+        /// Its log, unless that was in a temporary folder and is gone.
+        log: Option<PathBuf>,
     },
     /// It runs but does not answer.
     #[error(
-        "nats-server did not answer on {address} within {} s (see {})",
-        within.as_secs(), log.display()
+        "nats-server did not answer on {address} within {} s: {cause}{}",
+        within.as_secs(), see(log.as_deref())
     )]
     NotReady {
         /// Where it should.
         address: SocketAddr,
         /// The bound.
         within: Duration,
-        /// Its log.
-        log: PathBuf,
+        /// The last line of its log that tells of an error, or the last one.
+        cause: String,
+        /// Its log, unless that was in a temporary folder and is gone.
+        log: Option<PathBuf>,
     },
+}
+
+impl StartError {
+    /// Returns whether something else listens on the port.
+    pub fn is_port_taken(&self) -> bool {
+        matches!(self, Self::Ended { cause, .. } if cause.contains("address already in use"))
+    }
+
+    /// Names no log that goes with a temporary folder.
+    fn without_log(mut self) -> Self {
+        if let Self::Ended { log, .. } | Self::NotReady { log, .. } = &mut self {
+            *log = None;
+        }
+        self
+    }
+}
+
+fn see(log: Option<&Path>) -> String {
+    log.map_or_else(String::new, |log| format!(" (see {})", log.display()))
 }
 
 /// A nats-server on the loopback interface that is killed when its handle is dropped.
@@ -142,10 +163,8 @@ impl ThrowawayServer {
                     server._temporary = temporary;
                     return Ok(server);
                 }
-                Err(StartError::Ended { cause, .. })
-                    if options.port == 0
-                        && tries < PORT_TRIES
-                        && cause.contains("address already in use") => {}
+                Err(error) if error.is_port_taken() && options.port == 0 && tries < PORT_TRIES => {}
+                Err(error) if temporary.is_some() => return Err(error.without_log()),
                 Err(error) => return Err(error),
             }
         }
@@ -268,11 +287,9 @@ impl ThrowawayServer {
     async fn ready(&mut self, log_from: u64) -> Result<(), StartError> {
         let answered = tokio::time::timeout(READY_WITHIN, self.probe(log_from)).await;
         answered.unwrap_or_else(|_| {
-            Err(StartError::NotReady {
-                address: self.address,
-                within: READY_WITHIN,
-                log: self.log_file(),
-            })
+            let (address, within, log) = (self.address, READY_WITHIN, self.log_file());
+            let cause = last_error(&log, log_from);
+            Err(StartError::NotReady { address, within, cause, log: Some(log) })
         })
     }
 
@@ -287,7 +304,7 @@ impl ThrowawayServer {
             if let Some(status) = ended {
                 self.running = None;
                 let cause = last_error(&self.log_file(), log_from);
-                return Err(StartError::Ended { status, cause, log: self.log_file() });
+                return Err(StartError::Ended { status, cause, log: Some(self.log_file()) });
             }
             tokio::time::sleep(PROBE_EVERY).await;
         }
@@ -377,8 +394,14 @@ mod tests {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         let options = Options { port, ..Options::default() };
-        let error = ThrowawayServer::start(options).await.unwrap_err().to_string();
-        assert!(error.contains("address already in use"), "{error}");
+        let error = ThrowawayServer::start(options).await.unwrap_err();
+        assert!(error.is_port_taken(), "{error}");
+        assert!(!error.to_string().contains("nats-server.log"), "that is gone: {error}");
+        let kept = tempfile::tempdir().unwrap();
+        let store_dir = Some(kept.path().to_owned());
+        let error = ThrowawayServer::start(Options { port, store_dir, ..Options::default() });
+        let error = error.await.unwrap_err().to_string();
+        assert!(error.contains("nats-server.log)"), "{error}");
         let options = Options { more: "max_payload: nonsense\n".to_owned(), ..Options::default() };
         let error = ThrowawayServer::start(options).await.unwrap_err().to_string();
         assert!(error.contains("nats-server.conf:6:1"), "{error}");
