@@ -1,6 +1,7 @@
 //! Agents inside this process: the ready-made ones, and the user's own programs.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,6 +49,27 @@ impl ReadyMade {
             Self::None => false,
         }
     }
+
+    /// Says how it is started.
+    const fn how(self) -> &'static str {
+        match self {
+            Self::Exec => "--agents exec, or: skep agent exec",
+            Self::Http => "--agents http, or: skep agent http",
+            Self::Corpus => "--agents corpus, or: skep agent corpus",
+            Self::None => "--agents",
+        }
+    }
+}
+
+impl fmt::Display for ReadyMade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exec => "exec",
+            Self::Http => "http",
+            Self::Corpus => "corpus",
+            Self::None => "none",
+        })
+    }
 }
 
 /// What ready-made agents may do.
@@ -66,7 +88,8 @@ pub(crate) struct AgentArgs {
     /// Addresses that steps with `agent: http` may reach although they are not public.
     #[arg(long = "allow-address", value_name = "NETWORK")]
     pub(crate) addresses: Vec<Network>,
-    /// Where programs run and files are read; the current folder if not given.
+    /// Where programs run, yours too (of several folders, in the first), and files are read; the
+    /// current folder if not given.
     #[arg(long = "root", value_name = "DIR")]
     pub(crate) roots: Vec<PathBuf>,
     /// Where reports are written; .skep/reports if not given.
@@ -92,7 +115,14 @@ impl AgentArgs {
                     .help("one program serves a capability; --slots N runs more of it at a time"));
             }
         }
-        let mut agents = programs::agents(&self.programs, self.slots)?;
+        self.check_roots()?;
+        if let Some((option, one)) = self.unused(named) {
+            let message = format!("{option} is for the agent `{one}`, which is not started here");
+            return Err(Error::usage(message)
+                .help(format!("leave it away, or start that agent: {}", one.how())));
+        }
+        let root = self.roots.first().map(PathBuf::as_path);
+        let mut agents = programs::agents(&self.programs, self.slots, root)?;
         let wanted = |one: &ReadyMade| match named {
             [] => needed.iter().any(|name| one.offers(name) && !own.contains(name.as_str())),
             named => named.contains(one),
@@ -102,6 +132,33 @@ impl AgentArgs {
         Ok(agents)
     }
 
+    /// In a folder that is not there each task would fail.
+    fn check_roots(&self) -> Result<(), Error> {
+        for root in &self.roots {
+            let told =
+                |problem: &str| Error::usage(format!("--root {}: {problem}", root.display()));
+            match root.metadata() {
+                Ok(found) if found.is_dir() => {}
+                Ok(_) => return Err(told("that is no folder")),
+                Err(error) => return Err(told(&error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns an option that says nothing to the agents that were named, and whom it is for.
+    fn unused(&self, named: &[ReadyMade]) -> Option<(&'static str, ReadyMade)> {
+        let (is_given, none) = (|one| named.contains(&one), named.is_empty());
+        let rooted = !self.programs.is_empty() || is_given(ReadyMade::Exec);
+        let unused = |option, given: bool, one: ReadyMade| {
+            (given && !none && !is_given(one)).then_some((option, one))
+        };
+        unused("--allow-command", !self.commands.is_empty(), ReadyMade::Exec)
+            .or_else(|| unused("--allow-address", !self.addresses.is_empty(), ReadyMade::Http))
+            .or_else(|| unused("--reports", self.reports.is_some(), ReadyMade::Corpus))
+            .or_else(|| unused("--root", !self.roots.is_empty() && !rooted, ReadyMade::Corpus))
+    }
+
     /// Returns the ready-made agents that options were given for. `needed` is what the definition
     /// needs, if it is known: `--root` alone says little.
     pub(crate) fn asked_for(&self, needed: Option<&BTreeSet<String>>) -> Vec<ReadyMade> {
@@ -109,9 +166,11 @@ impl AgentArgs {
             ReadyMade::Exec => !self.commands.is_empty(),
             ReadyMade::Http => !self.addresses.is_empty(),
             ReadyMade::Corpus => {
-                let reads = !self.roots.is_empty() || self.reports.is_some();
+                // Programs run in a root, too.
+                let only_reads = self.programs.is_empty() && self.commands.is_empty();
                 let needs = |needed: &BTreeSet<String>| needed.iter().any(|name| one.offers(name));
-                reads && needed.is_none_or(needs)
+                let rooted = !self.roots.is_empty() && needed.map_or(only_reads, needs);
+                rooted || (self.reports.is_some() && needed.is_none_or(needs))
             }
             ReadyMade::None => false,
         };
@@ -210,6 +269,8 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
+    use expect_test::expect;
+
     use super::*;
 
     #[test]
@@ -225,6 +286,34 @@ mod tests {
         assert_eq!(asked(roots(), None), [ReadyMade::Corpus]);
         assert_eq!(asked(roots(), Some(&["exec"])), []);
         assert_eq!(asked(roots(), Some(&["corpus-search"])), [ReadyMade::Corpus]);
+        let program = AgentArgs { programs: vec!["x=cat".parse().unwrap()], ..roots() };
+        assert_eq!(asked(program, None), []);
+    }
+
+    #[test]
+    fn options_that_would_say_nothing_are_refused() {
+        let told = |args: AgentArgs, named: &[ReadyMade]| match args.build(named, &BTreeSet::new())
+        {
+            Ok(agents) => format!("{} agents", agents.len()),
+            Err(error) => format!("{}: {error}", error.exit().number()),
+        };
+        let command = || AgentArgs { commands: vec!["true".to_owned()], ..AgentArgs::default() };
+        let roots =
+            |root: &str| AgentArgs { roots: vec![PathBuf::from(root)], ..AgentArgs::default() };
+        expect!["1 agents"].assert_eq(&told(command(), &[ReadyMade::Exec]));
+        expect!["2: --allow-command is for the agent `exec`, which is not started here"]
+            .assert_eq(&told(command(), &[ReadyMade::Http]));
+        let addresses = vec!["10.0.0.0/8".parse().unwrap()];
+        let address = AgentArgs { addresses, ..AgentArgs::default() };
+        expect!["2: --allow-address is for the agent `http`, which is not started here"]
+            .assert_eq(&told(address, &[ReadyMade::Corpus]));
+        expect!["2: --root is for the agent `corpus`, which is not started here"]
+            .assert_eq(&told(roots("."), &[ReadyMade::Http]));
+        let program = AgentArgs { programs: vec!["x=cat".parse().unwrap()], ..roots(".") };
+        expect!["1 agents"].assert_eq(&told(program, &[ReadyMade::None]));
+        let nowhere = AgentArgs { commands: vec!["true".to_owned()], ..roots("/nowhere") };
+        expect!["2: --root /nowhere: No such file or directory (os error 2)"]
+            .assert_eq(&told(nowhere, &[ReadyMade::Exec]));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use skep_coordinator::SettingsError;
 use skep_nats::{ConnectError, ConnectOptions, ContextError, Credentials, LayoutError, Nats};
+use skep_protocol::PartitionCount;
 
 use crate::cli::Cluster;
 use crate::client::Client;
@@ -46,11 +47,18 @@ pub(crate) async fn connect(cluster: &Cluster) -> Result<Nats, Error> {
 /// Connects, and finds out how to reach the coordinators.
 pub(crate) async fn client(cluster: &Cluster) -> Result<Client<Nats>, Error> {
     let nats = connect(cluster).await?;
-    match skep_coordinator::partitions(&nats).await {
-        Ok(Some(partitions)) => Ok(Client::new(nats, partitions)),
+    match partitions(&nats).await? {
+        Some(partitions) => Ok(Client::new(nats, partitions)),
+        None => Err(never_started(cluster)?),
+    }
+}
+
+/// Returns how many partitions the cluster has; none before its first coordinator was started.
+pub(crate) async fn partitions(nats: &Nats) -> Result<Option<PartitionCount>, Error> {
+    match skep_coordinator::partitions(nats).await {
+        Ok(partitions) => Ok(partitions),
         // The first coordinator makes the streams, the registry among them.
-        Ok(None) => Err(never_started(cluster)?),
-        Err(error) if chain(&error).contains("stream not found") => Err(never_started(cluster)?),
+        Err(error) if chain(&error).contains("stream not found") => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

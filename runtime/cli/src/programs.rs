@@ -92,12 +92,18 @@ impl Program {
     }
 }
 
-/// Builds one agent for each program.
-pub(crate) fn agents(programs: &[Program], slots: Option<u32>) -> Result<Vec<Agent>, Error> {
-    programs.iter().map(|program| agent(program, slots.unwrap_or(SLOTS))).collect()
+/// Builds one agent for each program; they run in `root`, or in the current folder.
+pub(crate) fn agents(
+    programs: &[Program],
+    slots: Option<u32>,
+    root: Option<&Path>,
+) -> Result<Vec<Agent>, Error> {
+    let here = || env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    let root = root.map_or_else(here, Path::to_path_buf);
+    programs.iter().map(|program| agent(program, slots.unwrap_or(SLOTS), &root)).collect()
 }
 
-fn agent(program: &Program, slots: u32) -> Result<Agent, Error> {
+fn agent(program: &Program, slots: u32, root: &Path) -> Result<Agent, Error> {
     let (capability, file) = (program.capability.clone(), program.file()?);
     let path = env::var_os("PATH");
     let commands = Commands::resolve([file.as_str()], path.as_deref()).map_err(|error| {
@@ -110,7 +116,6 @@ fn agent(program: &Program, slots: u32) -> Result<Agent, Error> {
             false => error,
         }
     })?;
-    let root = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let mut config = ExecConfig::new(commands, root);
     // It is the user's own program: it sees what it would see when started by hand.
     config.pass_env = env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
@@ -174,7 +179,7 @@ mod tests {
         let answer = async |script: &str| {
             let argv = json!(["sh", "-c", script]);
             let program = format!("answer={argv}").parse().unwrap();
-            let agent = agents(&[program], None).unwrap().remove(0);
+            let agent = agents(&[program], None, None).unwrap().remove(0);
             let output = agent.perform("answer", Value::Null).await;
             output.map_err(|failure| (failure.code().to_owned(), failure.is_retryable()))
         };
@@ -185,6 +190,15 @@ mod tests {
         assert_eq!(answer("true").await, Ok(Value::from("")));
         let mixture = answer(r#"echo debug; echo '{"text": "x"}'"#).await;
         assert_eq!(mixture, Err(("stdout_not_json".to_owned(), false)));
+    }
+
+    #[tokio::test]
+    async fn a_program_runs_in_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let agent = agents(&["where=pwd".parse().unwrap()], None, Some(&root)).unwrap().remove(0);
+        let output = agent.perform("where", Value::Null).await.map_err(drop);
+        assert_eq!(output, Ok(Value::from(root.to_string_lossy())));
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use skep_coordinator::{Config, Coordinator};
-use skep_protocol::limits::DEFAULT_PARTITIONS;
 use skep_protocol::{CoordinatorId, PartitionCount};
 
 use crate::cli::Global;
@@ -25,10 +24,10 @@ pub(crate) struct Serve {
     /// Where the read model lies, which answers `list`, `get` and `history`; in memory without it.
     #[arg(long, value_name = "DIR", env = "SKEP_DATA", hide_env_values = true)]
     data: Option<PathBuf>,
-    /// The number of partitions of a new cluster; fixed for ever.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_PARTITIONS)]
+    /// The number of partitions of a new cluster (8 if not given), fixed for ever.
+    #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
-    partitions: u16,
+    partitions: Option<u16>,
     /// The name of this coordinator; made up if not given.
     #[arg(long, value_name = "NAME")]
     name: Option<CoordinatorId>,
@@ -41,8 +40,9 @@ impl Serve {
 
     async fn serve(self, global: &Global) -> Result<Exit, Error> {
         let mut interrupts = Interrupts::listen()?;
-        let config = self.config()?;
+        let mut config = self.config()?;
         let nats = cluster::connect(&global.cluster).await?;
+        config.partitions = self.partitions(cluster::partitions(&nats).await?)?;
         nats.ensure_layout(config.partitions).await?;
         let mut coordinator = Coordinator::start(nats, config).await?;
         let address = cluster::address(&global.cluster)?;
@@ -75,8 +75,44 @@ impl Serve {
             None => Config::default(),
         };
         config.coordinator.clone_from(&self.name);
-        config.partitions =
-            PartitionCount::new(self.partitions).expect("the command line takes 1 and more");
         Ok(config)
+    }
+
+    /// Returns how many partitions there are to be, if there are so many already.
+    fn partitions(&self, there: Option<PartitionCount>) -> Result<PartitionCount, Error> {
+        let wanted = self
+            .partitions
+            .map(|wanted| PartitionCount::new(wanted).expect("the command line takes 1 and more"));
+        match (wanted, there) {
+            (Some(wanted), Some(there)) if wanted != there => {
+                let (wanted, there) = (wanted.get(), there.get());
+                let message = format!(
+                    "the cluster has {there} partitions for ever, --partitions {wanted} does not fit"
+                );
+                Err(Error::new(Exit::Conflict, message).help("leave --partitions away"))
+            }
+            (_, Some(there)) => Ok(there),
+            (wanted, None) => Ok(wanted.unwrap_or(PartitionCount::DEFAULT)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_fixed_when_the_cluster_is_made() {
+        let partitions = |wanted: Option<u16>, there: Option<u16>| {
+            let serve = Serve { data: None, partitions: wanted, name: None };
+            let there = there.and_then(PartitionCount::new);
+            serve.partitions(there).map(PartitionCount::get).map_err(|error| error.exit().number())
+        };
+        let default = PartitionCount::DEFAULT.get();
+        assert_eq!(partitions(None, None), Ok(default));
+        assert_eq!(partitions(Some(3), None), Ok(3));
+        assert_eq!(partitions(None, Some(3)), Ok(3));
+        assert_eq!(partitions(Some(3), Some(3)), Ok(3));
+        assert_eq!(partitions(Some(8), Some(4)), Err(6));
     }
 }
