@@ -5,6 +5,7 @@ mod inputs;
 mod kinds;
 mod order;
 mod policies;
+mod recursion;
 mod schemas;
 mod step;
 mod survey;
@@ -21,7 +22,7 @@ use crate::parse::{self, Data, Node};
 use crate::policy::OnFailure;
 use crate::workflow::{Parts, Step, StepIndex, StepKind, Workflow};
 use schemas::Schemas;
-use survey::{Survey, Surveyed};
+use survey::Survey;
 
 /// Reads and checks a definition file.
 ///
@@ -115,15 +116,15 @@ impl Check<'_> {
     fn run(mut self, mut definition: WorkflowDefinition) -> Option<Parts> {
         let mut schemas = Schemas::default();
         let inputs = inputs::check(definition.inputs.take(), &mut schemas, self.problems);
-        let survey = Survey::of(definition.steps.take(), &mut schemas, self.problems)?;
+        let survey = Survey::of(definition.steps.take(), &mut schemas, self.problems);
         let catalogue = survey.catalogue(&inputs);
         let mut drafts = self.steps(&definition, &survey, &catalogue);
         let outputs = self.outputs(&definition, &catalogue, &mut drafts.output_reads);
         let edges = edges::connect(&survey, &catalogue, &drafts, self.problems);
         let ranks = order::order(&survey, &edges, self.problems);
         let name = self.identity(&definition);
-        self.calls_itself(name.as_ref(), &survey);
-        let mut steps = drafts.steps?;
+        recursion::check(name.as_ref(), &survey, &edges, self.problems);
+        let mut steps = drafts.steps.filter(|_| survey.known)?;
         edges::attach(&mut steps, edges, &drafts.reads, &drafts.output_reads);
         for (step, rank) in steps.iter_mut().zip(ranks?) {
             step.rank = rank;
@@ -218,24 +219,6 @@ impl Check<'_> {
         }
         let At { value: Identifier(name), .. } = definition.name.as_ref()?;
         Some(Name::new_unchecked(name))
-    }
-
-    /// Reports a step that starts the same workflow again, always and without end.
-    fn calls_itself(&mut self, name: Option<&Name>, survey: &Survey) {
-        for Surveyed { key, definition, .. } in &survey.steps {
-            let has = |key| definition.keys.span(key).is_some();
-            if let (Some(called), Some(name)) = (&definition.workflow, name)
-                && *name == *called.value.name
-                && !has("if")
-                && !has("for_each")
-            {
-                let message =
-                    format!("step `{}` starts this workflow again, without end", key.text);
-                self.problems
-                    .error(codes::SELF_WORKFLOW, key.span, message)
-                    .help("give it an `if` that ends the recursion");
-            }
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-pub(crate) use problems::{Problem, Problems};
+pub(crate) use problems::{Problem, Problems, is_line_end};
 
 /// The code of a kind of problem: `SK0001`. Each has a page under `workflows/codes`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,7 +131,7 @@ impl Serialize for Diagnostic {
     }
 }
 
-/// A definition that was not accepted: all its problems, in the order of the file.
+/// A definition that was not accepted: all its problems, errors first.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the definition {file_name} is not valid: {} in all", count(.diagnostics.len()))]
 pub struct Rejected {
@@ -141,7 +141,8 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// Returns the problems, in the order of the file; at least one is an error.
+    /// Returns the problems: first the errors, of which there is at least one, then the warnings,
+    /// both in the order of the file.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }

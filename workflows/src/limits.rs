@@ -32,19 +32,25 @@ pub(crate) const SCHEMA_BYTES: usize = 64 * 1024;
 pub(crate) const DURATION_SECS: u64 = 10 * 366 * 24 * 3600;
 /// The most attempts of a step.
 pub(crate) const ATTEMPTS: u32 = 1_000;
-/// What one evaluation may make and look at, in units of about a byte of memory.
-pub(crate) const EVALUATION_COST: usize = 64 * 1024 * 1024;
-/// Lists and maps within lists and maps of the value of an expression or a template.
-pub(crate) const VALUE_DEPTH: usize = 64;
+/// What one evaluation may make and look at, in units of about a byte.
+pub(crate) const EVALUATION_COST: usize = 32 * 1024 * 1024;
 /// The text that one string of a template may become.
 pub(crate) const TEXT_BYTES: usize = 256 * 1024;
 /// Keywords of one JSON Schema with its references written out.
 pub(crate) const SCHEMA_NODES: usize = 10_000;
+/// Schemas within schemas of one JSON Schema with its references written out.
+pub(crate) const SCHEMA_DEPTH: usize = 256;
 /// Keywords times values up to which a value is held against a schema.
 pub(crate) const SCHEMA_STEPS: usize = 100_000_000;
 /// The same, for all defaults of one file together.
 pub(crate) const DEFAULT_STEPS: usize = 10_000_000;
+/// What a regular expression of a JSON Schema may take when it is compiled.
+pub(crate) const PATTERN_BYTES: usize = 64 * 1024;
+/// The same for a large one, which counts as many.
+pub(crate) const LARGE_PATTERN_BYTES: usize = 1024 * 1024;
 /// Regular expressions in the JSON Schemas of one file.
 pub(crate) const SCHEMA_PATTERNS: usize = 100;
-/// Near names that are looked for among all steps: each costs a pass over them.
-pub(crate) const SUGGESTIONS: u32 = 30;
+/// Steps that looking for near names may take, for all problems of a file together.
+pub(crate) const SUGGESTION_STEPS: usize = 2_000_000;
+/// Warnings that are reported; the rest is counted.
+pub(crate) const WARNINGS: usize = 1_000;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use jsonschema::{PatternOptions, ValidationError, Validator};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
@@ -15,8 +16,6 @@ const VIOLATIONS: usize = 8;
 const MESSAGE_CHARS: usize = 200;
 /// Keywords times values up to which all violations are collected; each pair may be one.
 const COLLECTED_STEPS: usize = 200_000;
-/// What a regular expression of a schema may cost, in bytes.
-const PATTERN_BYTES: usize = 64 * 1024;
 
 /// A compiled JSON Schema. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,6 +37,15 @@ pub(crate) struct Cost {
     pub(crate) branches: bool,
 }
 
+/// Why a schema cannot be compiled.
+#[derive(Debug)]
+pub(crate) enum NotCompiled {
+    /// The pattern at this place is larger than patterns may be.
+    LargePattern(String),
+    /// Anything else.
+    Invalid(String),
+}
+
 /// One way in which a value does not match a schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -49,17 +57,24 @@ pub struct Violation {
 
 impl Schema {
     /// Compiles a schema that [`crate::check`] has found to be of bounded cost.
-    pub(crate) fn compile(json: Value, cost: Cost) -> Result<Self, String> {
-        let patterns =
-            PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(16 * PATTERN_BYTES);
-        let validator =
-            jsonschema::options().with_pattern_options(patterns).offline().build(&json).map_err(
-                |error| {
-                    let place = error.instance_path().as_str().to_owned();
-                    bounded(format!("{place} {}", error.masked()).trim())
-                },
-            )?;
-        Ok(Self(Arc::new(Inner { json, validator, cost })))
+    pub(crate) fn compile(
+        json: &Value,
+        cost: Cost,
+        pattern_bytes: usize,
+    ) -> Result<Self, NotCompiled> {
+        let patterns = PatternOptions::regex()
+            .size_limit(pattern_bytes)
+            .dfa_size_limit(16 * limits::PATTERN_BYTES);
+        let built = jsonschema::options()
+            // Whatever `$schema` says: the bounds are those of this draft.
+            .with_draft(Draft::Draft202012)
+            .with_pattern_options(patterns)
+            .offline()
+            .build(json);
+        match built {
+            Ok(validator) => Ok(Self(Arc::new(Inner { json: json.clone(), validator, cost }))),
+            Err(error) => Err(why_not(&error, pattern_bytes)),
+        }
     }
 
     /// Returns the schema as it was written.
@@ -123,6 +138,47 @@ impl From<ValidationError<'_>> for Violation {
             message: bounded(&error.masked().to_string()),
         }
     }
+}
+
+fn why_not(error: &ValidationError<'_>, pattern_bytes: usize) -> NotCompiled {
+    let place = error.instance_path().as_str();
+    let is_pattern = matches!(
+        error.kind(),
+        ValidationErrorKind::Format { format } if format == "regex"
+    );
+    if !is_pattern {
+        return NotCompiled::Invalid(bounded(format!("{place} {}", error.masked()).trim()));
+    }
+    if error.instance().as_str().is_some_and(|pattern| is_large(pattern, pattern_bytes)) {
+        return NotCompiled::LargePattern(bounded(place));
+    }
+    let why = "not a regular expression; it cannot look around or refer back";
+    NotCompiled::Invalid(bounded(&format!("{place} is {why}")))
+}
+
+/// Tells whether a pattern that cannot be compiled is a regular expression all the same: without
+/// its counts (`{1,100}`) it can be.
+fn is_large(pattern: &str, pattern_bytes: usize) -> bool {
+    let mut without = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    while let Some((before, after)) = rest.split_once('{') {
+        let count = after.find(|c: char| !c.is_ascii_digit() && c != ',').unwrap_or(after.len());
+        without.push_str(before);
+        match after[count..].strip_prefix('}') {
+            Some(more) if count > 0 => {
+                without.push('*');
+                rest = more;
+            }
+            Some(_) | None => {
+                without.push('{');
+                rest = after;
+            }
+        }
+    }
+    without.push_str(rest);
+    let patterns = PatternOptions::regex().size_limit(pattern_bytes);
+    let schema = serde_json::json!({ "pattern": without });
+    jsonschema::options().with_pattern_options(patterns).offline().build(&schema).is_ok()
 }
 
 fn bounded(text: &str) -> String {

@@ -4,22 +4,36 @@
 const CANDIDATES: usize = 2_000;
 const LONGEST: usize = 64;
 
-/// Returns the candidate that is nearest to a word, if one is near.
+/// Returns the candidate that is nearest to a word, if one is near. For short lists; the names of
+/// a definition go through [`crate::diagnostic::Problems::suggest`].
 pub(crate) fn suggest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    let mut unbounded = usize::MAX;
+    suggest_within(word, candidates, &mut unbounded)
+}
+
+/// Returns the candidate that is nearest to a word, if one is near; takes what that costs from a
+/// budget and finds nothing when it is used up.
+pub(crate) fn suggest_within<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    budget: &mut usize,
+) -> Option<&'a str> {
     if word.len() > LONGEST || word.is_empty() {
         return None;
     }
-    let most = (word.chars().count() / 3).clamp(1, 4);
+    let word = lower(word);
+    let most = (word.len() / 3).clamp(1, 4);
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates.into_iter().take(CANDIDATES) {
-        if candidate.len().abs_diff(word.len()) > most || candidate.len() > LONGEST {
+        *budget = budget.checked_sub(1)?;
+        if candidate.len() > LONGEST || candidate.len() + most * 4 < word.len() {
             continue;
         }
         let limit = best.map_or(most, |(distance, _)| distance.saturating_sub(1));
-        if let Some(distance) = distance_within(word, candidate, limit) {
+        if let Some(distance) = distance_within(&word, &lower(candidate), limit, budget) {
             best = Some((distance, candidate));
             if distance == 0 {
                 break;
@@ -29,23 +43,32 @@ pub(crate) fn suggest<'a>(
     best.map(|(_, candidate)| candidate)
 }
 
-/// Returns the edit distance, swaps of neighbours included, if it is not above the limit. Upper
-/// and lower case are the same.
-fn distance_within(a: &str, b: &str, limit: usize) -> Option<usize> {
-    let a: Vec<char> = a.chars().map(|c| c.to_ascii_lowercase()).collect();
-    let b: Vec<char> = b.chars().map(|c| c.to_ascii_lowercase()).collect();
+/// Upper and lower case are the same.
+fn lower(word: &str) -> Vec<char> {
+    word.chars().map(|character| character.to_ascii_lowercase()).collect()
+}
+
+/// Returns the edit distance, swaps of neighbours included, if it is not above the limit. Only the
+/// cells that can be within the limit are looked at, those near the diagonal.
+fn distance_within(a: &[char], b: &[char], limit: usize, budget: &mut usize) -> Option<usize> {
+    if a.len().abs_diff(b.len()) > limit {
+        return None;
+    }
+    let far = limit + 1;
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {
-        let mut row = Vec::with_capacity(b.len() + 1);
-        row.push(i);
-        for j in 1..=b.len() {
+        let (from, to) = (i.saturating_sub(limit).max(1), (i + limit).min(b.len()));
+        *budget = budget.checked_sub(1 + to.saturating_sub(from))?;
+        let mut row = vec![far; b.len() + 1];
+        row[0] = i;
+        for j in from..=to {
             let replace = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
             let mut least = replace.min(last[j] + 1).min(row[j - 1] + 1);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 least = least.min(before[j - 2] + 1);
             }
-            row.push(least);
+            row[j] = least;
         }
         if row.iter().all(|distance| *distance > limit) {
             return None;
@@ -156,6 +179,15 @@ mod tests {
         assert_eq!(suggest("zebra", known), None);
         assert_eq!(suggest("", known), None);
         assert_eq!(suggest(&"x".repeat(100_000), known), None);
+        assert_eq!(suggest("größe", ["grösse", "größen"]), Some("größen"));
+    }
+
+    #[test]
+    fn what_is_looked_for_takes_from_the_budget() {
+        let (word, near) = ("x".repeat(60), "x".repeat(59));
+        let found = |mut budget: usize| suggest_within(&word, [near.as_str()], &mut budget);
+        assert_eq!(found(1_000), Some(near.as_str()));
+        assert_eq!(found(100), None);
     }
 
     #[test]

@@ -107,3 +107,45 @@ fn patterns_that_cost_too_much() {
         "SK0038",
     );
 }
+
+#[test]
+fn warnings_hide_no_error_and_reject_nothing() {
+    let warned: String =
+        (0..5_100).map(|step| format!("  s{step}: {{ agent: x, retry: {{}} }}\n")).collect();
+    let accepted = read(&with_steps(&warned), "warned").expect("there are warnings only");
+    assert_eq!(accepted.warnings().len(), 1_001);
+    let cycle = "  a: { agent: x, needs: b }\n  b: { agent: x, needs: a }\n";
+    let rejected = read(&with_steps(&(warned + cycle)), "cycle").expect_err("there is a cycle");
+    assert_eq!(rejected.diagnostics()[0].code.to_string(), "SK0026");
+    assert_eq!(rejected.diagnostics().len(), 1_002);
+}
+
+/// Names that are all like each other: the worst for finding the nearest.
+fn alike(seed: u64) -> String {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        if state & 1 == 0 { 'a' } else { 'b' }
+    };
+    (0..58).map(|_| next()).collect()
+}
+
+#[test]
+fn thousands_of_names_that_are_alike() {
+    let names = |from: u64, to: u64| (from..to).map(alike);
+    let inputs: String = names(0, 250).map(|name| format!("  {name}: true\n")).collect();
+    let uses: String =
+        names(1_000, 9_000).map(|name| format!("${{{{ inputs.{name} }}}}")).collect();
+    let steps = format!("steps: {{ a: {{ agent: x, with: \"{uses}\" }} }}");
+    check(format!("name: n\ninputs:\n{inputs}{steps}").as_bytes(), "SK0031");
+    let fields: String = names(0, 900).map(|name| format!("{name}: true, ")).collect();
+    let uses: String =
+        names(1_000, 9_000).map(|name| format!("${{{{ steps.a.output.{name} }}}}")).collect();
+    let schema =
+        format!("{{ type: object, additionalProperties: false, properties: {{ {fields} }} }}");
+    let steps =
+        format!("  a: {{ agent: x, expect: {schema} }}\n  b: {{ agent: x, with: \"{uses}\" }}\n");
+    check(&with_steps(&steps), "SK0035");
+}

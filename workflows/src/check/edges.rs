@@ -85,7 +85,8 @@ fn resolve(
     let short: String = id.chars().take(64).collect();
     let Some(needed) = catalogue.by_id.get(id).copied() else {
         if !catalogue.broken.contains(id) {
-            let near = catalogue.suggest_step(id).map(|near| format!("did you mean `{near}`?"));
+            let near = problems.suggest(id, catalogue.ids());
+            let near = near.map(|near| format!("did you mean `{near}`?"));
             problems
                 .error(codes::UNKNOWN_NEED, span, format!("there is no step `{short}`"))
                 .maybe_help(near);

@@ -114,10 +114,12 @@ pub(super) fn number(
     problems: &mut Problems,
 ) -> Option<u32> {
     let At { value: Count(number), span } = written?;
-    if (least..=most).contains(number) {
-        return Some(*number);
+    if let Ok(number) = u32::try_from(*number)
+        && (least..=most).contains(&number)
+    {
+        return Some(number);
     }
-    let help = if most == u32::MAX {
+    let help = if most == u32::MAX && *number < i128::from(least) {
         format!("it must be at least {least}")
     } else {
         format!("it must be between {least} and {most}")
@@ -157,7 +159,7 @@ pub(super) fn retry_policy(
     }
     let initial = initial.unwrap_or_else(|| base.initial.min(max.unwrap_or(Duration::MAX)));
     let max = max.unwrap_or_else(|| base.max.max(initial));
-    if attempts == 1 && written.attempts.is_none() {
+    if attempts == 1 && written.keys.span("attempts").is_none() {
         problems
             .warning(codes::NO_EFFECT, *span, "`retry` without `attempts` tries once")
             .help("add `attempts: 3`; it counts the first try too");
@@ -218,9 +220,11 @@ pub(super) fn supervision(
     problems: &mut Problems,
 ) -> Option<Supervision> {
     let within = positive(written.within.as_ref(), "`within`", problems);
+    let max_restarts =
+        number(written.max_restarts.as_ref(), "`max_restarts`", 0, u32::MAX, problems);
     Some(Supervision {
         strategy: written.strategy.as_ref()?.value,
-        max_restarts: written.max_restarts.as_ref().map_or(3, |at| at.value.0),
+        max_restarts: max_restarts.unwrap_or(3),
         within: within.unwrap_or(Duration::from_secs(60)),
     })
 }

@@ -1,6 +1,5 @@
 //! The first look at the steps: which there are, and what each is inside of.
 
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use super::inputs::Declared;
@@ -28,18 +27,20 @@ pub(super) struct Surveyed {
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) steps: Vec<Surveyed>,
+    /// Whether these are the steps of the file: not if they are missing or too many.
+    pub(super) known: bool,
     broken: Vec<Key>,
 }
 
 impl Survey {
-    /// Lays the groups out flat; `None` if there is nothing to go on with.
+    /// Lays the groups out flat.
     pub(super) fn of(
         written: Option<At<Named<StepDefinition>>>,
         schemas: &mut Schemas,
         problems: &mut Problems,
-    ) -> Option<Self> {
-        let At { value: written, span } = written?;
-        let mut survey = Self::default();
+    ) -> Self {
+        let Some(At { value: written, span }) = written else { return Self::default() };
+        let mut survey = Self { known: true, ..Self::default() };
         survey.scope(written, None, 0, problems);
         if survey.steps.len() > limits::STEPS {
             let first = survey.steps[limits::STEPS].key.span;
@@ -50,7 +51,7 @@ impl Survey {
                     format!("there are more than {} steps", limits::STEPS),
                 )
                 .help("use `for_each`, or split the workflow into sub-workflows");
-            return None;
+            return Self::default();
         }
         if survey.steps.is_empty() && survey.broken.is_empty() {
             problems
@@ -63,7 +64,7 @@ impl Survey {
                 step.expect = schemas.compile(&expect.value.0, "`expect`", problems);
             }
         }
-        Some(survey)
+        survey
     }
 
     fn scope(
@@ -158,11 +159,11 @@ impl Survey {
         let broken = inputs.broken.iter().map(|name| (name.as_str(), None));
         Catalogue {
             steps: facts.collect(),
+            steps_known: self.known,
             by_id,
             broken: self.broken.iter().map(|key| key.text.as_str()).collect::<HashSet<_>>(),
             inputs: broken.chain(valid).collect(),
             input_names: names,
-            suggestions: Cell::new(limits::SUGGESTIONS),
         }
     }
 }

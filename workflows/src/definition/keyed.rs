@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::shape::{Shape, wrong_type};
 use crate::diagnostic::{Problems, Span, codes};
 use crate::parse::{Data, Key, Node};
-use crate::suggest::{foreign_key, suggest};
+use crate::suggest::foreign_key;
 
 /// A type whose keys are known.
 pub(crate) trait Keyed {
@@ -77,11 +77,13 @@ pub(super) fn unknown_key(
         return;
     }
     keys.unknown = true;
-    let near = || suggest(&key.text, known.iter().copied());
+    if problems.give_up() {
+        return;
+    }
     let help = if let Some((ours, help)) = foreign_key(&key.text, known) {
         keys.meant.push(ours);
         help
-    } else if let Some(near) = near() {
+    } else if let Some(near) = problems.suggest(&key.text, known.iter().copied()) {
         keys.meant.push(near);
         format!("did you mean `{near}`?")
     } else {

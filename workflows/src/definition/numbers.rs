@@ -1,10 +1,9 @@
 //! Numbers, shares, and words that stand for a number.
 
 use super::shape::{Shape, described, wrong_type};
-use crate::diagnostic::{Problems, Span, codes};
+use crate::diagnostic::{Problems, codes};
 use crate::parse::{Data, Node};
 use crate::policy::{Join, Share, Tolerate};
-use crate::suggest::suggest;
 
 described! {
     Count, "Count", { "type": "integer", "minimum": 0, "maximum": 4_294_967_295u32 };
@@ -23,18 +22,15 @@ described! {
     };
 }
 
-/// A number that is not negative.
+/// A whole number; what it counts knows its bounds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Count(pub(crate) u32);
+pub(crate) struct Count(pub(crate) i128);
 
 impl Shape for Count {
     fn decode(node: Node, what: &str, problems: &mut Problems) -> Option<Self> {
         match node.data {
-            Data::Int(number) => match u32::try_from(number) {
-                Ok(number) => Some(Self(number)),
-                Err(_) => out_of_range(what, number, node.span, problems),
-            },
-            Data::UInt(number) => out_of_range(what, number, node.span, problems),
+            Data::Int(number) => Some(Self(number.into())),
+            Data::UInt(number) => Some(Self(number.into())),
             Data::Float(_) => {
                 let message = format!("{what} must be a whole number");
                 problems.error(codes::WRONG_TYPE, node.span, message);
@@ -45,19 +41,6 @@ impl Shape for Count {
             }
         }
     }
-}
-
-fn out_of_range<T>(
-    what: &str,
-    number: impl std::fmt::Display,
-    span: Span,
-    problems: &mut Problems,
-) -> Option<T> {
-    let message = format!("{what} cannot be {number}");
-    problems
-        .error(codes::OUT_OF_RANGE, span, message)
-        .help(format!("it must be between 0 and {}", u32::MAX));
-    None
 }
 
 /// A share such as `12.5%`.
@@ -143,7 +126,7 @@ impl Shape for JoinText {
                 let message = format!("{what} must be `all`, `any` or a number of at least 1");
                 let mut near = None;
                 if let Data::Text(text) = &node.data {
-                    near = suggest(text, ["all", "any"]);
+                    near = problems.suggest(text, ["all", "any"]);
                 }
                 problems
                     .error(codes::UNKNOWN_WORD, node.span, message)

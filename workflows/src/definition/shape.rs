@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use crate::diagnostic::{Problems, Span, codes};
 use crate::parse::Node;
-use crate::suggest::suggest;
 
 /// A type that a value of the file can have.
 pub(crate) trait Shape: JsonSchema + Sized {
@@ -77,7 +76,7 @@ pub(super) fn unknown_word<T>(
     problems: &mut Problems,
 ) -> Option<T> {
     let list = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-    let help = match suggest(word, known.iter().copied()) {
+    let help = match problems.suggest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("one of {list}"),
     };

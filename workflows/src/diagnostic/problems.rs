@@ -2,6 +2,7 @@
 
 use super::{Code, Diagnostic, Severity, Span, codes};
 use crate::limits;
+use crate::suggest::suggest_within;
 
 /// A problem that has no line yet.
 #[derive(Debug)]
@@ -37,18 +38,58 @@ impl Problem {
 }
 
 /// All problems of one file, gathered in any order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Problems {
-    found: Vec<Problem>,
-    unreported: usize,
+    errors: Vec<Problem>,
+    /// Warnings have room of their own: however many there are, they hide no error.
+    warnings: Vec<Problem>,
+    /// Errors and warnings that found no room.
+    more: (usize, usize),
     overflow: Option<Problem>,
+    /// Somebody did not look any further because there was no room.
+    gave_up: bool,
+    /// What may still be spent on near names.
+    suggestions: usize,
+}
+
+impl Default for Problems {
+    fn default() -> Self {
+        Self {
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            more: (0, 0),
+            overflow: None,
+            gave_up: false,
+            suggestions: limits::SUGGESTION_STEPS,
+        }
+    }
 }
 
 impl Problems {
     /// Tells whether there is no error so far.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.found.iter().any(|problem| problem.severity == Severity::Error)
-            && self.unreported == 0
+        self.errors.is_empty()
+    }
+
+    /// Tells whether there are so many errors that no further one would be shown: what costs more
+    /// than a look may then be left out, for the file is rejected anyway.
+    pub(crate) fn give_up(&mut self) -> bool {
+        let full = self.more.0 > 0;
+        self.gave_up |= full;
+        full
+    }
+
+    /// Returns the candidate that is nearest to a word, if one is near and looking for it is not
+    /// too costly: the suggestions of one file share a budget.
+    pub(crate) fn suggest<'a>(
+        &mut self,
+        word: &str,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        if self.errors.len() >= limits::PROBLEMS {
+            return None;
+        }
+        suggest_within(word, candidates, &mut self.suggestions)
     }
 
     /// Adds an error.
@@ -73,37 +114,55 @@ impl Problems {
 
     fn add(&mut self, code: Code, severity: Severity, span: Span, message: String) -> &mut Problem {
         let problem = Problem { code, severity, message, span, help: None, related: Vec::new() };
-        let cap = match severity {
-            Severity::Error => limits::PROBLEMS,
-            // Warnings come one per use of a key: a big file may have many, and all are wanted.
-            Severity::Warning => limits::STEPS,
+        let (found, most, more) = match severity {
+            Severity::Error => (&mut self.errors, limits::PROBLEMS, &mut self.more.0),
+            Severity::Warning => (&mut self.warnings, limits::WARNINGS, &mut self.more.1),
         };
-        if self.found.len() < cap {
-            self.found.push(problem);
-            let last = self.found.len() - 1;
-            return &mut self.found[last];
+        if found.len() < most {
+            found.push(problem);
+            let last = found.len() - 1;
+            return &mut found[last];
         }
-        self.unreported += 1;
+        *more += 1;
         self.overflow.insert(problem)
     }
 
-    /// Gives every problem its line, in the order of the file.
-    pub(crate) fn finish(mut self, source: &str, file_name: &str) -> Vec<Diagnostic> {
-        if self.unreported > 0 {
-            let (count, end) = (self.unreported, Span { offset: source.len() as u32, len: 0 });
-            self.found.push(Problem {
-                code: codes::TOO_MANY,
-                severity: Severity::Error,
-                message: format!("{count} more problems are not shown"),
-                span: end,
-                help: Some("mend those above first".to_owned()),
-                related: Vec::new(),
-            });
+    /// Says how many problems found no room.
+    fn count_the_rest(&mut self, end: Span) {
+        let (errors, warnings) = self.more;
+        let rest = |severity, message: String, help: &str| Problem {
+            code: codes::TOO_MANY,
+            severity,
+            message,
+            span: end,
+            help: Some(help.to_owned()),
+            related: Vec::new(),
+        };
+        if errors > 0 {
+            let message = match (self.gave_up, errors) {
+                (true, _) => "more problems are not shown".to_owned(),
+                (false, 1) => "1 more problem is not shown".to_owned(),
+                (false, more) => format!("{more} more problems are not shown"),
+            };
+            self.errors.push(rest(Severity::Error, message, "mend those above first"));
         }
+        if warnings > 0 {
+            let message = match warnings {
+                1 => "1 more warning is not shown".to_owned(),
+                more => format!("{more} more warnings are not shown"),
+            };
+            self.warnings.push(rest(Severity::Warning, message, "they are like those above"));
+        }
+    }
+
+    /// Gives every problem its line: errors before warnings, both in the order of the file.
+    pub(crate) fn finish(mut self, source: &str, file_name: &str) -> Vec<Diagnostic> {
+        self.count_the_rest(Span { offset: source.len() as u32, len: 0 });
         let lines = Lines::of(source);
         let mut diagnostics: Vec<Diagnostic> = self
-            .found
+            .errors
             .into_iter()
+            .chain(self.warnings)
             .map(|problem| {
                 let (line, column) = lines.position(source, problem.span.offset);
                 Diagnostic {
@@ -120,7 +179,8 @@ impl Problems {
             })
             .collect();
         diagnostics.sort_by(|a, b| {
-            (a.span, a.code, &a.message, &a.help).cmp(&(b.span, b.code, &b.message, &b.help))
+            (a.severity, a.span, a.code, &a.message, &a.help)
+                .cmp(&(b.severity, b.span, b.code, &b.message, &b.help))
         });
         diagnostics.dedup();
         diagnostics
@@ -144,13 +204,24 @@ fn bounded(text: String, max: usize) -> String {
     clean
 }
 
+/// Tells whether a line ends with this byte: a line feed, or a carriage return without one.
+pub(crate) fn is_line_end(text: &[u8], at: usize) -> bool {
+    match text[at] {
+        b'\n' => true,
+        b'\r' => text.get(at + 1) != Some(&b'\n'),
+        _ => false,
+    }
+}
+
 /// Where the lines of a text start.
 pub(crate) struct Lines(Vec<u32>);
 
 impl Lines {
     pub(crate) fn of(source: &str) -> Self {
-        let starts = source.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        Self(std::iter::once(0).chain(starts.map(|(at, _)| at as u32 + 1)).collect())
+        let bytes = source.as_bytes();
+        let ends = |at: &usize| is_line_end(bytes, *at);
+        let starts = (0..bytes.len()).filter(ends).map(|at| at as u32 + 1);
+        Self(std::iter::once(0).chain(starts).collect())
     }
 
     /// Returns line and column, both counted from 1; the column counts characters.

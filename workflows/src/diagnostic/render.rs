@@ -5,7 +5,7 @@ use miette::{
     MietteSpanContents, SourceCode, SourceSpan, SpanContents,
 };
 
-use super::{Diagnostic, Severity, Span, Style};
+use super::{Diagnostic, Severity, Span, Style, is_line_end};
 
 /// Lines that are longer are cut around the place that matters.
 const LINE_BYTES: usize = 160;
@@ -69,9 +69,10 @@ impl Excerpt {
             labels.push(place(*span, Some(label.clone()), start, text.len()));
         }
         let before = source[start..].len() - source[line_start_or_end(source, diagnostic)..].len();
-        let lines_before = source[start..start + before].matches('\n').count();
+        let text_before = &source.as_bytes()[start..start + before];
+        let lines_before = (0..before).filter(|at| is_line_end(text_before, *at)).count();
         Self {
-            text: text.to_owned(),
+            text: shown(text),
             name: diagnostic.file.clone(),
             line: (diagnostic.line as usize).saturating_sub(1 + lines_before),
             column: 0,
@@ -92,7 +93,7 @@ impl Excerpt {
         let end = floor(line_end(source, at).min(at + LINE_BYTES / 3));
         let text = source.get(start..end.max(start)).unwrap_or_default();
         Self {
-            text: text.to_owned(),
+            text: shown(text),
             name: diagnostic.file.clone(),
             line: (diagnostic.line as usize).saturating_sub(1),
             column: (diagnostic.column as usize)
@@ -134,16 +135,32 @@ fn primary(span: Span, start: usize, len: usize) -> LabeledSpan {
 
 fn line_start(source: &str, offset: usize) -> usize {
     let offset = offset.min(source.len());
-    let start = source.as_bytes()[..offset].iter().rposition(|byte| *byte == b'\n');
+    let start = (0..offset).rev().find(|at| is_line_end(source.as_bytes(), *at));
     let start = start.map_or(0, |at| at + 1);
     if start == 0 && source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { start }
 }
 
 fn line_end(source: &str, offset: usize) -> usize {
     let offset = offset.min(source.len());
-    let rest = source.as_bytes()[offset..].iter().position(|byte| *byte == b'\n');
-    let end = rest.map_or(source.len(), |at| offset + at);
+    let end = (offset..source.len()).find(|at| is_line_end(source.as_bytes(), *at));
+    let end = end.unwrap_or(source.len());
     end - usize::from(end > 0 && source.as_bytes()[..end].ends_with(b"\r"))
+}
+
+/// Replaces what a terminal would act on by something of the same length, so that places stay.
+fn shown(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let shown =
+        text.char_indices().map(|(at, character)| match (character, character.len_utf8()) {
+            ('\t' | '\n', _) => character,
+            ('\r', _) if !is_line_end(bytes, at) => character,
+            ('\r', _) => '\n',
+            (character, 1) if character.is_control() => '?',
+            (character, _) if character.is_control() => '¿',
+            ('\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}', _) => '\u{fffd}',
+            (character, _) => character,
+        });
+    shown.collect()
 }
 
 fn line_start_or_end(source: &str, diagnostic: &Diagnostic) -> usize {

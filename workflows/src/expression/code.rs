@@ -49,8 +49,6 @@ pub(crate) struct Each {
     /// What of each element is looked at: `a.b`.
     pub(crate) attribute: Option<Box<str>>,
     pub(crate) apply: Apply,
-    /// Those of the filter or test; without one, what stands for a missing attribute.
-    pub(crate) arguments: Arguments,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +58,12 @@ pub(crate) enum Mode {
     Reject,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Apply {
-    /// `map(attribute=…)`.
-    Nothing,
-    Filter(Filter),
-    Test(Test),
+    /// `map(attribute=…)`, with what stands for a missing one.
+    Nothing(Option<Code>),
+    Filter(Filter, Arguments),
+    Test(Test, Arguments),
     /// `select` without a test: what counts as true.
     Truth,
 }

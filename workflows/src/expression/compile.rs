@@ -14,7 +14,6 @@ use super::view::{Located, View};
 use super::{Reference, StepPart};
 use crate::diagnostic::{Code as ProblemCode, Problem, Problems, codes};
 use crate::limits;
-use crate::suggest::suggest;
 
 /// An expression that was compiled.
 pub(crate) struct Compiled<'a> {
@@ -33,6 +32,9 @@ pub(crate) fn compile<'a>(
     view: &View<'a, '_>,
     problems: &mut Problems,
 ) -> Option<Compiled<'a>> {
+    if problems.give_up() {
+        return None;
+    }
     let text = &located.text[part.clone()];
     if let Some(message) = too_big(text) {
         let span = located.span(part.start..part.start + text.len().min(1));
@@ -127,6 +129,11 @@ fn operator_help(text: &str) -> Option<String> {
         .iter()
         .find(|(foreign, _)| text.contains(foreign))
         .map(|(foreign, ours)| format!("`{foreign}` is written `{ours}` here"))
+}
+
+/// Lists names for a hint, no more than fit into one.
+fn listed(names: &[&str]) -> String {
+    names.iter().take(100).copied().collect::<Vec<_>>().join(", ")
 }
 
 /// Returns where a chain such as `a.b[0].c` starts; minijinja's spans hold its last link only.
@@ -231,9 +238,8 @@ impl<'a> Compiler<'a, '_, '_> {
 
     fn constant(&mut self, expr: &Expr<'_>, value: &minijinja::Value) -> Compilation<'a> {
         match serde_json::to_value(value) {
-            // A number that is not finite would become `null`.
-            Ok(json) if !json.is_null() || !value.is_number() => Some(Code::Constant(json).into()),
-            Ok(_) | Err(_) => {
+            Ok(value) => Some(Code::Constant(value).into()),
+            Err(_) => {
                 self.error(codes::OUT_OF_RANGE, expr, "this number is too large");
                 None
             }
@@ -373,11 +379,11 @@ impl<'a> Compiler<'a, '_, '_> {
         match found {
             Found::Shape(shape) => Some(shape),
             Found::Excluded(why, known) => {
-                let near = suggest(name, known.iter().copied());
+                let near = self.problems.suggest(name, known.iter().copied());
                 let help = match near {
                     Some(near) => Some(format!("did you mean `{near}`?")),
                     None if known.is_empty() => None,
-                    None => Some(format!("it has: {}", known.join(", "))),
+                    None => Some(format!("it has: {}", listed(&known))),
                 };
                 self.error(
                     codes::EXCLUDED_FIELD,

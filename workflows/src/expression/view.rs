@@ -1,6 +1,5 @@
 //! What the expressions at one place of a definition may see.
 
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -8,7 +7,6 @@ use serde_json::Value;
 
 use super::shape::{Found, Shape, element, field};
 use crate::diagnostic::Span;
-use crate::suggest::suggest;
 use crate::workflow::StepIndex;
 
 /// What is known about a step before any expression is looked at.
@@ -26,14 +24,14 @@ pub(crate) struct StepFacts<'a> {
 #[derive(Debug)]
 pub(crate) struct Catalogue<'a> {
     pub(crate) steps: Vec<StepFacts<'a>>,
+    /// Whether these are all; if not, which was reported, any id may be that of a step.
+    pub(crate) steps_known: bool,
     pub(crate) by_id: HashMap<&'a str, StepIndex>,
     /// Steps that exist but could not be decoded, which was reported.
     pub(crate) broken: HashSet<&'a str>,
     pub(crate) input_names: Vec<&'a str>,
     /// The schema of each input; `None` if it was not valid, which was reported.
     pub(crate) inputs: HashMap<&'a str, Option<&'a Value>>,
-    /// How many more near names may be looked for: each costs a pass over all names.
-    pub(crate) suggestions: Cell<u32>,
 }
 
 impl<'a> Catalogue<'a> {
@@ -41,11 +39,9 @@ impl<'a> Catalogue<'a> {
         &self.steps[index.as_usize()]
     }
 
-    /// Returns the step id that is nearest to a word.
-    pub(crate) fn suggest_step(&self, word: &str) -> Option<&'a str> {
-        let left = self.suggestions.get().checked_sub(1)?;
-        self.suggestions.set(left);
-        suggest(word, self.steps.iter().map(|step| step.id))
+    /// Returns the ids of all steps, in the order of the file.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &'a str> {
+        self.steps.iter().map(|step| step.id)
     }
 
     /// Returns what is known about the output of one run of a step.

@@ -2,13 +2,12 @@
 
 use minijinja::machinery::ast::Expr;
 
-use super::{Compilation, Compiler};
+use super::{Compilation, Compiler, listed};
 use crate::diagnostic::codes;
 use crate::expression::shape::Shape;
 use crate::expression::view::Place;
 use crate::expression::{Reference, StepPart};
 use crate::name::Name;
-use crate::suggest::suggest;
 use crate::workflow::StepIndex;
 
 const ROOTS: &[&str] = &["error", "index", "inputs", "item", "output", "run", "signal", "steps"];
@@ -64,7 +63,7 @@ impl<'a> Compiler<'a, '_, '_> {
             format!("did you mean `inputs.{name}`?")
         } else if catalogue.by_id.contains_key(name) {
             format!("did you mean `steps.{name}.output`?")
-        } else if let Some(near) = suggest(name, ROOTS.iter().copied()) {
+        } else if let Some(near) = self.problems.suggest(name, ROOTS.iter().copied()) {
             format!("did you mean `{near}`?")
         } else {
             "text needs quotes here; the variables are `inputs`, `steps`, `item`, `index` and `run`"
@@ -130,12 +129,12 @@ impl<'a> Compiler<'a, '_, '_> {
                     if let Some(full) = hyphenated.filter(|full| names.contains(&full.as_str())) {
                         self.minus = true;
                         format!("`-` is a minus here: write `inputs['{full}']`")
-                    } else if let Some(near) = suggest(name, names.iter().copied()) {
+                    } else if let Some(near) = self.problems.suggest(name, names.iter().copied()) {
                         format!("did you mean `{near}`?")
                     } else if names.is_empty() {
                         "the workflow declares no `inputs`".to_owned()
                     } else {
-                        format!("the inputs are: {}", names.join(", "))
+                        format!("the inputs are: {}", listed(names))
                     };
                 self.error(codes::UNKNOWN_INPUT, expr, format!("there is no input `{name}`"))
                     .help(help);
@@ -160,14 +159,15 @@ impl<'a> Compiler<'a, '_, '_> {
     fn step(&mut self, expr: &Expr<'_>, id: &str) -> Option<StepIndex> {
         let catalogue = self.view.catalogue;
         let Some(step) = catalogue.by_id.get(id).copied() else {
-            if !catalogue.broken.contains(id) {
+            if catalogue.steps_known && !catalogue.broken.contains(id) {
                 let help = match self.hyphenated(expr, id) {
                     Some(full) if catalogue.by_id.contains_key(full.as_str()) => {
                         self.minus = true;
                         Some(format!("`-` is a minus here: write `steps['{full}']`"))
                     }
                     Some(_) | None => {
-                        catalogue.suggest_step(id).map(|near| format!("did you mean `{near}`?"))
+                        let near = self.problems.suggest(id, catalogue.ids());
+                        near.map(|near| format!("did you mean `{near}`?"))
                     }
                 };
                 let short: String = id.chars().take(64).collect();

@@ -4,22 +4,18 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::keys;
+use super::{Given, by_attribute};
 use crate::expression::code::Operator;
-use crate::expression::evaluate::{Given, Machine};
 use crate::expression::operators;
 use crate::expression::value::{Numeric, kind};
 
-pub(super) fn sum(given: &Given<'_, '_>, value: Cow<'_, Value>) -> Result<Value, String> {
-    let machine = given.machine;
-    let list = machine.elements(value)?;
+pub(super) fn sum<'s>(given: &Given<'_, 's>, value: Cow<'s, Value>) -> Result<Value, String> {
     let mut total = Value::from(0);
-    for key in keys(given, &list)? {
-        let key = key?;
-        if !key.is_number() {
-            return Err(format!("only numbers can be summed, but this is {}", kind(key)));
+    for (_, by) in by_attribute(given, value)? {
+        if !by.is_number() {
+            return Err(format!("only numbers can be summed, but this is {}", kind(&by)));
         }
-        total = operators::binary(machine, Operator::Add, Cow::Owned(total), Cow::Borrowed(key))?;
+        total = operators::binary(given.machine, Operator::Add, Cow::Owned(total), by)?;
     }
     Ok(total)
 }
@@ -31,9 +27,9 @@ pub(super) fn abs(value: &Value) -> Result<Value, String> {
     }
 }
 
-pub(super) fn int(machine: &Machine<'_>, value: &Value) -> Result<Value, String> {
+pub(super) fn int(value: &Value) -> Result<Value, String> {
     let number = match value {
-        Value::String(text) => parse(machine, text)?,
+        Value::String(text) => parse(text)?,
         Value::Bool(value) => Numeric::Whole(i128::from(*value)),
         other => numeric(other)?,
     };
@@ -43,9 +39,9 @@ pub(super) fn int(machine: &Machine<'_>, value: &Value) -> Result<Value, String>
     }
 }
 
-pub(super) fn float(machine: &Machine<'_>, value: &Value) -> Result<Value, String> {
+pub(super) fn float(value: &Value) -> Result<Value, String> {
     let number = match value {
-        Value::String(text) => parse(machine, text)?,
+        Value::String(text) => parse(text)?,
         Value::Bool(value) => Numeric::Whole(i128::from(*value)),
         other => numeric(other)?,
     };
@@ -83,8 +79,7 @@ fn numeric(value: &Value) -> Result<Numeric, String> {
     }
 }
 
-fn parse(machine: &Machine<'_>, text: &str) -> Result<Numeric, String> {
-    machine.pay(2 * text.len())?;
+fn parse(text: &str) -> Result<Numeric, String> {
     let text = text.trim();
     if let Ok(whole) = text.parse::<i128>() {
         return Ok(Numeric::Whole(whole));
