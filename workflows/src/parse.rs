@@ -1,5 +1,8 @@
 //! Text to a tree of positioned values: the only file that knows YAML.
 
+mod numbers;
+mod scalar;
+
 use std::fmt;
 
 use compact_str::CompactString;
@@ -7,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Location, Spanned};
 
-use crate::diagnostic::{Problems, Span, codes};
+use crate::diagnostic::{Problems, Span, codes, is_line_end};
 use crate::limits;
 
 /// A value of the file and where it stands.
@@ -98,13 +101,12 @@ pub(crate) fn parse(source: &str, problems: &mut Problems) -> Option<Node> {
         return None;
     }
     if review.integer_keys
-        && let Err(error) = serde_saphyr::from_str_with_options::<Positioned>(
+        && let Ok(Positioned(first)) = serde_saphyr::from_str_with_options::<Positioned>(
             body,
-            options(DuplicateKeyPolicy::Error),
+            options(DuplicateKeyPolicy::FirstWins),
         )
-        && problems.is_empty()
     {
-        report(&error, body, shift, problems);
+        numbers::duplicates(&node, &first, shift, problems);
     }
     Some(node)
 }
@@ -144,7 +146,6 @@ fn report(error: &serde_saphyr::Error, body: &str, shift: usize, problems: &mut 
     let full = error.render();
     let message = full.lines().next().unwrap_or_default();
     let message = message.split(" at line ").next().unwrap_or(message);
-    let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
     let says = |word: &str| message.contains(word);
     if says("Documents") || says("multiple documents") {
         problems
@@ -160,10 +161,10 @@ fn report(error: &serde_saphyr::Error, body: &str, shift: usize, problems: &mut 
             .help("write out what is meant, or let an agent produce it");
     } else if says("recursive references") {
         problems.error(codes::TOO_MUCH_YAML, span, "an alias refers to what it is inside of");
-    } else if let Some(key) = message.split("duplicate mapping key: ").nth(1) {
+    } else if says("null into string") {
         problems
-            .error(codes::DUPLICATE_KEY, span, format!("duplicate key `{key}`"))
-            .help("remove one of them");
+            .error(codes::SYNTAX, span, "a key cannot be empty or null")
+            .help("name it, or quote it if the name is `null` or `~`");
     } else {
         let problem = problems.error(codes::SYNTAX, span, format!("not valid YAML: {message}"));
         if says("tab") {
@@ -177,9 +178,8 @@ fn report(error: &serde_saphyr::Error, body: &str, shift: usize, problems: &mut 
 /// Returns the line in which a problem is.
 fn line_at(body: &str, span: Span, shift: usize) -> &str {
     let at = (span.offset as usize).saturating_sub(shift).min(body.len());
-    let start =
-        body.as_bytes()[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    body[start..].lines().next().unwrap_or_default()
+    let start = body[..at].rfind(['\n', '\r']).map_or(0, |at| at + 1);
+    body[start..].split(['\n', '\r']).next().unwrap_or_default()
 }
 
 /// Returns where an error is; errors of the scanner know line and column only.
@@ -189,9 +189,12 @@ fn error_span(location: Location, body: &str, shift: usize) -> Span {
     }
     let line = usize::try_from(location.line().saturating_sub(1)).unwrap_or_default();
     let column = usize::try_from(location.column().saturating_sub(1)).unwrap_or_default();
-    let mut lines = body.split_inclusive('\n');
-    let before: usize = lines.by_ref().take(line).map(str::len).sum();
-    let within = lines.next().unwrap_or_default().trim_end_matches(['\n', '\r']);
+    let ends = |at: &usize| is_line_end(body.as_bytes(), *at);
+    let before = match line.checked_sub(1) {
+        None => 0,
+        Some(ended) => (0..body.len()).filter(ends).nth(ended).map_or(body.len(), |at| at + 1),
+    };
+    let within = body[before..].split(['\n', '\r']).next().unwrap_or_default();
     let within = within.char_indices().nth(column).map_or(within.len(), |(at, _)| at);
     Span { offset: (shift + before + within) as u32, len: 1 }
 }
@@ -226,6 +229,7 @@ impl Review<'_> {
             self.too_deep = true;
             return;
         }
+        self.resolve(node);
         match &mut node.data {
             Data::Float(number) if !number.is_finite() => {
                 self.problems
@@ -255,11 +259,15 @@ impl Review<'_> {
             }
             self.node(value, depth + 1);
         }
-        let mut order: Vec<usize> = (0..entries.len()).collect();
-        order.sort_by(|a, b| entries[*a].0.text.cmp(&entries[*b].0.text).then(a.cmp(b)));
-        for pair in order.windows(2) {
-            let (first, second) = (&entries[pair[0]].0, &entries[pair[1]].0);
+        let mut keys: Vec<&Key> = entries.iter().map(|(key, _)| key).collect();
+        // Equal keys stay in the order of the file.
+        keys.sort_by(|a, b| a.text.cmp(&b.text));
+        for pair in keys.windows(2) {
+            let [first, second] = pair else { continue };
             if first.text == second.text {
+                if self.problems.give_up() {
+                    return;
+                }
                 self.problems
                     .error(
                         codes::DUPLICATE_KEY,
@@ -270,6 +278,36 @@ impl Review<'_> {
                     .help("remove one of them");
             }
         }
+    }
+
+    /// Reads a plain scalar anew: the parser takes more for a number than the core schema does, and
+    /// some numbers for others. What is quoted is a text; a tag has the last word.
+    fn resolve(&self, node: &mut Node) {
+        let text = self.text(node.span);
+        let plausible = match &node.data {
+            Data::Null => text.eq_ignore_ascii_case("null"),
+            Data::Bool(_) => text.starts_with(['t', 'T', 'f', 'F']),
+            Data::Int(_) | Data::UInt(_) | Data::Float(_) => {
+                text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
+            }
+            Data::Text(_) | Data::List(_) | Data::Map(_) => false,
+        };
+        if plausible && !self.is_tagged(node.span) {
+            node.data = scalar::plain(text);
+        }
+    }
+
+    /// Tells whether a tag stands before a value, be it with an anchor between them.
+    fn is_tagged(&self, span: Span) -> bool {
+        let before = self.source.get(..span.offset as usize).unwrap_or_default();
+        let apart = |c: char| c.is_whitespace() || "[]{},".contains(c);
+        let mut words = before.rsplit(apart).filter(|word| !word.is_empty());
+        words.find(|word| !word.starts_with('&')).is_some_and(|word| word.starts_with('!'))
+    }
+
+    fn text(&self, span: Span) -> &str {
+        let start = span.offset as usize;
+        self.source.get(start..start + span.len as usize).unwrap_or_default()
     }
 
     /// Cuts white space and following lines from the span of a scalar, keeps it in the source.
