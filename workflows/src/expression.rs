@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::limits;
 use crate::name::Name;
 use crate::workflow::StepIndex;
 use code::Code;
@@ -149,16 +150,31 @@ impl Inner {
     }
 
     fn evaluate(&self, scope: &dyn Scope) -> Result<Value, EvaluationError> {
+        self.measured(scope).0
+    }
+
+    /// Returns the value, and what it cost to make it.
+    fn measured(&self, scope: &dyn Scope) -> (Result<Value, EvaluationError>, usize) {
         let machine = Machine::new(scope);
         let value = match machine.evaluate(&self.code) {
-            Ok(Item::Value(value)) => machine.owned(value),
+            Ok(Item::Value(value)) => machine.owned(value).and_then(within_depth),
             Ok(Item::Undefined(what)) => Err(format!("{what} is undefined")),
             Err(problem) => Err(problem),
         };
-        value.map_err(|problem| {
-            let expression = machine.failed().unwrap_or(&self.text);
+        let value = value.map_err(|problem| {
+            let expression = machine.failed().unwrap_or_else(|| self.quote());
             EvaluationError { expression: expression.chars().take(200).collect(), problem }
-        })
+        });
+        (value, machine.spent())
+    }
+
+    /// Returns what stands for it in a message if no expression in it is to blame.
+    fn quote(&self) -> &str {
+        match &self.code {
+            _ if !self.text.is_empty() => &self.text,
+            Code::Quoted(quote, _) => quote,
+            _ => "${{ … }}",
+        }
     }
 
     fn passthrough(&self) -> Option<&Reference> {
@@ -171,6 +187,14 @@ impl Inner {
             _ => None,
         }
     }
+}
+
+/// Refuses what could not be read back after it was stored.
+fn within_depth(value: Value) -> Result<Value, String> {
+    if value::is_within_depth(&value, limits::VALUE_DEPTH) {
+        return Ok(value);
+    }
+    Err(format!("its value is nested deeper than {} levels", limits::VALUE_DEPTH))
 }
 
 impl Expression {

@@ -32,8 +32,10 @@ pub(crate) const SCHEMA_BYTES: usize = 64 * 1024;
 pub(crate) const DURATION_SECS: u64 = 10 * 366 * 24 * 3600;
 /// The most attempts of a step.
 pub(crate) const ATTEMPTS: u32 = 1_000;
-/// What one evaluation may make and look at, in units of about a byte.
-pub(crate) const EVALUATION_COST: usize = 32 * 1024 * 1024;
+/// What one evaluation may make and look at, in units of about a byte of memory.
+pub(crate) const EVALUATION_COST: usize = 64 * 1024 * 1024;
+/// Lists and maps within lists and maps of the value of an expression or a template.
+pub(crate) const VALUE_DEPTH: usize = 64;
 /// The text that one string of a template may become.
 pub(crate) const TEXT_BYTES: usize = 256 * 1024;
 /// Keywords of one JSON Schema with its references written out.

@@ -49,6 +49,8 @@ pub(crate) struct Each {
     /// What of each element is looked at: `a.b`.
     pub(crate) attribute: Option<Box<str>>,
     pub(crate) apply: Apply,
+    /// Those of the filter or test; without one, what stands for a missing attribute.
+    pub(crate) arguments: Arguments,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +60,12 @@ pub(crate) enum Mode {
     Reject,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Apply {
-    /// `map(attribute=…)`, with what stands for a missing one.
-    Nothing(Option<Code>),
-    Filter(Filter, Arguments),
-    Test(Test, Arguments),
+    /// `map(attribute=…)`.
+    Nothing,
+    Filter(Filter),
+    Test(Test),
     /// `select` without a test: what counts as true.
     Truth,
 }

@@ -238,8 +238,9 @@ impl<'a> Compiler<'a, '_, '_> {
 
     fn constant(&mut self, expr: &Expr<'_>, value: &minijinja::Value) -> Compilation<'a> {
         match serde_json::to_value(value) {
-            Ok(value) => Some(Code::Constant(value).into()),
-            Err(_) => {
+            // A number that is not finite would become `null`.
+            Ok(json) if !json.is_null() || !value.is_number() => Some(Code::Constant(json).into()),
+            Ok(_) | Err(_) => {
                 self.error(codes::OUT_OF_RANGE, expr, "this number is too large");
                 None
             }

@@ -2,27 +2,27 @@
 
 mod lists;
 mod numbers;
+mod sort;
 mod texts;
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::code::Arguments;
-use super::evaluate::{Evaluated, Item, Machine};
+use super::evaluate::cost::{LOOK_UP, VALUE};
+use super::evaluate::{Evaluated, Given, Item, Machine};
 use super::names::Filter;
-use super::value::{kind, text, truth, weight};
+use super::value::{kind, short, truth};
 
 /// Applies a filter.
-pub(super) fn apply<'s>(
-    machine: &Machine<'s>,
+pub(super) fn apply<'v, 's: 'v>(
+    given: &Given<'_, 's>,
     filter: Filter,
-    of: Item<'s>,
-    arguments: &'s Arguments,
-) -> Evaluated<'s> {
-    let given = Given { machine, arguments };
+    of: Item<'v>,
+) -> Evaluated<'v> {
+    let machine = given.machine;
     let value = match (filter, of) {
-        (Filter::Default, of) => return default(&given, of),
+        (Filter::Default, of) => return default(given, of),
         (_, Item::Undefined(what)) => return Err(format!("{what} is undefined")),
         (_, Item::Value(value)) => value,
     };
@@ -31,27 +31,30 @@ pub(super) fn apply<'s>(
         Filter::Length => lists::length(machine, &value)?,
         Filter::First => return lists::end(machine, value, lists::End::First),
         Filter::Last => return lists::end(machine, value, lists::End::Last),
-        Filter::Min | Filter::Max => return lists::extreme(&given, filter, value),
-        Filter::List => Value::Array(lists::owned(machine, value)?),
+        Filter::Min | Filter::Max => return lists::extreme(given, filter, value),
+        Filter::List if value.is_array() => return Ok(Item::Value(value)),
+        Filter::List => Value::Array(machine.elements(value)?.into_owned()),
         Filter::Reverse => lists::reverse(machine, value)?,
-        Filter::Sort => lists::sort(&given, value)?,
-        Filter::Unique => lists::unique(&given, value)?,
-        Filter::Batch => lists::batch(&given, value)?,
-        Filter::Join => lists::join(&given, value)?,
-        Filter::Items | Filter::Dictsort => lists::pairs(machine, filter, value)?,
-        Filter::Sum => numbers::sum(&given, value)?,
+        Filter::Sort => sort::sort(given, value)?,
+        Filter::Unique => lists::unique(given, value)?,
+        Filter::Batch => lists::batch(given, value)?,
+        Filter::Join => lists::join(given, value)?,
+        Filter::Items | Filter::Dictsort => sort::pairs(machine, filter, &value)?,
+        Filter::Sum => numbers::sum(given, value)?,
         Filter::Abs => numbers::abs(&value)?,
-        Filter::Int => numbers::int(&value)?,
-        Filter::Float => numbers::float(&value)?,
-        Filter::Round => numbers::round(&given, &value)?,
+        Filter::Int => numbers::int(machine, &value)?,
+        Filter::Float => numbers::float(machine, &value)?,
+        Filter::Round => numbers::round(given, &value)?,
         Filter::Bool => Value::from(truth(&value)),
         Filter::String => {
-            machine.pay(weight(&value))?;
-            Value::String(text(&value))
+            let mut text = String::new();
+            machine.write_text(&value, &mut text)?;
+            Value::String(text)
         }
         Filter::Tojson => {
-            machine.pay(weight(&value))?;
-            Value::String(value.to_string())
+            let mut text = String::new();
+            machine.write_json(&value, &mut text)?;
+            Value::String(text)
         }
         Filter::Lower
         | Filter::Upper
@@ -60,121 +63,78 @@ pub(super) fn apply<'s>(
         | Filter::Trim
         | Filter::Replace
         | Filter::Split
-        | Filter::Lines => texts::apply(&given, filter, &value)?,
+        | Filter::Lines => texts::apply(given, filter, &value)?,
     };
     Ok(made.into())
 }
 
-/// The arguments of a filter, evaluated when asked for.
-struct Given<'m, 's> {
-    machine: &'m Machine<'s>,
-    arguments: &'s Arguments,
-}
-
-impl<'s> Given<'_, 's> {
-    fn positional(&self, at: usize) -> Result<Option<Cow<'s, Value>>, String> {
-        self.arguments.positional.get(at).map(|code| self.machine.value(code)).transpose()
-    }
-
-    fn named(&self, name: &str) -> Result<Option<Cow<'s, Value>>, String> {
-        let found = self.arguments.named.iter().find(|(known, _)| **known == *name);
-        found.map(|(_, code)| self.machine.value(code)).transpose()
-    }
-
-    fn text(&self, at: usize) -> Result<Option<String>, String> {
-        match self.positional(at)? {
-            None => Ok(None),
-            Some(value) => match value.as_ref() {
-                Value::String(text) => Ok(Some(text.clone())),
-                other => {
-                    Err(format!("a string is needed as argument, but this is {}", kind(other)))
-                }
-            },
-        }
-    }
-
-    fn attribute(&self) -> Result<Option<String>, String> {
-        match self.named("attribute")? {
-            None => Ok(None),
-            Some(value) => match value.as_ref() {
-                Value::String(path) => Ok(Some(path.clone())),
-                Value::Number(index) => Ok(Some(index.to_string())),
-                other => Err(format!("`attribute` must be a string, but is {}", kind(other))),
-            },
-        }
-    }
-}
-
-/// Follows a path such as `a.b.0` into a value.
-pub(super) fn attribute<'s>(value: Cow<'s, Value>, path: &str) -> Evaluated<'s> {
+/// Follows a path such as `a.b.0` into a value; the inner error says what is undefined.
+fn follow<'v>(
+    machine: &Machine<'_>,
+    value: &'v Value,
+    path: &str,
+) -> Result<Result<&'v Value, String>, String> {
     let mut value = value;
     for part in path.split('.') {
-        let index = || part.parse::<usize>().ok();
+        machine.pay(LOOK_UP + part.len())?;
         let found = match value {
-            Cow::Borrowed(Value::Object(map)) => map.get(part).map(Cow::Borrowed),
-            Cow::Owned(Value::Object(mut map)) => map.remove(part).map(Cow::Owned),
-            Cow::Borrowed(Value::Array(items)) => {
-                index().and_then(|at| items.get(at)).map(Cow::Borrowed)
-            }
-            Cow::Owned(Value::Array(mut items)) => {
-                index().filter(|at| *at < items.len()).map(|at| Cow::Owned(items.swap_remove(at)))
-            }
-            other => return Err(format!("{} has no field `{part}`", kind(&other))),
+            Value::Object(map) => map.get(part),
+            Value::Array(items) => part.parse().ok().and_then(|at: usize| items.get(at)),
+            other => return Err(format!("{} has no field `{}`", kind(other), short(part))),
         };
-        match found {
-            Some(found) => value = found,
-            None => return Ok(Item::Undefined(format!("the field `{part}`"))),
-        }
+        let Some(found) = found else {
+            machine.pay(VALUE)?;
+            return Ok(Err(format!("the field `{}`", short(part))));
+        };
+        value = found;
     }
-    Ok(Item::Value(value))
+    Ok(Ok(value))
+}
+
+/// Returns what a path such as `a.b.0` leads to.
+pub(super) fn attribute<'v>(
+    machine: &Machine<'_>,
+    value: Cow<'v, Value>,
+    path: &str,
+) -> Evaluated<'v> {
+    let found = match value {
+        Cow::Borrowed(value) => follow(machine, value, path)?.map(Cow::Borrowed),
+        Cow::Owned(value) => match follow(machine, &value, path)? {
+            Ok(found) => Ok(Cow::Owned(machine.copy(found)?)),
+            Err(what) => Err(what),
+        },
+    };
+    Ok(found.map_or_else(Item::Undefined, Item::Value))
+}
+
+/// Returns what each element is sorted, compared or summed by.
+fn keys<'v>(
+    given: &Given<'_, '_>,
+    list: &'v [Value],
+) -> Result<impl Iterator<Item = Result<&'v Value, String>>, String> {
+    let path = given.attribute()?.map(Cow::into_owned);
+    let machine = given.machine;
+    Ok(list.iter().map(move |element| match &path {
+        None => Ok(element),
+        Some(path) => follow(machine, element, path)?
+            .map_err(|what| format!("{what} of an element is undefined")),
+    }))
 }
 
 /// `default(value)` stands in for undefined, `default(value, true)` for all that is not true.
-fn default<'s>(given: &Given<'_, 's>, of: Item<'s>) -> Evaluated<'s> {
+fn default<'v, 's: 'v>(given: &Given<'_, 's>, of: Item<'v>) -> Evaluated<'v> {
     let flag = match given.positional(1)? {
         Some(flag) => Some(flag),
         None => given.named("boolean")?,
     };
-    let also_false = flag.is_some_and(|flag| truth(&flag));
+    let also_false = flag.is_some_and(truth);
     match of {
         Item::Value(value) if !also_false || truth(&value) => Ok(Item::Value(value)),
-        Item::Value(_) | Item::Undefined(_) => match given.positional(0)? {
+        Item::Value(_) | Item::Undefined(_) => match given.taken(0)? {
             Some(value) => Ok(Item::Value(value)),
             None => Ok(Value::String(String::new()).into()),
         },
     }
-}
-
-/// An element of a list with the value it is sorted, compared or summed by.
-type Keyed<'s> = (Cow<'s, Value>, Cow<'s, Value>);
-
-/// Returns the elements of a list with the value they are sorted, compared or summed by.
-fn by_attribute<'s>(
-    given: &Given<'_, 's>,
-    value: Cow<'s, Value>,
-) -> Result<Vec<Keyed<'s>>, String> {
-    let path = given.attribute()?;
-    let elements = given.machine.elements(value)?;
-    let mut pairs = Vec::with_capacity(elements.len());
-    for element in elements {
-        if let Cow::Owned(element) = &element {
-            given.machine.pay(weight(element))?;
-        }
-        let by = match &path {
-            None => element.clone(),
-            Some(path) => match attribute(element.clone(), path)? {
-                Item::Value(by) => by,
-                Item::Undefined(what) => return Err(format!("{what} of an element is undefined")),
-            },
-        };
-        pairs.push((element, by));
-    }
-    Ok(pairs)
-}
-
-/// Returns a map of two values as a list.
-fn pair(first: Value, second: Value) -> Value {
-    Value::Array(vec![first, second])
 }
 
 /// Returns the map that a value is.

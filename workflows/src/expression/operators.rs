@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::code::Operator;
-use super::evaluate::Machine;
-use super::value::{Numeric, equal, kind, text, weight};
+use super::evaluate::cost::{LOOK, LOOK_UP};
+use super::evaluate::{Elements, Machine};
+use super::value::{Numeric, kind};
 
 pub(super) fn negate(value: &Value) -> Result<Value, String> {
     match value {
@@ -19,18 +20,21 @@ pub(super) fn negate(value: &Value) -> Result<Value, String> {
 }
 
 /// Applies an operator that is not a comparison.
-pub(super) fn binary<'s>(
-    machine: &Machine<'s>,
+pub(super) fn binary(
+    machine: &Machine<'_>,
     operator: Operator,
-    left: Cow<'s, Value>,
-    right: Cow<'s, Value>,
+    left: Cow<'_, Value>,
+    right: Cow<'_, Value>,
 ) -> Result<Value, String> {
     match (operator, left.as_ref(), right.as_ref()) {
         (Operator::Concatenate, left, right) => {
-            machine.pay(weight(left) + weight(right))?;
-            Ok(Value::String(text(left) + &text(right)))
+            let mut whole = String::new();
+            machine.write_text(left, &mut whole)?;
+            machine.write_text(right, &mut whole)?;
+            Ok(Value::String(whole))
         }
         (_, Value::Number(a), Value::Number(b)) => {
+            machine.pay(LOOK)?;
             arithmetic(operator, Numeric::of(a), Numeric::of(b))?.into_value()
         }
         (Operator::Add, Value::String(a), Value::String(b)) => {
@@ -38,9 +42,9 @@ pub(super) fn binary<'s>(
             Ok(Value::String(format!("{a}{b}")))
         }
         (Operator::Add, Value::Array(_), Value::Array(_)) => {
-            let mut items = machine.elements(left)?;
-            items.extend(machine.elements(right)?);
-            let items = items.into_iter().map(|item| machine.owned(item));
+            let items = Elements::from(machine.elements(left)?)
+                .chain(Elements::from(machine.elements(right)?))
+                .map(|item| machine.kept(item));
             Ok(Value::Array(items.collect::<Result<_, _>>()?))
         }
         (_, a, b) => {
@@ -59,8 +63,8 @@ fn arithmetic(operator: Operator, a: Numeric, b: Numeric) -> Result<Numeric, Str
             Operator::Multiply => a.checked_mul(b),
             Operator::FloorDivide if b == 0 => return Err(by_zero()),
             Operator::Remainder if b == 0 => return Err(by_zero()),
-            Operator::FloorDivide => a.checked_div_euclid(b),
-            Operator::Remainder => a.checked_rem_euclid(b),
+            Operator::FloorDivide => a.checked_sub(remainder(a, b)).and_then(|a| a.checked_div(b)),
+            Operator::Remainder => Some(remainder(a, b)),
             Operator::Power if b >= 0 => {
                 let exponent = u32::try_from(b).map_err(|_| overflow())?;
                 a.checked_pow(exponent)
@@ -74,6 +78,20 @@ fn arithmetic(operator: Operator, a: Numeric, b: Numeric) -> Result<Numeric, Str
     real(operator, a.real(), b.real())
 }
 
+/// Returns what `//` leaves. It rounds down, so that this has the sign of the divisor.
+fn remainder(a: i128, b: i128) -> i128 {
+    let left = a % b;
+    if left != 0 && (left < 0) != (b < 0) { left + b } else { left }
+}
+
+fn real_remainder(a: f64, b: f64) -> f64 {
+    let left = a % b;
+    if left == 0.0 {
+        return left.copysign(b);
+    }
+    if (left < 0.0) != (b < 0.0) { left + b } else { left }
+}
+
 fn real(operator: Operator, a: f64, b: f64) -> Result<Numeric, String> {
     let zero = b == 0.0;
     let result = match operator {
@@ -84,8 +102,8 @@ fn real(operator: Operator, a: f64, b: f64) -> Result<Numeric, String> {
             return Err("division by zero".to_owned());
         }
         Operator::Divide => a / b,
-        Operator::FloorDivide => (a / b).floor(),
-        Operator::Remainder => a.rem_euclid(b),
+        Operator::FloorDivide => ((a - real_remainder(a, b)) / b).round(),
+        Operator::Remainder => real_remainder(a, b),
         Operator::Power => a.powf(b),
         Operator::Concatenate | Operator::Compare(_) => f64::NAN,
     };
@@ -114,18 +132,23 @@ fn sign(operator: Operator) -> &'static str {
 pub(super) fn contains(machine: &Machine<'_>, whole: &Value, part: &Value) -> Result<bool, String> {
     match (whole, part) {
         (Value::Array(items), part) => {
-            let most = weight(part);
             for item in items {
-                machine.pay(weight(item).min(most))?;
-                if equal(item, part) {
+                if machine.equal(item, part)? {
                     return Ok(true);
                 }
             }
             Ok(false)
         }
-        (Value::Object(map), Value::String(key)) => Ok(map.contains_key(key)),
+        (Value::Object(map), Value::String(key)) => {
+            machine.pay(LOOK_UP + key.len())?;
+            Ok(map.contains_key(key))
+        }
         (Value::String(whole), Value::String(part)) => {
-            machine.pay(whole.len())?;
+            machine.pay(LOOK)?;
+            if part.len() > whole.len() {
+                return Ok(false);
+            }
+            machine.pay(whole.len() + part.len())?;
             Ok(whole.contains(part.as_str()))
         }
         (whole, part) => Err(format!("{} cannot be in {}", kind(part), kind(whole))),
@@ -133,9 +156,9 @@ pub(super) fn contains(machine: &Machine<'_>, whole: &Value, part: &Value) -> Re
 }
 
 /// Takes a part of a list or of a text.
-pub(super) fn slice<'s>(
-    machine: &Machine<'s>,
-    value: Cow<'s, Value>,
+pub(super) fn slice(
+    machine: &Machine<'_>,
+    value: Cow<'_, Value>,
     [start, stop, step]: [Option<i64>; 3],
 ) -> Result<Value, String> {
     let step = usize::try_from(step.unwrap_or(1)).unwrap_or_default();
@@ -150,7 +173,7 @@ pub(super) fn slice<'s>(
         }
     };
     if let Value::String(text) = value.as_ref() {
-        machine.pay(text.len())?;
+        machine.pay(3 * text.len())?;
         let len = text.chars().count();
         let (from, to) = (bound(start, len, 0), bound(stop, len, len));
         let part = text.chars().take(to).skip(from).step_by(step).collect();
@@ -159,8 +182,10 @@ pub(super) fn slice<'s>(
     if !value.is_array() {
         return Err(format!("{} cannot be sliced", kind(&value)));
     }
-    let items = machine.elements(value)?;
-    let (from, to) = (bound(start, items.len(), 0), bound(stop, items.len(), items.len()));
-    let part = items.into_iter().take(to).skip(from).step_by(step).map(|item| machine.owned(item));
+    let list = machine.elements(value)?;
+    let (from, to) = (bound(start, list.len(), 0), bound(stop, list.len(), list.len()));
+    machine.pay(from.saturating_mul(LOOK))?;
+    let part = Elements::from(list).take(to).skip(from).step_by(step);
+    let part = part.map(|item| machine.kept(item));
     Ok(Value::Array(part.collect::<Result<_, _>>()?))
 }

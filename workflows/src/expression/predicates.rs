@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::code::Comparison;
 use super::evaluate::Machine;
+use super::evaluate::cost::LOOK;
 use super::names::Test;
 use super::value::{Numeric, kind};
 
@@ -14,6 +15,7 @@ pub(super) fn holds(
     value: &Value,
     argument: &Value,
 ) -> Result<bool, String> {
+    machine.pay(LOOK)?;
     Ok(match test {
         Test::Defined => true,
         Test::Undefined => false,
@@ -34,14 +36,20 @@ pub(super) fn holds(
             let by = whole(argument)?;
             by != 0 && whole(value)?.rem_euclid(by) == 0
         }
-        Test::Startingwith => text(value)?.starts_with(text(argument)?),
-        Test::Endingwith => text(value)?.ends_with(text(argument)?),
+        Test::Startingwith | Test::Endingwith => {
+            let (whole, part) = (text(value)?, text(argument)?);
+            if part.len() > whole.len() {
+                return Ok(false);
+            }
+            machine.pay(part.len())?;
+            if test == Test::Startingwith { whole.starts_with(part) } else { whole.ends_with(part) }
+        }
         Test::Lower => {
-            machine.pay(text(value)?.len())?;
+            machine.pay(2 * text(value)?.len())?;
             !text(value)?.chars().any(char::is_uppercase)
         }
         Test::Upper => {
-            machine.pay(text(value)?.len())?;
+            machine.pay(2 * text(value)?.len())?;
             !text(value)?.chars().any(char::is_lowercase)
         }
         Test::Eq => machine.compare(Comparison::Equal, value, argument)?,

@@ -1,3 +1,4 @@
+mod costs;
 mod filters;
 mod templates;
 
@@ -171,6 +172,44 @@ fn arithmetic_is_exact_or_an_error() {
 }
 
 #[test]
+fn division_rounds_down_and_the_remainder_goes_with_it() {
+    check(
+        &[
+            "7 // -2",
+            "7.0 // -2",
+            "-7 // 2.0",
+            "-7 // -2",
+            "7 % -2",
+            "-7 % 2",
+            "7.0 % -2",
+            "-7.5 % 2",
+            "(7 // -2) * -2 + 7 % -2",
+            "-6 // 2",
+            "-6.0 % 2",
+            "1.0 // 0",
+            "1 % 0",
+            "1e300 // 1e-300",
+        ],
+        expect![[r#"
+            7 // -2  =>  -4
+            7.0 // -2  =>  -4.0
+            -7 // 2.0  =>  -4.0
+            -7 // -2  =>  3
+            7 % -2  =>  -1
+            -7 % 2  =>  1
+            7.0 % -2  =>  -1.0
+            -7.5 % 2  =>  0.5
+            (7 // -2) * -2 + 7 % -2  =>  7
+            -6 // 2  =>  -3
+            -6.0 % 2  =>  0.0
+            1.0 // 0  =>  error: division by zero
+            1 % 0  =>  error: division by zero
+            1e300 // 1e-300  =>  error: the result is not a finite number
+        "#]],
+    );
+}
+
+#[test]
 fn comparisons_and_logic() {
     check(
         &[
@@ -192,6 +231,14 @@ fn comparisons_and_logic() {
             "inputs.n is odd",
             "inputs.absent is defined",
             "inputs.list is sequence",
+            "(0 * -1.5) == 0",
+            "-0.0 < 0",
+            "[-0.0, 0] | max",
+            "9007199254740993 == 9007199254740992.0",
+            "9007199254740993 > 9007199254740992.0",
+            "steps.done.output.big < 1e300",
+            "-1e300 < steps.done.output.big",
+            "-2 < -1.5 < -1",
         ],
         expect![[r#"
             1 == 1.0  =>  true
@@ -212,6 +259,14 @@ fn comparisons_and_logic() {
             inputs.n is odd  =>  true
             inputs.absent is defined  =>  false
             inputs.list is sequence  =>  true
+            (0 * -1.5) == 0  =>  true
+            -0.0 < 0  =>  false
+            [-0.0, 0] | max  =>  -0.0
+            9007199254740993 == 9007199254740992.0  =>  false
+            9007199254740993 > 9007199254740992.0  =>  true
+            steps.done.output.big < 1e300  =>  true
+            -1e300 < steps.done.output.big  =>  true
+            -2 < -1.5 < -1  =>  true
         "#]],
     );
 }

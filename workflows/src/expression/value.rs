@@ -1,20 +1,8 @@
-//! What values weigh, how they read as text, and how they compare.
+//! What values are: their kind, their truth, their numbers, their depth.
 
 use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
-
-/// Returns about how many bytes a value holds.
-pub(crate) fn weight(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
-        Value::String(text) => 16 + text.len(),
-        Value::Array(items) => items.iter().map(weight).sum::<usize>() + 16,
-        Value::Object(map) => {
-            map.iter().map(|(key, value)| key.len() + 16 + weight(value)).sum::<usize>() + 16
-        }
-    }
-}
 
 /// Names the kind of a value, for messages.
 pub(crate) fn kind(value: &Value) -> &'static str {
@@ -77,57 +65,36 @@ impl Numeric {
         number.map(Value::Number).ok_or_else(|| "the result is too large for a number".to_owned())
     }
 
+    /// Orders two numbers by their value: `0` and `-0.0` are the same. A large whole number is not
+    /// rounded to a real one, or the order would have cycles.
     pub(crate) fn compare(self, other: Self) -> Ordering {
         match (self, other) {
             (Self::Whole(a), Self::Whole(b)) => a.cmp(&b),
-            (a, b) => a.real().total_cmp(&b.real()),
+            (Self::Real(a), Self::Real(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+            (Self::Whole(a), Self::Real(b)) => compare_mixed(a, b),
+            (Self::Real(a), Self::Whole(b)) => compare_mixed(b, a).reverse(),
         }
     }
 }
 
-/// Tells whether two values are the same; `1` and `1.0` are.
-pub(crate) fn equal(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => {
-            Numeric::of(a).compare(Numeric::of(b)) == Ordering::Equal
-        }
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
-        }
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
-        }
-        (a, b) => a == b,
-    }
+fn compare_mixed(whole: i128, real: f64) -> Ordering {
+    // A conversion to an integer saturates, far outside of what JSON numbers can be.
+    let below = real.floor();
+    whole.cmp(&(below as i128)).then(if real > below { Ordering::Less } else { Ordering::Equal })
 }
 
-/// Orders two values of the same kind.
-///
-/// # Errors
-///
-/// If they have no order.
-pub(crate) fn order(a: &Value, b: &Value) -> Result<Ordering, String> {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => Ok(Numeric::of(a).compare(Numeric::of(b))),
-        (Value::String(a), Value::String(b)) => Ok(a.cmp(b)),
-        (Value::Bool(a), Value::Bool(b)) => Ok(a.cmp(b)),
-        (Value::Array(a), Value::Array(b)) => {
-            for (a, b) in a.iter().zip(b) {
-                let ordering = order(a, b)?;
-                if ordering != Ordering::Equal {
-                    return Ok(ordering);
-                }
-            }
-            Ok(a.len().cmp(&b.len()))
-        }
-        (a, b) => Err(format!("{} and {} have no order", kind(a), kind(b))),
-    }
-}
-
-/// Returns the value as it reads within text: strings as they are, the rest as JSON.
-pub(crate) fn text(value: &Value) -> String {
+/// Tells whether lists and maps in a value are nested at most so deep.
+pub(crate) fn is_within_depth(value: &Value, most: usize) -> bool {
     match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        Value::Array(items) => most > 0 && items.iter().all(|item| is_within_depth(item, most - 1)),
+        Value::Object(map) => {
+            most > 0 && map.values().all(|value| is_within_depth(value, most - 1))
+        }
     }
+}
+
+/// Returns as much of a text as a message can hold.
+pub(crate) fn short(text: &str) -> &str {
+    text.char_indices().nth(64).map_or(text, |(end, _)| &text[..end])
 }

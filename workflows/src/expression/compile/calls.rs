@@ -166,7 +166,7 @@ impl<'a> Compiler<'a, '_, '_> {
         };
         let mut given = filter.args.iter().peekable();
         let mut attribute = None;
-        let mut default = None;
+        let mut arguments = Arguments::default();
         if filter.name.ends_with("attr") {
             attribute = Some(self.constant_text(expr, filter.name, given.next())?);
         } else if mode == Mode::Map && matches!(given.peek(), Some(CallArg::Kwarg(..))) {
@@ -176,7 +176,7 @@ impl<'a> Compiler<'a, '_, '_> {
                         attribute = Some(value.value.to_string());
                     }
                     CallArg::Kwarg("default", value) => {
-                        default = Some(self.expression(value)?.code);
+                        arguments.positional = vec![self.expression(value)?.code];
                     }
                     CallArg::Kwarg(..)
                     | CallArg::Pos(_)
@@ -200,20 +200,21 @@ impl<'a> Compiler<'a, '_, '_> {
                     .help("write `map(attribute=\"name\")` or `map(\"filter\")`");
                 return None;
             }
-            (Mode::Map, None) => (Shape::Any, Apply::Nothing(default)),
+            (Mode::Map, None) => (Shape::Any, Apply::Nothing),
             (_, None) => (of.shape.clone(), Apply::Truth),
             (_, Some((first, rest))) => {
-                let apply = self.apply(expr, (filter.name, mode), first, rest)?;
+                let apply;
+                (apply, arguments) = self.apply(expr, (filter.name, mode), first, rest)?;
                 (if mode == Mode::Map { Shape::Any } else { of.shape.clone() }, apply)
             }
         };
         let inner = self.each_attribute(expr, &of.shape, attribute.as_deref())?;
         let shape = match (mode, &apply) {
-            (Mode::Map, Apply::Nothing(_)) => Shape::ListOf(Box::new(inner)),
+            (Mode::Map, Apply::Nothing) => Shape::ListOf(Box::new(inner)),
             _ => shape,
         };
         let attribute = attribute.map(String::into_boxed_str);
-        let each = Each { list: of.code, mode, attribute, apply };
+        let each = Each { list: of.code, mode, attribute, apply, arguments };
         Some(Typed { code: Code::Each(Box::new(each)), shape })
     }
 
@@ -224,7 +225,7 @@ impl<'a> Compiler<'a, '_, '_> {
         what: (&str, Mode),
         first: &CallArg<'_>,
         rest: &[&CallArg<'_>],
-    ) -> Option<Apply> {
+    ) -> Option<(Apply, Arguments)> {
         let (what, mode) = what;
         let name = self.constant_text(expr, what, Some(first))?;
         let signature = if mode == Mode::Map {
@@ -255,11 +256,12 @@ impl<'a> Compiler<'a, '_, '_> {
             self.error(codes::UNKNOWN_FUNCTION, expr, message);
             return None;
         }
-        Some(match (Filter::find(&name), Test::find(&name)) {
-            (Some(filter), _) if mode == Mode::Map => Apply::Filter(filter, arguments),
-            (_, Some(test)) => Apply::Test(test, arguments),
+        let apply = match (Filter::find(&name), Test::find(&name)) {
+            (Some(filter), _) if mode == Mode::Map => Apply::Filter(filter),
+            (_, Some(test)) => Apply::Test(test),
             (_, None) => Apply::Truth,
-        })
+        };
+        Some((apply, arguments))
     }
 
     fn constant_text(

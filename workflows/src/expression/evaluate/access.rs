@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::cost::LOOK_UP;
 use super::{Evaluated, Item, Machine};
 use crate::expression::code::Code;
-use crate::expression::value::kind;
+use crate::expression::value::{kind, short};
 use crate::expression::{Reference, StepPart, operators};
 
 impl<'s> Machine<'s> {
-    pub(super) fn load(&self, reference: &'s Reference) -> Item<'s> {
+    pub(super) fn load(&self, reference: &'s Reference) -> Evaluated<'s> {
         let scope = self.scope;
         let found = match reference {
             Reference::Input(name) => scope.input(name),
@@ -28,7 +29,10 @@ impl<'s> Machine<'s> {
             Reference::Output => scope.output(),
             Reference::Error => scope.error(),
         };
-        found.map_or_else(|| Item::Undefined(self.describe(reference)), Item::Value)
+        if let Some(Cow::Owned(value)) = &found {
+            self.pay_for_copy(value)?;
+        }
+        Ok(found.map_or_else(|| Item::Undefined(self.describe(reference)), Item::Value))
     }
 
     /// Says what has no value; of a step, also why.
@@ -59,15 +63,15 @@ impl<'s> Machine<'s> {
             Item::Value(value) => value,
             undefined @ Item::Undefined(_) => return Ok(undefined),
         };
+        self.pay(LOOK_UP + name.len())?;
         Ok(match value {
             Cow::Borrowed(Value::Object(map)) => map.get(name).map(Cow::Borrowed),
             Cow::Owned(Value::Object(mut map)) => map.remove(name).map(Cow::Owned),
             other => {
-                let message = format!("{} has no field `{name}`", kind(&other));
-                return Err(message);
+                return Err(format!("{} has no field `{}`", kind(&other), short(name)));
             }
         }
-        .map_or_else(|| Item::Undefined(format!("the field `{name}`")), Item::Value))
+        .map_or_else(|| Item::Undefined(format!("the field `{}`", short(name))), Item::Value))
     }
 
     pub(super) fn item(&self, of: &'s Code, at: &'s Code) -> Evaluated<'s> {

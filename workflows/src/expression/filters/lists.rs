@@ -1,14 +1,20 @@
-//! Filters for lists and maps.
+//! Filters for lists.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{Given, as_map, by_attribute, pair};
-use crate::expression::evaluate::{Evaluated, Item, Machine};
+use super::keys;
+use super::sort::picked;
+use crate::expression::evaluate::cost::{ALLOCATION, LOOK, VALUE};
+use crate::expression::evaluate::{Elements, Evaluated, Given, Item, Machine};
 use crate::expression::names::Filter;
-use crate::expression::value::{kind, order, text, truth, weight};
+use crate::expression::value::kind;
+
+/// The place of a text among those that were seen, with that of its position.
+const SEEN: usize = 96;
 
 /// Which end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +38,7 @@ pub(super) fn length(machine: &Machine<'_>, value: &Value) -> Result<Value, Stri
     Ok(Value::from(length))
 }
 
-pub(super) fn end<'s>(machine: &Machine<'s>, value: Cow<'s, Value>, end: End) -> Evaluated<'s> {
+pub(super) fn end<'v>(machine: &Machine<'_>, value: Cow<'v, Value>, end: End) -> Evaluated<'v> {
     if let Value::String(text) = value.as_ref() {
         let found = match end {
             End::First => text.chars().next(),
@@ -43,142 +49,112 @@ pub(super) fn end<'s>(machine: &Machine<'s>, value: Cow<'s, Value>, end: End) ->
             None => Item::Undefined("an element of an empty string".to_owned()),
         });
     }
-    let mut elements = machine.elements(value)?;
-    let found = match end {
-        End::First if elements.is_empty() => None,
-        End::First => Some(elements.swap_remove(0)),
-        End::Last => elements.pop(),
+    let list = machine.elements(value)?;
+    let at = match end {
+        End::First => 0,
+        End::Last => list.len().saturating_sub(1),
     };
-    Ok(found.map_or_else(|| Item::Undefined("an element of an empty list".to_owned()), Item::Value))
+    Ok(element(list, at)
+        .map_or_else(|| Item::Undefined("an element of an empty list".to_owned()), Item::Value))
 }
 
-pub(super) fn owned<'s>(
-    machine: &Machine<'s>,
-    value: Cow<'s, Value>,
-) -> Result<Vec<Value>, String> {
-    machine.elements(value)?.into_iter().map(|item| machine.owned(item)).collect()
+fn element(list: Cow<'_, [Value]>, at: usize) -> Option<Cow<'_, Value>> {
+    match list {
+        Cow::Borrowed(list) => list.get(at).map(Cow::Borrowed),
+        Cow::Owned(mut list) => (at < list.len()).then(|| Cow::Owned(list.swap_remove(at))),
+    }
 }
 
-pub(super) fn reverse<'s>(machine: &Machine<'s>, value: Cow<'s, Value>) -> Result<Value, String> {
+pub(super) fn reverse(machine: &Machine<'_>, value: Cow<'_, Value>) -> Result<Value, String> {
     if let Value::String(text) = value.as_ref() {
-        machine.pay(text.len())?;
+        machine.pay(3 * text.len())?;
         return Ok(Value::String(text.chars().rev().collect()));
     }
-    let mut items = owned(machine, value)?;
-    items.reverse();
-    Ok(Value::Array(items))
-}
-
-/// Orders two values and pays for it; upper and lower case of strings are the same.
-fn compare(machine: &Machine<'_>, a: &Value, b: &Value) -> Result<Ordering, String> {
-    machine.pay(weight(a).min(weight(b)))?;
-    match (a, b) {
-        (Value::String(a), Value::String(b)) => {
-            let lower = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<String>();
-            Ok(lower(a).cmp(&lower(b)))
+    let list = machine.elements(value)?;
+    let made: Result<Vec<Value>, String> = match list {
+        Cow::Borrowed(list) => list.iter().rev().map(|item| machine.copy(item)).collect(),
+        Cow::Owned(list) => {
+            machine.pay(list.len().saturating_mul(LOOK))?;
+            Ok(list.into_iter().rev().collect())
         }
-        (a, b) => order(a, b),
-    }
+    };
+    made.map(Value::Array)
 }
 
-/// Sorts; the first comparison that cannot be made is the result.
-fn sorted<'s, T>(machine: &Machine<'s>, list: &mut [(T, Cow<'s, Value>)]) -> Result<(), String> {
-    let mut problem = None;
-    list.sort_by(|(_, a), (_, b)| {
-        if problem.is_some() {
-            return Ordering::Equal;
-        }
-        compare(machine, a, b).unwrap_or_else(|error| {
-            problem = Some(error);
-            Ordering::Equal
-        })
-    });
-    problem.map_or(Ok(()), Err)
-}
-
-pub(super) fn extreme<'s>(
-    given: &Given<'_, 's>,
+pub(super) fn extreme<'v>(
+    given: &Given<'_, '_>,
     filter: Filter,
-    value: Cow<'s, Value>,
-) -> Evaluated<'s> {
+    value: Cow<'v, Value>,
+) -> Evaluated<'v> {
     let wanted = if filter == Filter::Min { Ordering::Less } else { Ordering::Greater };
-    let mut best: Option<(Cow<'s, Value>, Cow<'s, Value>)> = None;
-    for (element, by) in by_attribute(given, value)? {
-        let better = match &best {
+    let list = given.machine.elements(value)?;
+    let mut best: Option<(usize, &Value)> = None;
+    for (at, key) in keys(given, &list)?.enumerate() {
+        let key = key?;
+        let better = match best {
             None => true,
-            Some((_, best)) => {
-                given.machine.pay(weight(&by).min(weight(best)))?;
-                order(&by, best)? == wanted
-            }
+            Some((_, best)) => given.machine.order(key, best)? == wanted,
         };
         if better {
-            best = Some((element, by));
+            best = Some((at, key));
         }
     }
-    Ok(best.map_or_else(
+    let best = best.map(|(at, _)| at);
+    Ok(best.and_then(|at| element(list, at)).map_or_else(
         || Item::Undefined("the least or greatest of an empty list".to_owned()),
-        |(element, _)| Item::Value(element),
+        Item::Value,
     ))
 }
 
-pub(super) fn sort<'s>(given: &Given<'_, 's>, value: Cow<'s, Value>) -> Result<Value, String> {
-    let mut pairs = by_attribute(given, value)?;
-    sorted(given.machine, &mut pairs)?;
-    if given.named("reverse")?.is_some_and(|reverse| truth(&reverse)) {
-        pairs.reverse();
-    }
-    let items = pairs.into_iter().map(|(element, _)| given.machine.owned(element));
-    Ok(Value::Array(items.collect::<Result<_, _>>()?))
-}
-
 /// Keeps the first of each; what is the same is what reads the same as JSON.
-pub(super) fn unique<'s>(given: &Given<'_, 's>, value: Cow<'s, Value>) -> Result<Value, String> {
-    let mut seen = std::collections::BTreeSet::new();
-    let mut kept = Vec::new();
-    for (element, by) in by_attribute(given, value)? {
-        given.machine.pay(weight(&by))?;
-        if seen.insert(by.to_string()) {
-            kept.push(given.machine.owned(element)?);
+pub(super) fn unique(given: &Given<'_, '_>, value: Cow<'_, Value>) -> Result<Value, String> {
+    let machine = given.machine;
+    let list = machine.elements(value)?;
+    let mut seen = HashSet::new();
+    let mut first = Vec::new();
+    for (at, key) in keys(given, &list)?.enumerate() {
+        machine.pay(SEEN + ALLOCATION)?;
+        let mut text = String::new();
+        machine.write_json(key?, &mut text)?;
+        if seen.insert(text) {
+            first.push(at);
         }
     }
-    Ok(Value::Array(kept))
+    picked(machine, list, &first)
 }
 
-pub(super) fn batch<'s>(given: &Given<'_, 's>, value: Cow<'s, Value>) -> Result<Value, String> {
-    let size = given.positional(0)?.and_then(|size| size.as_u64()).unwrap_or_default();
+pub(super) fn batch(given: &Given<'_, '_>, value: Cow<'_, Value>) -> Result<Value, String> {
+    let machine = given.machine;
+    let size = given.positional(0)?.and_then(Value::as_u64).unwrap_or_default();
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     if size == 0 {
         return Err("the size of a batch must be a number of at least 1".to_owned());
     }
-    let items = owned(given.machine, value)?;
-    given.machine.pay(items.len())?;
-    Ok(items.chunks(size).map(|chunk| Value::Array(chunk.to_vec())).collect())
+    let list = machine.elements(value)?;
+    let mut left = list.len();
+    let mut elements = Elements::from(list);
+    let mut batches = Vec::new();
+    while left > 0 {
+        let count = size.min(left);
+        left -= count;
+        machine.pay(VALUE + ALLOCATION)?;
+        let batch = elements.by_ref().take(count).map(|element| machine.kept(element));
+        batches.push(Value::Array(batch.collect::<Result<_, _>>()?));
+    }
+    Ok(Value::Array(batches))
 }
 
-pub(super) fn join<'s>(given: &Given<'_, 's>, value: Cow<'s, Value>) -> Result<Value, String> {
+pub(super) fn join(given: &Given<'_, '_>, value: Cow<'_, Value>) -> Result<Value, String> {
+    let machine = given.machine;
     let separator = given.text(0)?.unwrap_or_default();
+    let list = machine.elements(value)?;
     let mut joined = String::new();
-    for (at, (_, by)) in by_attribute(given, value)?.into_iter().enumerate() {
-        given.machine.pay(separator.len() + weight(&by))?;
+    for (at, key) in keys(given, &list)?.enumerate() {
         if at > 0 {
-            joined.push_str(&separator);
+            machine.pay(separator.len())?;
+            joined.push_str(separator);
         }
-        joined.push_str(&text(&by));
+        machine.write_text(key?, &mut joined)?;
     }
     Ok(Value::String(joined))
-}
-
-pub(super) fn pairs<'s>(
-    machine: &Machine<'s>,
-    filter: Filter,
-    value: Cow<'s, Value>,
-) -> Result<Value, String> {
-    machine.pay(weight(&value))?;
-    let map = as_map(&value)?;
-    let mut pairs: Vec<(&String, &Value)> = map.iter().collect();
-    if filter == Filter::Dictsort {
-        pairs.sort_by_key(|(key, _)| key.to_lowercase());
-    }
-    let pairs = pairs.into_iter();
-    Ok(pairs.map(|(key, value)| pair(Value::from(key.as_str()), value.clone())).collect())
 }

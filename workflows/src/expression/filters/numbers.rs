@@ -4,18 +4,22 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{Given, by_attribute};
+use super::keys;
 use crate::expression::code::Operator;
+use crate::expression::evaluate::{Given, Machine};
 use crate::expression::operators;
 use crate::expression::value::{Numeric, kind};
 
-pub(super) fn sum<'s>(given: &Given<'_, 's>, value: Cow<'s, Value>) -> Result<Value, String> {
+pub(super) fn sum(given: &Given<'_, '_>, value: Cow<'_, Value>) -> Result<Value, String> {
+    let machine = given.machine;
+    let list = machine.elements(value)?;
     let mut total = Value::from(0);
-    for (_, by) in by_attribute(given, value)? {
-        if !by.is_number() {
-            return Err(format!("only numbers can be summed, but this is {}", kind(&by)));
+    for key in keys(given, &list)? {
+        let key = key?;
+        if !key.is_number() {
+            return Err(format!("only numbers can be summed, but this is {}", kind(key)));
         }
-        total = operators::binary(given.machine, Operator::Add, Cow::Owned(total), by)?;
+        total = operators::binary(machine, Operator::Add, Cow::Owned(total), Cow::Borrowed(key))?;
     }
     Ok(total)
 }
@@ -27,9 +31,9 @@ pub(super) fn abs(value: &Value) -> Result<Value, String> {
     }
 }
 
-pub(super) fn int(value: &Value) -> Result<Value, String> {
+pub(super) fn int(machine: &Machine<'_>, value: &Value) -> Result<Value, String> {
     let number = match value {
-        Value::String(text) => parse(text)?,
+        Value::String(text) => parse(machine, text)?,
         Value::Bool(value) => Numeric::Whole(i128::from(*value)),
         other => numeric(other)?,
     };
@@ -39,9 +43,9 @@ pub(super) fn int(value: &Value) -> Result<Value, String> {
     }
 }
 
-pub(super) fn float(value: &Value) -> Result<Value, String> {
+pub(super) fn float(machine: &Machine<'_>, value: &Value) -> Result<Value, String> {
     let number = match value {
-        Value::String(text) => parse(text)?,
+        Value::String(text) => parse(machine, text)?,
         Value::Bool(value) => Numeric::Whole(i128::from(*value)),
         other => numeric(other)?,
     };
@@ -79,7 +83,8 @@ fn numeric(value: &Value) -> Result<Numeric, String> {
     }
 }
 
-fn parse(text: &str) -> Result<Numeric, String> {
+fn parse(machine: &Machine<'_>, text: &str) -> Result<Numeric, String> {
+    machine.pay(2 * text.len())?;
     let text = text.trim();
     if let Ok(whole) = text.parse::<i128>() {
         return Ok(Numeric::Whole(whole));

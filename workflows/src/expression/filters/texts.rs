@@ -2,35 +2,45 @@
 
 use serde_json::Value;
 
-use super::Given;
+use crate::expression::evaluate::Given;
+use crate::expression::evaluate::cost::LOOK;
 use crate::expression::names::Filter;
 use crate::expression::value::kind;
+
+/// The cost of a byte in another case: the text grows, and is made character by character.
+const CASE: usize = 8;
 
 /// Applies a filter that works on a string.
 pub(super) fn apply(given: &Given<'_, '_>, filter: Filter, value: &Value) -> Result<Value, String> {
     let Value::String(text) = value else {
         return Err(format!("a string is needed here, but this is {}", kind(value)));
     };
-    given.machine.pay(2 * text.len())?;
+    let machine = given.machine;
     Ok(match filter {
-        Filter::Lower => Value::String(text.to_lowercase()),
-        Filter::Upper => Value::String(text.to_uppercase()),
-        Filter::Title => Value::String(title(text)),
-        Filter::Capitalize => Value::String(capitalize(text)),
-        Filter::Trim => Value::from(match given.text(0)? {
-            None => text.trim(),
-            Some(set) => {
-                given.machine.pay(text.len().saturating_mul(set.len().max(1)))?;
-                text.trim_matches(|c| set.contains(c))
-            }
-        }),
+        Filter::Lower | Filter::Upper | Filter::Title | Filter::Capitalize => {
+            machine.pay(CASE * text.len())?;
+            Value::String(match filter {
+                Filter::Lower => text.to_lowercase(),
+                Filter::Upper => text.to_uppercase(),
+                Filter::Title => title(text),
+                _ => capitalize(text),
+            })
+        }
+        Filter::Trim => {
+            let set = given.text(0)?;
+            machine.pay(text.len().saturating_mul(set.map_or(1, str::len).max(1)))?;
+            machine.string(match set {
+                None => text.trim(),
+                Some(set) => text.trim_matches(|c| set.contains(c)),
+            })?
+        }
         Filter::Replace => replace(given, text)?,
         Filter::Split => split(given, text)?,
         Filter::Lines => {
-            given.machine.pay(16 * text.lines().count())?;
-            text.lines().map(Value::from).collect()
+            machine.pay(text.len())?;
+            text.lines().map(|line| machine.string(line)).collect::<Result<_, _>>()?
         }
-        _ => Value::String(text.clone()),
+        _ => machine.string(text)?,
     })
 }
 
@@ -59,15 +69,22 @@ fn title(text: &str) -> String {
 }
 
 fn replace(given: &Given<'_, '_>, text: &str) -> Result<Value, String> {
+    let machine = given.machine;
     let (old, new) = (given.text(0)?.unwrap_or_default(), given.text(1)?.unwrap_or_default());
     if old.is_empty() {
         return Err("the text to replace is empty".to_owned());
     }
-    given.machine.pay(text.matches(old.as_str()).count().saturating_mul(new.len()))?;
-    Ok(Value::String(text.replace(old.as_str(), &new)))
+    if old.len() > text.len() {
+        return machine.string(text);
+    }
+    machine.pay(2 * (text.len() + old.len()))?;
+    let count = text.matches(old).count();
+    machine.pay(text.len().saturating_add(count.saturating_mul(LOOK + new.len())))?;
+    Ok(Value::String(text.replace(old, new)))
 }
 
 fn split(given: &Given<'_, '_>, text: &str) -> Result<Value, String> {
+    let machine = given.machine;
     let most = match given.positional(1)? {
         None => usize::MAX,
         Some(most) => most
@@ -76,12 +93,17 @@ fn split(given: &Given<'_, '_>, text: &str) -> Result<Value, String> {
             .map(|most| most.saturating_add(1))
             .ok_or("the number of splits must not be negative")?,
     };
-    given.machine.pay(text.len().saturating_mul(16))?;
-    Ok(match given.text(0)? {
-        None => text.split_whitespace().map(Value::from).collect(),
-        Some(separator) if separator.is_empty() => {
-            return Err("the separator is empty".to_owned());
+    let separator = given.text(0)?;
+    machine.pay(2 * text.len())?;
+    match separator {
+        None => text.split_whitespace().map(|part| machine.string(part)).collect(),
+        Some("") => Err("the separator is empty".to_owned()),
+        Some(separator) if separator.len() > text.len() => {
+            Ok(Value::Array(vec![machine.string(text)?]))
         }
-        Some(separator) => text.splitn(most, separator.as_str()).map(Value::from).collect(),
-    })
+        Some(separator) => {
+            machine.pay(2 * separator.len())?;
+            text.splitn(most, separator).map(|part| machine.string(part)).collect()
+        }
+    }
 }

@@ -45,6 +45,41 @@ fn a_string_that_is_one_expression_keeps_its_type_and_others_are_text() {
 }
 
 #[test]
+fn a_number_that_is_not_finite_is_refused_when_the_file_is_read() {
+    for text in ["1e400", "-1e400", "[1, 1e400]", "{'a': 1e400}", "1 < 1e400", "1e400 | int"] {
+        let file = json!({
+            "name": "n",
+            "steps": {"s": {"agent": "x", "with": format!("${{{{ {text} }}}}")}},
+        });
+        let rejected = crate::read(file.to_string().as_bytes(), "t").unwrap_err();
+        let rendered = rejected.render(crate::Style::Plain);
+        assert!(rendered.contains("this number is too large"), "{text}: {rendered}");
+    }
+}
+
+#[test]
+fn a_value_is_nested_at_most_64_deep() {
+    let nested = |lists: usize, maps: usize| {
+        let text = format!("${{{{ [1]{} }}}}", " | batch(1)".repeat(lists));
+        (0..maps).fold(json!(text), |inner, _| json!({ "a": inner }))
+    };
+    let outcome = |lists, maps| match render(&nested(lists, maps)) {
+        Ok(_) => "fine".to_owned(),
+        Err(error) => format!("{:.4} {}", error.expression, error.problem),
+    };
+    let table = [(63, 0), (64, 0), (120, 0), (43, 20), (44, 20)]
+        .map(|(lists, maps)| format!("{lists} {maps}  =>  {}\n", outcome(lists, maps)));
+    expect![[r#"
+        63 0  =>  fine
+        64 0  =>  [1]  its value is nested deeper than 64 levels
+        120 0  =>  [1]  its value is nested deeper than 64 levels
+        43 20  =>  fine
+        44 20  =>  ${{  its value is nested deeper than 64 levels
+    "#]]
+    .assert_eq(&table.concat());
+}
+
+#[test]
 fn passthrough_is_exactly_one_reference() {
     let passthrough = |with: Value| {
         let workflow = workflow(&with);
