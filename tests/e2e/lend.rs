@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use skep_tests::{Cluster, call, command};
 
-use crate::expect::{exits, holds, ok};
+use crate::expect::{exits, holds, ok, refused};
 
 const LOOK: &str = "\
 name: look
@@ -64,11 +64,13 @@ async fn brought(cluster: &Cluster) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_says_who_waited_for_it() -> Result<()> {
     let cluster = Cluster::start().await?;
-    let text = "name: ask\nsteps:\n  a: { wait_for: { signal: yes } }\n";
+    let text = "name: ask\nsteps:\n  a: { wait_for: { signal: yes } }\n  \
+                b: { needs: [a], wait_for: { signal: then } }\n  \
+                c: { needs: [b], wait_for: { signal: late } }\n";
     fs::write(cluster.path().join("ask.skep.yaml"), text)?;
     ok(&cluster, &["run", "ask.skep.yaml", "--detach"]).await?;
     for (args, told) in [
-        (&["no"][..], "no step waits for `no` yet; it is kept until one does"),
+        (&["late", "--id", "one"][..], "no step waits for `late` yet; it is kept until one does"),
         (&["yes", "-i", "by=Ada"], "step `a` waited for it"),
     ] {
         let mut command = command()?;
@@ -78,7 +80,10 @@ async fn a_signal_says_who_waited_for_it() -> Result<()> {
         ensure!(called.stderr.contains(told), "`{told}` is missing: {}", called.text());
         ensure!(called.stdout.contains(&format!("sent the signal `{}`", args[0])), "{called:?}");
     }
-    Ok(())
+    let again = ok(&cluster, &["signal", "latest", "then", "--id", "one"]).await?;
+    holds(&again, json!({ "done": "signalled", "existing": true }))?;
+    let message = "no step of `ask` waits for the signal `thn`";
+    refused(&cluster, &["signal", "latest", "thn"], json!({ "exit": 2, "message": message })).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

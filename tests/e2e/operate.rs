@@ -146,7 +146,8 @@ async fn pause_approve_and_resume(cluster: &Cluster, run: &str) -> Result<()> {
 
     change(cluster, &["pause", run], "paused").await?;
     change(cluster, &["signal", run, "approved", "-i", "by=Ada", "--id", "x"], "signalled").await?;
-    change(cluster, &["signal", run, "approved", "-i", "by=Eve", "--id", "x"], "signalled").await?;
+    let again = ok(cluster, &["signal", run, "approved", "-i", "by=Eve", "--id", "x"]).await?;
+    holds(&again, json!({ "run": run, "done": "signalled", "existing": true }))?;
     let paused = |got: &Value| got["steps"]["approve"]["status"] == "completed";
     let got = until(cluster, run, "the signal is taken", paused).await?;
     holds(&got, json!({ "status": "paused" }))?;

@@ -4,6 +4,7 @@
 //! broker, which agents, where state lies. It decides nothing about runs.
 
 mod agents;
+mod awaited;
 mod beside;
 mod cli;
 mod client;

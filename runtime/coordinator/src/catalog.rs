@@ -52,6 +52,25 @@ struct Cache {
     order: VecDeque<Hash>,
 }
 
+/// Returns the definition of a digest, for those who only look at runs; `None` if there is none
+/// that this version can read.
+///
+/// # Errors
+/// [`Unavailable`] if the broker cannot be reached.
+///
+/// # Cancel safety
+/// Safe.
+pub async fn definition<R: Registry>(
+    registry: R,
+    digest: Hash,
+) -> Result<Option<Workflow>, Unavailable> {
+    match Catalog::new(registry).workflow(digest, &digest.to_string()).await {
+        Ok(workflow) => Ok(Some(workflow)),
+        Err(CatalogError::Rejected(_)) => Ok(None),
+        Err(CatalogError::Unavailable(error)) => Err(error),
+    }
+}
+
 impl<B: Registry> Catalog<B> {
     pub(crate) fn new(registry: B) -> Self {
         Self { registry, cache: Arc::default() }

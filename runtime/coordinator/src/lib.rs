@@ -41,6 +41,7 @@ mod queries;
 mod read_model;
 mod settings;
 
+pub use catalog::definition;
 pub use config::{Config, ReadModelAt};
 pub use coordinator::{Coordinator, Handle, StartError};
 pub use settings::{SettingsError, partitions};

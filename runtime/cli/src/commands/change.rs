@@ -1,13 +1,15 @@
 //! `skep cancel`, `skep pause`, `skep resume` and `skep signal`
 
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 use skep_broker::Broker;
-use skep_protocol::{Command, RunDetail, RunId, Signal, SignalId};
+use skep_protocol::{Command, Event, RunDetail, RunId, Signal, SignalId, StepPath};
 use uuid::Uuid;
 
+use crate::awaited::Awaited;
 use crate::cli::Global;
 use crate::client::Client;
 use crate::commands::run_ref::RunRef;
@@ -41,6 +43,9 @@ pub(crate) struct Resume {
 }
 
 /// Send a signal to a run, such as an approval that a step waits for.
+///
+/// One that comes before its step waits is kept. One that no step of the run's definition waits for
+/// is refused; a sub-workflow takes the signals to its own run: skep list --parent RUN.
 #[derive(Debug, Args)]
 pub(crate) struct SendSignal {
     #[command(flatten)]
@@ -107,14 +112,33 @@ impl SendSignal {
         let fields = "give fields with -i NAME=VALUE";
         let payload = payload(self.payload.as_deref(), &self.set, fields)?;
         let run = self.run.resolve(client).await?;
+        let name = self.name;
+        if let Some(id) = &self.id
+            && let Some(earlier) = earlier(client, run, id).await?
+        {
+            match global.output {
+                Format::Json => {
+                    output::json(&json!({ "run": run, "done": "signalled", "existing": true }));
+                }
+                Format::Text => output::data(format!(
+                    "run {run} has a signal with the id `{id}`, `{earlier}`: nothing was sent"
+                )),
+            }
+            return Ok(Exit::Ok);
+        }
+        // Asked before: the step that waits for it does so no more afterwards.
+        let detail = client.run(run).await?;
+        let goes_on = detail.as_ref().filter(|detail| !detail.summary.status.is_final());
+        if let Some(detail) = goes_on.filter(|detail| waiter(detail, &name).is_none())
+            && let Some(awaited) = Awaited::by_digest(client, detail.summary.digest).await
+        {
+            awaited.check(&name, Some(run))?;
+        }
         let id = match self.id {
             Some(id) => id,
             None => SignalId::new(&mint().simple().to_string())
                 .expect("hexadecimal digits are letters of an id"),
         };
-        let name = self.name;
-        // Asked before: the step that waits for it does so no more afterwards.
-        let detail = if global.output == Format::Text { client.run(run).await? } else { None };
         let sent = human::first_line(&payload.to_string(), 200);
         let payload = payload.into();
         let signal = Signal { run, name: name.clone(), id, payload };
@@ -125,22 +149,44 @@ impl SendSignal {
         }
         output::data(format!("sent the signal `{name}` with {sent} to run {run}"));
         if let Some(detail) = detail {
-            output::note(taker(&detail, &name));
+            output::note(match waiter(&detail, &name) {
+                Some(step) => format!("step `{step}` waited for it"),
+                None => format!("no step waits for `{name}` yet; it is kept until one does"),
+            });
         }
         Ok(Exit::Ok)
     }
 }
 
-/// Says which step takes a signal.
-fn taker(detail: &RunDetail, name: &str) -> String {
+/// Returns the name of the signal that a run was sent with this id, if there is one.
+async fn earlier<B: Broker>(
+    client: &Client<B>,
+    run: RunId,
+    id: &SignalId,
+) -> Result<Option<String>, Error> {
+    let mut after = 0;
+    while let Some(page) = client.history(run, after, Duration::ZERO).await? {
+        let found = page.iter().find_map(|entry| {
+            let Event::SignalReceived { name, id: seen, .. } = &entry.record.event else {
+                return None;
+            };
+            (seen == id).then(|| name.clone())
+        });
+        match page.last() {
+            Some(last) if found.is_none() => after = last.number,
+            Some(_) | None => return Ok(found),
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the step that waits for a signal.
+fn waiter<'a>(detail: &'a RunDetail, name: &str) -> Option<&'a StepPath> {
     let waits = format!("waits for the signal {name}");
     let is_awaited = |reason: &str| {
         reason.strip_prefix(&waits).is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
     };
-    match detail.waiting.iter().find(|view| is_awaited(&view.reason)) {
-        Some(view) => format!("step `{}` waited for it", view.step),
-        None => format!("no step waits for `{name}` yet; it is kept until one does"),
-    }
+    detail.waiting.iter().find(|view| is_awaited(&view.reason)).map(|view| &view.step)
 }
 
 fn done(run: RunId, what: &str, global: &Global) {
@@ -150,8 +196,8 @@ fn done(run: RunId, what: &str, global: &Global) {
     }
 }
 
-/// Returns what a signal carries: JSON, text, `@FILE`, or an object of fields. `example` helps where
-/// JSON is wanted.
+/// Returns what a signal carries: JSON, text, `@FILE`, or an object of fields. `example` helps
+/// where JSON is wanted.
 pub(crate) fn payload(
     payload: Option<&str>,
     set: &[String],

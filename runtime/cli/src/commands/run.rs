@@ -13,6 +13,7 @@ use skep_workflow::Workflow;
 use tokio::time::Instant;
 
 use crate::agents::{AgentArgs, ReadyMade, Running};
+use crate::awaited::Awaited;
 use crate::beside::beside;
 use crate::cli::Global;
 use crate::client::{Client, Existed};
@@ -95,6 +96,7 @@ impl Run {
             }
             let workflow =
                 definition::load_to_run(&self.target).map_err(|error| self.hint(error))?;
+            self.check_signals(&Awaited::by(&workflow))?;
             let called = beside(&self.target, &workflow)?;
             let inputs = self.inputs.accept(&workflow)?;
             let start = self.start(workflow.name(), &json!(inputs), labels);
@@ -104,6 +106,7 @@ impl Run {
             (None, self.start(&self.target, &json!(self.inputs.read()?), labels))
         } else {
             let workflow = definition::load_to_run(&self.target)?;
+            self.check_signals(&Awaited::by(&workflow))?;
             let inputs = self.inputs.accept(&workflow)?;
             let start = self.start(workflow.name(), &json!(inputs), labels);
             (Some(workflow), start)
@@ -191,6 +194,12 @@ impl Run {
         error
             .help("give the definition file, such as hello.skep.yaml")
             .help("registered workflows are run by name on a cluster: name one with --nats URL")
+    }
+
+    /// Refuses signals that no step can take.
+    fn check_signals(&self, awaited: &Awaited) -> Result<(), Error> {
+        let name = |signal: &str| signal.split('=').next().unwrap_or_default().to_owned();
+        self.signals.iter().try_for_each(|signal| awaited.check(&name(signal), None))
     }
 
     /// Sends the signals that were given in advance; each counts once, however often it is sent.

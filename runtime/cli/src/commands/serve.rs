@@ -87,7 +87,7 @@ impl Serve {
             (Some(wanted), Some(there)) if wanted != there => {
                 let (wanted, there) = (wanted.get(), there.get());
                 let message = format!(
-                    "the cluster has {there} partitions for ever, --partitions {wanted} does not fit"
+                    "the cluster has {there} partitions, --partitions {wanted} comes too late"
                 );
                 Err(Error::new(Exit::Conflict, message).help("leave --partitions away"))
             }

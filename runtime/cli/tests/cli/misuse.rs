@@ -120,8 +120,18 @@ fn names_files_and_options_that_make_no_sense_are_told() {
     told(&leaves, 2, &["--detach leaves at once"]);
     let bounded = ["run", "FILE", "--nats", "nats://here", "--detach", "--timeout", "2s"];
     told(&bounded, 2, &["'--detach' cannot be used with '--timeout <DURATION>'"]);
-    let fields = ["run", "FILE", "--agent", "s=cat", "--signal", "yes={by:Ada}"];
-    told(&fields, 2, &["is not JSON", "write --signal 'NAME={\"by\": \"Ada\"}'"]);
+    let nobody = ["run", "FILE", "--agent", "s=cat", "--signal", "yes"];
+    told(&nobody, 2, &["no step of `w` waits for the signal `yes`", "no signal at all"]);
+}
+
+#[test]
+fn a_signal_at_the_start_is_json_if_it_looks_so() {
+    let text = "name: w\nsteps:\n  s: { wait_for: { signal: yes } }\n";
+    let seen = skep(&["run", "FILE", "--signal", "yes={by:Ada}"]).definition(text, &[]).run();
+    assert_eq!(seen.exit, 2, "{}", seen.text());
+    for part in ["is not JSON", "write --signal 'NAME={\"by\": \"Ada\"}'"] {
+        assert!(seen.stderr.contains(part), "{part} is missing: {}", seen.stderr);
+    }
 }
 
 #[test]
