@@ -202,6 +202,17 @@ impl Run {
         self.signals.iter().try_for_each(|signal| awaited.check(&name(signal), None))
     }
 
+    /// Warns of signals that no step can take, of a run whose definition the cluster has.
+    async fn warn_of_signals(&self, client: &Client<Nats>, run: RunId) -> Result<(), Error> {
+        if let Some(detail) = client.run(run).await?
+            && let Some(awaited) = Awaited::by_digest(client, detail.summary.digest).await
+            && let Err(error) = self.check_signals(&awaited)
+        {
+            output::warn(error);
+        }
+        Ok(())
+    }
+
     /// Sends the signals that were given in advance; each counts once, however often it is sent.
     async fn send_signals<B: Broker>(&self, client: &Client<B>, run: RunId) -> Result<(), Error> {
         for (number, signal) in self.signals.iter().enumerate() {
@@ -294,6 +305,9 @@ impl Run {
             None => start,
         };
         let existed = client.start(start).await? == Existed::Before;
+        if workflow.is_none() && !self.signals.is_empty() {
+            self.warn_of_signals(client, run).await?;
+        }
         self.send_signals(client, run).await?;
         if self.detach {
             match drive.global.output {
