@@ -12,7 +12,7 @@ use crate::output::{Colour, Format};
 #[command(after_help = "Start here:  skep run examples/corpus/corpus.skep.yaml\n\
                         Exit codes:  0 ok, 1 run failed, 2 usage, 3 invalid definition,\n\
                         \x20            4 not found, 5 cannot reach, 6 conflict, 124 timeout,\n\
-                        \x20            130 Ctrl-C, 143 SIGTERM (dev, serve, agent: 0, their usual end)")]
+                        \x20            130 Ctrl-C, 143 SIGTERM (dev, serve, agent: 0)")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
