@@ -1,5 +1,7 @@
 //! JSON Schemas: those that definitions hold, and the one of the language.
 
+mod patterns;
+
 use std::sync::Arc;
 
 use jsonschema::error::ValidationErrorKind;
@@ -17,6 +19,9 @@ const MESSAGE_CHARS: usize = 200;
 /// Keywords times values up to which all violations are collected; each pair may be one.
 const COLLECTED_STEPS: usize = 200_000;
 
+/// What a pattern was compiled to, in bytes that are gone through in one step.
+const PATTERN_BYTES_PER_STEP: usize = 48;
+
 /// A compiled JSON Schema. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Schema(Arc<Inner>);
@@ -26,6 +31,8 @@ struct Inner {
     json: Value,
     validator: Validator,
     cost: Cost,
+    /// What none of its patterns is larger than.
+    pattern_bytes: usize,
 }
 
 /// What it takes to hold a value against a schema.
@@ -33,6 +40,10 @@ struct Inner {
 pub(crate) struct Cost {
     /// Its keywords and alternatives, with every reference written out.
     pub(crate) keywords: usize,
+    /// Its patterns, and the keys of `patternProperties`.
+    pub(crate) patterns: usize,
+    /// How often the same part of it is held against the same value, at most.
+    pub(crate) repeats: usize,
     /// Whether what is wrong may be wrong in several ways (`anyOf`, `oneOf`).
     pub(crate) branches: bool,
 }
@@ -72,8 +83,10 @@ impl Schema {
             .offline()
             .build(json);
         match built {
-            Ok(validator) => Ok(Self(Arc::new(Inner { json: json.clone(), validator, cost }))),
-            Err(error) => Err(why_not(&error, pattern_bytes)),
+            Ok(validator) => {
+                Ok(Self(Arc::new(Inner { json: json.clone(), validator, cost, pattern_bytes })))
+            }
+            Err(error) => Err(why_not(&error)),
         }
     }
 
@@ -110,7 +123,14 @@ impl Schema {
 
     /// Returns how many steps it can take at most to check a value.
     pub(crate) fn steps(&self, value: &Value) -> usize {
-        self.0.cost.keywords.saturating_mul(values(value))
+        let Inner { json, cost, pattern_bytes, .. } = self.0.as_ref();
+        let steps = cost.keywords.saturating_mul(values(value));
+        if cost.patterns == 0 || steps > limits::SCHEMA_STEPS {
+            return steps;
+        }
+        // For each byte of a text, a pattern may go through all that it was compiled to.
+        let each = pattern_bytes.div_ceil(PATTERN_BYTES_PER_STEP).saturating_mul(cost.repeats);
+        steps.saturating_add(patterns::bytes(json, value).saturating_mul(each))
     }
 }
 
@@ -140,7 +160,7 @@ impl From<ValidationError<'_>> for Violation {
     }
 }
 
-fn why_not(error: &ValidationError<'_>, pattern_bytes: usize) -> NotCompiled {
+fn why_not(error: &ValidationError<'_>) -> NotCompiled {
     let place = error.instance_path().as_str();
     let is_pattern = matches!(
         error.kind(),
@@ -149,7 +169,7 @@ fn why_not(error: &ValidationError<'_>, pattern_bytes: usize) -> NotCompiled {
     if !is_pattern {
         return NotCompiled::Invalid(bounded(format!("{place} {}", error.masked()).trim()));
     }
-    if error.instance().as_str().is_some_and(|pattern| is_large(pattern, pattern_bytes)) {
+    if error.instance().as_str().is_some_and(is_large) {
         return NotCompiled::LargePattern(bounded(place));
     }
     let why = "not a regular expression; it cannot look around or refer back";
@@ -158,7 +178,7 @@ fn why_not(error: &ValidationError<'_>, pattern_bytes: usize) -> NotCompiled {
 
 /// Tells whether a pattern that cannot be compiled is a regular expression all the same: without
 /// its counts (`{1,100}`) it can be.
-fn is_large(pattern: &str, pattern_bytes: usize) -> bool {
+fn is_large(pattern: &str) -> bool {
     let mut without = String::with_capacity(pattern.len());
     let mut rest = pattern;
     while let Some((before, after)) = rest.split_once('{') {
@@ -176,7 +196,7 @@ fn is_large(pattern: &str, pattern_bytes: usize) -> bool {
         }
     }
     without.push_str(rest);
-    let patterns = PatternOptions::regex().size_limit(pattern_bytes);
+    let patterns = PatternOptions::regex().size_limit(limits::LARGE_PATTERN_BYTES);
     let schema = serde_json::json!({ "pattern": without });
     jsonschema::options().with_pattern_options(patterns).offline().build(&schema).is_ok()
 }

@@ -11,6 +11,9 @@ use crate::limits;
 use crate::parse::Node;
 use crate::schema::{NotCompiled, Schema, Violation};
 
+/// Where the search for the size of a pattern starts.
+const SMALL_PATTERN_BYTES: usize = 1024;
+
 /// Compiles schemas; the same text is compiled once.
 #[derive(Debug, Default)]
 pub(super) struct Schemas {
@@ -58,14 +61,18 @@ impl Schemas {
         if text.len() > limits::SCHEMA_BYTES {
             return Err(format!("it is longer than {} bytes", limits::SCHEMA_BYTES));
         }
-        let (cost, patterns) = walk::cost(json)?;
-        self.take_patterns(patterns)?;
-        match Schema::compile(json, cost, limits::PATTERN_BYTES) {
-            Err(NotCompiled::LargePattern(_)) => {}
-            other => return other.map_err(message),
+        let cost = walk::cost(json)?;
+        self.take_patterns(cost.patterns)?;
+        // What a pattern is compiled to is known by trying: it bounds what it costs to use it.
+        let mut bytes = SMALL_PATTERN_BYTES;
+        loop {
+            match Schema::compile(json, cost, bytes) {
+                Err(NotCompiled::LargePattern(_)) if bytes < limits::LARGE_PATTERN_BYTES => {}
+                other => return other.map_err(message),
+            }
+            bytes *= 4;
+            self.take_patterns(cost.patterns * ((bytes - bytes / 4) / limits::PATTERN_BYTES))?;
         }
-        self.take_patterns(patterns * (limits::LARGE_PATTERN_BYTES / limits::PATTERN_BYTES - 1))?;
-        Schema::compile(json, cost, limits::LARGE_PATTERN_BYTES).map_err(message)
     }
 
     fn take_patterns(&mut self, patterns: usize) -> Result<(), String> {

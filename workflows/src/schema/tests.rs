@@ -172,3 +172,29 @@ fn of_what_is_wrong_with_a_large_value_only_so_much_is_said() {
     expect![[r#""" too large to be held against its schema"#]]
         .assert_eq(&said(&format!("{{ {} }}", branching()), 90_000));
 }
+
+#[test]
+fn a_pattern_pays_for_the_text_that_it_may_see() {
+    let text = |bytes: usize| json!("ab".repeat(bytes / 2));
+    let said = |schema: &str, value: Value| match input(schema).unwrap().check(&value) {
+        Ok(()) => "ok".to_owned(),
+        Err(found) => found[0].message.clone(),
+    };
+    let name = "pattern: '^[a-z]+$'";
+    assert_eq!(said(&format!("{{ {name} }}"), text(1_000_000)), "ok");
+    let fields = format!("{{ properties: {{ name: {{ {name} }}, text: {{ type: string }} }} }}");
+    assert_eq!(said(&fields, json!({ "name": "a", "text": text(20_000_000) })), "ok");
+    let large = "too large to be held against its schema";
+    let counted = "pattern: 'a[ab]{1,900}c'";
+    for schema in [
+        format!("{{ {counted} }}"),
+        format!("{{ $defs: {{ a: {{ {counted} }} }}, anyOf: [{{ $ref: '#/$defs/a' }}, true] }}"),
+        format!("{{ not: {{ allOf: [{{ {counted} }}] }} }}"),
+    ] {
+        assert_eq!(said(&schema, text(1_000_000)), large, "{schema}");
+    }
+    let names = format!("{{ propertyNames: {{ {counted} }} }}");
+    assert_eq!(said(&names, json!({ "a".repeat(300_000): 1 })), large);
+    let items = format!("{{ items: {{ {counted} }}, contains: true, uniqueItems: true }}");
+    assert_eq!(said(&items, json!(vec!["abc".repeat(1_000); 100])), large);
+}

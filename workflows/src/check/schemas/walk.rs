@@ -8,19 +8,23 @@ use crate::schema::{Cost, values};
 /// Bytes of a constant that are compared in one step.
 const COMPARED_BYTES: usize = 64;
 
+/// Steps that it takes to hash a value and to find it among others.
+const HASHED: usize = 8;
+
 /// Returns what a schema costs, or why that is too much.
-pub(super) fn cost(schema: &Value) -> Result<(Cost, usize), String> {
+pub(super) fn cost(schema: &Value) -> Result<Cost, String> {
     let mut walk = Walk {
         root: schema,
         left: limits::SCHEMA_NODES,
         branches: false,
         patterns: 0,
+        repeats: 1,
         refs: Vec::new(),
         depth: 0,
     };
     walk.schema(schema, Times { all: 1, again: 0 })?;
-    let cost = Cost { keywords: limits::SCHEMA_NODES - walk.left, branches: walk.branches };
-    Ok((cost, walk.patterns))
+    let Walk { left, branches, patterns, repeats, .. } = walk;
+    Ok(Cost { keywords: limits::SCHEMA_NODES - left, branches, patterns, repeats })
 }
 
 /// How often the validator looks at one part of a schema.
@@ -51,6 +55,7 @@ struct Walk<'a> {
     left: usize,
     branches: bool,
     patterns: usize,
+    repeats: usize,
     refs: Vec<&'a str>,
     depth: usize,
 }
@@ -64,6 +69,7 @@ impl<'a> Walk<'a> {
 
     fn schema(&mut self, schema: &'a Value, times: Times) -> Result<(), String> {
         self.take(1, times)?;
+        self.repeats = self.repeats.max(times.all);
         let Value::Object(keywords) = schema else { return Ok(()) };
         self.depth += 1;
         if self.depth > limits::SCHEMA_DEPTH {
@@ -86,6 +92,7 @@ impl<'a> Walk<'a> {
             ("$ref", Value::String(target)) => self.reference(target, times.in_place()),
             ("enum" | "const", value) => self.take(compared(value), times),
             ("required" | "dependentRequired" | "type", value) => self.take(values(value), times),
+            ("uniqueItems", Value::Bool(true)) => self.take(HASHED, times),
             ("pattern", Value::String(_)) => {
                 self.patterns += 1;
                 self.take(1, times)
