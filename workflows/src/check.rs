@@ -86,9 +86,11 @@ fn as_text<'a>(source: &'a [u8], problems: &mut Problems) -> Result<&'a str, Str
         let message =
             format!("the file holds the control character U+{:04X}", u32::from(character));
         let span = Span { offset: offset as u32, len: character.len_utf8() as u32 };
-        problems
-            .error(codes::NOT_TEXT, span, message)
-            .help("in a string in double quotes, write `\\u` and its number");
+        let help = match character {
+            '\0' => "a definition is text in UTF-8; this looks like UTF-16, or like no text at all",
+            _ => "in a string in double quotes, write `\\u` and its number",
+        };
+        problems.error(codes::NOT_TEXT, span, message).help(help);
         return Err(text.to_owned());
     }
     Ok(text)

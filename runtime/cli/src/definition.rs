@@ -21,11 +21,6 @@ pub(crate) fn bytes(file: &str) -> Result<Vec<u8>, Error> {
         File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
     match read {
-        // What is no text cannot be shown, least of all on a terminal.
-        Ok(_) if bytes.contains(&0) => {
-            Err(Error::new(Exit::InvalidDefinition, format!("`{file}` is not a text file"))
-                .help("a definition is YAML or JSON: skep validate FILE"))
-        }
         Ok(_) => Ok(bytes),
         Err(error) => Err(unreadable(file, &error)),
     }

@@ -74,10 +74,14 @@ fn a_run_that_sigterm_ends_says_so() {
 #[test]
 fn what_is_no_text_is_no_definition() {
     for command in ["run", "validate"] {
-        let seen = skep(&[command, "-"]).input("\u{7f}ELF\0\0\0").run();
-        assert_eq!((seen.exit, &*seen.stdout), (3, ""), "{}", seen.text());
-        assert!(seen.stderr.contains("`-` is not a text file"), "{}", seen.stderr);
+        let seen = skep(&[command, "-"]).input("name: n\n\u{7f}ELF\0\0\0").run();
+        assert_eq!(seen.exit, 3, "{}", seen.text());
+        assert!(seen.text().contains("the file holds the control character U+007F"));
+        assert!(!seen.text().contains(['\u{7f}', '\0']), "{}", seen.text());
     }
+    let seen = skep(&["validate", "-", "-o", "json"]).input("name: n\n\0").run();
+    let problems: Value = serde_json::from_str(&seen.stdout).unwrap();
+    assert_eq!((&problems[0]["code"], &problems[0]["line"]), (&"SK0002".into(), &2.into()));
     let large = "# much\n".repeat(200_000);
     let seen = skep(&["run", "FILE"]).definition(&large, &[]).run();
     assert_eq!(seen.exit, 3, "{}", seen.text());
