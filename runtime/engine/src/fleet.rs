@@ -18,6 +18,7 @@ mod queue_lane;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use compact_str::CompactString;
 use skep_protocol::limits::{AGENT_SILENCE, ROLL_CALL_WITHIN};
@@ -51,8 +52,13 @@ pub struct Fleet {
     arrivals: u64,
     link: Link,
     link_since: Timestamp,
+    /// When this was called last.
+    looked: Timestamp,
     roll_call_until: Option<Timestamp>,
 }
+
+/// This process slept, or was stopped, if it was not called for so long.
+const STALL: Duration = Duration::from_secs(2);
 
 /// What a moment was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,11 +92,14 @@ impl Fleet {
             arrivals: 0,
             link: Link::Up,
             link_since: Timestamp::EPOCH,
+            looked: Timestamp::EPOCH,
             roll_call_until: None,
         }
     }
 
-    /// Takes in what happened and adds what is to be done about it to `effects`.
+    /// Takes in what happened and adds what is to be done about it to `effects`. It is to be called
+    /// once in a second, with a [`FleetInput::Wake`] if there is nothing else: a longer pause counts
+    /// as one of this process, in which it could not hear anybody.
     pub fn handle(&mut self, input: FleetInput, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         self.handle_all([input], now, effects);
     }
@@ -103,6 +112,11 @@ impl Fleet {
         now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) {
+        if now.since(self.looked) > STALL {
+            // What was said meanwhile may not have been read yet: silence counts anew.
+            self.link_since = now;
+        }
+        self.looked = now;
         for input in inputs {
             self.take_in(input, now, effects);
         }

@@ -325,6 +325,12 @@ impl Fleet {
         attempt.timer = None;
         match attempt.place.clone() {
             Place::BackOff => self.make_ready(id, now),
+            Place::Missing { .. } if self.link_since.after(AGENT_SILENCE) > now => {
+                self.move_to(id, Place::Missing { until: self.link_since.after(AGENT_SILENCE) });
+            }
+            Place::Missing { .. } if self.link == Link::Down => {
+                self.move_to(id, Place::Missing { until: now.after(AGENT_SILENCE) });
+            }
             Place::Missing { .. } => {
                 let agent = attempt.offer.taken_by.clone();
                 let cause = "the agent that took it was not heard of again".to_owned();

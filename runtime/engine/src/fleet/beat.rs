@@ -1,6 +1,7 @@
 //! Presence and leases: what heartbeats, deliveries and silence say about agents.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use skep_protocol::limits::{
@@ -18,6 +19,40 @@ const LATE_BEATS: u64 = 5;
 /// How often one agent's strays are looked into; it lists them in each heartbeat.
 const STRAYS_EVERY: Duration = Duration::from_millis(500);
 
+/// How an agent was seen to be no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parting {
+    /// It said goodbye.
+    Left,
+    /// Nobody listens in its name.
+    Ended,
+    /// Another process has its name.
+    Restarted,
+    /// It has been silent for too long.
+    Silent,
+}
+
+impl Parting {
+    /// Returns whether what is on its way to the agent reaches nobody.
+    fn is_sure(self) -> bool {
+        match self {
+            Self::Left | Self::Ended => true,
+            Self::Restarted | Self::Silent => false,
+        }
+    }
+}
+
+impl fmt::Display for Parting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Left => "left",
+            Self::Ended => "is gone",
+            Self::Restarted => "was restarted",
+            Self::Silent => "was not heard of any more",
+        })
+    }
+}
+
 impl Fleet {
     pub(super) fn beat(
         &mut self,
@@ -27,7 +62,7 @@ impl Fleet {
     ) {
         let id = heartbeat.agent.clone();
         if heartbeat.leaving {
-            self.agent_gone(&id, "left", now, effects);
+            self.agent_gone(&id, Parting::Left, now, effects);
             return;
         }
         if let Some(known) = self.agents.get(&id) {
@@ -36,7 +71,7 @@ impl Fleet {
                 return;
             }
             if behind > LATE_BEATS {
-                self.agent_gone(&id, "was restarted", now, effects);
+                self.agent_gone(&id, Parting::Restarted, now, effects);
             }
         }
         if !self.agents.contains_key(&id) {
@@ -59,7 +94,8 @@ impl Fleet {
     }
 
     /// An agent does not list what it should hold. What it was sent lately it may not have had when
-    /// it spoke; what has been missing for longer it never got, or has lost.
+    /// it spoke; what has been missing for longer it never got, or has lost. Nobody knows which, and
+    /// the journal may name it as the taker: nobody else gets the same number.
     fn see_missing(
         &mut self,
         agent: &AgentId,
@@ -72,7 +108,8 @@ impl Fleet {
         for id in unlisted {
             match self.attempts.get(&id).map(|attempt| attempt.place.clone()) {
                 Some(Place::Sent { since, .. }) if now.since(since) >= HOLD_CONFIRMED_WITHIN => {
-                    self.send_again(&id, now);
+                    let cause = format!("agent {agent} does not hold what it was sent");
+                    self.lose(&id, (Some(agent.clone()), cause), now, effects);
                 }
                 Some(Place::Held { seen, .. }) if now.since(seen) >= HOLD_CONFIRMED_WITHIN => {
                     let cause = format!("agent {agent} does not hold it any more");
@@ -221,7 +258,7 @@ impl Fleet {
         }
         let Some(known) = self.agents.get_mut(agent) else { return };
         if known.heard >= self.link_since && self.link == Link::Up {
-            self.agent_gone(agent, "is gone", now, effects);
+            self.agent_gone(agent, Parting::Ended, now, effects);
         } else {
             known.unreachable = true;
             self.takes_nothing(agent);
@@ -242,17 +279,18 @@ impl Fleet {
             Link::Down => now.after(AGENT_SILENCE),
         };
         if limit <= now {
-            self.agent_gone(&agent, "was not heard of any more", now, effects);
+            self.agent_gone(&agent, Parting::Silent, now, effects);
         } else {
             self.timers.insert((limit, Timer::Silence(agent)));
         }
     }
 
-    /// Drops an agent. What it held is lost; what was only on its way to it is offered again.
+    /// Drops an agent. What it held is lost. What was only on its way to it is offered again if it
+    /// cannot have got there; otherwise it may be performed yet, and is lost, too.
     fn agent_gone(
         &mut self,
         agent: &AgentId,
-        how: &str,
+        parting: Parting,
         now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) {
@@ -261,10 +299,10 @@ impl Fleet {
         self.timers.remove(&(gone.heard.after(AGENT_SILENCE), Timer::Silence(agent.clone())));
         for id in gone.attempts {
             let Some(attempt) = self.attempts.get(&id) else { continue };
-            if matches!(attempt.place, Place::Delivering { .. }) {
+            if parting.is_sure() && matches!(attempt.place, Place::Delivering { .. }) {
                 self.make_ready(&id, now);
             } else {
-                let cause = format!("agent {agent} {how}");
+                let cause = format!("agent {agent} {parting}");
                 self.lose(&id, (Some(agent.clone()), cause), now, effects);
             }
         }

@@ -16,6 +16,9 @@ use skep_protocol::{
 use super::*;
 
 /// A fleet, a clock and everything that was to be done so far, as text.
+/// How often a coordinator looks at its fleet, if nothing happens.
+const TICK: u64 = 500;
+
 struct Scene {
     fleet: Fleet,
     now: u64,
@@ -100,11 +103,22 @@ impl Scene {
 
     fn after(&mut self, ms: u64) -> &mut Self {
         let end = self.now + ms;
-        while let Some(at) = self.fleet.next_wake().filter(|at| at.as_millis() <= end) {
-            self.now = self.now.max(at.as_millis());
+        loop {
+            let due = self.fleet.next_wake().map_or(u64::MAX, |at| at.as_millis().max(self.now));
+            let next = due.min(self.now + TICK);
+            if next > end {
+                break;
+            }
+            self.now = next;
             self.input(FleetInput::Wake);
         }
         self.now = end;
+        self
+    }
+
+    /// Lets time pass in which this process does nothing.
+    fn stall(&mut self, ms: u64) -> &mut Self {
+        self.now += ms;
         self
     }
 
@@ -256,7 +270,29 @@ fn silence_loses_what_an_agent_held() {
 }
 
 #[test]
-fn what_is_sent_but_not_held_is_sent_again() {
+fn what_was_said_during_a_stall_is_read_before_anybody_is_taken_for_dead() {
+    let mut scene = Scene::new();
+    scene.beat("a", 1, &[]).owe("x").delivered("a", &["x"]).after(1_000);
+    scene.stall(60_000).input(FleetInput::Wake).after(6_000).beat("a", 1, &["x"]);
+    scene.after(7_000).check(expect![[r#"
+        0: deliver to a: x
+        1000: x held by a
+        74000: x lost: agent a was not heard of any more
+    "#]]);
+}
+
+#[test]
+fn what_is_on_its_way_to_a_silent_agent_is_not_given_to_another_under_the_same_number() {
+    let mut scene = Scene::new();
+    scene.beat("a", 1, &[]).owe("x").after(3_000).beat("b", 1, &[]).after(3_000).beat("b", 1, &[]);
+    scene.after(1_000).check(expect![[r#"
+        0: deliver to a: x
+        7000: x lost: agent a was not heard of any more
+    "#]]);
+}
+
+#[test]
+fn what_is_sent_but_not_held_is_lost() {
     let mut scene = Scene::new();
     scene.beat("a", 1, &[]).owe("x");
     scene.input(FleetInput::DeliveryUnknown { agent: agent("a"), attempts: vec![id("x")] });
@@ -264,7 +300,7 @@ fn what_is_sent_but_not_held_is_sent_again() {
     scene.after(2_000).beat("a", 1, &[]).check(expect![[r#"
         0: deliver to a: x
         1000: x held by a
-        6000: deliver to a: x
+        6000: x lost: agent a does not hold what it was sent
     "#]]);
 }
 
@@ -300,6 +336,7 @@ fn after_a_crash_the_agents_are_asked_before_anything_is_offered_again() {
         1000: deliver to a: nowhere
         7000: in_hand lost: agent a was not heard of any more
         7000: kept lost: agent a was not heard of any more
+        7000: nowhere lost: agent a was not heard of any more
         8000: dropped lost: the loss of agent a was not noted
         8000: vanished lost: the agent that took it was not heard of again
     "#]]);
