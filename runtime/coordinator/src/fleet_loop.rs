@@ -200,6 +200,7 @@ impl<B: Broker> FleetLoop<B> {
                         let link = if up { Link::Up } else { Link::Down };
                         self.handle(FleetInput::Link(link));
                     }
+                    self.handle(FleetInput::Wake);
                 }
                 () = tokio::time::sleep(sleep), if wake.is_some() => self.handle(FleetInput::Wake),
             }
