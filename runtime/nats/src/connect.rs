@@ -16,8 +16,9 @@ use crate::mux::Mux;
 use crate::options::{ConnectOptions, Credentials, without_secrets};
 use crate::version::{OLDEST_SUPPORTED, Version};
 
-/// How often the connection is probed; a silent one is given up after two probes.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the connection is probed; a silent one is given up after two probes. That is sooner
+/// than the silence of agents counts, so that a server that hangs is not taken for their death.
+const PING_INTERVAL: Duration = Duration::from_millis(1_500);
 /// Delays between attempts to reconnect: up to the first, doubled each time, up to the last.
 const RECONNECT: (u64, u64) = (50, 2_000);
 

@@ -64,7 +64,7 @@ pub const MAX_FINISHED_IDS: usize = 200_000;
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// Silence after which an agent counts as lost: three missed heartbeats and a margin.
 pub const AGENT_SILENCE: Duration = Duration::from_millis(7_000);
-/// A task sent but not held after this long is sent again: two heartbeats and a margin.
+/// A task sent but not held after this long is lost: two heartbeats and a margin.
 pub const HOLD_CONFIRMED_WITHIN: Duration = Duration::from_millis(5_000);
 /// How often an attempt may be lost to infrastructure before its step fails.
 pub const MAX_LOSSES_PER_STEP: u32 = 10;
