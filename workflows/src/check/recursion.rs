@@ -6,8 +6,8 @@ use crate::diagnostic::{Problems, codes};
 use crate::name::Name;
 use crate::workflow::StepIndex;
 
-/// Reports a step that starts the same workflow again, if nothing can keep it from that: no condition, no
-/// fan-out that may be empty, no need that may be skipped.
+/// Reports a step that starts the same workflow again, if nothing can keep it from that: no
+/// condition, no fan-out that may be empty, no need that may be skipped.
 pub(super) fn check(name: Option<&Name>, survey: &Survey, edges: &Edges, problems: &mut Problems) {
     let Some(name) = name else { return };
     let calls = |step: &Surveyed| {

@@ -133,17 +133,26 @@ fn primary(span: Span, start: usize, len: usize) -> LabeledSpan {
     LabeledSpan::new_primary_with_span(None, *place.inner())
 }
 
+/// Returns where the line starts, or a place so far before that the line is cut anyway.
 fn line_start(source: &str, offset: usize) -> usize {
     let offset = offset.min(source.len());
-    let start = (0..offset).rev().find(|at| is_line_end(source.as_bytes(), *at));
-    let start = start.map_or(0, |at| at + 1);
+    let mut far = offset.saturating_sub(WINDOW_BYTES + 1);
+    while !source.is_char_boundary(far) {
+        far -= 1;
+    }
+    let start = (far..offset).rev().find(|at| is_line_end(source.as_bytes(), *at));
+    let start = start.map_or(far, |at| at + 1);
     if start == 0 && source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { start }
 }
 
+/// Returns where the line ends, or a place so far behind that the line is cut anyway.
 fn line_end(source: &str, offset: usize) -> usize {
     let offset = offset.min(source.len());
-    let end = (offset..source.len()).find(|at| is_line_end(source.as_bytes(), *at));
-    let end = end.unwrap_or(source.len());
+    let mut far = (offset + WINDOW_BYTES + 1).min(source.len());
+    while !source.is_char_boundary(far) {
+        far += 1;
+    }
+    let end = (offset..far).find(|at| is_line_end(source.as_bytes(), *at)).unwrap_or(far);
     end - usize::from(end > 0 && source.as_bytes()[..end].ends_with(b"\r"))
 }
 

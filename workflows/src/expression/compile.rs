@@ -9,7 +9,7 @@ use minijinja::machinery::ast::{self, Expr};
 use serde_json::Value;
 
 use super::code::{Choice, Code, Comparison, Operator};
-use super::shape::{Found, Shape};
+use super::shape::Shape;
 use super::view::{Located, View};
 use super::{Reference, StepPart};
 use crate::diagnostic::{Code as ProblemCode, Problem, Problems, codes};
@@ -129,11 +129,6 @@ fn operator_help(text: &str) -> Option<String> {
         .iter()
         .find(|(foreign, _)| text.contains(foreign))
         .map(|(foreign, ours)| format!("`{foreign}` is written `{ours}` here"))
-}
-
-/// Lists names for a hint, no more than fit into one.
-fn listed(names: &[&str]) -> String {
-    names.iter().take(100).copied().collect::<Vec<_>>().join(", ")
 }
 
 /// Returns where a chain such as `a.b[0].c` starts; minijinja's spans hold its last link only.
@@ -373,28 +368,6 @@ impl<'a> Compiler<'a, '_, '_> {
             _ => Shape::Any,
         };
         Some(Typed { code: Code::Item(Box::new(of.code), Box::new(at.code)), shape })
-    }
-
-    /// Reports a field or an element that can never be there.
-    fn found(&mut self, expr: &Expr<'_>, found: Found<'a>, name: &str) -> Option<Shape<'a>> {
-        match found {
-            Found::Shape(shape) => Some(shape),
-            Found::Excluded(why, known) => {
-                let near = self.problems.suggest(name, known.iter().copied());
-                let help = match near {
-                    Some(near) => Some(format!("did you mean `{near}`?")),
-                    None if known.is_empty() => None,
-                    None => Some(format!("it has: {}", listed(&known))),
-                };
-                self.error(
-                    codes::EXCLUDED_FIELD,
-                    expr,
-                    format!("there can be no `{name}` here: {why}"),
-                )
-                .maybe_help(help);
-                None
-            }
-        }
     }
 
     fn load(&mut self, reference: Reference, shape: Shape<'a>) -> Compilation<'a> {

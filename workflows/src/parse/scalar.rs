@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn quotes_and_tags_win() {
-        let file = "['017', \"1_000\", !!str 017, &a !!str 017, *a, !!int 17, !!float 3, &b 0b1, *b,\
-                    \n  ! 17, !!str\n  017, &c 017, *c]";
+        let file = "['017', \"1_000\", !!str 017, &a !!str 017, *a, !!int 17, !!float 3, \
+                    &b 0b1, *b,\n  ! 17, !!str\n  017, &c 017, *c]";
         let node = super::super::parse(file, &mut Problems::default()).unwrap();
         expect![[r#"["017","1_000","017","017","017",17,3.0,"0b1","0b1","17","017",17,17]"#]]
             .assert_eq(&node.to_json().to_string());

@@ -2,9 +2,9 @@
 
 use minijinja::machinery::ast::Expr;
 
-use super::{Compilation, Compiler, listed};
+use super::{Compilation, Compiler};
 use crate::diagnostic::codes;
-use crate::expression::shape::Shape;
+use crate::expression::shape::{Found, Shape};
 use crate::expression::view::Place;
 use crate::expression::{Reference, StepPart};
 use crate::name::Name;
@@ -143,6 +143,33 @@ impl<'a> Compiler<'a, '_, '_> {
         }
     }
 
+    /// Reports a field or an element that can never be there.
+    pub(super) fn found(
+        &mut self,
+        expr: &Expr<'_>,
+        found: Found<'a>,
+        name: &str,
+    ) -> Option<Shape<'a>> {
+        match found {
+            Found::Shape(shape) => Some(shape),
+            Found::Excluded(why, known) => {
+                let near = self.problems.suggest(name, known.iter().copied());
+                let help = match near {
+                    Some(near) => Some(format!("did you mean `{near}`?")),
+                    None if known.is_empty() => None,
+                    None => Some(format!("it has: {}", listed(&known))),
+                };
+                self.error(
+                    codes::EXCLUDED_FIELD,
+                    expr,
+                    format!("there can be no `{name}` here: {why}"),
+                )
+                .maybe_help(help);
+                None
+            }
+        }
+    }
+
     fn run(&mut self, expr: &Expr<'_>, name: &str) -> Compilation<'a> {
         match name {
             "id" => self.load(Reference::RunId, Shape::Any),
@@ -247,4 +274,9 @@ impl<'a> Compiler<'a, '_, '_> {
             .count();
         (more > 1 && rest.starts_with('-')).then(|| format!("{name}{}", &rest[..more]))
     }
+}
+
+/// Lists names for a hint, no more than fit into one.
+fn listed(names: &[&str]) -> String {
+    names.iter().take(100).copied().collect::<Vec<_>>().join(", ")
 }
