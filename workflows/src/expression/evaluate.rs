@@ -113,8 +113,7 @@ impl<'s> Machine<'s> {
             .into()),
             Code::Range(arguments) => self.range(arguments),
             Code::List(items) => {
-                let items = items.iter().map(|item| self.kept(self.value(item)?));
-                Ok(Value::Array(items.collect::<Result<_, _>>()?).into())
+                self.list(items.iter().map(|item| self.kept(self.value(item)?))).map(Item::from)
             }
             Code::Map(entries) => self.map(entries),
             Code::Text(parts) => self.text(parts),

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::evaluate::cost::{LOOK_UP, VALUE};
+use super::evaluate::cost::{ALLOCATION, LOOK_UP, VALUE};
 use super::evaluate::{Evaluated, Given, Item, Machine};
 use super::names::Filter;
 use super::value::{kind, short, truth};
@@ -47,11 +47,13 @@ pub(super) fn apply<'v, 's: 'v>(
         Filter::Round => numbers::round(given, &value)?,
         Filter::Bool => Value::from(truth(&value)),
         Filter::String => {
+            machine.pay(ALLOCATION)?;
             let mut text = String::new();
             machine.write_text(&value, &mut text)?;
             Value::String(text)
         }
         Filter::Tojson => {
+            machine.pay(ALLOCATION)?;
             let mut text = String::new();
             machine.write_json(&value, &mut text)?;
             Value::String(text)

@@ -45,7 +45,7 @@ pub(super) fn binary(
             let items = Elements::from(machine.elements(left)?)
                 .chain(Elements::from(machine.elements(right)?))
                 .map(|item| machine.kept(item));
-            Ok(Value::Array(items.collect::<Result<_, _>>()?))
+            machine.list(items)
         }
         (_, a, b) => {
             Err(format!("`{}` does not work with {} and {}", sign(operator), kind(a), kind(b)))
@@ -186,6 +186,5 @@ pub(super) fn slice(
     let (from, to) = (bound(start, list.len(), 0), bound(stop, list.len(), list.len()));
     machine.pay(from.saturating_mul(LOOK))?;
     let part = Elements::from(list).take(to).skip(from).step_by(step);
-    let part = part.map(|item| machine.kept(item));
-    Ok(Value::Array(part.collect::<Result<_, _>>()?))
+    machine.list(part.map(|item| machine.kept(item)))
 }

@@ -15,6 +15,8 @@ use crate::limits;
 pub(in crate::expression) const VALUE: usize = 72;
 /// An allocation, beside its contents.
 pub(in crate::expression) const ALLOCATION: usize = 16;
+/// What a list takes that is made value by value, however few these are.
+pub(super) const SMALL_LIST: usize = 4 * VALUE + ALLOCATION;
 /// The place of an entry in a map, without the value and the text of the key.
 const ENTRY: usize = 64;
 /// A look at one value.
@@ -76,6 +78,15 @@ impl Machine<'_> {
             self.pay(VALUE)?;
         }
         self.owned(value)
+    }
+
+    /// Makes a list of values that are paid for. A small one takes more than its values do.
+    pub(in crate::expression) fn list(
+        &self,
+        values: impl Iterator<Item = Result<Value, String>>,
+    ) -> Result<Value, String> {
+        self.pay(SMALL_LIST)?;
+        values.collect::<Result<_, _>>().map(Value::Array)
     }
 
     /// Pays for an entry of a new map.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::cost::{LOOK, VALUE};
+use super::cost::{LOOK, SMALL_LIST, VALUE};
 use super::{Evaluated, Given, Item, Machine};
 use crate::expression::code::{Apply, Arguments, Each, Mode};
 use crate::expression::filters;
@@ -46,7 +46,10 @@ impl<'s> Machine<'s> {
             Cow::Borrowed(Value::Array(items)) => Ok(Cow::Borrowed(items)),
             Cow::Owned(Value::Array(items)) => Ok(Cow::Owned(items)),
             other => match other.as_ref() {
-                Value::Object(map) => map.keys().map(|key| self.string(key)).collect(),
+                Value::Object(map) => {
+                    self.pay(SMALL_LIST)?;
+                    map.keys().map(|key| self.string(key)).collect()
+                }
                 other => Err(format!("a list is needed here, but this is {}", kind(other))),
             },
         }
@@ -55,6 +58,7 @@ impl<'s> Machine<'s> {
     pub(super) fn each(&self, each: &'s Each) -> Evaluated<'s> {
         let list = self.elements(self.value(&each.list)?)?;
         let given = Given::new(self, &each.arguments);
+        self.pay(SMALL_LIST)?;
         let mut made = Vec::new();
         for element in Elements::from(list) {
             self.pay(LOOK)?;

@@ -16,6 +16,9 @@ use crate::expression::value::kind;
 /// The place of a text among those that were seen, with that of its position.
 const SEEN: usize = 96;
 
+/// Values that a batch has place for at once; the others are paid for before it grows.
+const SMALL: usize = 256;
+
 /// Which end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -71,14 +74,14 @@ pub(super) fn reverse(machine: &Machine<'_>, value: Cow<'_, Value>) -> Result<Va
         return Ok(Value::String(text.chars().rev().collect()));
     }
     let list = machine.elements(value)?;
-    let made: Result<Vec<Value>, String> = match list {
-        Cow::Borrowed(list) => list.iter().rev().map(|item| machine.copy(item)).collect(),
-        Cow::Owned(list) => {
+    match list {
+        Cow::Borrowed(list) => machine.list(list.iter().rev().map(|item| machine.copy(item))),
+        Cow::Owned(mut list) => {
             machine.pay(list.len().saturating_mul(LOOK))?;
-            Ok(list.into_iter().rev().collect())
+            list.reverse();
+            Ok(Value::Array(list))
         }
-    };
-    made.map(Value::Array)
+    }
 }
 
 pub(super) fn extreme<'v>(
@@ -138,8 +141,11 @@ pub(super) fn batch(given: &Given<'_, '_>, value: Cow<'_, Value>) -> Result<Valu
         let count = size.min(left);
         left -= count;
         machine.pay(VALUE + ALLOCATION)?;
-        let batch = elements.by_ref().take(count).map(|element| machine.kept(element));
-        batches.push(Value::Array(batch.collect::<Result<_, _>>()?));
+        let mut batch = Vec::with_capacity(count.min(SMALL));
+        for element in elements.by_ref().take(count) {
+            batch.push(machine.kept(element)?);
+        }
+        batches.push(Value::Array(batch));
     }
     Ok(Value::Array(batches))
 }

@@ -123,13 +123,12 @@ pub(super) fn picked(
     positions: &[usize],
 ) -> Result<Value, String> {
     let positions = positions.iter();
-    let made: Result<Vec<Value>, String> = match list {
-        Cow::Borrowed(list) => positions.map(|at| machine.copy(&list[*at])).collect(),
+    match list {
+        Cow::Borrowed(list) => machine.list(positions.map(|at| machine.copy(&list[*at]))),
         Cow::Owned(mut list) => {
-            positions.map(|at| machine.kept(Cow::Owned(list[*at].take()))).collect()
+            machine.list(positions.map(|at| machine.kept(Cow::Owned(list[*at].take()))))
         }
-    };
-    made.map(Value::Array)
+    }
 }
 
 /// Returns the entries of a map as lists of two.
@@ -139,14 +138,13 @@ pub(super) fn pairs(machine: &Machine<'_>, filter: Filter, value: &Value) -> Res
         machine.pay(VALUE + ALLOCATION)?;
         Ok(Value::Array(vec![machine.string(key)?, machine.copy(value)?]))
     };
-    let made: Result<Vec<Value>, String> = if filter == Filter::Dictsort {
+    if filter == Filter::Dictsort {
         let keys = map.keys().map(|key| Key::text(machine, key)).collect::<Result<Vec<_>, _>>()?;
         let order = sorted(machine, &keys)?;
         machine.pay(order.len().saturating_mul(2 * LOOK))?;
         let entries: Vec<(&String, &Value)> = map.iter().collect();
-        order.into_iter().map(|at| entry(entries[at])).collect()
+        machine.list(order.into_iter().map(|at| entry(entries[at])))
     } else {
-        map.iter().map(entry).collect()
-    };
-    made.map(Value::Array)
+        machine.list(map.iter().map(entry))
+    }
 }

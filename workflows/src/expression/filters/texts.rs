@@ -38,7 +38,7 @@ pub(super) fn apply(given: &Given<'_, '_>, filter: Filter, value: &Value) -> Res
         Filter::Split => split(given, text)?,
         Filter::Lines => {
             machine.pay(text.len())?;
-            text.lines().map(|line| machine.string(line)).collect::<Result<_, _>>()?
+            machine.list(text.lines().map(|line| machine.string(line)))?
         }
         _ => machine.string(text)?,
     })
@@ -96,14 +96,14 @@ fn split(given: &Given<'_, '_>, text: &str) -> Result<Value, String> {
     let separator = given.text(0)?;
     machine.pay(2 * text.len())?;
     match separator {
-        None => text.split_whitespace().map(|part| machine.string(part)).collect(),
+        None => machine.list(text.split_whitespace().map(|part| machine.string(part))),
         Some("") => Err("the separator is empty".to_owned()),
         Some(separator) if separator.len() > text.len() => {
-            Ok(Value::Array(vec![machine.string(text)?]))
+            machine.list(std::iter::once_with(|| machine.string(text)))
         }
         Some(separator) => {
             machine.pay(2 * separator.len())?;
-            text.splitn(most, separator).map(|part| machine.string(part)).collect()
+            machine.list(text.splitn(most, separator).map(|part| machine.string(part)))
         }
     }
 }
