@@ -10,6 +10,7 @@ mod layout;
 mod lossy;
 mod oldest;
 mod outage;
+mod vanished;
 
 skep_broker::conformance_tests!(
     tokio::test(flavor = "multi_thread"),

@@ -1,6 +1,8 @@
 //! The queue lane: a work queue in memory storage, one shared consumer for each capability.
 //!
-//! The stream vanishes when its server restarts. The next offer makes it again, an agent never.
+//! The stream vanishes when its server restarts, and a consumer may vanish at any time. The next offer
+//! makes both again, and so does whoever looks how full the queue is: an offer does not see that
+//! the consumer is gone. An agent makes consumers, but never the stream.
 
 use std::time::Duration;
 
@@ -54,7 +56,7 @@ impl Tasks for Nats {
             match self.while_connected(self.patience(), published).await {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) if error.kind() == PublishErrorKind::StreamNotFound => {
-                    self.forget_queue(&task.capability);
+                    self.forget_queues();
                     tokio::time::sleep(TRY_AGAIN).await;
                 }
                 Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
@@ -105,8 +107,10 @@ impl Tasks for Nats {
             match fetched {
                 Ok(tasks) => return Ok(tasks),
                 Err(reason) => {
-                    tracing::debug!(capability, reason, "pulling was interrupted");
-                    self.forget_queue(capability);
+                    // The first to notice tells; a lost connection is told where it is noticed.
+                    if self.forget_queue(capability) && period == self.shared.link.period() {
+                        tracing::warn!(capability, reason, "pulling was interrupted; trying again");
+                    }
                     if until.saturating_duration_since(Instant::now()) < TRY_AGAIN {
                         return Err(Unavailable { attempted, reason });
                     }
@@ -120,8 +124,13 @@ impl Tasks for Nats {
         let mut tries = 0;
         loop {
             let kept = self.kept(capability).await?;
-            let depth = self.counted(capability).await?;
             tries += 1;
+            let Some(depth) = self.counted(capability).await? else {
+                if tries < TRIES && self.recover(capability, kept).await? {
+                    continue;
+                }
+                return Ok(QueueDepth { waiting: kept, held: 0 });
+            };
             // The consumer learns of a new task a moment late, as does the stream of an
             // acknowledgement.
             if depth.waiting + depth.held == kept || tries == COUNTS {
@@ -180,8 +189,26 @@ impl Nats {
         self.api("read the depth of a queue", kept).await
     }
 
-    /// Returns how many tasks of a capability its consumer knows of.
-    async fn counted(&self, capability: &str) -> Result<QueueDepth, Unavailable> {
+    /// Makes the queue of a capability, which has no consumer, again. Returns whether it was there
+    /// before: one that was never used is left alone.
+    async fn recover(&self, capability: &str, kept: u64) -> Result<bool, Unavailable> {
+        let attempted = "make a queue again";
+        let known = self.forget_queue(capability);
+        if !known && kept == 0 {
+            return Ok(false);
+        }
+        tracing::warn!(capability, tasks = kept, "a queue has vanished and is made again");
+        if self.queue(attempted, capability).await?.is_none() {
+            // All consumers went with the stream.
+            self.forget_queues();
+            self.make_task_stream(attempted).await?;
+            self.queue(attempted, capability).await?;
+        }
+        Ok(true)
+    }
+
+    /// Returns how many tasks of a capability its consumer knows of; `None` if it has none.
+    async fn counted(&self, capability: &str) -> Result<Option<QueueDepth>, Unavailable> {
         let info = async {
             let stream = self.js().get_stream_no_info(self.layout().task_stream()).await;
             let Ok(stream) = stream else { return Ok(None) };
@@ -192,7 +219,7 @@ impl Nats {
             }
         };
         let info = self.api("read the depth of a queue", info).await?;
-        Ok(info.map_or_else(QueueDepth::default, |info| QueueDepth {
+        Ok(info.map(|info| QueueDepth {
             waiting: info.num_pending,
             held: info.num_ack_pending as u64,
         }))
@@ -240,8 +267,13 @@ impl Nats {
         self.api(attempted, made).await
     }
 
-    fn forget_queue(&self, capability: &str) {
-        locked(&self.shared.queues).remove(capability);
+    /// Forgets the consumer of a capability, and returns whether it was known.
+    fn forget_queue(&self, capability: &str) -> bool {
+        locked(&self.shared.queues).remove(capability).is_some()
+    }
+
+    fn forget_queues(&self) {
+        locked(&self.shared.queues).clear();
     }
 
     /// Takes what there is, or waits for the first task.

@@ -1,0 +1,92 @@
+//! Queues that vanish while the connection stays: somebody deletes them, or their server loses them.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull::Config;
+use futures::StreamExt as _;
+use skep_broker::conformance::fixtures::{soon, task};
+use skep_broker::{QueueDepth, Settle, Tasks as _};
+
+use crate::harness::{NatsHarness, connect, stranger};
+
+const WAIT: Duration = Duration::from_secs(10);
+
+/// An agent that makes no consumers, as those who speak the protocol by hand, pulls again what was
+/// in the queue: the coordinator sees the loss when it asks for the depth.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_lost_its_consumer_gets_another() {
+    let harness = NatsHarness::start().await;
+    let nats = connect(&harness, |_| {}).await;
+    let js = async_nats::jetstream::new(stranger(&harness).await);
+    for step in ["one", "two"] {
+        nats.offer(task("writer", step), 1).await.expect("offer");
+    }
+    let stream = js.get_stream("skep_tasks").await.expect("the stream");
+    stream.delete_consumer("writer").await.expect("deleted");
+    nats.offer(task("writer", "three"), 1).await.expect("offer");
+    let depth = nats.depth("writer").await.expect("depth");
+    assert_eq!(depth, QueueDepth { waiting: 3, held: 0 });
+    let consumer = js
+        .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(
+            "writer",
+            "skep_tasks",
+        );
+    let consumer = consumer.await.expect("a consumer again");
+    let mut batch = consumer.fetch().max_messages(9).messages().await.expect("a batch");
+    let mut pulled = 0;
+    while let Some(message) = soon("a task", batch.next()).await {
+        message.expect("a task").ack().await.expect("acknowledged");
+        pulled += 1;
+    }
+    assert_eq!(pulled, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_stream_of_tasks_is_made_again_for_every_capability() {
+    let harness = NatsHarness::start().await;
+    let (nats, agent) = (connect(&harness, |_| {}).await, connect(&harness, |_| {}).await);
+    let js = async_nats::jetstream::new(stranger(&harness).await);
+    for capability in ["writer", "reader"] {
+        nats.offer(task(capability, capability), 1).await.expect("offer");
+        assert_eq!(agent.pull(capability, 1, WAIT).await.expect("pull").len(), 1);
+    }
+    js.delete_stream("skep_tasks").await.expect("deleted");
+    // Whoever asks how full a queue is learns that it is empty, and offers again.
+    for capability in ["writer", "reader"] {
+        let depth = nats.depth(capability).await.expect("depth");
+        assert_eq!(depth, QueueDepth::default(), "{capability}");
+        nats.offer(task(capability, capability), 2).await.expect("offer");
+        let depth = nats.depth(capability).await.expect("depth");
+        assert_eq!(depth, QueueDepth { waiting: 1, held: 0 }, "{capability}");
+        let mut pulled = agent.pull(capability, 1, WAIT).await.expect("pull");
+        assert_eq!(pulled.len(), 1, "{capability}");
+        pulled[0].settle(Settle::Ack).await.expect("settled");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_waits_gets_the_next_task_after_its_queue_vanished() {
+    let harness = NatsHarness::start().await;
+    let (nats, agent) = (connect(&harness, |_| {}).await, connect(&harness, |_| {}).await);
+    let js = async_nats::jetstream::new(stranger(&harness).await);
+    nats.offer(task("writer", "first"), 1).await.expect("offer");
+    for mut taken in agent.pull("writer", 1, WAIT).await.expect("pull") {
+        taken.settle(Settle::Ack).await.expect("settled");
+    }
+    for (round, what) in ["consumer", "stream"].into_iter().enumerate() {
+        let waiting = agent.pull("writer", 1, WAIT);
+        let deleting = async {
+            let stream = js.get_stream("skep_tasks").await.expect("the stream");
+            match what {
+                "consumer" => drop(stream.delete_consumer("writer").await.expect("deleted")),
+                _ => drop(js.delete_stream("skep_tasks").await.expect("deleted")),
+            }
+            nats.offer(task("writer", what), round as u32).await.expect("offer");
+        };
+        let (pulled, ()) = soon("a task", async { tokio::join!(waiting, deleting) }).await;
+        let mut pulled = pulled.expect("pull");
+        assert_eq!(pulled.len(), 1, "after the {what} vanished");
+        assert_eq!(pulled[0].task.step.to_string(), what);
+        pulled[0].settle(Settle::Ack).await.expect("settled");
+    }
+}
