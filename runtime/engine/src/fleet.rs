@@ -98,8 +98,8 @@ impl Fleet {
     }
 
     /// Takes in what happened and adds what is to be done about it to `effects`. It is to be called
-    /// once in a second, with a [`FleetInput::Wake`] if there is nothing else: a longer pause counts
-    /// as one of this process, in which it could not hear anybody.
+    /// once in a second, with a [`FleetInput::Wake`] if there is nothing else: a longer pause is
+    /// taken for one of this process, in which it could not hear anybody.
     pub fn handle(&mut self, input: FleetInput, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         self.handle_all([input], now, effects);
     }
