@@ -84,6 +84,50 @@ async fn wrong_credentials_are_told_and_right_ones_work() {
     assert!(error.starts_with("cannot use the credentials: /no/such.creds"), "{error}");
 }
 
+/// Starts a server with these lines in its configuration.
+async fn with_users(more: &str) -> ThrowawayServer {
+    let options = Options { more: more.to_owned(), ..Options::default() };
+    ThrowawayServer::start(options).await.expect("a server")
+}
+
+#[tokio::test]
+async fn credentials_in_the_address_are_used() {
+    let server = with_users("authorization { user: \"m@e\", password: \"se:cret\" }\n").await;
+    let host = server.url().replace("nats://", "");
+    let url = format!("nats://m%40e:se%3Acret@{host}");
+    Nats::connect(ConnectOptions::url(&url)).await.expect("the right password");
+    let error = refused(ConnectOptions::url(&format!("nats://m%40e:guess@{host}"))).await;
+    assert!(error.contains("refuses these credentials") && !error.contains("guess"), "{error}");
+    // What was given beside the address counts more.
+    let user = "m@e".to_owned();
+    let credentials = Credentials::User { user, password: "se:cret".to_owned() };
+    let url = format!("nats://other:guess@{host}");
+    let given = ConnectOptions { credentials, ..ConnectOptions::url(&url) };
+    Nats::connect(given).await.expect("the right password");
+
+    let server = with_users("authorization { token: s3cret }\n").await;
+    let url = server.url().replace("nats://", "nats://s3cret@");
+    Nats::connect(ConnectOptions::url(&url)).await.expect("the right token");
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_use_jetstream_is_told_so() {
+    let server = with_users(
+        "authorization { users: [\n\
+         {user: deaf, password: p, permissions: {publish: [\"skep.>\", \"$JS.API.>\"], \
+          subscribe: \"skep.>\"}}\n\
+         {user: dumb, password: p, permissions: {publish: \"skep.>\"}}\n] }\n",
+    )
+    .await;
+    for user in ["deaf", "dumb"] {
+        let url = server.url().replace("nats://", &format!("nats://{user}:p@"));
+        let error = refused(ConnectOptions::url(&url)).await;
+        assert!(error.starts_with("connected to NATS at 127.0.0.1:"), "{user}: {error}");
+        assert!(error.contains("JetStream does not answer"), "{user}: {error}");
+        assert!(error.contains("`$JS.API.>`") && error.contains("`_INBOX.>`"), "{user}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn a_stream_with_other_settings_is_named() {
     let harness = NatsHarness::start().await;

@@ -26,11 +26,7 @@ async fn a_queue_that_lost_its_consumer_gets_another() {
     nats.offer(task("writer", "three"), 1).await.expect("offer");
     let depth = nats.depth("writer").await.expect("depth");
     assert_eq!(depth, QueueDepth { waiting: 3, held: 0 });
-    let consumer = js
-        .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(
-            "writer",
-            "skep_tasks",
-        );
+    let consumer = js.get_consumer_from_stream::<Config, _, _>("writer", "skep_tasks");
     let consumer = consumer.await.expect("a consumer again");
     let mut batch = consumer.fetch().max_messages(9).messages().await.expect("a batch");
     let mut pulled = 0;
@@ -83,7 +79,8 @@ async fn an_agent_that_waits_gets_the_next_task_after_its_queue_vanished() {
             }
             nats.offer(task("writer", what), round as u32).await.expect("offer");
         };
-        let (pulled, ()) = soon("a task", async { tokio::join!(waiting, deleting) }).await;
+        let both = Box::pin(async { tokio::join!(waiting, deleting) });
+        let (pulled, ()) = soon("a task", both).await;
         let mut pulled = pulled.expect("pull");
         assert_eq!(pulled.len(), 1, "after the {what} vanished");
         assert_eq!(pulled[0].task.step.to_string(), what);

@@ -73,6 +73,19 @@ pub enum ConnectError {
         /// Its version.
         found: String,
     },
+    /// There is a connection, but JetStream is silent.
+    #[error(
+        "connected to NATS at {addresses}, but JetStream does not answer: {reason}\n\
+         may this user publish to `$JS.API.>` and subscribe to `{inbox}.>`?"
+    )]
+    Silent {
+        /// Where.
+        addresses: String,
+        /// What was seen.
+        reason: String,
+        /// Where answers go.
+        inbox: String,
+    },
     /// The server keeps nothing.
     #[error(
         "the NATS server at {addresses} has no JetStream: {reason}\n\
@@ -101,7 +114,12 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Connection, Conn
     let servers = parse(&options.servers)?;
     let addresses = shown(&servers);
     let (observer, link) = Observer::new(addresses.clone());
-    let client = client_options(options, observer)?
+    let credentials = if options.credentials == Credentials::None {
+        named(&servers)?
+    } else {
+        options.credentials.clone()
+    };
+    let client = client_options(options, &credentials, observer)?
         .connect(servers)
         .await
         .map_err(|error| explain(&addresses, &error))?;
@@ -114,7 +132,8 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Connection, Conn
         }
         None => builder.timeout(within).ack_timeout(within).build(client.clone()),
     };
-    check_jetstream(&js, &addresses).await?;
+    let inbox = options.inbox_prefix.as_deref().unwrap_or("_INBOX");
+    check_jetstream(&js, &link, &addresses, inbox).await?;
     let unreachable = |reason| ConnectError::Unreachable { addresses, reason };
     let mux = Mux::open(client.clone()).await.map_err(|error| unreachable(chain(&error)))?;
     Ok(Connection { client, js, mux, link })
@@ -140,8 +159,52 @@ fn shown(servers: &[ServerAddr]) -> String {
     servers.iter().map(show).collect::<Vec<_>>().join(", ")
 }
 
+/// Returns who the addresses say one is: `nats://user:password@host`, or `nats://token@host`.
+fn named(servers: &[ServerAddr]) -> Result<Credentials, ConnectError> {
+    let unusable = |reason: &str| ConnectError::Credentials { reason: reason.to_owned() };
+    let mut found = Credentials::None;
+    for server in servers {
+        let read = |text: &str| {
+            decoded(text).ok_or_else(|| unusable("what an address says before the `@` is no UTF-8"))
+        };
+        let Some(user) = server.username() else { continue };
+        let named = match server.password() {
+            Some(password) => Credentials::User { user: read(user)?, password: read(password)? },
+            None => Credentials::Token(read(user)?),
+        };
+        if found != Credentials::None && found != named {
+            return Err(unusable("the addresses name different users"));
+        }
+        found = named;
+    }
+    Ok(found)
+}
+
+/// Decodes `%40` and the like; any other `%` stands for itself.
+fn decoded(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let byte = digits
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        match byte.filter(|_| first == b'%') {
+            Some(byte) => {
+                out.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                out.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
 fn client_options(
     options: &ConnectOptions,
+    credentials: &Credentials,
     observer: Observer,
 ) -> Result<async_nats::ConnectOptions, ConnectError> {
     let observer = Arc::new(observer);
@@ -169,7 +232,7 @@ fn client_options(
     let unusable = |path: &std::path::Path, error: &dyn std::fmt::Display| {
         ConnectError::Credentials { reason: format!("{}: {error}", path.display()) }
     };
-    match &options.credentials {
+    match credentials {
         Credentials::None => Ok(client),
         Credentials::Token(token) => Ok(client.token(token.clone())),
         Credentials::User { user, password } => {
@@ -235,16 +298,30 @@ fn check_version(client: &Client, addresses: &str) -> Result<(), ConnectError> {
     }
 }
 
-async fn check_jetstream(js: &Context, addresses: &str) -> Result<(), ConnectError> {
-    let Err(error) = js.query_account().await else { return Ok(()) };
-    let addresses = addresses.to_owned();
+async fn check_jetstream(
+    js: &Context,
+    link: &Link,
+    addresses: &str,
+    inbox: &str,
+) -> Result<(), ConnectError> {
+    let silent = |reason| ConnectError::Silent {
+        addresses: addresses.to_owned(),
+        reason,
+        inbox: inbox.to_owned(),
+    };
+    let asked = tokio::select! {
+        biased;
+        asked = js.query_account() => asked,
+        // Nothing but this was sent yet, so it is what was refused.
+        () = link.denied() => return Err(silent("the server denies it".to_owned())),
+    };
+    let Err(error) = asked else { return Ok(()) };
     match error.kind() {
-        AccountErrorKind::TimedOut => {
-            Err(ConnectError::Unreachable { addresses, reason: chain(&error) })
-        }
+        AccountErrorKind::TimedOut => Err(silent(chain(&error))),
         AccountErrorKind::JetStream(_)
         | AccountErrorKind::JetStreamUnavailable
         | AccountErrorKind::Other => {
+            let addresses = addresses.to_owned();
             Err(ConnectError::NoJetStream { addresses, reason: chain(&error) })
         }
     }
@@ -263,6 +340,35 @@ mod tests {
         let different =
             (0..100).map(|_| reconnect_delay(9)).collect::<std::collections::BTreeSet<_>>();
         assert!(different.len() > 10, "{different:?}");
+    }
+
+    fn named_by(urls: &[&str]) -> Result<Credentials, ConnectError> {
+        let urls: Vec<String> = urls.iter().map(|&url| url.to_owned()).collect();
+        named(&parse(&urls)?)
+    }
+
+    #[test]
+    fn addresses_may_say_who_one_is() {
+        let user = |user: &str, password: &str| Credentials::User {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        };
+        for (urls, expected) in [
+            (&["nats://h"][..], Credentials::None),
+            (&["nats://me:secret@h"], user("me", "secret")),
+            (&["me:secret@h"], user("me", "secret")),
+            (&["nats://h", "nats://me:secret@h"], user("me", "secret")),
+            (&["nats://m%40e:p%3A%2f%C3%A9%zz@h"], user("m@e", "p:/é%zz")),
+            (&["nats://me:@h"], Credentials::Token("me".to_owned())),
+            (&["nats://s3cr%2Bet@h"], Credentials::Token("s3cr+et".to_owned())),
+        ] {
+            let found = named_by(urls).unwrap();
+            assert!(found == expected, "{urls:?}: {found:?}");
+        }
+        for urls in [&["nats://a:b@h", "nats://c:d@h"][..], &["nats://%ff:secret@h"]] {
+            let error = named_by(urls).unwrap_err().to_string();
+            assert!(error.starts_with("cannot use the credentials") && !error.contains("secret"));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::Event;
+use async_nats::{Event, ServerError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -21,10 +21,13 @@ struct State {
     dropped: Option<Instant>,
     /// Whether that was told since the connection is there.
     told: bool,
+    /// Whether the server ever refused something for want of permission.
+    denied: bool,
 }
 
 impl State {
-    const NEW: Self = Self { connected: true, losses: 0, back: None, dropped: None, told: false };
+    const NEW: Self =
+        Self { connected: true, losses: 0, back: None, dropped: None, told: false, denied: false };
 }
 
 /// Writes the state, from the events of the client.
@@ -65,7 +68,12 @@ impl Observer {
                 });
             }
             Event::SlowConsumer(subscription) => self.dropped(*subscription),
-            Event::ServerError(error) => tracing::warn!(%error, "the NATS server complains"),
+            Event::ServerError(error) => {
+                tracing::warn!(%error, "the NATS server complains");
+                if is_denial(error) {
+                    self.state.send_modify(|state| state.denied = true);
+                }
+            }
             // While it is away, each try to connect ends with one.
             Event::ClientError(error) if !self.state.borrow().connected => {
                 tracing::debug!(%error, "cannot connect to NATS yet");
@@ -89,6 +97,13 @@ impl Observer {
             // Nobody waits for this, and it happens with every message of a flood.
             false
         });
+    }
+}
+
+fn is_denial(error: &ServerError) -> bool {
+    match error {
+        ServerError::Other(text) => text.to_ascii_lowercase().contains("permissions violation"),
+        ServerError::AuthorizationViolation | ServerError::SlowConsumer(_) => false,
     }
 }
 
@@ -121,6 +136,15 @@ impl Link {
     pub(crate) async fn lost(&self, period: Period) {
         let mut state = self.0.clone();
         let gone = state.wait_for(|state| state.losses != period.0).await.is_err();
+        if gone {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits until the server refuses something for want of permission, or has done so.
+    pub(crate) async fn denied(&self) {
+        let mut state = self.0.clone();
+        let gone = state.wait_for(|state| state.denied).await.is_err();
         if gone {
             std::future::pending::<()>().await;
         }
