@@ -114,6 +114,7 @@ async def main():
     await asyncio.gather(*(pull(nc, capability) for capability in HANDLERS))
     beating.cancel()
     await beat(nc, leaving=True)
-    await nc.drain()
+    await nc.flush()
+    await nc.close()
 
 asyncio.run(main())

@@ -94,8 +94,8 @@ impl Fleet {
     }
 
     /// An agent does not list what it should hold. What it was sent lately it may not have had when
-    /// it spoke; what has been missing for longer it never got, or has lost. Nobody knows which, and
-    /// the journal may name it as the taker: nobody else gets the same number.
+    /// it spoke; what has been missing for longer it never got, or has lost. Nobody knows which, so
+    /// nobody else gets the same number: the journal may name it as the taker.
     fn see_missing(
         &mut self,
         agent: &AgentId,
