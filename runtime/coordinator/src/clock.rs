@@ -34,6 +34,11 @@ impl Clock {
         self.wall().after(self.ahead())
     }
 
+    /// Returns how long this clock has been running; nothing but time moves it.
+    pub(crate) fn moment(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// Moves the clock on if the journal has seen a later moment than this clock shows.
     pub(crate) fn not_before(&self, seen: Timestamp) {
         let ahead = seen.since(self.wall()).as_millis();

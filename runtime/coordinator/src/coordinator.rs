@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use crate::catalog::Catalog;
 use crate::clock::{Clock, new_coordinator_id};
 use crate::config::Config;
-use crate::fleet_loop::{FleetLoop, Inbox};
+use crate::fleet_loop::{Desk, FleetLoop};
 use crate::partition::{Context, LivePartitions};
 use crate::read_model::{OpenError, ReadModel};
 use crate::settings::{SettingsError, agree};
@@ -71,9 +71,9 @@ impl Coordinator {
         let (serving_sender, serving) = watch::channel(0);
 
         let clock = Arc::new(Clock::new());
-        let inboxes: Arc<[Arc<Inbox>]> = partitions.all().map(|_| Arc::default()).collect();
+        let desks: Arc<[Desk]> = partitions.all().map(|_| Desk::new(&clock)).collect();
         let (fleet_loop, fleet) =
-            FleetLoop::new(broker.clone(), Arc::clone(&clock), partitions, Arc::clone(&inboxes));
+            FleetLoop::new(broker.clone(), Arc::clone(&clock), partitions, Arc::clone(&desks));
         let live: LivePartitions = Arc::new(DashMap::new());
         let catalog = Catalog::new(broker.clone());
         let config = Arc::new(config);
@@ -82,7 +82,7 @@ impl Coordinator {
         let (asked, questions) = mpsc::channel(queries::ASKED);
 
         let mut owners = JoinSet::new();
-        for (partition, inbox) in partitions.all().zip(inboxes.iter()) {
+        for (partition, desk) in partitions.all().zip(desks.iter()) {
             let context = Context {
                 broker: broker.clone(),
                 id: partition,
@@ -91,7 +91,8 @@ impl Coordinator {
                 clock: Arc::new(clock.of_journal()),
                 fleet: fleet.clone(),
                 catalog: catalog.clone(),
-                inbox: Arc::clone(inbox),
+                inbox: Arc::clone(&desk.inbox),
+                ownership: Arc::clone(&desk.ownership),
                 live: Arc::clone(&live),
                 asked: asked.clone(),
                 serving: Arc::clone(&serving_sender),

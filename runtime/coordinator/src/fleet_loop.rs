@@ -1,7 +1,8 @@
 //! The loop that owns the fleet: heartbeats in, deliveries and queue traffic out.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+mod desk;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -11,93 +12,27 @@ use skep_engine::fleet::{Fleet, FleetEffect, FleetInput, Link};
 use skep_protocol::{
     AgentId, AgentView, AttemptId, Control, Heartbeat, PartitionCount, PartitionId, Task, TaskBatch,
 };
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::observe;
 use crate::partition::unwound;
+pub(crate) use desk::{Desk, Feedback, Inbox};
 
 /// How often the link to the broker is looked at.
 const LINK_CHECK: Duration = Duration::from_millis(200);
 /// Inputs that may wait for the loop.
 const INPUTS: usize = 4_096;
-/// Strays that may wait for one partition.
-const MAX_STRAYS: usize = 16_384;
 /// Inputs that are taken in before effects are performed again.
 const AT_ONCE: usize = 256;
-
-/// What the fleet has to tell a partition.
-#[derive(Debug)]
-pub(crate) enum Feedback {
-    Held { agent: AgentId, attempt: AttemptId },
-    Lost { attempt: AttemptId, agent: Option<AgentId>, cause: String },
-    Stray { agent: AgentId, attempt: AttemptId },
-}
-
-impl Feedback {
-    /// Of each kind, only what was told last about an attempt is of interest.
-    fn key(&self) -> (AttemptId, Kind) {
-        match self {
-            Self::Held { attempt, .. } => (attempt.clone(), Kind::Held),
-            Self::Lost { attempt, .. } => (attempt.clone(), Kind::Lost),
-            Self::Stray { attempt, .. } => (attempt.clone(), Kind::Stray),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Held,
-    Lost,
-    Stray,
-}
-
-/// Where a partition finds what the fleet has to tell it. Bounded by what the partition owes, and
-/// a number of strays: those that find no room come again with the next heartbeat.
-#[derive(Debug, Default)]
-pub(crate) struct Inbox {
-    kept: Mutex<Kept>,
-    arrived: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    feedback: BTreeMap<(AttemptId, Kind), Feedback>,
-    strays: usize,
-}
-
-impl Inbox {
-    fn put(&self, feedback: Feedback) {
-        let mut kept = self.kept.lock().expect("no holder panics");
-        let key = feedback.key();
-        if key.1 == Kind::Stray && !kept.feedback.contains_key(&key) {
-            if kept.strays == MAX_STRAYS {
-                return;
-            }
-            kept.strays += 1;
-        }
-        kept.feedback.insert(key, feedback);
-        drop(kept);
-        self.arrived.notify_one();
-    }
-
-    /// Waits until there is something.
-    pub(crate) async fn arrived(&self) {
-        self.arrived.notified().await;
-    }
-
-    pub(crate) fn take(&self) -> Vec<Feedback> {
-        let kept = std::mem::take(&mut *self.kept.lock().expect("no holder panics"));
-        kept.feedback.into_values().collect()
-    }
-}
 
 /// A message to the loop.
 #[derive(Debug)]
 pub(crate) enum Message {
     Inputs(Vec<FleetInput>),
+    Dropped { partition: PartitionId, forgotten: oneshot::Sender<()> },
     Place { attempts: Vec<AttemptId>, answer: oneshot::Sender<Vec<Place>> },
     Agents { answer: oneshot::Sender<Vec<AgentView>> },
 }
@@ -129,6 +64,14 @@ impl FleetHandle {
         let _ = self.0.send(Message::Inputs(inputs)).await;
     }
 
+    /// Tells the fleet that this coordinator does not own a partition any more, and waits until
+    /// nothing that it owed is sent any more.
+    pub(crate) async fn dropped(&self, partition: PartitionId) {
+        let (forgotten, done) = oneshot::channel();
+        let _ = self.0.send(Message::Dropped { partition, forgotten }).await;
+        let _ = done.await;
+    }
+
     pub(crate) async fn agents(&self) -> Vec<AgentView> {
         let (answer, answered) = oneshot::channel();
         let _ = self.0.send(Message::Agents { answer }).await;
@@ -147,10 +90,12 @@ pub(crate) struct FleetLoop<B> {
     broker: B,
     clock: Arc<Clock>,
     fleet: Fleet,
-    inboxes: Arc<[Arc<Inbox>]>,
+    desks: Arc<[Desk]>,
     messages: mpsc::Receiver<Message>,
     jobs: JoinSet<Option<FleetInput>>,
     effects: Vec<FleetEffect>,
+    /// Tasks of partitions that may have another owner: they leave once it is sure that not.
+    doubtful: Vec<FleetEffect>,
 }
 
 impl<B: Broker> FleetLoop<B> {
@@ -158,11 +103,12 @@ impl<B: Broker> FleetLoop<B> {
         broker: B,
         clock: Arc<Clock>,
         count: PartitionCount,
-        inboxes: Arc<[Arc<Inbox>]>,
+        desks: Arc<[Desk]>,
     ) -> (Self, FleetHandle) {
         let (sender, messages) = mpsc::channel(INPUTS);
         let (fleet, jobs) = (Fleet::new(count), JoinSet::new());
-        let this = Self { broker, clock, fleet, inboxes, messages, jobs, effects: Vec::new() };
+        let (effects, doubtful) = (Vec::new(), Vec::new());
+        let this = Self { broker, clock, fleet, desks, messages, jobs, effects, doubtful };
         (this, FleetHandle(sender))
     }
 
@@ -197,6 +143,8 @@ impl<B: Broker> FleetLoop<B> {
                     if connected != up {
                         up = connected;
                         observe::link(up);
+                        // While it was gone, somebody else may have taken over.
+                        self.desks.iter().for_each(|desk| desk.ownership.doubted());
                         let link = if up { Link::Up } else { Link::Down };
                         self.handle(FleetInput::Link(link));
                     }
@@ -218,10 +166,14 @@ impl<B: Broker> FleetLoop<B> {
 
     fn messages(&mut self, first: Message) {
         let mut next = Some(first);
-        let mut happened = Vec::new();
+        let (mut happened, mut dropped) = (Vec::new(), Vec::new());
         for _ in 0..AT_ONCE {
             match next {
                 Some(Message::Inputs(mut inputs)) => happened.append(&mut inputs),
+                Some(Message::Dropped { partition, forgotten }) => {
+                    happened.push(FleetInput::Dropped { partition });
+                    dropped.push((partition, forgotten));
+                }
                 Some(Message::Agents { answer }) => {
                     let _ = answer.send(self.fleet.agents());
                 }
@@ -233,6 +185,12 @@ impl<B: Broker> FleetLoop<B> {
             next = if happened.len() < AT_ONCE { self.messages.try_recv().ok() } else { None };
         }
         self.fleet.handle_all(happened, self.clock.now(), &mut self.effects);
+        for (partition, forgotten) in dropped {
+            let is_other = |task: &Task| task.partition != partition;
+            desk::keep_tasks(&mut self.effects, is_other);
+            desk::keep_tasks(&mut self.doubtful, is_other);
+            let _ = forgotten.send(());
+        }
     }
 
     fn place(&self, id: &AttemptId) -> Place {
@@ -243,7 +201,14 @@ impl<B: Broker> FleetLoop<B> {
     }
 
     fn perform(&mut self) {
-        for effect in std::mem::take(&mut self.effects) {
+        let mut effects = std::mem::take(&mut self.doubtful);
+        if !effects.is_empty() {
+            let is_owed = |task: &Task| !matches!(self.place(&task.id()), Place::Unknown);
+            desk::keep_tasks(&mut effects, is_owed);
+        }
+        effects.append(&mut self.effects);
+        for effect in effects {
+            let Some(effect) = self.if_sure(effect) else { continue };
             let broker = self.broker.clone();
             match effect {
                 FleetEffect::Deliver { agent, tasks } => {
@@ -288,6 +253,37 @@ impl<B: Broker> FleetLoop<B> {
         }
     }
 
+    /// Returns the effect without tasks whose partition may have another owner; those are kept.
+    fn if_sure(&mut self, effect: FleetEffect) -> Option<FleetEffect> {
+        let desks = Arc::clone(&self.desks);
+        let is_sure = |task: &Task| {
+            let desk = desks.get(usize::from(task.partition.get()));
+            desk.is_some_and(|desk| desk.ownership.is_sure())
+        };
+        match effect {
+            FleetEffect::Deliver { agent, tasks } => {
+                let (tasks, doubtful): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_sure);
+                if !doubtful.is_empty() {
+                    let (agent, tasks) = (agent.clone(), doubtful);
+                    self.doubtful.push(FleetEffect::Deliver { agent, tasks });
+                }
+                (!tasks.is_empty()).then_some(FleetEffect::Deliver { agent, tasks })
+            }
+            FleetEffect::Enqueue { task, sending } if !is_sure(&task) => {
+                self.doubtful.push(FleetEffect::Enqueue { task, sending });
+                None
+            }
+            FleetEffect::Enqueue { .. }
+            | FleetEffect::ClearQueue { .. }
+            | FleetEffect::AskDepth { .. }
+            | FleetEffect::CancelAttempts { .. }
+            | FleetEffect::RollCall
+            | FleetEffect::Strays { .. }
+            | FleetEffect::Held { .. }
+            | FleetEffect::Lost { .. } => Some(effect),
+        }
+    }
+
     fn control(&mut self, agent: Option<AgentId>, control: Control) {
         let broker = self.broker.clone();
         self.jobs.spawn(async move {
@@ -299,7 +295,7 @@ impl<B: Broker> FleetLoop<B> {
     }
 
     fn strays(&self, agent: &AgentId, attempts: Vec<AttemptId>) {
-        let count = PartitionCount::new(u16::try_from(self.inboxes.len()).unwrap_or(u16::MAX));
+        let count = PartitionCount::new(u16::try_from(self.desks.len()).unwrap_or(u16::MAX));
         let Some(count) = count else { return };
         for attempt in attempts {
             let agent = agent.clone();
@@ -308,8 +304,8 @@ impl<B: Broker> FleetLoop<B> {
     }
 
     fn feed(&self, partition: PartitionId, feedback: Feedback) {
-        if let Some(inbox) = self.inboxes.get(usize::from(partition.get())) {
-            inbox.put(feedback);
+        if let Some(desk) = self.desks.get(usize::from(partition.get())) {
+            desk.inbox.put(feedback);
         }
     }
 }

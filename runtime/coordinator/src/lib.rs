@@ -36,6 +36,7 @@ mod config;
 mod coordinator;
 mod fleet_loop;
 mod observe;
+mod ownership;
 mod partition;
 mod queries;
 mod read_model;

@@ -139,6 +139,11 @@ pub(crate) fn refused(partition: PartitionId, cause: &str) {
     error!(partition = partition.get(), cause, "append refused, partition loaded again");
 }
 
+/// The journal of a partition takes nothing in, or cannot be read.
+pub(crate) fn stuck(partition: PartitionId, cause: &str) {
+    error!(partition = partition.get(), cause, "journal stuck, partition waits for it");
+}
+
 /// A partition cannot go on.
 pub(crate) fn stopped(partition: PartitionId, cause: &str) {
     error!(partition = partition.get(), cause, "partition stopped");

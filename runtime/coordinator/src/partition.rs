@@ -16,7 +16,6 @@ use std::time::Duration;
 use dashmap::DashMap;
 use futures::FutureExt as _;
 use skep_broker::{Broker, RequestError};
-use skep_engine::fleet::FleetInput;
 use skep_protocol::{
     Command, CommandReply, CoordinatorId, PartitionCount, PartitionId, Rejection, RunId, RunStatus,
     WaitingView,
@@ -29,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::fleet_loop::{FleetHandle, Inbox};
 use crate::observe;
+use crate::ownership::Ownership;
 use crate::queries::Asked;
 use crate::read_model::Positions;
 
@@ -66,6 +66,7 @@ pub(crate) struct Context<B> {
     pub(crate) fleet: FleetHandle,
     pub(crate) catalog: Catalog<B>,
     pub(crate) inbox: Arc<Inbox>,
+    pub(crate) ownership: Arc<Ownership>,
     pub(crate) live: LivePartitions,
     /// Questions of other coordinators to the owner.
     pub(crate) asked: mpsc::Sender<Asked>,
@@ -81,6 +82,8 @@ pub(crate) enum End {
     Drained,
     /// Somebody else writes the journal.
     Replaced,
+    /// The journal takes nothing in, or cannot be read.
+    Stuck(String),
     /// What was decided cannot be stored, and so has not happened.
     Refused(String),
     /// It cannot go on.
@@ -123,10 +126,12 @@ pub(crate) async fn run<B: Broker>(context: Context<B>, draining: CancellationTo
             }
             Err(load::LoadError::Damaged(cause)) => End::Broken(cause),
         };
-        context.fleet.tell(FleetInput::Dropped { partition: context.id }).await;
+        context.ownership.doubted();
+        context.fleet.dropped(context.id).await;
         match end {
             End::Drained => return,
             End::Replaced => observe::replaced(context.id),
+            End::Stuck(cause) => observe::stuck(context.id, &cause),
             End::Refused(cause) => {
                 observe::refused(context.id, &cause);
                 refused.rest().await;

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -14,9 +16,11 @@ use skep_protocol::limits::{MAX_BATCH_BYTES, TARGET_BATCH_BYTES};
 use skep_protocol::{
     AgentId, AttemptId, Batch, CommandReply, PartitionId, RawBatch, Record, ReportReply, Seq,
 };
+use tokio::sync::watch;
 
 use super::Pause;
 use crate::chain::Chain;
+use crate::clock::Clock;
 use crate::observe;
 
 /// What a message takes beside its records, in bytes.
@@ -81,7 +85,8 @@ impl Unit {
 /// How an append ended.
 #[derive(Debug)]
 enum Landing {
-    Durable,
+    /// It is in the journal, and was sent, or looked for, at this moment.
+    Durable(Duration),
     Replaced,
     Refused(String),
 }
@@ -91,12 +96,14 @@ struct Flight {
     message: Bytes,
     records: Vec<Record>,
     releases: Vec<Release>,
+    /// Why the message is not in the journal yet, once it was sent.
+    trouble: watch::Receiver<Option<String>>,
 }
 
 /// What became of the append in flight.
 pub(crate) enum Landed {
-    /// It is in the journal; these may be let out.
-    Durable(Vec<Release>),
+    /// It is in the journal, as was asked at this moment; these may be let out.
+    Durable { releases: Vec<Release>, asked: Duration },
     /// Somebody else writes the journal.
     Replaced,
     /// The broker does not take it, or a large value that it refers to: nothing is stored.
@@ -106,6 +113,7 @@ pub(crate) enum Landed {
 /// The writer of one journal.
 pub(crate) struct Commit<B> {
     broker: B,
+    clock: Arc<Clock>,
     partition: PartitionId,
     chain: Chain,
     gathered: VecDeque<Unit>,
@@ -118,9 +126,15 @@ pub(crate) struct Commit<B> {
 }
 
 impl<B: Broker> Commit<B> {
-    pub(crate) const fn new(broker: B, partition: PartitionId, chain: Chain) -> Self {
+    pub(crate) const fn new(
+        broker: B,
+        clock: Arc<Clock>,
+        partition: PartitionId,
+        chain: Chain,
+    ) -> Self {
         Self {
             broker,
+            clock,
             partition,
             chain,
             gathered: VecDeque::new(),
@@ -141,6 +155,11 @@ impl<B: Broker> Commit<B> {
     /// Returns whether no more input should be taken in before something is durable.
     pub(crate) const fn is_full(&self) -> bool {
         self.gathered_bytes + self.gathered_beside > MAX_GATHERED
+    }
+
+    /// Returns why the message that was sent is not in the journal yet, if one was.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.flight.as_ref()?.trouble.borrow().clone()
     }
 
     pub(crate) const fn in_flight(&self) -> bool {
@@ -188,9 +207,17 @@ impl<B: Broker> Commit<B> {
         let (partition, previous) = (self.partition, self.chain.hash);
         let batch = RawBatch { v: Batch::VERSION, partition, epoch, previous, records: &encoded };
         let message = batch.encode();
-        let append =
-            append(self.broker.clone(), self.partition, self.chain.seq, message.clone(), blobs);
-        self.flight = Some(Flight { append: Box::pin(append), message, records, releases });
+        let (trouble, reason) = watch::channel(None);
+        let append = Append {
+            broker: self.broker.clone(),
+            clock: Arc::clone(&self.clock),
+            partition,
+            expected: self.chain.seq,
+            message: message.clone(),
+            trouble,
+        };
+        let append = Box::pin(append.with(blobs));
+        self.flight = Some(Flight { append, message, records, releases, trouble: reason });
         Vec::new()
     }
 
@@ -203,11 +230,11 @@ impl<B: Broker> Commit<B> {
         let landing = (&mut flight.append).await;
         let Some(flight) = self.flight.take() else { return std::future::pending().await };
         match landing {
-            Landing::Durable => {
+            Landing::Durable(asked) => {
                 self.chain = self.chain.extended(&flight.message);
                 self.records_since_snapshot += flight.records.len() as u64;
                 observe::committed(self.partition, self.chain.seq, &flight.records);
-                Landed::Durable(flight.releases)
+                Landed::Durable { releases: flight.releases, asked }
             }
             Landing::Replaced => Landed::Replaced,
             Landing::Refused(cause) => Landed::Refused(cause),
@@ -220,43 +247,61 @@ fn beside(blobs: &[Bytes], releases: &[Release]) -> usize {
     blobs.iter().map(Bytes::len).sum::<usize>() + releases.len() * RELEASE
 }
 
-/// Appends the same bytes until their fate is known.
-async fn append<B: Broker>(
+/// One message on its way into the journal.
+struct Append<B> {
     broker: B,
+    clock: Arc<Clock>,
     partition: PartitionId,
     expected: Seq,
     message: Bytes,
-    blobs: Vec<Bytes>,
-) -> Landing {
-    let keep = blobs.into_iter().map(|blob| keep_blob(&broker, blob));
-    let kept = futures::stream::iter(keep).buffer_unordered(BLOBS_AT_ONCE);
-    if let Err(cause) = kept.try_collect::<()>().await {
-        return Landing::Refused(cause);
-    }
-    let mut pause = Pause::new();
-    loop {
-        match broker.append(partition, expected, message.clone()).await {
-            Ok(_) => return Landing::Durable,
-            Err(AppendError::TooLarge { size, limit }) => {
-                return Landing::Refused(format!(
-                    "a journal message of {size} bytes is needed, the broker takes {limit}"
-                ));
-            }
-            Err(AppendError::Unknown { reason }) => {
-                observe::append_unknown(partition, expected, &reason);
-            }
-            // The journal ends elsewhere: with our own bytes, if an append without an answer was
-            // stored after all, or with those of a successor.
-            Err(AppendError::Conflict { .. }) => match broker.last(partition).await {
-                Ok(Some(last)) if last.seq == expected.next() && last.bytes == message => {
-                    return Landing::Durable;
-                }
-                Ok(_) => return Landing::Replaced,
-                Err(error) => observe::trying_again("read the end of a journal", &error),
-            },
-            Err(error) => observe::trying_again("append to a journal", &error),
+    trouble: watch::Sender<Option<String>>,
+}
+
+impl<B: Broker> Append<B> {
+    /// Keeps the large values that the message refers to, then appends it.
+    async fn with(self, blobs: Vec<Bytes>) -> Landing {
+        let keep = blobs.into_iter().map(|blob| keep_blob(&self.broker, blob));
+        let kept = futures::stream::iter(keep).buffer_unordered(BLOBS_AT_ONCE);
+        match kept.try_collect::<()>().await {
+            Ok(()) => self.appended().await,
+            Err(cause) => Landing::Refused(cause),
         }
-        pause.rest().await;
+    }
+
+    /// Appends the same bytes until their fate is known.
+    async fn appended(self) -> Landing {
+        let Self { broker, partition, expected, message, .. } = &self;
+        let mut pause = Pause::new();
+        self.trouble.send_replace(Some("it does not answer".to_owned()));
+        loop {
+            let mut asked = self.clock.moment();
+            match broker.append(*partition, *expected, message.clone()).await {
+                Ok(_) => return Landing::Durable(asked),
+                Err(AppendError::TooLarge { size, limit }) => {
+                    return Landing::Refused(format!(
+                        "a journal message of {size} bytes is needed, the broker takes {limit}"
+                    ));
+                }
+                Err(AppendError::Unknown { reason }) => {
+                    observe::append_unknown(*partition, *expected, &reason);
+                    self.trouble.send_replace(Some(reason));
+                }
+                // The journal ends elsewhere: with our own bytes, if an append without an answer
+                // was stored after all, or with those of a successor.
+                Err(AppendError::Conflict { .. }) => {
+                    asked = self.clock.moment();
+                    match broker.last(*partition).await {
+                        Ok(Some(last)) if last.seq == expected.next() && last.bytes == *message => {
+                            return Landing::Durable(asked);
+                        }
+                        Ok(_) => return Landing::Replaced,
+                        Err(error) => observe::trying_again("read the end of a journal", &error),
+                    }
+                }
+                Err(error) => observe::trying_again("append to a journal", &error),
+            }
+            pause.rest().await;
+        }
     }
 }
 
@@ -276,83 +321,4 @@ async fn keep_blob<B: Broker>(broker: &B, blob: Bytes) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use skep_broker::faulty::{Fault, Faulty, Operation};
-    use skep_broker::{Embedded, Journal as _};
-    use skep_protocol::{CoordinatorId, OwnerChanged, Timestamp};
-
-    use super::*;
-
-    fn record() -> Record {
-        let coordinator = CoordinatorId::new("c").unwrap();
-        Record::OwnerChanged(OwnerChanged { epoch: 1, coordinator, at: Timestamp::EPOCH })
-    }
-
-    fn rejections(count: usize) -> Vec<Release> {
-        let rejection = || Release::Command(Responder::new(drop), CommandReply::Done {});
-        (0..count).map(|_| rejection()).collect()
-    }
-
-    #[tokio::test]
-    async fn what_has_no_records_fills_a_frozen_journal_as_well() {
-        let (broker, script) = Faulty::new(Embedded::new());
-        script.next(Operation::Append, Fault::Hold);
-        let partition = PartitionId::new(0);
-        let mut commit = Commit::new(broker.clone(), partition, Chain::EMPTY);
-        commit.push(Unit::new(vec![record()], Vec::new(), rejections(1)));
-        assert!(commit.start(1).is_empty() && commit.in_flight());
-        let mut pushed = 0;
-        while !commit.is_full() {
-            commit.push(Unit::new(Vec::new(), Vec::new(), rejections(1)));
-            pushed += 1;
-        }
-        assert!((1_000..10_000).contains(&pushed), "{pushed}");
-        let freed = async {
-            script.held(1).await;
-            script.release().await;
-            std::future::pending::<Landed>().await
-        };
-        let landed =
-            tokio::select! { landed = commit.landed() => landed, landed = freed => landed };
-        assert!(matches!(landed, Landed::Durable(releases) if releases.len() == 1));
-        assert_eq!(commit.start(1).len(), pushed);
-        assert!(commit.is_settled() && commit.gathered_beside == 0);
-    }
-
-    #[tokio::test]
-    async fn large_values_are_kept_at_the_same_time_and_before_the_record() {
-        let (broker, script) = Faulty::new(Embedded::new());
-        for _ in 0..4 {
-            script.next(Operation::PutBlob, Fault::Hold);
-        }
-        let partition = PartitionId::new(0);
-        let mut commit = Commit::new(broker.clone(), partition, Chain::EMPTY);
-        let blobs = (0..4_u8).map(|n| Bytes::from(vec![b'0' + n])).collect();
-        commit.push(Unit::new(vec![record()], blobs, Vec::new()));
-        commit.start(1);
-        let freed = async {
-            script.held(4).await;
-            assert!(broker.last(partition).await.unwrap().is_none());
-            script.release().await;
-            std::future::pending::<Landed>().await
-        };
-        let landed =
-            tokio::select! { landed = commit.landed() => landed, landed = freed => landed };
-        assert!(matches!(landed, Landed::Durable(_)));
-    }
-
-    #[tokio::test]
-    async fn large_values_that_wait_for_an_append_are_bounded() {
-        let value = || Bytes::from(vec![b'7'; MAX_GATHERED / 2]);
-        let mut commit = Commit::new(Embedded::new(), PartitionId::new(3), Chain::EMPTY);
-        for _ in 0..2 {
-            assert!(!commit.is_full());
-            commit.push(Unit::new(vec![record()], vec![value()], Vec::new()));
-        }
-        assert!(commit.is_full());
-        commit.start(1);
-        assert!(!commit.is_full(), "they are on their way");
-        assert!(matches!(commit.landed().await, Landed::Durable(_)));
-        assert!(commit.is_settled());
-    }
-}
+mod tests;

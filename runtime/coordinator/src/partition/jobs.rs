@@ -36,8 +36,6 @@ pub(crate) enum Done {
     LookedAt { size: usize },
     /// A snapshot is kept, or it could not be.
     Snapshot(Option<Seq>),
-    /// The end of the journal, as the broker sees it.
-    End(Option<Seq>),
 }
 
 /// The jobs of one partition; dropping them stops them.
@@ -136,7 +134,8 @@ pub(crate) async fn unwound<T>(job: impl Future<Output = T>) -> Option<T> {
     ended.ok()
 }
 
-/// Starts a sub-workflow; tries again until its partition answers.
+/// Starts a sub-workflow; tries again until its partition answers. Whoever is the owner by then may
+/// have decided that it is not to be started.
 pub(crate) async fn start_child<B: Broker>(
     context: Context<B>,
     start: Box<StartRun>,
@@ -147,6 +146,7 @@ pub(crate) async fn start_child<B: Broker>(
     let key = EffectKey::StartChild(child);
     let mut pause = Pause::new();
     loop {
+        context.ownership.sure().await;
         let command = Command::Start(start.clone());
         match context.broker.command(context.count.of(child), command).await {
             Ok(CommandReply::Rejected(rejection)) => match final_rejection(rejection) {
@@ -246,14 +246,6 @@ pub(crate) async fn fetch_blob<B: Broker>(context: Context<B>, blob: BlobRef) ->
             Err(error) => observe::trying_again("look up a large value", &error),
         }
         pause.rest().await;
-    }
-}
-
-/// Asks where the journal ends.
-pub(crate) async fn journal_end<B: Broker>(context: Context<B>) -> Done {
-    match context.broker.last(context.id).await {
-        Ok(message) => Done::End(Some(message.map_or(Seq::ZERO, |message| message.seq))),
-        Err(_) => Done::End(None),
     }
 }
 

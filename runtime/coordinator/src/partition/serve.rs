@@ -3,8 +3,10 @@
 mod backlog;
 mod effects;
 mod upkeep;
+mod watch;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
@@ -26,9 +28,10 @@ use super::requests::Preparing;
 use super::{Context, End, LiveAnswer, LiveQuestion};
 use crate::observe;
 use backlog::Backlog;
+use watch::{Looked, Watch};
 
 /// How often the loop looks whether it was replaced, and whether a snapshot is due.
-const HOUSEKEEPING: Duration = Duration::from_secs(2);
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How long a drain may take; what is not durable by then is told to nobody.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// Questions about live runs that may wait.
@@ -55,6 +58,7 @@ pub(crate) struct Serving<B> {
     /// Inputs that cannot be decided before a large value was looked up.
     waiting: BTreeMap<Hash, Vec<(Input, Origin)>>,
     backlog: Backlog,
+    watch: Watch,
     /// No timer fires before this.
     timers_from: Timestamp,
     snapshots: Vec<Seq>,
@@ -73,6 +77,7 @@ struct Sources {
 
 enum Happened {
     Landed(Landed),
+    Looked(Looked),
     Job(Done),
     Feedback,
     Reports(Option<Request<ReportBatch, ReportReply>>),
@@ -110,7 +115,7 @@ pub(crate) async fn serve<B: Broker>(
             }
             End::Drained
         }
-        End::Replaced | End::Refused(_) | End::Broken(_) => end,
+        End::Replaced | End::Stuck(_) | End::Refused(_) | End::Broken(_) => end,
     }
 }
 
@@ -133,7 +138,8 @@ async fn listen<B: Broker>(
 
 impl<B: Broker> Serving<B> {
     fn new(context: Context<B>, loaded: Loaded) -> Self {
-        let commit = Commit::new(context.broker.clone(), context.id, loaded.chain);
+        let clock = Arc::clone(&context.clock);
+        let commit = Commit::new(context.broker.clone(), clock, context.id, loaded.chain);
         let snapshot_at = context.clock.now().after(context.config.snapshot_every);
         Self {
             context,
@@ -145,6 +151,7 @@ impl<B: Broker> Serving<B> {
             next_ticket: 0,
             waiting: BTreeMap::new(),
             backlog: Backlog::Unread,
+            watch: Watch::new(),
             timers_from: Timestamp::EPOCH,
             snapshots: loaded.snapshots,
             snapshot_at,
@@ -165,7 +172,10 @@ impl<B: Broker> Serving<B> {
                 break;
             }
             match self.commit.landed().await {
-                Landed::Durable(mut landed) => releases.append(&mut landed),
+                Landed::Durable { releases: mut landed, asked } => {
+                    self.context.ownership.confirmed(asked);
+                    releases.append(&mut landed);
+                }
                 Landed::Replaced => return Err(End::Replaced),
                 Landed::Refused(cause) => return Err(End::Refused(cause)),
             }
@@ -194,8 +204,11 @@ impl<B: Broker> Serving<B> {
     async fn run(&mut self, sources: &mut Sources, draining: &CancellationToken) -> End {
         loop {
             self.watch_backlog();
-            let ready = self.commit.start(self.engine.epoch());
-            self.release(ready).await;
+            // Also what waits for no record is let out only by an owner.
+            if self.context.ownership.is_sure() {
+                let ready = self.commit.start(self.engine.epoch());
+                self.release(ready).await;
+            }
             self.keep_snapshot();
             let happened = self.next(sources, draining).await;
             if let Err(end) = self.take_in(happened, sources).await {
@@ -207,8 +220,8 @@ impl<B: Broker> Serving<B> {
         }
     }
 
-    /// Waits for the next thing to happen. No more is taken in while too much is gathered, or while
-    /// a snapshot waits for everything to be durable.
+    /// Waits for the next thing to happen. No more is taken in while too much is gathered, while a
+    /// snapshot waits for everything to be durable, or while somebody else may be the owner.
     async fn next(&mut self, sources: &mut Sources, draining: &CancellationToken) -> Happened {
         let open = self.is_open();
         let wake = self.until_wake();
@@ -217,11 +230,12 @@ impl<B: Broker> Serving<B> {
             biased;
             landed = self.commit.landed(), if self.commit.in_flight() => Happened::Landed(landed),
             () = draining.cancelled() => Happened::Drain,
+            looked = self.watch.looked() => Happened::Looked(looked),
+            _ = sources.housekeeping.tick() => Happened::Housekeeping,
             done = self.jobs.next(), if open => Happened::Job(done),
             Some(question) = sources.questions.recv() => Happened::Question(question),
             () = self.context.inbox.arrived(), if open => Happened::Feedback,
             () = tokio::time::sleep(sleep), if open && wake.is_some() => Happened::Wake,
-            _ = sources.housekeeping.tick() => Happened::Housekeeping,
             report = sources.durable.next(), if open => Happened::Durable(report),
             reports = sources.reports.next(), if open => Happened::Reports(reports),
             command = sources.commands.next(), if open && self.preparing.has_room() => {
@@ -231,7 +245,7 @@ impl<B: Broker> Serving<B> {
     }
 
     fn is_open(&self) -> bool {
-        !self.commit.is_full() && !self.snapshot_due()
+        !self.commit.is_full() && !self.snapshot_due() && self.context.ownership.is_sure()
     }
 
     /// Takes in more of what is there already: with one append for all of it, and so that a flood
@@ -261,7 +275,8 @@ impl<B: Broker> Serving<B> {
 
     async fn take_in(&mut self, happened: Happened, sources: &mut Sources) -> Result<(), End> {
         match happened {
-            Happened::Landed(Landed::Durable(releases)) => {
+            Happened::Landed(Landed::Durable { releases, asked }) => {
+                self.context.ownership.confirmed(asked);
                 self.release(releases).await;
                 Ok(())
             }
@@ -275,12 +290,8 @@ impl<B: Broker> Serving<B> {
                 self.answer(question);
                 Ok(())
             }
-            Happened::Housekeeping => {
-                if self.commit.is_settled() {
-                    self.jobs.spawn(jobs::journal_end(self.context.clone()), Done::End(None));
-                }
-                Ok(())
-            }
+            Happened::Looked(looked) => self.looked(looked),
+            Happened::Housekeeping => self.keep_watch(),
             Happened::Reports(Some(request)) => {
                 self.report(request.message, Asker::Live(request.responder))
             }

@@ -14,11 +14,13 @@ use skep_protocol::{
 /// What is asked of a broker.
 pub(crate) enum Call<'a> {
     Append,
+    Last,
     Command(&'a Command),
     IsConnected,
 }
 
-/// Looks at a call before it is made: an append may be refused, and anything may panic.
+/// Looks at a call before it is made: what is asked of a journal may fail, and
+/// anything may panic.
 type Hook = Arc<dyn Fn(Call<'_>) -> Option<AppendError> + Send + Sync>;
 
 /// A broker that fails in ways of its own.
@@ -78,6 +80,10 @@ impl Journal for Flaky {
     }
 
     async fn last(&self, partition: PartitionId) -> Result<Option<JournalMessage>, Unavailable> {
+        if let Some(error) = (self.hook)(Call::Last) {
+            let (attempted, reason) = ("read the end of a journal", error.to_string());
+            return Err(Unavailable { attempted, reason });
+        }
         self.inner.last(partition).await
     }
 

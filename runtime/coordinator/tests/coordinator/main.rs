@@ -5,6 +5,7 @@
 mod backlog;
 mod clocks;
 mod crash;
+mod doubt;
 mod fence;
 mod flaky;
 mod leases;

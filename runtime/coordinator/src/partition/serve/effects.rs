@@ -182,11 +182,6 @@ impl<B: Broker> Serving<B> {
                 }
                 Ok(())
             }
-            // An answer may be older than the last append; it is never ahead of its writer.
-            Done::End(Some(end)) if self.commit.is_settled() && end > self.commit.chain().seq => {
-                Err(End::Replaced)
-            }
-            Done::End(_) => Ok(()),
         }
     }
 }

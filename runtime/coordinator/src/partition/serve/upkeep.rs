@@ -97,7 +97,7 @@ impl<B: Broker> Serving<B> {
                 break;
             }
             match self.commit.landed().await {
-                Landed::Durable(releases) => self.release(releases).await,
+                Landed::Durable { releases, .. } => self.release(releases).await,
                 Landed::Replaced | Landed::Refused(_) => return,
             }
         }
