@@ -6,6 +6,7 @@ mod differing;
 mod flood;
 mod harness;
 mod hostile;
+mod hung;
 mod layout;
 mod lossy;
 mod oldest;

@@ -9,6 +9,8 @@
 //! | reports | `skep.report.<partition>.<agent>` | the owner of the partition |
 //! | reports left behind | `skep.late.<partition>.<agent>` | stream `skep_late` |
 //! | queries | `skep.query` | any coordinator, as queue group `coordinators` |
+//! | who answers queries | `skep.query.who` | every coordinator |
+//! | queries to one coordinator | `skep.query.to.<id>` | that coordinator |
 //! | direct lane | `skep.direct.<agent>` | the agent |
 //! | control | `skep.ctl` for all, `skep.ctl.<agent>` for one | the agents |
 //! | heartbeats | `skep.beat.<agent>` | coordinators |
@@ -78,6 +80,16 @@ impl Layout {
 
     pub(crate) fn query(&self) -> String {
         format!("{}.query", self.ns)
+    }
+
+    /// Every coordinator answers here where it can be asked, as long as it does anything.
+    pub(crate) fn query_who(&self) -> String {
+        format!("{}.query.who", self.ns)
+    }
+
+    /// The subject of one coordinator alone, by an id that it makes up.
+    pub(crate) fn query_to(&self, id: &str) -> String {
+        format!("{}.query.to.{id}", self.ns)
     }
 
     pub(crate) const fn query_group() -> &'static str {

@@ -322,7 +322,7 @@ impl Nats {
         }
     }
 
-    fn reply(&self, to: Subject, payload: Bytes) {
+    pub(crate) fn reply(&self, to: Subject, payload: Bytes) {
         let client = &self.shared.client;
         if payload.len() <= client.max_payload() {
             let sent = client.publish(to.clone(), payload.clone()).now_or_never();

@@ -6,19 +6,24 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, Subscriber};
-use futures::stream::BoxStream;
+use bytes::Bytes;
+use futures::future::{Either, select};
+use futures::stream::{BoxStream, select_all};
 use futures::{Stream, StreamExt as _};
 use skep_broker::{Commands, Direct, Queries, RequestError, Requests, Unavailable};
 use skep_protocol::{
     AgentId, Command, CommandReply, Control, Delivery, PartitionId, Query, QueryReply, TaskBatch,
 };
+use tokio::time::Instant;
 
 use crate::ask::Extent;
 use crate::layout::Layout;
 use crate::nats::{Nats, any};
 
-/// A coordinator that has not answered a question after this share of the time is passed over once.
-const ASK_ANOTHER: u32 = 4;
+/// A coordinator that has not answered a question after this long, or after this share of the time,
+/// may be hung: another one is asked, too.
+const ASK_ANOTHER: Duration = Duration::from_secs(1);
+const ASK_ANOTHER_SHARE: u32 = 4;
 
 /// Rises with each control message of a sender.
 const ORDER: &str = "Skep-Order";
@@ -47,21 +52,53 @@ impl Queries for Nats {
     async fn query(&self, query: Query) -> Result<QueryReply, RequestError> {
         let what = || "queries".to_owned();
         let extra = patience(&query);
-        let first = self.patience() / ASK_ANOTHER;
-        let large = || (self.layout().query(), Extent::LargeAnswer);
-        match self.ask(what, large(), &query, first + extra).await {
-            // It may have reached one that was just leaving; asking twice changes nothing.
-            Err(RequestError::TimedOut { .. }) => {
-                let rest = self.patience() - first + extra;
-                self.ask(what, large(), &query, rest).await
-            }
-            answer => answer,
+        let until = Instant::now() + self.patience() + extra;
+        let any = (self.layout().query(), Extent::LargeAnswer);
+        let asked = self.ask(what, any, &query, self.patience() + extra);
+        let hedge = async {
+            let share = self.patience() / ASK_ANOTHER_SHARE;
+            tokio::time::sleep(ASK_ANOTHER.min(share) + extra).await;
+            let awake = (self.who_answers(share).await, Extent::LargeAnswer);
+            let left = until.saturating_duration_since(Instant::now());
+            self.ask(what, awake, &query, left).await
+        };
+        // Asking twice changes nothing. The first one goes on: it may only be slow.
+        match select(Box::pin(asked), Box::pin(hedge)).await {
+            Either::Left((Err(RequestError::TimedOut { .. }), hedge)) => hedge.await,
+            Either::Left((answer, _)) | Either::Right((answer @ Ok(_), _)) => answer,
+            Either::Right((Err(_), asked)) => asked.await,
         }
     }
 
     async fn serve_queries(&self) -> Result<Requests<Query, QueryReply>, Unavailable> {
+        let attempted = "listen for queries";
+        let inbox = self.shared.client.new_inbox();
+        let mine = self.layout().query_to(inbox.rsplit('.').next().unwrap_or_default());
+        let who = self.listen(attempted, self.layout().query_who(), None).await?;
+        let to_me = self.serve(attempted, mine.clone(), None, any).await?;
         let group = Some(Layout::query_group());
-        self.serve("listen for queries", self.layout().query(), group, any).await
+        let to_any = self.serve(attempted, self.layout().query(), group, any).await?;
+        let (nats, mine) = (self.clone(), Bytes::from(mine));
+        let told = who.filter_map(move |asked: Message| {
+            if let Some(asker) = asked.reply {
+                nats.reply(asker, mine.clone());
+            }
+            std::future::ready(None)
+        });
+        Ok(select_all([told.boxed(), to_me, to_any]).boxed())
+    }
+}
+
+impl Nats {
+    /// Returns where a coordinator that does answer can be asked; where all of them share the
+    /// questions, if none says so.
+    async fn who_answers(&self, within: Duration) -> String {
+        let asked = self.shared.mux.ask(self.layout().query_who(), None, Bytes::new());
+        let answered = self.while_connected(within, asked).await;
+        let subject = answered.ok().and_then(Result::ok);
+        let subject = subject.and_then(|answer| String::from_utf8(answer.payload.into()).ok());
+        let ours = self.layout().query_to("");
+        subject.filter(|to| to.starts_with(&ours)).unwrap_or_else(|| self.layout().query())
     }
 }
 
