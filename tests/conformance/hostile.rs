@@ -158,6 +158,34 @@ async fn a_message_missing_in_the_middle_is_a_hole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_was_emptied_tells_its_end_and_has_a_hole() {
+    let harness = NatsHarness::start().await;
+    let nats = connect(&harness, |_| {}).await;
+    let p = partition(0);
+    for end in 0..3 {
+        nats.append(p, Seq::new(end), Bytes::from_static(b"{}")).await.expect("append");
+    }
+    let js = async_nats::jetstream::new(stranger(&harness).await);
+    let stream = js.get_stream("skep_journal_0").await.expect("the stream");
+    stream.purge().await.expect("emptied");
+    let last = nats.last(p).await.expect("last").expect("an end");
+    assert_eq!((last.seq, last.bytes), (Seq::new(3), Bytes::new()));
+    for from in [0, 2, 3] {
+        let mut follower = nats.follow(p, Seq::new(from)).await.expect("follow");
+        match next("a hole", &mut follower).await {
+            Err(ReadError::Hole { expected, found }) => {
+                assert_eq!((expected, found), (Seq::new(from.max(1)), Seq::new(4)));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(follower.next().await.is_none(), "a hole is the last item");
+    }
+    let mut follower = nats.follow(p, Seq::new(4)).await.expect("follow");
+    nats.append(p, Seq::new(3), Bytes::from_static(b"[]")).await.expect("append");
+    assert_eq!(next("a message", &mut follower).await.expect("no hole").seq, Seq::new(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn journals_deny_the_deletion_of_a_message() {
     let harness = NatsHarness::start().await;
     let nats = connect(&harness, |_| {}).await;

@@ -99,6 +99,8 @@ pub trait Journal: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Seq, AppendError>> + Send;
 
     /// Returns the last message, read from where appends are decided, so that it is never stale.
+    /// Of a journal that somebody else emptied it is the position at which appends go on, without
+    /// bytes; whoever reads up to it finds the hole.
     fn last(
         &self,
         partition: PartitionId,

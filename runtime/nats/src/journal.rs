@@ -58,16 +58,28 @@ impl Journal for Nats {
         let attempted = "read the end of a journal";
         let stream = self.layout().journal_stream(partition);
         let stream = self.api(attempted, self.js().get_stream_no_info(stream)).await?;
-        let read = async {
-            let subject = self.layout().journal(partition);
-            match stream.raw_message_builder().last_by_subject(subject).send().await {
-                Ok(message) => Ok(Some(message)),
-                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-                Err(error) => Err(error),
+        loop {
+            let read = async {
+                let subject = self.layout().journal(partition);
+                match stream.raw_message_builder().last_by_subject(subject).send().await {
+                    Ok(message) => Ok(Some(message)),
+                    Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                        Ok(None)
+                    }
+                    Err(error) => Err(error),
+                }
+            };
+            if let Some(m) = self.api(attempted, read).await? {
+                return Ok(Some(JournalMessage { seq: Seq::new(m.sequence), bytes: m.payload }));
             }
-        };
-        let message = self.api(attempted, read).await?;
-        Ok(message.map(|m| JournalMessage { seq: Seq::new(m.sequence), bytes: m.payload }))
+            // Empty, or emptied: positions stay, and appends have to expect the last one.
+            let state = self.api(attempted, stream.get_info()).await?.state;
+            if state.messages == 0 {
+                let seq = Seq::new(state.last_sequence);
+                return Ok((seq > Seq::ZERO).then(|| JournalMessage { seq, bytes: Bytes::new() }));
+            }
+            // The first message came meanwhile.
+        }
     }
 
     async fn follow(
@@ -77,6 +89,9 @@ impl Journal for Nats {
     ) -> Result<JournalReader, Unavailable> {
         let mut follower = Follower { nats: self.clone(), partition, next: from, tail: None };
         let state = follower.state().await?;
+        if let Some(hole) = emptied(&state, from) {
+            return Ok(futures::stream::once(std::future::ready(Err(hole))).boxed());
+        }
         follower.next = from.max(first_of(&state));
         follower.open().await?;
         let messages = futures::stream::unfold(Some(follower), |follower| async {
@@ -105,6 +120,13 @@ impl Journal for Nats {
 
 fn first_of(state: &State) -> Seq {
     Seq::new(state.first_sequence.max(1))
+}
+
+/// Returns what is missing from `from` on in a journal without messages: a trim leaves the last one.
+fn emptied(state: &State, from: Seq) -> Option<ReadError> {
+    let (expected, end) = (from.max(Seq::ZERO.next()), Seq::new(state.last_sequence));
+    let hole = ReadError::Hole { expected, found: end.next() };
+    (state.messages == 0 && expected <= end).then_some(hole)
 }
 
 /// Reads the end of the journal from the text of the refusal: "wrong last sequence: 7".
