@@ -213,7 +213,8 @@ impl Run {
         Ok(())
     }
 
-    /// Sends the signals that were given in advance; each counts once, however often it is sent.
+    /// Sends the signals that were given in advance; each counts once, however often it is sent. A
+    /// run that is over by then did without the rest.
     async fn send_signals<B: Broker>(&self, client: &Client<B>, run: RunId) -> Result<(), Error> {
         for (number, signal) in self.signals.iter().enumerate() {
             let (name, payload) = match signal.split_once('=') {
@@ -223,7 +224,13 @@ impl Run {
             let id = SignalId::new(&format!("at-start-{number}")).expect("letters of an id");
             let (name, payload) = (name.to_owned(), payload.into());
             let command = Command::Signal(Signal { run, name, id, payload });
-            client.change(run, command).await?;
+            match client.change(run, command).await {
+                Err(error) if error.exit() == Exit::Conflict => {
+                    output::warn(error);
+                    return Ok(());
+                }
+                sent => sent?,
+            };
         }
         Ok(())
     }

@@ -139,6 +139,14 @@ fn a_signal_at_the_start_is_json_if_it_looks_so() {
 }
 
 #[test]
+fn a_signal_too_many_is_told_and_the_run_is_as_it_is() {
+    let text = "name: w\nsteps:\n  s: { wait_for: { signal: yes } }\noutputs: { v: 1 }\n";
+    let run = skep(&["run", "FILE", "--signal", "yes", "--signal", "yes", "-q"]);
+    let seen = run.definition(text, &[]).run();
+    assert_eq!((seen.exit, seen.stdout.trim()), (0, "{\n  \"v\": 1\n}"), "{}", seen.text());
+}
+
+#[test]
 fn a_run_that_is_to_stay_on_a_cluster_is_not_sent_elsewhere() {
     let url = format!("nats://127.0.0.1:{}", crate::support::closed_port());
     let seen = skep(&["run", "FILE", "--detach", "--nats", &url]).definition(ONE_STEP, &[]).run();
