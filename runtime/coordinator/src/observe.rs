@@ -2,6 +2,8 @@
 //!
 //! Each event of a journal is logged once, by its writer, when it is durable. Payloads never are.
 
+use std::time::Duration;
+
 use skep_protocol::{AgentId, CoordinatorId, Event, PartitionId, Record, RunRecord, Seq};
 use tracing::{Span, debug, error, info, info_span, warn};
 
@@ -125,8 +127,9 @@ pub(crate) fn loaded(partition: PartitionId, seq: Seq, snapshot: Option<Seq>, ru
 }
 
 /// Somebody else writes the journal of this partition.
-pub(crate) fn replaced(partition: PartitionId) {
-    warn!(partition = partition.get(), "partition taken over by somebody else, dropped");
+pub(crate) fn replaced(partition: PartitionId, pause: Duration) {
+    let (partition, pause_ms) = (partition.get(), pause.as_millis());
+    warn!(partition, pause_ms, "partition taken over by somebody else, dropped");
 }
 
 /// A partition has an owner; this coordinator waits.

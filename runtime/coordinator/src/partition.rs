@@ -8,6 +8,7 @@ mod requests;
 mod serve;
 mod snapshots;
 mod stopped;
+mod stuck;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -31,12 +32,16 @@ use crate::observe;
 use crate::ownership::Ownership;
 use crate::queries::Asked;
 use crate::read_model::Positions;
+use stuck::Stuck;
 
 pub(crate) use jobs::unwound;
 
 /// An owner that does not answer for so many times in a row is hung; whether it really is, the
 /// fence decides.
 const UNANSWERED: u32 = 2;
+
+/// An owner that was replaced sooner than this after it read the journal may be so again at once.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A question about live state, answered by the loop that owns the partition.
 #[derive(Debug)]
@@ -101,8 +106,9 @@ enum Stopped {
 
 /// Owns the partition for as long as nobody else does.
 pub(crate) async fn run<B: Broker>(context: Context<B>, draining: CancellationToken) {
-    let (mut pause, mut refused) = (Pause::new(), Pause::new());
+    let (mut pause, mut refused, mut contested) = (Pause::new(), Pause::new(), Pause::CONTESTED);
     let mut stopped = Stopped::IsVacant;
+    let mut stuck = Stuck::default();
     loop {
         tokio::select! {
             biased;
@@ -114,14 +120,17 @@ pub(crate) async fn run<B: Broker>(context: Context<B>, draining: CancellationTo
             () = draining.cancelled() => return,
             loaded = load::load(&context) => loaded,
         };
+        let since = context.clock.moment();
         let end = match loaded {
             Ok(loaded) => {
                 pause = Pause::new();
-                serve(&context, loaded, &draining).await
+                serve(&context, loaded, &mut stuck, &draining).await
             }
             Err(load::LoadError::Unavailable(error)) => {
                 observe::trying_again("load a partition", &error);
-                pause.rest().await;
+                let reason = error.to_string();
+                let again = stuck.unreadable(&context, &reason, &mut pause);
+                let _ = draining.run_until_cancelled(again).await;
                 continue;
             }
             Err(load::LoadError::Damaged(cause)) => End::Broken(cause),
@@ -130,8 +139,14 @@ pub(crate) async fn run<B: Broker>(context: Context<B>, draining: CancellationTo
         context.fleet.dropped(context.id).await;
         match end {
             End::Drained => return,
-            End::Replaced => observe::replaced(context.id),
-            End::Stuck(cause) => observe::stuck(context.id, &cause),
+            End::Replaced => {
+                if context.clock.moment().saturating_sub(since) >= SOON {
+                    contested = Pause::CONTESTED;
+                }
+                observe::replaced(context.id, contested.0);
+                let _ = draining.run_until_cancelled(contested.rest()).await;
+            }
+            End::Stuck(cause) => stuck.tell(&context, &cause),
             End::Refused(cause) => {
                 observe::refused(context.id, &cause);
                 refused.rest().await;
@@ -149,9 +164,10 @@ pub(crate) async fn run<B: Broker>(context: Context<B>, draining: CancellationTo
 async fn serve<B: Broker>(
     context: &Context<B>,
     loaded: load::Loaded,
+    stuck: &mut Stuck,
     draining: &CancellationToken,
 ) -> End {
-    let serving = AssertUnwindSafe(serve::serve(context.clone(), loaded, draining));
+    let serving = AssertUnwindSafe(serve::serve(context.clone(), loaded, stuck, draining));
     match serving.catch_unwind().await {
         Ok(end) => end,
         Err(_) => End::Broken("its loop panicked; the log of the coordinator says where".into()),
@@ -187,18 +203,21 @@ async fn until_vacant<B: Broker>(context: &Context<B>, stopped: Stopped) {
     }
 }
 
-/// Back-off of the shell's own retries.
+/// Back-off of the shell's own retries: how long the next one waits, and the longest may.
 #[derive(Debug)]
-pub(crate) struct Pause(Duration);
+pub(crate) struct Pause(Duration, Duration);
 
 impl Pause {
+    /// Before a partition is taken back from somebody else.
+    const CONTESTED: Self = Self(Duration::from_millis(100), Duration::from_secs(5));
+
     pub(crate) const fn new() -> Self {
-        Self(Duration::from_millis(20))
+        Self(Duration::from_millis(20), Duration::from_secs(2))
     }
 
     /// Waits, the next time for longer.
     pub(crate) async fn rest(&mut self) {
         tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(Duration::from_secs(2));
+        self.0 = (self.0 * 2).min(self.1);
     }
 }

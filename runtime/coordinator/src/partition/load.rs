@@ -38,12 +38,20 @@ struct Start {
 
 /// Loads the partition: from the newest snapshot that can be used, or from the beginning.
 pub(crate) async fn load<B: Broker>(context: &Context<B>) -> Result<Loaded, LoadError> {
+    // What was read was there: asked for first, for somebody else may go on writing.
+    let read = context.positions.of(context.id);
     let end = context.broker.last(context.id).await?;
     // A snapshot may cover all of the journal. What cannot be read is dealt with by the replay.
     if let Some(batch) = end.as_ref().and_then(|last| decode::<Batch>(&last.bytes).ok()) {
         batch.records.iter().for_each(|record| context.clock.not_before(time_of(record)));
     }
     let end = end.map_or(Seq::ZERO, |message| message.seq);
+    if read > end {
+        return Err(damaged(format!(
+            "the journal ends at message {end}, but the read model includes message {read}: \
+             acknowledged messages were lost"
+        )));
+    }
     let kept = context.broker.snapshots(context.id).await?;
     let mut snapshots = Vec::new();
     let mut damage = None;

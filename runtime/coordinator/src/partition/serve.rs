@@ -25,7 +25,8 @@ use super::jobs::{self, Done, Jobs};
 use super::load::Loaded;
 use super::report::{Asker, Incoming, Ticket, incoming};
 use super::requests::Preparing;
-use super::{Context, End, LiveAnswer, LiveQuestion};
+use super::stuck::Stuck;
+use super::{Context, End, LiveQuestion};
 use crate::observe;
 use backlog::Backlog;
 use watch::{Looked, Watch};
@@ -93,6 +94,7 @@ enum Happened {
 pub(crate) async fn serve<B: Broker>(
     context: Context<B>,
     loaded: Loaded,
+    stuck: &mut Stuck,
     draining: &CancellationToken,
 ) -> End {
     let mut serving = Serving::new(context.clone(), loaded);
@@ -101,8 +103,10 @@ pub(crate) async fn serve<B: Broker>(
         () = draining.cancelled() => return End::Drained,
         taken = serving.take_over() => if let Err(end) = taken {
             return end;
-        }
+        },
+        never = stuck.while_it_takes(&context) => match never {},
     }
+    *stuck = Stuck::default();
     let (questions_sender, questions) = mpsc::channel(QUESTIONS);
     let mut sources = listen(&context, questions).await;
     let served = context.served(questions_sender);
@@ -386,12 +390,5 @@ impl<B: Broker> Serving<B> {
             self.decide(input, Origin::Report(report))?;
         }
         Ok(())
-    }
-
-    fn answer(&self, question: LiveQuestion) {
-        let status = self.engine.status(question.run);
-        let waiting = self.engine.waiting(question.run);
-        // Whoever asked may have given up.
-        let _ = question.answer.send(LiveAnswer { status, waiting });
     }
 }

@@ -1,5 +1,6 @@
 //! A partition that cannot go on: visible to everybody who asks, and left to whoever can.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -41,6 +42,16 @@ pub(super) async fn answer<B: Broker>(
             let rejection = Rejection::PartitionStopped { cause: cause.to_owned() };
             request.responder.send(CommandReply::Rejected(rejection));
         }
+    }
+}
+
+/// Tells everybody who asks that the partition has stopped, for as long as it is polled.
+pub(super) async fn refuse<B: Broker>(context: &Context<B>, cause: &str) -> Infallible {
+    let mut commands = None;
+    loop {
+        let request = next(context, &mut commands).await;
+        let rejection = Rejection::PartitionStopped { cause: cause.to_owned() };
+        request.responder.send(CommandReply::Rejected(rejection));
     }
 }
 

@@ -19,7 +19,7 @@ async fn after_a_gap_nothing_is_sent_before_the_journal_was_looked_at() {
     let blind = Arc::new(AtomicBool::new(false));
     let fails = Arc::clone(&blind);
     let broker = Flaky::hooked(inner.clone(), move |call| {
-        let fails = matches!(call, Call::Last) && fails.load(Ordering::Relaxed);
+        let fails = matches!(call, Call::Last(_)) && fails.load(Ordering::Relaxed);
         fails.then(|| AppendError::Unknown { reason: "on purpose".to_owned() })
     });
     let _coordinator = coordinator(&broker).await;

@@ -13,8 +13,8 @@ use skep_protocol::{
 
 /// What is asked of a broker.
 pub(crate) enum Call<'a> {
-    Append,
-    Last,
+    Append(PartitionId),
+    Last(PartitionId),
     Command(&'a Command),
     IsConnected,
 }
@@ -57,7 +57,7 @@ impl Journal for Flaky {
         message: bytes::Bytes,
     ) -> Result<Seq, AppendError> {
         let unknown = || AppendError::Unknown { reason: "lost on the way".to_owned() };
-        if let Some(error) = (self.hook)(Call::Append) {
+        if let Some(error) = (self.hook)(Call::Append(partition)) {
             return Err(error);
         }
         match self.appends.fetch_add(1, Ordering::Relaxed) % 4 {
@@ -80,7 +80,7 @@ impl Journal for Flaky {
     }
 
     async fn last(&self, partition: PartitionId) -> Result<Option<JournalMessage>, Unavailable> {
-        if let Some(error) = (self.hook)(Call::Last) {
+        if let Some(error) = (self.hook)(Call::Last(partition)) {
             let (attempted, reason) = ("read the end of a journal", error.to_string());
             return Err(Unavailable { attempted, reason });
         }

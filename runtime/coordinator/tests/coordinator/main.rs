@@ -13,5 +13,6 @@ mod queries;
 mod recovery;
 mod runs;
 mod stopped;
+mod stuck;
 mod values;
 mod world;

@@ -79,7 +79,7 @@ async fn what_the_broker_refuses_has_not_happened_and_the_partition_goes_on() {
     let inner = embedded();
     let count = std::sync::atomic::AtomicU32::new(0);
     let broker = Flaky::hooked(inner.clone(), move |call| {
-        let refused = matches!(call, Call::Append) && count.fetch_add(1, Ordering::Relaxed) == 9;
+        let refused = matches!(call, Call::Append(_)) && count.fetch_add(1, Ordering::Relaxed) == 9;
         refused.then_some(AppendError::TooLarge { size: 2, limit: 1 })
     });
     let ledger = Arc::new(Ledger::default());
@@ -120,7 +120,7 @@ async fn a_loop_that_panics_stops_its_partition_and_no_other() {
     let inner = embedded();
     let count = std::sync::atomic::AtomicU32::new(0);
     let broker = Flaky::hooked(inner.clone(), move |call| {
-        let panics = matches!(call, Call::Append) && count.fetch_add(1, Ordering::Relaxed) == 8;
+        let panics = matches!(call, Call::Append(_)) && count.fetch_add(1, Ordering::Relaxed) == 8;
         assert!(!panics, "on purpose");
         None
     });

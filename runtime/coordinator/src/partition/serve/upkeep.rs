@@ -5,7 +5,7 @@ use skep_broker::{Broker, Late, Requests};
 use skep_protocol::{Command, CommandReply, ReportBatch, ReportReply};
 use tokio::sync::mpsc;
 
-use super::super::{Context, LiveQuestion, Pause, snapshots};
+use super::super::{Context, LiveAnswer, LiveQuestion, Pause, snapshots};
 use super::{Done, Landed, Serving};
 use crate::observe;
 
@@ -63,6 +63,13 @@ impl<B: Broker> Context<B> {
 }
 
 impl<B: Broker> Serving<B> {
+    pub(super) fn answer(&self, question: LiveQuestion) {
+        let status = self.engine.status(question.run);
+        let waiting = self.engine.waiting(question.run);
+        // Whoever asked may have given up.
+        let _ = question.answer.send(LiveAnswer { status, waiting });
+    }
+
     /// Returns whether a snapshot is to be taken as soon as everything decided is durable.
     pub(super) fn snapshot_due(&self) -> bool {
         let records = self.commit.records_since_snapshot;
