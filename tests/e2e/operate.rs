@@ -237,6 +237,7 @@ async fn the_doctor_looks_at_everything() -> Result<()> {
         "round trip",
         "agents",
         "coordinator",
+        "partitions",
     ];
     ensure!(names == all, "other checks: {names:?}");
     for check in checks {
@@ -250,5 +251,31 @@ async fn the_doctor_looks_at_everything() -> Result<()> {
     let checks = exits(cluster.skep(&["doctor"]).await?, 5)?.json()?;
     let failed = checks.as_array().and_then(|all| all.iter().find(|one| one["verdict"] == "fail"));
     let expected = json!({ "check": "coordinator", "advice": "start one: skep serve" });
+    holds(failed.context("nothing failed")?, expected)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_finds_what_is_gone_and_what_has_stopped() -> Result<()> {
+    let mut cluster = Cluster::start().await?;
+    ok(&cluster, &["doctor"]).await?;
+    cluster.kill_coordinator()?;
+    let js = async_nats::jetstream::new(async_nats::connect(cluster.server.url()).await?);
+    js.publish("skep.journal.3", "garbage".into()).await?.await?;
+    cluster.start_coordinator()?;
+    loop {
+        let checks = cluster.skep(&["doctor"]).await?.json()?;
+        let checks = checks.as_array().context("a list of checks")?;
+        let failed: Vec<_> = checks.iter().filter(|one| one["verdict"] == "fail").collect();
+        let found: Vec<_> = failed.iter().filter_map(|one| one["found"].as_str()).collect();
+        if matches!(found[..], [one] if one.starts_with("partition 3 has stopped: ")) {
+            break;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    js.delete_stream("skep_blobs").await?;
+    js.delete_stream("skep_journal_7").await?;
+    let checks = exits(cluster.skep(&["doctor"]).await?, 5)?.json()?;
+    let failed = checks.as_array().and_then(|all| all.iter().find(|one| one["verdict"] == "fail"));
+    let expected = json!({ "check": "streams", "found": "missing: skep_journal_7, skep_blobs" });
     holds(failed.context("nothing failed")?, expected)
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use skep_broker::Unavailable;
+use skep_protocol::PartitionCount;
 
 use crate::nats::Nats;
 use crate::settings::{Difference, differences};
@@ -117,6 +118,13 @@ impl Nats {
             round_trip_us: u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX),
             streams,
         })
+    }
+
+    /// Returns the names of the streams that a cluster with so many partitions has to have, and that
+    /// were not seen.
+    pub fn missing(&self, partitions: PartitionCount, seen: &Inspection) -> Vec<String> {
+        let wanted = self.layout().streams(partitions, 1).into_iter().map(|config| config.name);
+        wanted.filter(|name| seen.streams.iter().all(|stream| stream.name != *name)).collect()
     }
 
     async fn streams_seen(&self) -> Result<Vec<StreamView>, Unavailable> {

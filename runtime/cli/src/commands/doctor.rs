@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 
 use clap::Args;
+use futures::future::join_all;
 use serde::Serialize;
-use skep_broker::Queries as _;
+use skep_broker::{Commands as _, Queries as _, RequestError};
 use skep_nats::{Inspection, Nats, OLDEST_SUPPORTED, SyncPolicy, server};
-use skep_protocol::{Query, QueryReply};
+use skep_protocol::{
+    Command, CommandReply, PartitionCount, PartitionId, Query, QueryReply, Rejection, RunId,
+};
 
 use crate::cli::Global;
 use crate::cluster;
@@ -112,7 +115,16 @@ async fn inspected(nats: &Nats, checks: &mut Vec<Check>) -> Result<(), Error> {
         "server",
         format!("{} {} (at least {OLDEST_SUPPORTED} is needed)", seen.server, seen.version),
     ));
-    checks.push(streams(&seen));
+    let count = match cluster::partitions(nats).await {
+        Ok(count) => count,
+        Err(error) => {
+            let advice = "look at the bucket with the settings of the cluster: nats kv ls";
+            checks.push(Check::fail("settings", error.to_string(), advice));
+            None
+        }
+    };
+    let missing = count.map(|count| nats.missing(count, &seen)).unwrap_or_default();
+    checks.push(streams(&seen, &missing));
     checks.push(replicas(&seen));
     checks.push(durability(&seen));
     checks.push(clock(&seen));
@@ -128,6 +140,7 @@ async fn inspected(nats: &Nats, checks: &mut Vec<Check>) -> Result<(), Error> {
             some => Check::ok("agents", format!("{some} alive")),
         });
     }
+    let answers = matches!(&answer, Ok(QueryReply::Agents(_)));
     checks.push(match answer {
         Ok(QueryReply::Agents(_)) => Check::ok("coordinator", "answers"),
         Ok(other) => Check::fail(
@@ -137,15 +150,61 @@ async fn inspected(nats: &Nats, checks: &mut Vec<Check>) -> Result<(), Error> {
         ),
         Err(error) => Check::fail("coordinator", chain(&error), "start one: skep serve"),
     });
+    match count {
+        Some(count) if answers => checks.extend(partitions(nats, count).await),
+        None if answers => checks.push(Check::fail(
+            "partitions",
+            "a coordinator answers, but the server does not have the settings of its cluster",
+            "was the store of the NATS server replaced under it?",
+        )),
+        Some(_) | None => {}
+    }
     Ok(())
 }
 
-fn streams(seen: &Inspection) -> Check {
+/// Asks the owner of each partition about a run that there is not.
+async fn partitions(nats: &Nats, count: PartitionCount) -> Vec<Check> {
+    let looks = count.all().map(async |partition| {
+        let run = RunId::from_key("doctor", "doctor");
+        let answer = nats.command(partition, Command::Ask(Query::Run { run })).await;
+        unwell(partition, answer)
+    });
+    let unwell: Vec<Check> = join_all(looks).await.into_iter().flatten().collect();
+    if unwell.is_empty() {
+        return vec![Check::ok("partitions", format!("all {} answer", count.get()))];
+    }
+    unwell
+}
+
+fn unwell(partition: PartitionId, answer: Result<CommandReply, RequestError>) -> Option<Check> {
+    match answer {
+        Ok(CommandReply::Rejected(Rejection::PartitionStopped { cause })) => Some(Check::fail(
+            "partitions",
+            format!("partition {partition} has stopped: {cause}"),
+            "its runs stand still, the other partitions go on; keep a copy of its journal before \
+             anything is changed: nats stream backup",
+        )),
+        // Whatever it says: its owner is awake.
+        Ok(_) => None,
+        Err(error) => Some(Check::fail(
+            "partitions",
+            format!("partition {partition}: {}", chain(&error)),
+            "if it does not go on in a minute, see what the coordinators write to their logs",
+        )),
+    }
+}
+
+fn streams(seen: &Inspection, missing: &[String]) -> Check {
     let advice = "they are made when the first coordinator starts: skep serve";
     let behind: Vec<&str> =
         seen.streams.iter().filter(|one| !one.behind.is_empty()).map(|one| &*one.name).collect();
     if seen.streams.is_empty() {
         return Check::fail("streams", "skep has none on this server", advice);
+    }
+    if !missing.is_empty() {
+        let advice = "what they held is lost, unless there is a backup: nats stream restore; \
+                      a coordinator that starts makes them again, empty";
+        return Check::fail("streams", format!("missing: {}", missing.join(", ")), advice);
     }
     let differing: Vec<String> = seen
         .streams
