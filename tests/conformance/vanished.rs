@@ -1,4 +1,4 @@
-//! Queues that vanish while the connection stays: somebody deletes them, or their server loses them.
+//! Queues that vanish while the connection stays: somebody deletes them, or a server loses them.
 
 use std::time::Duration;
 

@@ -120,8 +120,8 @@ impl Nats {
         })
     }
 
-    /// Returns the names of the streams that a cluster with so many partitions has to have, and that
-    /// were not seen.
+    /// Returns the names of the streams that a cluster with so many partitions needs, and that were
+    /// not seen.
     pub fn missing(&self, partitions: PartitionCount, seen: &Inspection) -> Vec<String> {
         let wanted = self.layout().streams(partitions, 1).into_iter().map(|config| config.name);
         wanted.filter(|name| seen.streams.iter().all(|stream| stream.name != *name)).collect()

@@ -122,7 +122,7 @@ fn first_of(state: &State) -> Seq {
     Seq::new(state.first_sequence.max(1))
 }
 
-/// Returns what is missing from `from` on in a journal without messages: a trim leaves the last one.
+/// Returns what is missing from `from` on in a journal without messages: a trim leaves the last.
 fn emptied(state: &State, from: Seq) -> Option<ReadError> {
     let (expected, end) = (from.max(Seq::ZERO.next()), Seq::new(state.last_sequence));
     let hole = ReadError::Hole { expected, found: end.next() };

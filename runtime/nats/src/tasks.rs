@@ -1,8 +1,9 @@
 //! The queue lane: a work queue in memory storage, one shared consumer for each capability.
 //!
-//! The stream vanishes when its server restarts, and a consumer may vanish at any time. The next offer
-//! makes both again, and so does whoever looks how full the queue is: an offer does not see that
-//! the consumer is gone. An agent makes consumers, but never the stream.
+//! The stream vanishes when its server restarts, and a consumer may vanish at any time. The next
+//! offer makes the stream again, and so does whoever looks how full the queue is; that one makes
+//! the consumer, too, for an offer does not see that it is gone. An agent makes consumers, but
+//! never the stream.
 
 use std::time::Duration;
 
