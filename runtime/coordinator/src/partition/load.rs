@@ -49,7 +49,8 @@ pub(crate) async fn load<B: Broker>(context: &Context<B>) -> Result<Loaded, Load
     if read > end {
         return Err(damaged(format!(
             "the journal ends at message {end}, but the read model includes message {read}: \
-             acknowledged messages were lost"
+             acknowledged messages were lost; to go on without them, delete the read model (in the \
+             folder of --data)"
         )));
     }
     let kept = context.broker.snapshots(context.id).await?;
