@@ -352,3 +352,18 @@ fn what_the_operator_did_not_allow_is_told_with_the_option_that_allows_it() {
     let seen = skep(&["run", "FILE", "--allow-command", "true"]).definition(text, &[]).run();
     assert_eq!(seen.exit, 0, "{}", seen.text());
 }
+
+#[test]
+fn a_workflow_may_run_itself() {
+    let text = r#"
+name: FILE
+inputs: { k: { type: integer, default: 2 } }
+steps:
+  again: { if: inputs.k > 0, workflow: FILE, with: { k: "${{ inputs.k - 1 }}" } }
+outputs: { k: "${{ inputs.k }}", in: "${{ steps.again.output | default(none) }}" }
+"#;
+    let seen = skep(&["run", "FILE", "-q"]).definition(text, &[]).run();
+    assert_eq!(seen.exit, 0, "{}", seen.text());
+    let found: Value = serde_json::from_str(&seen.stdout).unwrap();
+    assert_eq!(found, json!({"k": 2, "in": {"k": 1, "in": {"k": 0, "in": null}}}));
+}
