@@ -186,7 +186,7 @@ impl<B: Broker> FleetLoop<B> {
         }
         self.fleet.handle_all(happened, self.clock.now(), &mut self.effects);
         for (partition, forgotten) in dropped {
-            let is_other = |task: &Task| task.partition != partition;
+            let is_other = |task: &Task, _: Option<&AgentId>| task.partition != partition;
             desk::keep_tasks(&mut self.effects, is_other);
             desk::keep_tasks(&mut self.doubtful, is_other);
             let _ = forgotten.send(());
@@ -202,10 +202,8 @@ impl<B: Broker> FleetLoop<B> {
 
     fn perform(&mut self) {
         let mut effects = std::mem::take(&mut self.doubtful);
-        if !effects.is_empty() {
-            let is_owed = |task: &Task| !matches!(self.place(&task.id()), Place::Unknown);
-            desk::keep_tasks(&mut effects, is_owed);
-        }
+        // Meanwhile an attempt may have been settled, lost, or given to somebody else.
+        desk::keep_tasks(&mut effects, |task, agent| self.fleet.is_to_go(&task.id(), agent));
         effects.append(&mut self.effects);
         for effect in effects {
             let Some(effect) = self.if_sure(effect) else { continue };

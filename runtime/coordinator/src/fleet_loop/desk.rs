@@ -27,14 +27,17 @@ impl Desk {
     }
 }
 
-/// Takes tasks that are not wanted out of what was to be sent.
-pub(super) fn keep_tasks(effects: &mut Vec<FleetEffect>, wanted: impl Fn(&Task) -> bool) {
+/// Takes tasks that are not wanted out of what was to be sent: to an agent, or into a queue.
+pub(super) fn keep_tasks(
+    effects: &mut Vec<FleetEffect>,
+    wanted: impl Fn(&Task, Option<&AgentId>) -> bool,
+) {
     effects.retain_mut(|effect| match effect {
-        FleetEffect::Deliver { tasks, .. } => {
-            tasks.retain(&wanted);
+        FleetEffect::Deliver { agent, tasks } => {
+            tasks.retain(|task| wanted(task, Some(agent)));
             !tasks.is_empty()
         }
-        FleetEffect::Enqueue { task, .. } => wanted(task),
+        FleetEffect::Enqueue { task, .. } => wanted(task, None),
         FleetEffect::ClearQueue { .. }
         | FleetEffect::AskDepth { .. }
         | FleetEffect::CancelAttempts { .. }

@@ -309,9 +309,17 @@ impl Fleet {
     }
 
     fn is_on_its_way(&self, id: &AttemptId, agent: &AgentId) -> bool {
-        self.attempts.get(id).is_some_and(
-            |attempt| matches!(&attempt.place, Place::Delivering { agent: to } if to == agent),
-        )
+        self.is_to_go(id, Some(agent))
+    }
+
+    /// Returns whether a task that was to be sent still is: to this agent, or into its queue.
+    pub fn is_to_go(&self, id: &AttemptId, agent: Option<&AgentId>) -> bool {
+        self.attempts.get(id).is_some_and(|attempt| match agent {
+            Some(agent) => {
+                matches!(&attempt.place, Place::Delivering { agent: to } if to == agent)
+            }
+            None => matches!(attempt.place, Place::Queued { .. }),
+        })
     }
 }
 

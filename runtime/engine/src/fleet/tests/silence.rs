@@ -48,3 +48,14 @@ fn what_is_sent_but_not_held_is_lost() {
         6000: x lost: agent a does not hold what it was sent
     "#]]);
 }
+
+#[test]
+fn what_was_lost_on_its_way_is_not_to_go_there_any_more() {
+    let mut scene = Scene::new();
+    scene.beat("a", 1, &[]).owe("x");
+    let to_go =
+        |scene: &Scene, to: Option<&str>| scene.fleet.is_to_go(&id("x"), to.map(agent).as_ref());
+    assert!(to_go(&scene, Some("a")) && !to_go(&scene, Some("b")) && !to_go(&scene, None));
+    scene.after(7_000);
+    assert!(!to_go(&scene, Some("a")));
+}
