@@ -305,6 +305,9 @@ pub struct WaitingView {
     pub step: StepPath,
     /// A sentence for people, such as "no live agent offers researcher".
     pub reason: String,
+    /// The name of the signal that it waits for, if it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
 }
 
 /// One fact of a run's history.

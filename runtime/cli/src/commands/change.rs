@@ -182,11 +182,8 @@ async fn earlier<B: Broker>(
 
 /// Returns the step that waits for a signal.
 fn waiter<'a>(detail: &'a RunDetail, name: &str) -> Option<&'a StepPath> {
-    let waits = format!("waits for the signal {name}");
-    let is_awaited = |reason: &str| {
-        reason.strip_prefix(&waits).is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
-    };
-    detail.waiting.iter().find(|view| is_awaited(&view.reason)).map(|view| &view.step)
+    let mut waiting = detail.waiting.iter();
+    waiting.find(|view| view.signal.as_deref() == Some(name)).map(|view| &view.step)
 }
 
 fn done(run: RunId, what: &str, global: &Global) {

@@ -84,6 +84,7 @@ fn items_are_counted_and_what_they_wait_for_is_said() {
     let waiting = WaitingView {
         step: StepPath::new("read[2]"),
         reason: "no live agent offers reader".into(),
+        signal: None,
     };
     told.progress.set_waiting(&[waiting]);
     check(

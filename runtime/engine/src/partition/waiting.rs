@@ -10,8 +10,29 @@ use crate::run::{NodeId, Run};
 const MOST: usize = 100;
 
 pub(super) fn of(run: &Run) -> Vec<WaitingView> {
-    let view = |id| Some(WaitingView { step: run.path(id), reason: reason(run, id)? });
+    let view = |id| {
+        let (step, reason, signal) = (run.path(id), reason(run, id)?, signal(run, id));
+        Some(WaitingView { step, reason, signal })
+    };
     run.all_nodes().filter_map(view).take(MOST).collect()
+}
+
+fn signal(run: &Run, id: NodeId) -> Option<String> {
+    match &run.node(id).phase {
+        Phase::Waiting { waiting_for: WaitingFor::Signal(name), .. } => Some(name.to_string()),
+        Phase::Waiting { waiting_for: WaitingFor::Time, .. }
+        | Phase::Pending
+        | Phase::Scheduled { .. }
+        | Phase::Taken { .. }
+        | Phase::Retrying(_)
+        | Phase::Child { .. }
+        | Phase::Expanded(_)
+        | Phase::Group { .. }
+        | Phase::Completed
+        | Phase::Failed
+        | Phase::Skipped { .. }
+        | Phase::Cancelled => None,
+    }
 }
 
 fn reason(run: &Run, id: NodeId) -> Option<String> {
