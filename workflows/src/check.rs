@@ -156,10 +156,8 @@ impl Check<'_> {
         survey: &'a Survey,
         catalogue: &crate::expression::Catalogue<'a>,
     ) -> step::Drafts {
-        if let Some(at) = &definition.on_failure
-            && at.value == OnFailure::Compensate
-        {
-            step::unsupported(self.unsupported, "on_failure: compensate", at.span);
+        if definition.on_failure.as_ref().is_none_or(|at| at.value != OnFailure::Compensate) {
+            self.warn_of_compensations(survey);
         }
         let defaults =
             policies::Defaults::of(definition.defaults.as_ref().map(|at| &at.value), self.problems);
@@ -173,6 +171,16 @@ impl Check<'_> {
             unsupported: self.unsupported,
         };
         builder.all()
+    }
+
+    /// Warns, once, of what makes good only a run that is cancelled.
+    fn warn_of_compensations(&mut self, survey: &Survey) {
+        let mut written = survey.steps.iter().map(|step| &step.definition);
+        let Some(at) = written.find_map(|step| step.compensate.as_ref()) else { return };
+        let message = "`compensate` runs only if the run is cancelled";
+        self.problems
+            .warning(codes::NO_EFFECT, at.span, message)
+            .help("write `on_failure: compensate` at the top to have a failed run unwind, too");
     }
 
     fn outputs(

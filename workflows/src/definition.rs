@@ -140,6 +140,10 @@ keyed! {
         agent: At<Identifier> = "agent",
         /// The input; strings may hold `${{ expressions }}`.
         with: At<Any> = "with",
+        /// How long one attempt may take.
+        timeout: At<DurationText> = "timeout",
+        /// When it is tried again.
+        retry: Box<At<RetryDefinition>> = "retry",
     }
 }
 

@@ -78,6 +78,11 @@ pub trait Scope {
     fn error(&self) -> Option<Cow<'_, Value>> {
         None
     }
+    /// Tells whether something undefined is `null` and no error: a compensation of a step of which
+    /// nobody knows what came out has to run all the same.
+    fn undefined_is_null(&self) -> bool {
+        false
+    }
 }
 
 /// What of a step is read.
@@ -158,6 +163,7 @@ impl Inner {
         let machine = Machine::new(scope);
         let value = match machine.evaluate(&self.code) {
             Ok(Item::Value(value)) => machine.owned(value).and_then(within_depth),
+            Ok(Item::Undefined(_)) if scope.undefined_is_null() => Ok(Value::Null),
             Ok(Item::Undefined(what)) => Err(format!("{what} is undefined")),
             Err(problem) => Err(problem),
         };

@@ -42,4 +42,4 @@ pub use policy::{
     StepOnFailure, Strategy, Supervision, Tolerate, WhenOpen,
 };
 pub use schema::{Schema, Violation};
-pub use workflow::{Fallback, ForEach, Step, StepIndex, StepKind, WaitFor, Workflow};
+pub use workflow::{ForEach, Remedy, Step, StepIndex, StepKind, WaitFor, Workflow};

@@ -12,7 +12,7 @@ use crate::name::Name;
 use crate::policy::OnFailure;
 
 pub(crate) use step::Healing;
-pub use step::{Fallback, ForEach, Step, StepKind, WaitFor};
+pub use step::{ForEach, Remedy, Step, StepKind, WaitFor};
 
 /// The position of a step in its workflow, in the order of the file, parents first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

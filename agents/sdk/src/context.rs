@@ -107,7 +107,13 @@ impl Context {
     /// Returns a number that rises with each attempt of the step. A store that remembers the
     /// highest one it saw can refuse what a late, given up attempt still writes.
     pub fn fencing_token(&self) -> u64 {
-        u64::from(self.0.task.attempt)
+        self.0.task.fencing_token()
+    }
+
+    /// Returns the idempotency key of the step that this attempt makes good, if it belongs to a
+    /// compensation. Its fencing tokens are beyond those of that step.
+    pub fn compensates(&self) -> Option<String> {
+        self.0.task.compensates()
     }
 
     /// Returns when the whole step, all its attempts included, has to be over.

@@ -63,6 +63,7 @@ async fn coordinate(
         run: RunId::from_uuid(clock::mint()),
         step: StepPath::new("perform"),
         attempt: 1,
+        fenced_up_to: 0,
         capability: capability.to_owned(),
         workflow: "perform".to_owned(),
         partition: PARTITION,

@@ -106,7 +106,9 @@ pub fn surroundings(
         ("SKEP_IDEMPOTENCY_KEY", context.idempotency_key()),
         ("SKEP_FENCING_TOKEN", context.fencing_token().to_string()),
     ];
-    let identity = identity.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    let compensates = context.compensates().map(|key| ("SKEP_COMPENSATES", key));
+    let identity = identity.into_iter().chain(compensates);
+    let identity = identity.map(|(name, value)| (name.to_owned(), value)).collect();
     let (watched, told) = (context.clone(), context.clone());
     Surroundings {
         identity,

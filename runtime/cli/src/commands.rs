@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Signal(change::SendSignal),
     Pause(change::Pause),
     Resume(change::Resume),
+    Skip(change::Skip),
     Cancel(change::Cancel),
     Agents(agents::Agents),
     Doctor(doctor::Doctor),
@@ -69,6 +70,7 @@ impl Command {
             | Self::Signal(_)
             | Self::Pause(_)
             | Self::Resume(_)
+            | Self::Skip(_)
             | Self::Cancel(_)
             | Self::Agents(_)
             | Self::Doctor(_)
@@ -98,6 +100,7 @@ pub(crate) fn perform(command: Command, global: &Global) -> Result<Exit, Error> 
         Command::Signal(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Pause(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Resume(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Skip(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Cancel(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Agents(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Doctor(doctor) => doctor.perform(global),

@@ -179,7 +179,11 @@ impl Progress {
                 (self.started, self.status) = (Some(at), Some(RunStatus::Running));
             }
             Event::RunPaused { .. } => self.status = Some(RunStatus::Paused),
-            Event::RunResumed { .. } => self.status = Some(RunStatus::Running),
+            Event::RunResumed { .. } => {
+                let was_stuck = self.status == Some(RunStatus::Stuck);
+                let status = if was_stuck { RunStatus::Unwinding } else { RunStatus::Running };
+                self.status = Some(status);
+            }
             Event::CancelRequested { .. } => self.cancelling = true,
             Event::RunCompleted { .. } => self.end(RunStatus::Completed, at),
             Event::RunFailed { failure } => {
@@ -187,6 +191,11 @@ impl Progress {
                 self.end(RunStatus::Failed, at);
             }
             Event::RunCancelled {} => self.end(RunStatus::Cancelled, at),
+            Event::UnwindStarted { .. } => self.status = Some(RunStatus::Unwinding),
+            Event::RunCompensated { failure } => {
+                self.failure = Some(failure.clone());
+                self.end(RunStatus::Compensated, at);
+            }
             Event::ParentNotified {} | Event::SignalReceived { .. } => {}
             Event::StepSkipped { .. }
             | Event::StepExpanded(_)
@@ -202,6 +211,8 @@ impl Progress {
             | Event::AttemptFailed(_)
             | Event::AttemptLost { .. }
             | Event::ReportIgnored(_)
+            | Event::RunStuck { .. }
+            | Event::CompensationSkipped { .. }
             | Event::StepCompleted { .. }
             | Event::StepStopping { .. }
             | Event::StepFailed { .. }
@@ -219,6 +230,10 @@ impl Progress {
             return self.rows.expand(step, event.total, at);
         } else if let Event::GroupRestarted { .. } = event {
             self.rows.restart(step);
+        } else if let Event::RunStuck { failure, .. } = event {
+            (self.status, self.failure) = (Some(RunStatus::Stuck), Some(failure.clone()));
+        } else if let Event::CompensationSkipped { .. } = event {
+            self.status = Some(RunStatus::Unwinding);
         }
         self.step(step, at, |one| follow(one, event, at));
         if self.rows.status(step).is_some_and(StepStatus::is_final) {
@@ -291,6 +306,10 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
         | Event::RunCompleted { .. }
         | Event::RunFailed { .. }
         | Event::RunCancelled {}
+        | Event::UnwindStarted { .. }
+        | Event::RunCompensated { .. }
+        | Event::RunStuck { .. }
+        | Event::CompensationSkipped { .. }
         | Event::ParentNotified {}
         | Event::SignalReceived { .. }
         | Event::StepExpanded(_)

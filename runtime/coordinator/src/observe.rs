@@ -49,6 +49,13 @@ fn run_event(seq: Seq, record: &RunRecord) {
         Event::RunCompleted { .. } => info!(%run_id, seq, "run completed"),
         Event::RunFailed { failure } => info!(%run_id, seq, code = failure.code, "run failed"),
         Event::RunCancelled {} => info!(%run_id, seq, "run cancelled"),
+        Event::UnwindStarted { .. } => info!(%run_id, seq, "run makes good what it did"),
+        Event::RunCompensated { failure } => {
+            info!(%run_id, seq, code = failure.code, "run compensated");
+        }
+        Event::RunStuck { step, failure } => {
+            error!(%run_id, %step, seq, code = failure.code, "run stuck: it needs an operator");
+        }
         Event::AttemptLost { step, attempt, cause, .. } => {
             warn!(%run_id, %step, attempt, seq, cause, "attempt lost");
         }
@@ -63,6 +70,7 @@ fn run_event(seq: Seq, record: &RunRecord) {
         Event::RunPaused { .. }
         | Event::RunResumed { .. }
         | Event::CancelRequested { .. }
+        | Event::CompensationSkipped { .. }
         | Event::ParentNotified {}
         | Event::SignalReceived { .. }
         | Event::StepSkipped { .. }
@@ -97,6 +105,10 @@ pub(crate) const fn name(event: &Event) -> &'static str {
         Event::RunCompleted { .. } => "run_completed",
         Event::RunFailed { .. } => "run_failed",
         Event::RunCancelled {} => "run_cancelled",
+        Event::UnwindStarted { .. } => "unwind_started",
+        Event::RunCompensated { .. } => "run_compensated",
+        Event::RunStuck { .. } => "run_stuck",
+        Event::CompensationSkipped { .. } => "compensation_skipped",
         Event::ParentNotified {} => "parent_notified",
         Event::SignalReceived { .. } => "signal_received",
         Event::StepSkipped { .. } => "step_skipped",

@@ -66,6 +66,7 @@ impl Asker {
             | Input::Cancel { .. }
             | Input::Pause { .. }
             | Input::Resume { .. }
+            | Input::Skip { .. }
             | Input::Signal(_)
             | Input::ChildEnded { .. } => Self::Command,
             Input::Report { .. } => Self::Agent,
@@ -107,6 +108,7 @@ pub(crate) fn decide(
         Input::Cancel { run, reason } => command::cancel(partition, run, reason, desk),
         Input::Pause { run, by } => command::pause(partition, run, by, desk),
         Input::Resume { run, by } => command::resume(partition, run, by, desk),
+        Input::Skip { run, step, by } => command::skip(partition, (run, step), by, desk),
         Input::Signal(signal) => command::signal(partition, signal, desk),
         Input::ChildEnded { parent, child, outcome } => {
             return child::ended(partition, &parent, (child, outcome), desk);

@@ -6,6 +6,7 @@
 
 mod begin;
 mod conclude;
+mod unwind;
 
 pub(crate) use conclude::deadline_passed;
 
@@ -32,6 +33,7 @@ pub(crate) fn advance(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
         return stop(run, id, reason, desk);
     }
     match phase {
+        Phase::Pending if run.node(id).compensates.is_some() => unwind::begin(run, id, desk),
         Phase::Pending => begin::pending(run, id, desk),
         Phase::Retrying(setback) => begin::again(run, id, *setback, desk),
         Phase::Waiting { .. } => begin::take_signal(run, id, desk),
@@ -73,10 +75,13 @@ fn stop(run: &Run, id: NodeId, reason: CancelReason, desk: &Desk<'_>) -> Followe
 impl Run {
     /// Returns why a step has to end, if what is around it stops.
     pub(crate) fn told_to_stop(&self, id: NodeId) -> Option<CancelReason> {
+        let node = self.node(id);
+        if node.compensates.is_some() {
+            return None;
+        }
         if self.state.cancelling.is_some() {
             return Some(CancelReason::RunCancelled);
         }
-        let node = self.node(id);
         if let Some((fan, _)) = node.item_of {
             return self.node(fan).stop;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use skep_protocol::{
     AgentId, AttemptId, BlobRef, ChildOutcome, CommandReply, CoordinatorId, Hash, Parent, Record,
-    Report, RunId, Signal, StartRun, Verdict,
+    Report, RunId, Signal, StartRun, StepPath, Verdict,
 };
 use skep_workflow::Workflow;
 
@@ -42,6 +42,15 @@ pub enum Input {
     Resume {
         /// The run.
         run: RunId,
+        /// Who asks.
+        by: String,
+    },
+    /// Take a compensation that failed for good as done.
+    Skip {
+        /// The run.
+        run: RunId,
+        /// The compensation, or the step that it makes good.
+        step: StepPath,
         /// Who asks.
         by: String,
     },

@@ -46,6 +46,7 @@ impl Waiter {
             | Input::Cancel { .. }
             | Input::Pause { .. }
             | Input::Resume { .. }
+            | Input::Skip { .. }
             | Input::Signal(_)
             | Input::Held { .. }
             | Input::Lost { .. }

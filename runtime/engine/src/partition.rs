@@ -97,6 +97,7 @@ impl Partition {
             | Input::Cancel { .. }
             | Input::Pause { .. }
             | Input::Resume { .. }
+            | Input::Skip { .. }
             | Input::Signal(_)
             | Input::ChildEnded { .. }
             | Input::Report { .. }

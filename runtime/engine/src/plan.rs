@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use skep_workflow::{Step, StepIndex, StepKind, Workflow};
+use skep_workflow::{Reference, Step, StepIndex, StepKind, StepPart, Workflow};
 
 /// A workflow, and who reads what in it.
 #[derive(Debug)]
@@ -21,6 +21,10 @@ struct StepPlan {
     readers: u32,
     /// The steps of its scope that it reads, itself or by something inside it.
     reads: Vec<StepIndex>,
+    /// Its output stays for as long as the run does: a compensation may read it.
+    keeps: bool,
+    /// So do the items around it, or around something inside it.
+    keeps_items: bool,
     /// Its output is read by somebody, or is part of an output that is.
     wanted: bool,
 }
@@ -47,9 +51,12 @@ impl Plan {
             steps[reader].reads = reads;
         }
         for step in workflow.steps() {
+            keep_for_compensation(&workflow, step, &mut steps);
+        }
+        for step in workflow.steps() {
             let of_parent = step.parent().is_some_and(|parent| steps[parent.as_usize()].wanted);
             let plan = &mut steps[step.index().as_usize()];
-            plan.wanted = of_parent || plan.readers > 0 || step.outputs_read();
+            plan.wanted = of_parent || plan.keeps || plan.readers > 0 || step.outputs_read();
         }
         let signals = workflow.steps().iter().filter_map(|step| match step.kind() {
             StepKind::Signal { name, .. } => Some(name.to_string()),
@@ -84,6 +91,14 @@ impl Plan {
 
     pub(crate) fn wanted(&self, step: StepIndex) -> bool {
         self.steps[step.as_usize()].wanted
+    }
+
+    pub(crate) fn keeps(&self, step: StepIndex) -> bool {
+        self.steps[step.as_usize()].keeps
+    }
+
+    pub(crate) fn keeps_items(&self, step: StepIndex) -> bool {
+        self.steps[step.as_usize()].keeps_items
     }
 
     /// Returns the name of a signal if some step waits for it.
@@ -123,6 +138,38 @@ fn number_slots(siblings: &[StepIndex], steps: &mut [StepPlan]) {
     for (slot, step) in (0..).zip(siblings) {
         steps[step.as_usize()].slot = slot;
     }
+}
+
+/// Notes what the compensation of a step may read, whenever that will be.
+fn keep_for_compensation(workflow: &Workflow, step: &Step, steps: &mut [StepPlan]) {
+    let Some(remedy) = step.compensate() else { return };
+    for read in remedy.with.reads() {
+        match read {
+            Reference::Step(read, StepPart::Output | StepPart::Outputs) => {
+                steps[read.as_usize()].keeps = true;
+            }
+            Reference::Output => steps[step.index().as_usize()].keeps |= is_group(step),
+            Reference::Item => {
+                let mut at = Some(step.index());
+                while let Some(index) = at {
+                    steps[index.as_usize()].keeps_items = true;
+                    at = workflow.step(index).parent();
+                }
+            }
+            Reference::Step(_, StepPart::Status)
+            | Reference::Input(_)
+            | Reference::Inputs
+            | Reference::Index
+            | Reference::RunId
+            | Reference::RunWorkflow
+            | Reference::Signal
+            | Reference::Error => {}
+        }
+    }
+}
+
+fn is_group(step: &Step) -> bool {
+    matches!(step.kind(), StepKind::Group)
 }
 
 /// Returns the step around `reader` that has the same scope as `read`.

@@ -18,6 +18,9 @@ pub(crate) enum Reader {
     Step(NodeId),
     /// A step whose own items do not exist yet: `item` is that of the enclosing one.
     Around(NodeId),
+    /// The compensation of a step: sees what came out, and what was kept for it. Something
+    /// undefined is null, for it has to run even if nobody knows what the step did.
+    Compensation(NodeId),
     /// The run.
     Run,
 }
@@ -25,7 +28,7 @@ pub(crate) enum Reader {
 impl Reader {
     fn node(self) -> Option<NodeId> {
         match self {
-            Self::Step(id) | Self::Around(id) => Some(id),
+            Self::Step(id) | Self::Around(id) | Self::Compensation(id) => Some(id),
             Self::Run => None,
         }
     }
@@ -39,6 +42,8 @@ struct View<'a> {
     parts: Vec<(StepIndex, StepPart, Arc<Value>)>,
     item: Option<Arc<Value>>,
     signal: Option<Value>,
+    output: Option<Arc<Value>>,
+    error: Option<Value>,
 }
 
 /// Evaluates something for `reader`.
@@ -123,6 +128,10 @@ fn passed_on(
     match template.passthrough() {
         Some(Reference::Inputs) => Ok(Some(Part::Stored(run.state.started.inputs.clone()))),
         Some(Reference::Item) => Ok(item_payload(run, reader).cloned().map(Part::Stored)),
+        Some(Reference::Output) => match reader {
+            Reader::Compensation(id) => own_output(run, id, desk),
+            Reader::Step(_) | Reader::Around(_) | Reader::Run => Ok(None),
+        },
         Some(Reference::Step(step, part)) => match visible(run, reader, *step) {
             Some(id) => part_of(run, id, *part, desk),
             None => Ok(None),
@@ -133,11 +142,25 @@ fn passed_on(
             | Reference::RunId
             | Reference::RunWorkflow
             | Reference::Signal
-            | Reference::Output
             | Reference::Error,
         )
         | None => Ok(None),
     }
+}
+
+/// Returns what came out of a step that is made good.
+fn own_output(run: &Run, id: NodeId, desk: &Desk<'_>) -> Result<Option<Part>, Obstacle> {
+    let deed = run.node(id).deed.as_ref();
+    match deed.and_then(|deed| deed.output.clone()) {
+        Some(output) => Ok(Some(Part::Stored(output))),
+        None => part_of(run, id, StepPart::Output, desk),
+    }
+}
+
+fn own_error(run: &Run, id: NodeId) -> Option<Value> {
+    let node = run.node(id);
+    let failure = node.failure.as_deref().filter(|_| node.phase != Phase::Completed)?;
+    Some(serde_json::json!({ "code": failure.code, "message": failure.message }))
 }
 
 fn visible(run: &Run, reader: Reader, step: StepIndex) -> Option<NodeId> {
@@ -148,7 +171,7 @@ fn visible(run: &Run, reader: Reader, step: StepIndex) -> Option<NodeId> {
 /// Returns the innermost item that the reader sees.
 fn item(run: &Run, reader: Reader) -> Option<(NodeId, u32)> {
     match reader {
-        Reader::Step(id) => run.nearest_item(id),
+        Reader::Step(id) | Reader::Compensation(id) => run.nearest_item(id),
         Reader::Around(id) => run.nearest_item(run.scope(run.node(id).scope).owner?),
         Reader::Run => None,
     }
@@ -227,8 +250,16 @@ impl<'a> View<'a> {
         reads: &[Reference],
         desk: &Desk<'_>,
     ) -> Result<Self, Obstacle> {
-        let mut view =
-            Self { run, reader, inputs: None, parts: Vec::new(), item: None, signal: None };
+        let mut view = Self {
+            run,
+            reader,
+            inputs: None,
+            parts: Vec::new(),
+            item: None,
+            signal: None,
+            output: None,
+            error: None,
+        };
         let mut missing = false;
         for read in reads {
             match view.look_up(read, desk) {
@@ -268,12 +299,19 @@ impl<'a> View<'a> {
                     self.item = Some(Arc::new(desk.value(payload)?));
                 }
             }
-            Reference::Index
-            | Reference::RunId
-            | Reference::RunWorkflow
-            | Reference::Signal
-            | Reference::Output
-            | Reference::Error => {}
+            Reference::Output => {
+                if let Reader::Compensation(id) = self.reader {
+                    self.output = match own_output(run, id, desk)? {
+                        Some(Part::Stored(payload)) => Some(Arc::new(desk.value(&payload)?)),
+                        Some(Part::Made(text)) => Some(Arc::new(desk.parse(&text)?)),
+                        None => None,
+                    };
+                }
+            }
+            Reference::Error => {
+                self.error = self.reader.node().and_then(|id| own_error(run, id));
+            }
+            Reference::Index | Reference::RunId | Reference::RunWorkflow | Reference::Signal => {}
         }
         Ok(())
     }
@@ -342,5 +380,17 @@ impl Scope for View<'_> {
 
     fn signal(&self) -> Option<Cow<'_, Value>> {
         self.signal.as_ref().map(Cow::Borrowed)
+    }
+
+    fn output(&self) -> Option<Cow<'_, Value>> {
+        self.output.as_deref().map(Cow::Borrowed)
+    }
+
+    fn error(&self) -> Option<Cow<'_, Value>> {
+        self.error.as_ref().map(Cow::Borrowed)
+    }
+
+    fn undefined_is_null(&self) -> bool {
+        matches!(self.reader, Reader::Compensation(_))
     }
 }

@@ -7,7 +7,9 @@ pub(crate) mod scope;
 pub(crate) mod signals;
 pub(crate) mod standing;
 pub(crate) mod step;
+pub(crate) mod unwinding;
 mod view;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -22,6 +24,7 @@ use scope::ScopeState;
 use signals::Signals;
 use standing::Index;
 use step::{Phase, StepState};
+use unwinding::{Unwind, Unwinding};
 
 /// Inputs that are fetched and no longer than this are kept, in bytes.
 const MAX_KEPT_INPUTS: u64 = 1024 * 1024;
@@ -76,6 +79,9 @@ pub(crate) struct RunState {
     /// Why it is to be cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cancelling: Option<String>,
+    /// It makes good what it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unwind: Option<Unwind>,
     pub(crate) nodes: Vec<StepState>,
     pub(crate) scopes: Vec<ScopeState>,
     /// Items of every `for_each`, by the item's step; dropped when the item is over.
@@ -94,6 +100,8 @@ pub(crate) struct Soft {
     pub(crate) waiting: u32,
     /// Who waits for which signal.
     pub(crate) waiters: BTreeMap<String, BTreeSet<NodeId>>,
+    /// How far the unwinding is.
+    pub(crate) unwinding: Unwinding,
     inputs: OnceLock<Arc<Value>>,
 }
 
@@ -116,6 +124,9 @@ impl Run {
                 let name = name.clone();
                 self.soft.waiters.entry(name).or_default().insert(id);
             }
+        }
+        if self.state.unwind.is_some() {
+            self.mark_what_is_left(index);
         }
         Ok(())
     }
@@ -140,7 +151,9 @@ impl Run {
             let there = items.iter().all(is_node)
                 && inside.iter().all(is_scope)
                 && is_scope(&node.scope)
-                && node.item_of.iter().all(|(fan, _)| is_node(fan));
+                && node.item_of.iter().all(|(fan, _)| is_node(fan))
+                && node.compensates.iter().all(is_node)
+                && node.deed.iter().flat_map(|deed| &deed.compensation).all(is_node);
             if !there || node.step as usize >= steps {
                 return Err("a step refers to something that is not there");
             }
@@ -204,7 +217,9 @@ impl Run {
     /// Returns the word for the state of the run.
     pub(crate) fn status(&self) -> RunStatus {
         let root = self.scope(ScopeId::ROOT);
-        if self.state.cancelling.is_some() || root.stopping {
+        if self.soft.unwinding.is_stuck() {
+            RunStatus::Stuck
+        } else if self.state.cancelling.is_some() || root.stopping {
             RunStatus::Unwinding
         } else if self.state.paused {
             RunStatus::Paused

@@ -46,10 +46,16 @@ pub(crate) fn of(event: &Event) -> usize {
     let path = event.step().map_or(0, |step| text(step.as_str()));
     let more = match event {
         Event::RunStarted(started) => of_start(started),
-        Event::RunPaused { by } | Event::RunResumed { by } => text(by),
+        Event::RunPaused { by }
+        | Event::RunResumed { by }
+        | Event::CompensationSkipped { by, .. } => text(by),
         Event::CancelRequested { reason } => text(reason),
         Event::RunCompleted { outputs } => payload(outputs),
-        Event::RunFailed { failure: of } | Event::StepFailed { failure: of, .. } => failure(of),
+        Event::RunFailed { failure: of }
+        | Event::RunCompensated { failure: of }
+        | Event::RunStuck { failure: of, .. }
+        | Event::StepFailed { failure: of, .. } => failure(of),
+        Event::UnwindStarted { failure: of } => of.as_ref().map_or(0, failure),
         Event::SignalReceived { name, payload: with, .. } => text(name) + payload(with),
         Event::StepSkipped { reason: SkipReason::Upstream(step), .. } => text(step.as_str()),
         Event::StepExpanded(expanded) => expanded.items.iter().map(payload).sum(),

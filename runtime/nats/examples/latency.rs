@@ -110,6 +110,7 @@ fn task(number: usize) -> Task {
         run: RunId::from_key("latency", "run"),
         step: StepPath::new("step").item(u32::try_from(number).unwrap_or_default()),
         attempt: 1,
+        fenced_up_to: 0,
         capability: CAPABILITY.to_owned(),
         workflow: "latency".to_owned(),
         partition: PartitionId::new(0),

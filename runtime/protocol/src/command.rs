@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Parent;
 use crate::failure::Failure;
-use crate::ids::{Hash, RunId, SignalId};
+use crate::ids::{Hash, RunId, SignalId, StepPath};
 use crate::limits::{
     MAX_LABEL_LEN, MAX_LABELS, MAX_NAME_LEN, MAX_PAYLOAD, MAX_RUN_DEPTH, MAX_STEP_PATH,
     RESERVED_RUNS_PER_LEVEL,
@@ -36,10 +36,19 @@ pub enum Command {
         /// Who asks.
         by: String,
     },
-    /// Let a paused run go on.
+    /// Let a paused run go on, and have compensations that failed for good tried again.
     Resume {
         /// The run.
         run: RunId,
+        /// Who asks.
+        by: String,
+    },
+    /// Take a compensation that failed for good as done, so that a stuck run goes on.
+    Skip {
+        /// The run.
+        run: RunId,
+        /// The compensation, or the step that it makes good.
+        step: StepPath,
         /// Who asks.
         by: String,
     },
@@ -144,8 +153,10 @@ pub enum ChildOutcome {
     Completed(Payload),
     /// With this failure; also when it was never started, because its start was rejected.
     Failed(Failure),
-    /// It was cancelled.
+    /// It was cancelled, and made good what it did as far as its definition says how.
     Cancelled {},
+    /// It failed with this failure, and made good what it did.
+    Compensated(Failure),
 }
 
 /// The answer to a command, sent when what follows from it is durable.
@@ -217,6 +228,14 @@ pub enum Rejection {
         run: RunId,
         /// How it ended.
         status: RunStatus,
+    },
+    /// No compensation of that step failed for good.
+    #[error("step `{step}` of run {run} is not stuck")]
+    NotStuck {
+        /// The run.
+        run: RunId,
+        /// The step asked for.
+        step: StepPath,
     },
     /// A run of that id exists, with another workflow or other inputs.
     #[error("run {run} exists and was started from something else")]

@@ -31,7 +31,7 @@ pub enum Event {
         /// Who or what asked for it.
         by: String,
     },
-    /// The run goes on.
+    /// The run goes on; compensations that failed for good are tried again.
     RunResumed {
         /// Who or what asked for it.
         by: String,
@@ -51,8 +51,34 @@ pub enum Event {
         /// The failure that decided it.
         failure: Failure,
     },
-    /// The run ended because it was cancelled.
+    /// The run ended because it was cancelled; what it did was made good, as far as its definition
+    /// says how.
     RunCancelled {},
+    /// Nothing is in flight any more, and what was done is made good from here on.
+    UnwindStarted {
+        /// Why the run failed; none if it was cancelled.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+    },
+    /// The run failed, and what it did was made good.
+    RunCompensated {
+        /// The failure that decided it.
+        failure: Failure,
+    },
+    /// A compensation failed for good: an operator has to have it tried again, or to skip it.
+    RunStuck {
+        /// The compensation.
+        step: StepPath,
+        /// Why it failed.
+        failure: Failure,
+    },
+    /// A compensation that failed for good counts as done.
+    CompensationSkipped {
+        /// The compensation.
+        step: StepPath,
+        /// Who asked for it.
+        by: String,
+    },
     /// The parent of this run has recorded how it ended.
     ParentNotified {},
     /// A signal arrived; it is kept until a step asks for it.
@@ -178,7 +204,10 @@ impl Event {
     pub fn ends_run(&self) -> bool {
         matches!(
             self,
-            Self::RunCompleted { .. } | Self::RunFailed { .. } | Self::RunCancelled { .. }
+            Self::RunCompleted { .. }
+                | Self::RunFailed { .. }
+                | Self::RunCancelled { .. }
+                | Self::RunCompensated { .. }
         )
     }
 
@@ -186,6 +215,8 @@ impl Event {
     pub fn step(&self) -> Option<&StepPath> {
         match self {
             Self::StepSkipped { step, .. }
+            | Self::RunStuck { step, .. }
+            | Self::CompensationSkipped { step, .. }
             | Self::GroupStarted { step }
             | Self::GroupRestarted { step, .. }
             | Self::AttemptTaken { step, .. }
@@ -210,6 +241,8 @@ impl Event {
             | Self::RunCompleted { .. }
             | Self::RunFailed { .. }
             | Self::RunCancelled {}
+            | Self::UnwindStarted { .. }
+            | Self::RunCompensated { .. }
             | Self::ParentNotified {}
             | Self::SignalReceived { .. } => None,
         }
@@ -221,7 +254,11 @@ impl Event {
             Self::RunCompleted { outputs } => Some(ChildOutcome::Completed(outputs.clone())),
             Self::RunFailed { failure } => Some(ChildOutcome::Failed(failure.clone())),
             Self::RunCancelled {} => Some(ChildOutcome::Cancelled {}),
-            Self::RunStarted(_)
+            Self::RunCompensated { failure } => Some(ChildOutcome::Compensated(failure.clone())),
+            Self::UnwindStarted { .. }
+            | Self::RunStuck { .. }
+            | Self::CompensationSkipped { .. }
+            | Self::RunStarted(_)
             | Self::RunPaused { .. }
             | Self::RunResumed { .. }
             | Self::CancelRequested { .. }

@@ -52,10 +52,34 @@ pub enum FailureKind {
     SignalTimeout,
     /// Something inside failed: a step of a group, items of a `for_each`, a sub-workflow.
     Inner,
+    /// A sub-workflow failed, and made good what it had done.
+    Compensated,
     /// A limit of skep was reached.
     Limit,
     /// It was cancelled.
     Cancelled,
+}
+
+impl FailureKind {
+    /// Returns whether what failed in this way is known to have left nothing behind that would have
+    /// to be made good.
+    pub const fn leaves_nothing(self) -> bool {
+        match self {
+            Self::Agent
+            | Self::QueueTimeout
+            | Self::Expression
+            | Self::SignalTimeout
+            | Self::Compensated
+            | Self::Cancelled => true,
+            Self::Panic
+            | Self::Timeout
+            | Self::Deadline
+            | Self::Expect
+            | Self::Lost
+            | Self::Inner
+            | Self::Limit => false,
+        }
+    }
 }
 
 impl Failure {

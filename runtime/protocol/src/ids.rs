@@ -103,11 +103,26 @@ impl StepPath {
         Self(format_compact!("{}/{step}", self.0))
     }
 
+    /// Returns the path of the compensation of this step: an attempt of its own, with keys and
+    /// tokens of its own. No step can have such a name.
+    #[must_use]
+    pub fn compensation(&self) -> Self {
+        Self(format_compact!("{}{COMPENSATION}", self.0))
+    }
+
+    /// Returns the step that this compensation makes good, if it is one.
+    pub fn compensated(&self) -> Option<Self> {
+        self.0.strip_suffix(COMPENSATION).map(Self::new)
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
+
+/// What the path of a compensation ends with.
+const COMPENSATION: &str = "~compensate";
 
 impl fmt::Display for StepPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

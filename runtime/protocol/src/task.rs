@@ -21,8 +21,11 @@ pub struct Task {
     pub run: RunId,
     /// The step.
     pub step: StepPath,
-    /// The number of the attempt: also the fencing token, since it never falls.
+    /// The number of the attempt: it never falls.
     pub attempt: u32,
+    /// Of a compensation: the highest fencing token of the step that it makes good.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fenced_up_to: u32,
     /// What the agent is asked to do.
     pub capability: String,
     /// The name of the workflow.
@@ -55,11 +58,27 @@ impl Task {
         AttemptId { run: self.run, step: self.step.clone(), attempt: self.attempt }
     }
 
+    /// Returns a number that rises with each attempt of the step and, beyond those, of its
+    /// compensation: what keeps the highest one it saw turns away a late attempt.
+    pub fn fencing_token(&self) -> u64 {
+        u64::from(self.fenced_up_to) + u64::from(self.attempt)
+    }
+
+    /// Returns the idempotency key of the step that this compensation makes good, if it is one.
+    pub fn compensates(&self) -> Option<String> {
+        self.step.compensated().map(|step| format!("{}/{step}", self.run))
+    }
+
     /// Returns the key under which a handler makes its side effects idempotent: the same for every
     /// attempt of the step.
     pub fn idempotency_key(&self) -> String {
         format!("{}/{}", self.run, self.step)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Tasks that share one message to one agent.

@@ -14,6 +14,8 @@ use crate::policy::{Breaker, Labels, RetryPolicy, Share, Supervision, WhenOpen};
 
 /// How long one attempt of an agent may take if nothing else is written.
 const TIMEOUT: Duration = Duration::from_secs(600);
+/// How often a compensation is tried if nothing else is written.
+const COMPENSATION_ATTEMPTS: u32 = 10;
 /// The priority of a step if nothing else is written.
 const PRIORITY: u8 = 5;
 
@@ -27,6 +29,7 @@ pub(super) struct Defaults {
     pub(super) progress_within: Option<Duration>,
     pub(super) retry: Arc<RetryPolicy>,
     pub(super) never: Arc<RetryPolicy>,
+    pub(super) compensation: Arc<RetryPolicy>,
     pub(super) priority: u8,
     pub(super) labels: Labels,
     pub(super) when_open: WhenOpen,
@@ -43,6 +46,10 @@ impl Defaults {
             progress_within: None,
             retry: Arc::default(),
             never: Arc::default(),
+            compensation: Arc::new(RetryPolicy {
+                attempts: COMPENSATION_ATTEMPTS,
+                ..RetryPolicy::default()
+            }),
             priority: PRIORITY,
             labels: Labels::default(),
             when_open: WhenOpen::default(),

@@ -19,7 +19,7 @@ use crate::expression::{
 use crate::name::Name;
 use crate::parse::Node;
 use crate::policy::{Labels, RetryPolicy, Tolerate, WhenOpen};
-use crate::workflow::{Fallback, ForEach, Healing, Step, StepIndex, StepKind};
+use crate::workflow::{ForEach, Healing, Remedy, Step, StepIndex, StepKind};
 use times::Times;
 
 /// What all steps give.
@@ -156,13 +156,8 @@ impl<'a> One<'a, '_, '_> {
 
     fn list_unsupported(&mut self, definition: &StepDefinition) {
         for (key, span) in definition.keys.iter() {
-            let later = match key {
-                "compensate" | "fallback" | "when_open" | "breaker" | "progress_within"
-                | "supervise" => true,
-                "pivot" => definition.pivot.as_ref().is_some_and(|pivot| pivot.value),
-                _ => false,
-            };
-            if later {
+            let later = ["fallback", "when_open", "breaker", "progress_within", "supervise"];
+            if later.contains(&key) {
                 unsupported(self.builder.unsupported, key, span);
             }
         }
@@ -239,16 +234,30 @@ impl<'a> One<'a, '_, '_> {
         }
     }
 
-    fn agent(&mut self, definition: &AgentDefinition, place: Place) -> Option<Fallback> {
+    fn remedy(&mut self, definition: &AgentDefinition, place: Place) -> Option<Remedy> {
         let with = self.with(definition.with.as_ref(), place);
+        let problems = &mut *self.builder.problems;
+        let timeout = policies::positive(definition.timeout.as_ref(), "`timeout`", problems);
+        let base = match place {
+            // To give up on making good needs an operator: it is tried for minutes before.
+            Place::Compensate => Arc::clone(&self.builder.defaults.compensation),
+            Place::Fallback | Place::Step | Place::Signal | Place::Outputs => {
+                Arc::clone(&self.builder.defaults.never)
+            }
+        };
+        let retry = match &definition.retry {
+            Some(retry) => policies::retry_policy(retry, &base, problems),
+            None => base,
+        };
         let capability = Name::new_unchecked(&definition.agent.as_ref()?.value.0);
-        Some(Fallback { capability, with: with? })
+        let timeout = timeout.unwrap_or_else(|| self.builder.defaults.agent_timeout());
+        Some(Remedy { capability, with: with?, timeout, retry })
     }
 
-    /// Builds what is not executed yet. Errors are `None`, nothing of it is `Some(None)`.
+    /// Builds what a step does when things go wrong. Errors are `None`, nothing is `Some(None)`.
     fn healing(&mut self, definition: &StepDefinition) -> Option<Option<Box<Healing>>> {
         let mut agent = |written: &Option<Box<At<AgentDefinition>>>, place| match written {
-            Some(at) => self.agent(&at.value, place).map(Some),
+            Some(at) => self.remedy(&at.value, place).map(Some),
             None => Some(None),
         };
         let compensate = agent(&definition.compensate, Place::Compensate);

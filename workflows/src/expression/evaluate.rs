@@ -57,6 +57,7 @@ impl<'s> Machine<'s> {
     pub(super) fn value(&self, code: &'s Code) -> Result<Cow<'s, Value>, String> {
         match self.evaluate(code)? {
             Item::Value(value) => Ok(value),
+            Item::Undefined(_) if self.scope.undefined_is_null() => Ok(Cow::Owned(Value::Null)),
             Item::Undefined(what) => Err(format!("{what} is undefined")),
         }
     }
@@ -132,6 +133,7 @@ impl<'s> Machine<'s> {
 
     fn quoted(&self, quote: &'s str, code: &'s Code) -> Evaluated<'s> {
         let value = match self.evaluate(code) {
+            Ok(Item::Undefined(_)) if self.scope.undefined_is_null() => Ok(Value::Null.into()),
             Ok(Item::Undefined(what)) => Err(format!("{what} is undefined")),
             other => other,
         };

@@ -45,7 +45,7 @@ impl<'a> Catalogue<'a> {
     }
 
     /// Returns what is known about the output of one run of a step.
-    fn output(&self, index: StepIndex) -> Shape<'a> {
+    pub(crate) fn output(&self, index: StepIndex) -> Shape<'a> {
         let step = self.step(index);
         match step.expect {
             _ if step.is_group => Shape::Group(index),

@@ -68,13 +68,17 @@ pub struct ForEach {
     pub tolerate: Tolerate,
 }
 
-/// An agent that takes over or makes good.
+/// An agent that takes over (`fallback`) or makes good (`compensate`).
 #[derive(Clone, Debug)]
-pub struct Fallback {
+pub struct Remedy {
     /// What the agent must offer.
     pub capability: Name,
     /// The input.
     pub with: Template,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// When it is tried again.
+    pub retry: Arc<RetryPolicy>,
 }
 
 /// A step of a workflow.
@@ -107,11 +111,11 @@ pub struct Step {
     pub(crate) healing: Option<Box<Healing>>,
 }
 
-/// What is checked but not executed yet; most steps have none of it.
+/// What a step does when things go wrong; most steps have none of it.
 #[derive(Debug, Default)]
 pub(crate) struct Healing {
-    pub(crate) compensate: Option<Fallback>,
-    pub(crate) fallback: Option<Fallback>,
+    pub(crate) compensate: Option<Remedy>,
+    pub(crate) fallback: Option<Remedy>,
     pub(crate) pivot: bool,
     pub(crate) when_open: WhenOpen,
     pub(crate) breaker: Option<Breaker>,
@@ -241,12 +245,12 @@ impl Step {
     }
 
     /// Returns what makes it good when the run unwinds.
-    pub fn compensate(&self) -> Option<&Fallback> {
+    pub fn compensate(&self) -> Option<&Remedy> {
         self.healing.as_ref()?.compensate.as_ref()
     }
 
     /// Returns the agent that takes over when attempts are used up.
-    pub fn fallback(&self) -> Option<&Fallback> {
+    pub fn fallback(&self) -> Option<&Remedy> {
         self.healing.as_ref()?.fallback.as_ref()
     }
 

@@ -13,6 +13,7 @@ fn task(step: u8, capability: &str) -> Task {
         run: RunId::from_key("w", "k"),
         step: StepPath::new(&format!("s{step}")),
         attempt: 1,
+        fenced_up_to: 0,
         capability: capability.to_owned(),
         workflow: "w".to_owned(),
         partition: PartitionId::new(0),

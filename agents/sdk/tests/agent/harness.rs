@@ -155,6 +155,7 @@ pub(crate) fn task(step: &str, capability: &str, input: impl Into<Payload>) -> T
         run: RunId::from_key("test", "run"),
         step: StepPath::new(step),
         attempt: 1,
+        fenced_up_to: 0,
         capability: capability.to_owned(),
         workflow: "test".to_owned(),
         partition: PARTITION,

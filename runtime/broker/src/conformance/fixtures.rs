@@ -89,6 +89,7 @@ pub fn task(capability: &str, step: &str) -> Task {
         run: run("tasks"),
         step: StepPath::new(step),
         attempt: 1,
+        fenced_up_to: 0,
         capability: capability.to_owned(),
         workflow: "conformance".to_owned(),
         partition: partition(0),

@@ -297,6 +297,7 @@ pub(super) fn echo(command: Command) -> CommandReply {
         | Command::Start(_)
         | Command::Pause { .. }
         | Command::Resume { .. }
+        | Command::Skip { .. }
         | Command::Signal(_)
         | Command::ChildEnded { .. }
         | Command::Ask(_)) => format!("{other:?}"),

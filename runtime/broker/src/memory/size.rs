@@ -60,10 +60,13 @@ impl Weigh for Command {
             Self::Start(start) => start.inputs.weight(),
             Self::Cancel { reason, .. } => reason.len(),
             Self::Pause { by, .. } | Self::Resume { by, .. } => by.len(),
+            Self::Skip { step, by, .. } => step.as_str().len() + by.len(),
             Self::Signal(signal) => signal.payload.weight(),
             Self::ChildEnded { outcome, .. } => match outcome {
                 ChildOutcome::Completed(payload) => payload.weight(),
-                ChildOutcome::Failed(failure) => failure.weight(),
+                ChildOutcome::Failed(failure) | ChildOutcome::Compensated(failure) => {
+                    failure.weight()
+                }
                 ChildOutcome::Cancelled {} => 0,
             },
             Self::Ask(query) => query.weight(),

@@ -1,4 +1,4 @@
-//! `skep cancel`, `skep pause`, `skep resume` and `skep signal`
+//! `skep cancel`, `skep pause`, `skep resume`, `skep skip` and `skep signal`
 
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
@@ -35,11 +35,23 @@ pub(crate) struct Pause {
     run: RunRef,
 }
 
-/// Let a paused run go on.
+/// Let a paused run go on; have a stuck one try its compensations again.
 #[derive(Debug, Args)]
 pub(crate) struct Resume {
     #[command(flatten)]
     run: RunRef,
+}
+
+/// Take a compensation that failed for good as done, so that a stuck run goes on.
+///
+/// To be used once what the step did was made good by other means. `skep get RUN` shows which
+/// compensation failed, and why.
+#[derive(Debug, Args)]
+pub(crate) struct Skip {
+    #[command(flatten)]
+    run: RunRef,
+    /// The step whose compensation failed, such as `charge` or `pack[2]`.
+    step: String,
 }
 
 /// Send a signal to a run, such as an approval that a step waits for.
@@ -99,6 +111,20 @@ impl Resume {
         let run = self.run.resolve(client).await?;
         client.change(run, Command::Resume { run, by: person() }).await?;
         done(run, "resumed", global);
+        Ok(Exit::Ok)
+    }
+}
+
+impl Skip {
+    pub(crate) async fn perform<B: Broker>(
+        self,
+        client: &Client<B>,
+        global: &Global,
+    ) -> Result<Exit, Error> {
+        let run = self.run.resolve(client).await?;
+        let step = StepPath::new(&self.step);
+        client.change(run, Command::Skip { run, step, by: person() }).await?;
+        done(run, "skipped", global);
         Ok(Exit::Ok)
     }
 }

@@ -129,6 +129,11 @@ pub(crate) async fn ended<B: Broker>(
     for advice in progress.advice() {
         output::note(format!("  {}: {advice}", paint(CYAN, "help")));
     }
+    if status == RunStatus::Stuck {
+        let help = paint(CYAN, "help");
+        output::note(format!("  {help}: once the cause is gone, try again: skep resume {run}"));
+        output::note(format!("  {help}: or take it as done: skep skip {run} STEP"));
+    }
     report::print(client, &detail?, global.output).await?;
     Ok(report::exit(status))
 }

@@ -159,11 +159,22 @@ fn run_text(event: &Event) -> String {
             format!("run {}: {}", paint(RED, "failed"), why(failure))
         }
         Event::RunCancelled {} => format!("run {}", paint(YELLOW, "cancelled")),
+        Event::UnwindStarted { failure: Some(failure) } => {
+            format!("{} what was done: {}", paint(YELLOW, "making good"), why(failure))
+        }
+        Event::UnwindStarted { failure: None } => {
+            format!("{} what was done", paint(YELLOW, "making good"))
+        }
+        Event::RunCompensated { failure } => {
+            format!("run {} and {}: {}", paint(RED, "failed"), "was made good", why(failure))
+        }
         Event::ParentNotified {} => "the parent run was told".to_owned(),
         Event::SignalReceived { name, payload, .. } => {
             format!("signal `{name}` received: {}", shown(payload))
         }
-        Event::StepSkipped { .. }
+        Event::RunStuck { .. }
+        | Event::CompensationSkipped { .. }
+        | Event::StepSkipped { .. }
         | Event::StepExpanded(_)
         | Event::GroupStarted { .. }
         | Event::GroupRestarted { .. }
@@ -215,6 +226,10 @@ fn step_text(event: &Event) -> String {
             let why = format!("{:?}", report.reason).to_lowercase();
             format!("a {why} report of attempt {} by {} was ignored", report.attempt, report.agent)
         }
+        Event::RunStuck { failure, .. } => {
+            format!("{}: {}", paint(RED, "the run is stuck"), why(failure))
+        }
+        Event::CompensationSkipped { by, .. } => format!("taken as done, says {by}"),
         Event::StepCompleted { .. } => paint(GREEN, "completed"),
         Event::StepStopping { .. } => paint(YELLOW, "stopping"),
         Event::StepFailed { failure, .. } => {
@@ -230,6 +245,8 @@ fn step_text(event: &Event) -> String {
         | Event::RunCompleted { .. }
         | Event::RunFailed { .. }
         | Event::RunCancelled {}
+        | Event::UnwindStarted { .. }
+        | Event::RunCompensated { .. }
         | Event::ParentNotified {}
         | Event::SignalReceived { .. } => String::new(),
     }

@@ -233,6 +233,7 @@ fn final_rejection(rejection: Rejection) -> Option<Rejection> {
         | Rejection::RunNotFound { .. }
         | Rejection::RunAlreadyFinished { .. }
         | Rejection::RunIdTaken { .. }
+        | Rejection::NotStuck { .. }
         | Rejection::LimitExceeded { .. } => Some(rejection),
     }
 }

@@ -87,6 +87,9 @@ impl<B: Broker> Serving<B> {
             Command::Resume { run, by } => {
                 self.about_run(run, Input::Resume { run, by }, responder)
             }
+            Command::Skip { run, step, by } => {
+                self.about_run(run, Input::Skip { run, step, by }, responder)
+            }
             Command::Signal(signal) => {
                 if let Some(message) = payload_problem("signal", &signal.payload) {
                     let rejection = Rejection::LimitExceeded { message };

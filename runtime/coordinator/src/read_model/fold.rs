@@ -6,8 +6,8 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 use serde::Serialize;
 use skep_protocol::{
-    Batch, Event, PartitionCount, PartitionId, Record, RunId, RunRecord, RunStarted, RunStatus,
-    Seq, StepPath, StepStatus, Timestamp,
+    Batch, Event, Failure, PartitionCount, PartitionId, Record, RunId, RunRecord, RunStarted,
+    RunStatus, Seq, StepPath, StepStatus, Timestamp,
 };
 
 use self::rows::Leaf;
@@ -178,7 +178,10 @@ impl Fold<'_> {
             | Event::StepStopping { .. }
             | Event::ReportIgnored(_) => Ok(()),
             Event::RunPaused { .. } => self.shift(RunStatus::Running, RunStatus::Paused),
-            Event::RunResumed { .. } => self.shift(RunStatus::Paused, RunStatus::Running),
+            Event::RunResumed { .. } => {
+                self.shift(RunStatus::Paused, RunStatus::Running)?;
+                self.tried_again()
+            }
             Event::CancelRequested { reason } => {
                 self.change(
                     "UPDATE runs SET cancelled = ?2 WHERE run = ?1",
@@ -194,13 +197,22 @@ impl Fold<'_> {
                 self.ended(RunStatus::Completed)
             }
             Event::RunFailed { failure } => {
-                self.change(
-                    "UPDATE runs SET error = ?2 WHERE run = ?1",
-                    &[&self.run(), &json(failure)],
-                )?;
+                self.error(failure)?;
                 self.ended(RunStatus::Failed)
             }
             Event::RunCancelled {} => self.ended(RunStatus::Cancelled),
+            Event::UnwindStarted { failure } => {
+                if let Some(failure) = failure {
+                    self.error(failure)?;
+                }
+                self.status(RunStatus::Unwinding)
+            }
+            Event::RunCompensated { failure } => {
+                self.error(failure)?;
+                self.ended(RunStatus::Compensated)
+            }
+            Event::RunStuck { .. } => self.status(RunStatus::Stuck),
+            Event::CompensationSkipped { step, .. } => self.skipped(step),
             Event::StepSkipped { .. }
             | Event::StepExpanded(_)
             | Event::GroupStarted { .. }
@@ -259,6 +271,10 @@ impl Fold<'_> {
             | Event::RunPaused { .. }
             | Event::RunResumed { .. }
             | Event::CancelRequested { .. }
+            | Event::UnwindStarted { .. }
+            | Event::RunCompensated { .. }
+            | Event::RunStuck { .. }
+            | Event::CompensationSkipped { .. }
             | Event::RunCompleted { .. }
             | Event::RunFailed { .. }
             | Event::RunCancelled {}
@@ -291,6 +307,46 @@ impl Fold<'_> {
                 &json(&started.inputs),
                 &started.steps.unwrap_or_default(),
             ],
+        )
+        .map(|_| ())
+    }
+
+    fn error(&self, failure: &Failure) -> rusqlite::Result<()> {
+        let sql = "UPDATE runs SET error = ?2 WHERE run = ?1";
+        self.change(sql, &[&self.run(), &json(failure)]).map(|_| ())
+    }
+
+    /// The compensations that failed for good are tried again.
+    fn tried_again(&self) -> rusqlite::Result<()> {
+        let again = self.change(
+            "UPDATE runs SET status = 'unwinding' WHERE run = ?1 AND status = 'stuck'",
+            &[&self.run()],
+        )?;
+        if again == 0 {
+            return Ok(());
+        }
+        self.change(
+            "UPDATE steps SET status = 'pending', ended = NULL
+             WHERE run = ?1 AND step GLOB '*~compensate' AND status = 'failed'",
+            &[&self.run()],
+        )
+        .and_then(|steps| {
+            self.change(
+                "UPDATE runs SET steps_ended = steps_ended - ?2 WHERE run = ?1",
+                &[&self.run(), &i64::try_from(steps).unwrap_or_default()],
+            )
+        })
+        .map(|_| ())
+    }
+
+    /// A compensation counts as done; the run stays stuck for as long as another one is.
+    fn skipped(&self, step: &StepPath) -> rusqlite::Result<()> {
+        self.step(step, StepStatus::Skipped, Leaf::Keep)?;
+        self.change(
+            "UPDATE runs SET status = iif(EXISTS(SELECT 1 FROM steps WHERE run = ?1 AND
+             step GLOB '*~compensate' AND status = 'failed'), 'stuck', 'unwinding')
+             WHERE run = ?1",
+            &[&self.run()],
         )
         .map(|_| ())
     }

@@ -42,6 +42,11 @@ pub(super) fn ended(
             let failure = Failure { kind: FailureKind::Inner, message, details: None, ..failure };
             failed(run, id, failure.bounded())
         }
+        ChildOutcome::Compensated(failure) => {
+            let message = format!("run {child}, which made good what it did: {}", failure.message);
+            let kind = FailureKind::Compensated;
+            failed(run, id, Failure { kind, message, details: None, ..failure }.bounded())
+        }
         ChildOutcome::Cancelled {} => {
             let message = format!("run {child} was cancelled");
             let failure = Failure::new(FailureKind::Cancelled, "child_cancelled", message);
@@ -53,7 +58,12 @@ pub(super) fn ended(
 
 fn failed(run: &Run, id: NodeId, failure: Failure) -> Event {
     let (step, attempt) = (run.path(id), run.node(id).attempt);
+    let leaves_something = !failure.kind.leaves_nothing();
     match (run.told_to_stop(id), run.node(id).stop) {
+        // What it left is noted before the step ends for the other reason.
+        (Some(_), _) if leaves_something => {
+            Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure })
+        }
         (Some(reason), _) => Event::StepCancelled { step, reason },
         (None, Some(CancelReason::Deadline)) => {
             Event::StepFailed { step, failure: deadline_passed(run, id) }

@@ -1,7 +1,7 @@
 //! Commands about a run that is there.
 
 use skep_protocol::limits::{MAX_COMMAND_TEXT, MAX_JSON_DEPTH, MAX_NAME_LEN, MAX_PAYLOAD};
-use skep_protocol::{Event, Payload, Rejection, RunId, RunStatus, Signal};
+use skep_protocol::{Event, Payload, Rejection, RunId, RunStatus, Signal, StepPath};
 
 use super::{Decision, live};
 use crate::desk::Desk;
@@ -36,8 +36,24 @@ pub(super) fn pause(partition: &Partition, run: RunId, by: String, desk: &Desk<'
 pub(super) fn resume(partition: &Partition, run: RunId, by: String, desk: &Desk<'_>) -> Decision {
     match live(partition, run) {
         Err(rejection) => Decision::rejected(rejection),
-        Ok(live) if !live.state.paused => Decision::done(),
+        Ok(live) if !live.state.paused && !live.soft.unwinding.is_stuck() => Decision::done(),
         Ok(_) => Decision::done().event(run, Event::RunResumed { by: cut(by) }, desk),
+    }
+}
+
+pub(super) fn skip(
+    partition: &Partition,
+    (run, step): (RunId, StepPath),
+    by: String,
+    desk: &Desk<'_>,
+) -> Decision {
+    match live(partition, run).map(|live| live.find_stuck(&step).map(|stuck| live.path(stuck))) {
+        Err(rejection) => Decision::rejected(rejection),
+        Ok(None) => Decision::rejected(Rejection::NotStuck { run, step }),
+        Ok(Some(step)) => {
+            let event = Event::CompensationSkipped { step, by: cut(by) };
+            Decision::done().event(run, event, desk)
+        }
     }
 }
 

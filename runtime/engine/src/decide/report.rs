@@ -150,7 +150,7 @@ pub(super) fn mismatch(
     output: &Payload,
     desk: &Desk<'_>,
 ) -> Result<Option<Failure>, Obstacle> {
-    let Some(schema) = run.definition(id).expect() else { return Ok(None) };
+    let Some(schema) = run.work(id).expect else { return Ok(None) };
     let value = match desk.value(output) {
         Ok(value) => value,
         Err(Obstacle::Missing) => return Err(Obstacle::Missing),

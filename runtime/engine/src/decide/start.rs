@@ -6,7 +6,7 @@ use skep_protocol::{
     CommandReply, Event, Payload, Record, Rejection, RunStarted, StartRun, StoredText,
     WorkflowAdded, is_within_depth,
 };
-use skep_workflow::{OnFailure, Style, Workflow};
+use skep_workflow::{Style, Workflow};
 
 use super::Decision;
 use crate::desk::{Desk, Obstacle};
@@ -71,7 +71,7 @@ fn top_level(workflow: &Workflow) -> usize {
 }
 
 fn unbearable(start: &StartRun, workflow: &Workflow) -> Option<Rejection> {
-    if workflow.on_failure() == OnFailure::Compensate || !workflow.unsupported().is_empty() {
+    if !workflow.unsupported().is_empty() {
         return Some(not_supported(workflow));
     }
     start.excess().map(|message| Rejection::LimitExceeded { message })

@@ -29,7 +29,7 @@ pub(crate) fn timer(run: &Run, id: NodeId, reason: TimerReason, now: Timestamp) 
             | Phase::Cancelled => attempt_failed(run, id, timed_out(run, id)),
         },
         TimerReason::QueueTimeout => {
-            let bound = run.definition(id).queue_timeout().unwrap_or_default();
+            let bound = run.work(id).queue_timeout.unwrap_or_default();
             let message = format!("no agent took the task within {bound:?}");
             let failure = Failure::new(FailureKind::QueueTimeout, "queue_timeout", message);
             // Another attempt would only join the same queue.
@@ -59,7 +59,7 @@ pub(crate) fn timer(run: &Run, id: NodeId, reason: TimerReason, now: Timestamp) 
 
 /// Returns the failure of an attempt that took too long.
 pub(super) fn timed_out(run: &Run, id: NodeId) -> Failure {
-    let bound = run.definition(id).timeout().unwrap_or_default();
+    let bound = run.work(id).timeout.unwrap_or_default();
     let message = format!("the attempt took longer than its timeout of {bound:?}");
     Failure::new(FailureKind::Timeout, "timeout", message)
 }

@@ -38,6 +38,7 @@ fn task(step: &str, capability: &str, priority: u8) -> Task {
         run,
         step: StepPath::new(step),
         attempt: 1,
+        fenced_up_to: 0,
         capability: capability.to_owned(),
         workflow: "w".to_owned(),
         partition: PartitionCount::DEFAULT.of(run),

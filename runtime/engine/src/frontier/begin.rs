@@ -205,7 +205,7 @@ pub(super) fn again(run: &Run, id: NodeId, setback: Setback, desk: &Desk<'_>) ->
     let not_before = match setback_failure(run, id, setback) {
         Some(failure) => {
             let made = (node.tries, node.began.unwrap_or(now));
-            let policy = run.definition(id).retry();
+            let policy = run.work(id).retry;
             match retry::after_failure(policy, failure, made, (now, entropy)) {
                 Some(at) => at,
                 None => return Ok(failed(run, id, failure.clone())),
@@ -216,7 +216,7 @@ pub(super) fn again(run: &Run, id: NodeId, setback: Setback, desk: &Desk<'_>) ->
             Err(failure) => return Ok(failed(run, id, failure)),
         },
     };
-    if let StepKind::Workflow { .. } = run.definition(id).kind() {
+    if run.work(id).capability.is_none() {
         // A task is withheld while the run is paused; a child would start at once.
         if run.state.paused {
             return Ok(Vec::new());

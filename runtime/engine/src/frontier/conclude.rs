@@ -2,7 +2,9 @@
 
 use skep_protocol::{CancelReason, Event, Failure, FailureKind, Payload};
 
-use super::{Followed, begin, failed};
+use skep_workflow::OnFailure;
+
+use super::{Followed, begin, failed, unwind};
 use crate::desk::{Desk, Obstacle};
 use crate::render::{Reader, render_into};
 use crate::run::step::{Phase, Progress};
@@ -94,8 +96,11 @@ pub(super) fn run(run: &Run, desk: &Desk<'_>) -> Followed {
     if root.open > 0 {
         return Ok(Vec::new());
     }
+    if let Some(unwind) = &run.state.unwind {
+        return unwind::conclude(run, unwind);
+    }
     if run.state.cancelling.is_some() {
-        return Ok(vec![Event::RunCancelled {}]);
+        return Ok(vec![after_all(run, None)]);
     }
     if let Some(culprit) = root.failed {
         let failure = run.node(culprit).failure.as_deref();
@@ -104,12 +109,28 @@ pub(super) fn run(run: &Run, desk: &Desk<'_>) -> Followed {
             .unwrap_or_else(|| Failure::new(FailureKind::Inner, "inner", "a step failed"));
         let message = format!("{}: {}", run.path(culprit), failure.message);
         let failure = Failure { message, ..failure }.bounded();
-        return Ok(vec![Event::RunFailed { failure }]);
+        return Ok(vec![after_all(run, Some(failure))]);
     }
     match outputs(run, desk) {
         Ok(outputs) => Ok(vec![Event::RunCompleted { outputs }]),
         Err(Obstacle::Missing) => Err(Obstacle::Missing),
-        Err(Obstacle::Failure(failure)) => Ok(vec![Event::RunFailed { failure: *failure }]),
+        Err(Obstacle::Failure(failure)) => Ok(vec![after_all(run, Some(*failure))]),
+    }
+}
+
+/// Decides what follows when a run comes to a bad end: it makes good what it did, if there is
+/// anything, and unless it went past a point after which there is no way back.
+fn after_all(run: &Run, failure: Option<Failure>) -> Event {
+    let unwinds = run.plan.workflow().on_failure() == OnFailure::Compensate || failure.is_none();
+    if unwinds && !run.is_past_pivot() {
+        if run.has_deeds() {
+            return Event::UnwindStarted { failure };
+        }
+        return unwind::end(run, failure.as_ref());
+    }
+    match failure {
+        Some(failure) => Event::RunFailed { failure },
+        None => Event::RunCancelled {},
     }
 }
 

@@ -1,6 +1,8 @@
 //! Invariants of a journal, seen record by record and without the engine's state: a second,
 //! simpler opinion.
 
+mod compensation;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ struct RunSeen {
     workflow: Workflow,
     steps: BTreeMap<StepPath, StepSeen>,
     cancelled: bool,
+    unwinding: bool,
     over: bool,
 }
 
@@ -38,6 +41,9 @@ struct StepSeen {
     began: Option<Timestamp>,
     failures: u32,
     last_failure: Option<Failure>,
+    deed: Option<compensation::Deed>,
+    /// For a compensation: it is over, or an operator said so.
+    settled: bool,
 }
 
 impl Audit {
@@ -72,7 +78,8 @@ impl Audit {
             let fresh = !self.runs.contains_key(run);
             let Some(workflow) = partition.workflow(started.digest).cloned() else { return Ok(()) };
             let steps = BTreeMap::new();
-            let seen = RunSeen { workflow, steps, cancelled: false, over: false };
+            let (cancelled, unwinding, over) = (false, false, false);
+            let seen = RunSeen { workflow, steps, cancelled, unwinding, over };
             self.runs.insert(*run, seen);
             return demand(fresh, "I-2", || format!("run {run} is started twice"));
         }
@@ -80,11 +87,16 @@ impl Audit {
         let notice = matches!(event, Event::ParentNotified {});
         demand(!seen.over || notice, "I-1", || format!("run {run} goes on after its end"))?;
         seen.over |= event.ends_run();
-        if matches!(event, Event::CancelRequested { .. }) {
-            seen.cancelled = true;
+        seen.cancelled |= matches!(event, Event::CancelRequested { .. });
+        seen.unwinding |= matches!(event, Event::UnwindStarted { .. });
+        if matches!(event, Event::RunResumed { .. }) {
+            seen.resumed();
         }
+        seen.made_good(event)?;
         let Some(path) = event.step() else { return Ok(()) };
-        if starts(event) {
+        if let Some(of) = path.compensated() {
+            seen.compensation(&of, event)?;
+        } else if starts(event) {
             demand(!seen.cancelled, "I-15", || format!("{path} starts after the cancellation"))?;
             seen.may_start(path, event)?;
         }
@@ -116,7 +128,7 @@ fn whole(path: &StepPath) -> StepPath {
 
 impl RunSeen {
     fn definition(&self, path: &StepPath) -> Option<&Step> {
-        let whole = whole(path);
+        let whole = whole(&path.compensated().unwrap_or_else(|| path.clone()));
         let name = whole.as_str().rsplit('/').next()?;
         Some(self.workflow.step(self.workflow.find(name)?))
     }
@@ -158,12 +170,21 @@ impl RunSeen {
             return Ok(());
         }
         let definition = self.definition(path);
-        let bounds = Bounds {
-            policy: definition.map(|step| step.retry().clone()).unwrap_or_default(),
-            timeout: definition.and_then(Step::timeout),
-            deadline: definition.and_then(Step::deadline),
+        let remedy = definition.and_then(Step::compensate).filter(|_| path.compensated().is_some());
+        let bounds = match remedy {
+            Some(remedy) => Bounds {
+                policy: skep_workflow::RetryPolicy::clone(&remedy.retry),
+                timeout: Some(remedy.timeout),
+                deadline: None,
+            },
+            None => Bounds {
+                policy: definition.map(|step| step.retry().clone()).unwrap_or_default(),
+                timeout: definition.and_then(Step::timeout),
+                deadline: definition.and_then(Step::deadline),
+            },
         };
         let step = self.steps.entry(path.clone()).or_default();
+        step.note_deed(event);
         step.of_attempt(event, at, &bounds)?;
         step.of_whole(path, event, at, &bounds)
     }
@@ -173,8 +194,8 @@ impl RunSeen {
         let inside = format!("{group}/");
         for (path, step) in &mut self.steps {
             if path.as_str().starts_with(&inside) {
-                let attempt = step.attempt;
-                *step = StepSeen { attempt, ..StepSeen::default() };
+                let (attempt, deed) = (step.attempt, step.deed);
+                *step = StepSeen { attempt, deed, ..StepSeen::default() };
             }
         }
     }
@@ -241,6 +262,10 @@ impl StepSeen {
             | Event::RunCompleted { .. }
             | Event::RunFailed { .. }
             | Event::RunCancelled {}
+            | Event::UnwindStarted { .. }
+            | Event::RunCompensated { .. }
+            | Event::RunStuck { .. }
+            | Event::CompensationSkipped { .. }
             | Event::ParentNotified {}
             | Event::SignalReceived { .. } => {}
         }
@@ -297,6 +322,10 @@ impl StepSeen {
             | Event::RunCompleted { .. }
             | Event::RunFailed { .. }
             | Event::RunCancelled {}
+            | Event::UnwindStarted { .. }
+            | Event::RunCompensated { .. }
+            | Event::RunStuck { .. }
+            | Event::CompensationSkipped { .. }
             | Event::ParentNotified {}
             | Event::SignalReceived { .. } => {}
         }

@@ -6,7 +6,7 @@ use skep_protocol::limits::{MAX_EARLY_SIGNALS, MAX_STEPS_PER_RUN};
 
 use super::{Checked, demand};
 use crate::partition::Partition;
-use crate::run::step::{Phase, Tally};
+use crate::run::step::{Phase, StepState, Tally};
 use crate::run::{NodeId, Run};
 
 pub(crate) fn check(partition: &Partition) -> Checked {
@@ -25,7 +25,8 @@ pub(crate) fn check(partition: &Partition) -> Checked {
 
 fn run_is_consistent(run: &Run) -> Checked {
     let id = run.id();
-    let steps = run.state.nodes.len();
+    let own = |node: &&StepState| node.compensates.is_none();
+    let steps = run.state.nodes.iter().filter(own).count();
     let limit = MAX_STEPS_PER_RUN.max(run.plan.workflow().steps().len());
     demand(steps <= limit, "I-17", || format!("run {id} has {steps} steps"))?;
     let early = run.state.signals.early.len();
@@ -68,7 +69,7 @@ fn step_is_consistent(run: &Run, id: NodeId) -> Checked {
             format!("{}: {active} items at once", name())
         })?;
     }
-    if node.item_of.is_none() && !node.phase.is_final() {
+    if node.item_of.is_none() && node.compensates.is_none() && !node.phase.is_final() {
         let counted = tally(run, id);
         demand(counted == node.needs, "I-7", || {
             format!("{}: its needs are {counted:?}, not {:?}", name(), node.needs)

@@ -52,6 +52,9 @@ impl Partition {
             Event::RunCancelled {} => {
                 self.end(run, RunStatus::Cancelled, ChildOutcome::Cancelled {})
             }
+            Event::RunCompensated { failure } => {
+                self.end(run, RunStatus::Compensated, ChildOutcome::Compensated(failure.clone()))
+            }
             Event::ParentNotified {} => {
                 if self.notices.remove(&run).is_none() {
                     let what = "a notice that nobody owes";
@@ -63,6 +66,9 @@ impl Partition {
             Event::RunPaused { .. }
             | Event::RunResumed { .. }
             | Event::CancelRequested { .. }
+            | Event::UnwindStarted { .. }
+            | Event::RunStuck { .. }
+            | Event::CompensationSkipped { .. }
             | Event::SignalReceived { .. }
             | Event::StepSkipped { .. }
             | Event::StepExpanded(_)
@@ -101,6 +107,7 @@ impl Partition {
             paused: false,
             paused_at: None,
             cancelling: None,
+            unwind: None,
             nodes: Vec::new(),
             scopes: Vec::new(),
             items: std::collections::BTreeMap::new(),

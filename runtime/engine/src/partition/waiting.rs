@@ -1,7 +1,6 @@
 //! What the steps of a run wait for, told to people.
 
 use skep_protocol::{Timestamp, WaitingFor, WaitingView};
-use skep_workflow::StepKind;
 
 use crate::run::step::Phase;
 use crate::run::{NodeId, Run};
@@ -43,7 +42,7 @@ fn reason(run: &Run, id: NodeId) -> Option<String> {
         }
         Phase::Child { .. } if run.is_withheld(id) => "the run is paused".to_owned(),
         Phase::Scheduled { not_before, .. } => {
-            let StepKind::Agent { capability, .. } = run.definition(id).kind() else { return None };
+            let capability = run.work(id).capability?;
             let agent = format!("waits for an agent that offers {capability}");
             match node.attempt {
                 1 => agent,
@@ -60,6 +59,13 @@ fn reason(run: &Run, id: NodeId) -> Option<String> {
                     format!("waits for the signal {name}{}", until.unwrap_or_default())
                 }
             }
+        }
+        Phase::Pending if node.compensates.is_some() => {
+            "waits until everything that depends on its step was made good".to_owned()
+        }
+        Phase::Failed if run.stuck().any(|stuck| stuck == id) => {
+            let cause = node.failure.as_deref().map_or_else(String::new, ToString::to_string);
+            format!("failed for good ({cause}): resume the run to try again, or skip the step")
         }
         Phase::Pending if node.item_of.is_none() && node.needs.open > 0 => {
             let needs = run.definition(id).needs().iter();

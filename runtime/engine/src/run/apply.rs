@@ -15,7 +15,7 @@ use crate::error::FoldError;
 mod inner_events;
 mod step_events;
 
-type Applied = Result<(), FoldError>;
+pub(super) type Applied = Result<(), FoldError>;
 
 impl Run {
     /// Creates the steps of a run that has just started.
@@ -29,16 +29,18 @@ impl Run {
     pub(crate) fn apply(&mut self, event: &Event, at: Timestamp, index: &mut Index) -> Applied {
         match event {
             Event::RunPaused { .. } => self.set_paused(true, at, index),
-            Event::RunResumed { .. } => self.set_paused(false, at, index),
+            Event::RunResumed { .. } => self.resumed(at, index),
             Event::CancelRequested { reason } => self.cancel(reason, index),
             Event::SignalReceived { name, id, payload } => {
                 self.receive(name, (id, payload), index);
                 Ok(())
             }
+            Event::UnwindStarted { failure } => self.unwind_started(failure.as_ref(), index),
             Event::RunStarted(_)
             | Event::RunCompleted { .. }
             | Event::RunFailed { .. }
             | Event::RunCancelled {}
+            | Event::RunCompensated { .. }
             | Event::ParentNotified {} => self.out_of_place("an event of the partition"),
             Event::StepSkipped { .. }
             | Event::StepExpanded(_)
@@ -54,6 +56,8 @@ impl Run {
             | Event::AttemptFailed(_)
             | Event::AttemptLost { .. }
             | Event::ReportIgnored(_)
+            | Event::RunStuck { .. }
+            | Event::CompensationSkipped { .. }
             | Event::StepCompleted { .. }
             | Event::StepStopping { .. }
             | Event::StepFailed { .. }
@@ -81,9 +85,19 @@ impl Run {
         }
     }
 
+    fn resumed(&mut self, at: Timestamp, index: &mut Index) -> Applied {
+        let stuck: Vec<_> = self.stuck().collect();
+        if self.state.paused {
+            self.set_paused(false, at, index)?;
+        } else if stuck.is_empty() {
+            return self.out_of_place("the resumption of a run that goes on");
+        }
+        stuck.into_iter().try_for_each(|id| self.compensation_again(id, index))
+    }
+
     fn set_paused(&mut self, paused: bool, at: Timestamp, index: &mut Index) -> Applied {
         if self.state.paused == paused {
-            return self.out_of_place("a pause of a paused run, or a resumption of another");
+            return self.out_of_place("a second pause");
         }
         self.change_all(index, |run| {
             let withheld: Vec<_> = run.all_nodes().map(|id| run.is_withheld(id)).collect();
@@ -155,9 +169,21 @@ impl Run {
         node.checkpoint = None;
         node.stop = None;
         let (item_of, scope) = (node.item_of, node.scope);
+        if let Some(of) = node.compensates {
+            node.released = true;
+            node.output = None;
+            if node.phase == Phase::Completed {
+                self.made_good(of, index);
+            } else {
+                self.compensation_failed(index);
+            }
+            return;
+        }
         match item_of {
             Some((fan, _)) => {
-                self.state.items.remove(&id);
+                if !self.plan.keeps_items(self.step_index(id)) {
+                    self.state.items.remove(&id);
+                }
                 self.item_ended(fan, id, index);
             }
             None => {

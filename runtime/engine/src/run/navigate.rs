@@ -23,6 +23,9 @@ impl Run {
     /// Returns the path of a step.
     pub(crate) fn path(&self, id: NodeId) -> StepPath {
         let node = self.node(id);
+        if let Some(of) = node.compensates {
+            return self.path(of).compensation();
+        }
         let name = self.definition(id).id().as_str();
         let path = match self.scope(node.scope).owner {
             Some(owner) => self.path(owner).inner(name),
@@ -36,6 +39,9 @@ impl Run {
 
     /// Returns the step at a path.
     pub(crate) fn find(&self, path: &StepPath) -> Option<NodeId> {
+        if let Some(of) = path.compensated() {
+            return self.node(self.find(&of)?).deed.as_ref()?.compensation;
+        }
         let mut scope = ScopeId::ROOT;
         let mut segments = path.as_str().split('/');
         loop {
@@ -50,7 +56,9 @@ impl Run {
             let step = self.plan.workflow().find(name)?;
             let mut id = self.in_scope(scope, step)?;
             if let Some(index) = item {
-                id = *self.items_of(id).get(index as usize)?;
+                // Those beyond the ones in use are left from an earlier round; they may have
+                // to be made good.
+                id = *self.node(id).inner.as_ref()?.items.get(index as usize)?;
             }
             if segments.clone().next().is_none() {
                 return Some(id);

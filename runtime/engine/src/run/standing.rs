@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use skep_protocol::{
     AttemptId, CancelReason, Parent, RunId, StartRun, Task, Timestamp, WaitingFor,
 };
-use skep_workflow::StepKind;
 
 use super::step::{Phase, StepState};
 use super::{NodeId, Run};
@@ -111,11 +110,11 @@ impl Run {
     fn phase_timer(&self, id: NodeId, node: &StepState) -> Option<(Timestamp, TimerReason)> {
         match &node.phase {
             Phase::Scheduled { queued, .. } => {
-                let bound = self.definition(id).queue_timeout()?;
+                let bound = self.work(id).queue_timeout?;
                 (!self.state.paused).then(|| (queued.after(bound), TimerReason::QueueTimeout))
             }
             Phase::Taken { since, .. } => {
-                Some((since.after(self.definition(id).timeout()?), TimerReason::Timeout))
+                Some((since.after(self.work(id).timeout?), TimerReason::Timeout))
             }
             Phase::Child { not_before, .. } if node.stop.is_none() && !self.is_withheld(id) => {
                 Some((not_before.after(self.definition(id).timeout()?), TimerReason::Timeout))
@@ -139,7 +138,8 @@ impl Run {
     }
 
     fn deadline_timer(&self, id: NodeId, node: &StepState) -> Option<(Timestamp, TimerReason)> {
-        if node.stop.is_some() || node.item_of.is_some() || node.phase.is_final() {
+        let own = node.item_of.is_none() && node.compensates.is_none();
+        if node.stop.is_some() || !own || node.phase.is_final() {
             return None;
         }
         let began = node.began?;
@@ -262,37 +262,40 @@ impl Run {
     }
 
     fn offer(&self, id: NodeId, not_before: Timestamp) -> Option<OfferTask> {
-        let (node, step) = (self.node(id), self.definition(id));
-        let StepKind::Agent { capability, .. } = step.kind() else { return None };
+        let (node, work) = (self.node(id), self.work(id));
+        let [require, prefer] = work.labels.map_or_else(Default::default, |l| l.map(Clone::clone));
         let taken_by = node.phase.taker().cloned();
-        let timeout = step.timeout().map_or(u128::MAX, |timeout| timeout.as_millis());
+        let timeout = work.timeout.map_or(u128::MAX, |timeout| timeout.as_millis());
         let timeout_ms = u64::try_from(timeout).unwrap_or(u64::MAX);
         let task = Task {
             v: Task::VERSION,
             run: self.id(),
             step: self.path(id),
             attempt: node.attempt,
-            capability: capability.to_string(),
+            fenced_up_to: node.compensates.map_or(0, |of| self.node(of).attempt),
+            capability: work.capability?.to_string(),
             workflow: self.state.started.workflow.clone(),
             partition: self.partition,
             input: node.input.clone()?,
             checkpoint: node.checkpoint.clone(),
             timeout_ms,
             deadline: self.deadline(id),
-            priority: step.priority(),
-            labels: step.labels().require.clone(),
+            priority: self.definition(id).priority(),
+            labels: require,
         };
-        let take_by = match (&node.phase, step.queue_timeout()) {
+        let take_by = match (&node.phase, work.queue_timeout) {
             (Phase::Scheduled { queued, .. }, Some(bound)) => Some(queued.after(bound)),
             (_, Some(_) | None) => None,
         };
-        let prefer = step.labels().prefer.clone();
         Some(OfferTask { task, not_before, taken_by, take_by, prefer })
     }
 
     /// Returns when a step and everything around it has to be over. What cleans up outlasts what is
     /// around it.
     fn deadline(&self, id: NodeId) -> Option<Timestamp> {
+        if self.node(id).compensates.is_some() {
+            return None;
+        }
         let mut at = Some(id);
         let mut earliest = None;
         while let Some(id) = at {

@@ -111,6 +111,9 @@ pub(crate) struct StepState {
     /// For an item: the `for_each` step and the index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) item_of: Option<(NodeId, u32)>,
+    /// For a compensation: what it makes good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) compensates: Option<NodeId>,
     pub(crate) phase: Phase,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) needs: Tally,
@@ -154,6 +157,27 @@ pub(crate) struct StepState {
     pub(crate) reporter: Option<(AgentId, u32)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inner: Option<Box<Inner>>,
+    /// What it did, or may have done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deed: Option<Box<Deed>>,
+}
+
+/// What a step did, or may have done, and what became of that: kept of steps that have a
+/// `compensate` or are a `pivot`, also when they start over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Deed {
+    /// What came out; none if nobody knows, or if it is that of inner steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<Payload>,
+    /// The compensation, once the run unwinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) compensation: Option<NodeId>,
+    /// It was made good, or an operator said so.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) settled: bool,
+    /// It was told that the compensation failed for good.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) stuck: bool,
 }
 
 /// What is inside a step; kept when a group starts over, so that attempt numbers go on.
@@ -305,6 +329,7 @@ impl StepState {
             step,
             scope,
             item_of,
+            compensates: None,
             phase: Phase::Pending,
             needs: Tally::default(),
             attempt: 0,
@@ -322,6 +347,7 @@ impl StepState {
             failure: None,
             reporter: None,
             inner: None,
+            deed: None,
         }
     }
 
@@ -333,5 +359,7 @@ impl StepState {
         self.ignored = old.ignored;
         self.reporter = old.reporter;
         self.inner = old.inner;
+        self.deed = old.deed;
+        self.compensates = old.compensates;
     }
 }

@@ -1,7 +1,6 @@
 //! What a live run looks like from outside, as far as its state knows.
 
 use skep_protocol::{AttemptView, RunDetail, RunStarted, RunSummary, StepView};
-use skep_workflow::StepKind;
 
 use super::step::{Phase, Setback};
 use super::{NodeId, Run, ScopeId};
@@ -53,6 +52,9 @@ impl Run {
                 continue;
             }
             views.push(self.view(id));
+            let compensation = node.deed.as_ref().and_then(|deed| deed.compensation);
+            let begun = compensation.filter(|id| self.node(*id).phase != Phase::Pending);
+            views.extend(begun.map(|id| self.view(id)));
             // What is inside a step that did not begin is left from an earlier round of a group.
             if node.began.is_none() {
                 continue;
@@ -88,7 +90,7 @@ impl Run {
         if node.tries + node.losses == 0 {
             return None;
         }
-        let StepKind::Agent { .. } = self.definition(id).kind() else { return None };
+        self.work(id).capability?;
         let status = match node.phase {
             Phase::Scheduled { .. } => "scheduled",
             Phase::Taken { .. } => "taken",

@@ -175,6 +175,7 @@ impl Play {
             let how = match event {
                 Event::RunCompleted { .. } | Event::StepCompleted { .. } => "completed",
                 Event::AttemptCompleted(_) => "completed",
+                Event::RunCompensated { .. } => "compensated",
                 Event::RunFailed { .. } | Event::StepFailed { .. } => "failed",
                 Event::RunCancelled {} | Event::StepCancelled { .. } => "cancelled",
                 Event::StepSkipped { .. } => "skipped",

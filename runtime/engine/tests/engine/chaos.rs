@@ -18,7 +18,7 @@ use crate::world::{World, run_id};
 
 /// Writes a workflow with every kind of step and key.
 fn definition(chance: &mut Chance) -> String {
-    let policy = ["stop", "continue"][chance.below(2)];
+    let policy = ["stop", "continue", "compensate"][chance.below(3)];
     let mut text = format!("name: chaos\non_failure: {policy}\nsteps:\n");
     let mut next = 0;
     let len = 1 + chance.below(6);
@@ -85,6 +85,13 @@ fn write_work(chance: &mut Chance, kind: usize, key: &mut dyn FnMut(&str)) {
     }
     if chance.one_in(4) {
         key(&format!("deadline: {}s", 30 + chance.below(100)));
+    }
+    if chance.one_in(2) {
+        let retry = "retry: { attempts: 2, initial: 1s }";
+        let with = "with: { output: '${{ output }}', error: '${{ error }}' }";
+        key(&format!("compensate: {{ agent: y, {with}, timeout: 30s, {retry} }}"));
+    } else if chance.one_in(8) {
+        key("pivot: true");
     }
     match kind {
         5 => {
@@ -163,7 +170,7 @@ fn failed(chance: &mut Chance) -> Failure {
 fn anything(world: &World, chance: &mut Chance, number: usize) -> Input {
     let (run, by) = (run_id(), "ada".to_owned());
     let id = attempt(world, chance);
-    match chance.below(22) {
+    match chance.below(23) {
         0..=4 => report(agent(chance), id, completed("{}")),
         5 => report(agent(chance), id, completed("[]")),
         6 | 7 => {
@@ -197,6 +204,10 @@ fn anything(world: &World, chance: &mut Chance, number: usize) -> Input {
             }
             None => Input::ParentNotified { run },
         },
+        20 => {
+            let step = StepPath::new(&format!("s{}", 1 + chance.below(4)));
+            Input::Skip { run, step, by }
+        }
         _ => Input::Wake,
     }
 }

@@ -17,4 +17,5 @@ mod random;
 mod script;
 mod signals;
 mod slices;
+mod unwinding;
 mod world;

@@ -83,6 +83,13 @@ fn event(event: &Event) -> String {
         Event::RunCompleted { outputs } => format!("RunCompleted {outputs:?}"),
         Event::RunFailed { failure: f } => format!("RunFailed {}", failure(f)),
         Event::RunCancelled {} => "RunCancelled".to_owned(),
+        Event::UnwindStarted { failure: f } => {
+            let why = f.as_ref().map_or_else(String::new, |f| format!(" {}", failure(f)));
+            format!("UnwindStarted{why}")
+        }
+        Event::RunCompensated { failure: f } => format!("RunCompensated {}", failure(f)),
+        Event::RunStuck { step, failure: f } => format!("RunStuck {step} {}", failure(f)),
+        Event::CompensationSkipped { step, by } => format!("CompensationSkipped {step} by {by}"),
         Event::ParentNotified {} => "ParentNotified".to_owned(),
         Event::SignalReceived { name, id, payload } => {
             format!("SignalReceived {name} {id} {payload:?}")
@@ -211,6 +218,7 @@ fn owed(effect: &Effect) -> String {
             let outcome = match outcome {
                 ChildOutcome::Completed(outputs) => format!("completed {outputs:?}"),
                 ChildOutcome::Failed(f) => format!("failed {}", failure(f)),
+                ChildOutcome::Compensated(f) => format!("compensated {}", failure(f)),
                 ChildOutcome::Cancelled {} => "cancelled".to_owned(),
             };
             format!("notify {}#{}: {outcome}", parent.step, parent.attempt)

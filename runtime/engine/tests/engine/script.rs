@@ -131,6 +131,7 @@ impl Player {
             "cancel" => Input::Cancel { run, reason: rest.to_owned() },
             "pause" => Input::Pause { run, by: "ada".to_owned() },
             "resume" => Input::Resume { run, by: "ada".to_owned() },
+            "skip" => Input::Skip { run, step: StepPath::new(first), by: "ada".to_owned() },
             "signal" => {
                 let (id, text) = word(more);
                 let (name, id) = (first.to_owned(), SignalId::new(id).unwrap());
@@ -177,6 +178,7 @@ impl Player {
         let outcome = match how {
             "completed" => ChildOutcome::Completed(self.output(rest)),
             "failed" => ChildOutcome::Failed(failure(rest)),
+            "compensated" => ChildOutcome::Compensated(failure(rest)),
             _ => ChildOutcome::Cancelled {},
         };
         Input::ChildEnded { parent: id, child, outcome }

@@ -27,7 +27,8 @@ impl<'a> Compiler<'a, '_, '_> {
             "signal" => self.misplaced(expr, name, "in `wait_for.if`"),
             "output" if place == Place::Compensate => {
                 let shape = match self.view.owner {
-                    Some(owner) => self.view.catalogue.result(owner),
+                    // Of a step with items each item is made good by itself.
+                    Some(owner) => self.view.catalogue.output(owner),
                     None => Shape::Any,
                 };
                 self.load(Reference::Output, shape)

@@ -50,6 +50,10 @@ impl Fold<'_> {
             | Event::RunPaused { .. }
             | Event::RunResumed { .. }
             | Event::CancelRequested { .. }
+            | Event::UnwindStarted { .. }
+            | Event::RunCompensated { .. }
+            | Event::RunStuck { .. }
+            | Event::CompensationSkipped { .. }
             | Event::RunCompleted { .. }
             | Event::RunFailed { .. }
             | Event::RunCancelled {}
@@ -124,7 +128,7 @@ impl Fold<'_> {
         let old = before
             .as_ref()
             .map_or_else(Counts::default, |(status, leaf)| Counts::of(status, *leaf));
-        let is_top_level = !step.as_str().contains(['/', '[']);
+        let is_top_level = !step.as_str().contains(['/', '[']) && step.compensated().is_none();
         let is_item = step.as_str().ends_with(']');
         let new = Counts::of(status.as_str(), is_leaf);
         self.change(

@@ -43,8 +43,20 @@ impl Run {
             Event::StepCompleted { output, signal, .. } => {
                 self.completed(id, output.as_ref(), signal.as_ref(), index)
             }
-            Event::StepFailed { failure, .. } => self.failed(id, failure, index),
-            Event::StepCancelled { .. } => self.end(id, Phase::Cancelled, index),
+            Event::StepFailed { failure, .. } => {
+                self.note_what_was_cut_off(id, at);
+                // A sub-workflow that outlasted a deadline may have failed in its own way.
+                if matches!(self.node(id).phase, Phase::Child { .. }) && !self.is_to_come(id, at) {
+                    self.note_deed(id);
+                }
+                self.failed(id, failure, index)
+            }
+            Event::StepCancelled { .. } => {
+                self.note_what_was_cut_off(id, at);
+                self.end(id, Phase::Cancelled, index)
+            }
+            Event::RunStuck { .. } => self.stuck_noted(id),
+            Event::CompensationSkipped { .. } => self.compensation_skipped(id, index),
             Event::RunStarted(_)
             | Event::RunPaused { .. }
             | Event::RunResumed { .. }
@@ -52,6 +64,8 @@ impl Run {
             | Event::RunCompleted { .. }
             | Event::RunFailed { .. }
             | Event::RunCancelled {}
+            | Event::UnwindStarted { .. }
+            | Event::RunCompensated { .. }
             | Event::ParentNotified {}
             | Event::SignalReceived { .. } => self.out_of_place("a step event of no step"),
         }
@@ -87,6 +101,7 @@ impl Run {
         self.check_attempt(id, attempt)?;
         self.shift(id, Phase::Retrying(Setback::Lost), index)?;
         self.node_mut(id).losses += 1;
+        self.note_deed(id);
         self.enqueue(id, index);
         Ok(())
     }
@@ -122,9 +137,35 @@ impl Run {
 
     /// Leads a step to its end.
     pub(super) fn end(&mut self, id: NodeId, to: Phase, index: &mut Index) -> Applied {
+        let completes = to == Phase::Completed;
         self.shift(id, to, index)?;
+        if completes {
+            self.note_deed(id);
+        }
         self.ended(id, index);
         Ok(())
+    }
+
+    /// An attempt is cut off that an agent may have in its hands: nobody knows what it did.
+    fn note_what_was_cut_off(&mut self, id: NodeId, at: Timestamp) {
+        let in_hands = match self.node(id).phase {
+            Phase::Scheduled { not_before, .. } => self.may_be_sent(not_before, at),
+            Phase::Taken { .. } => true,
+            // A sub-workflow that is cancelled makes good what it did before it ends.
+            Phase::Pending
+            | Phase::Retrying(_)
+            | Phase::Child { .. }
+            | Phase::Waiting { .. }
+            | Phase::Expanded(_)
+            | Phase::Group { .. }
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Skipped { .. }
+            | Phase::Cancelled => false,
+        };
+        if in_hands {
+            self.note_deed(id);
+        }
     }
 
     fn leave_wait(&mut self, id: NodeId) {
@@ -198,6 +239,9 @@ impl Run {
             node.stop = None;
             node.phase = to;
         });
+        if !event.failure.kind.leaves_nothing() {
+            self.note_deed(id);
+        }
         self.enqueue(id, index);
         Ok(())
     }

@@ -1,0 +1,316 @@
+//! Unwinding: what was done is made good, in reverse dependency order.
+//!
+//! A saga as of Garcia-Molina and Salem (1987), over a graph: a step is made good once everything
+//! that depends on it is, however far away; what is independent is made good at the same time. A
+//! group that completed and has a `compensate` is made good as a unit, any other by what is inside.
+
+use serde::{Deserialize, Serialize};
+use skep_protocol::{Failure, StepPath, Timestamp};
+
+use super::apply::Applied;
+use super::standing::Index;
+use super::step::{Deed, Phase, StepState};
+use super::{NodeId, Run, ScopeId};
+use crate::error::FoldError;
+
+/// What the journal says of an unwinding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unwind {
+    /// Why the run failed; none if it was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<Failure>,
+}
+
+/// How far an unwinding is; follows from the states of the steps.
+#[derive(Debug, Default)]
+pub(crate) struct Unwinding {
+    marks: Vec<Mark>,
+    /// Compensations that are not over.
+    left: u32,
+    /// Compensations that failed for good.
+    stuck: u32,
+}
+
+/// How far one step is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    /// Compensations of the step, or of what is inside it, that are not over.
+    left: u32,
+    /// Dependents of which something is left, or of whose dependents, and so on.
+    after: u32,
+    /// Nothing is left after it or after what is around it: its turn has come.
+    open: bool,
+}
+
+impl Unwinding {
+    /// Returns whether everything was made good.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Returns whether a compensation failed for good.
+    pub(crate) const fn is_stuck(&self) -> bool {
+        self.stuck > 0
+    }
+}
+
+impl Run {
+    /// Returns whether a step did something after which there is no way back.
+    pub(crate) fn is_past_pivot(&self) -> bool {
+        self.all_nodes().any(|id| self.node(id).deed.is_some() && self.definition(id).is_pivot())
+    }
+
+    /// Returns whether anything is there to be made good.
+    pub(crate) fn has_deeds(&self) -> bool {
+        !self.to_make_good().is_empty()
+    }
+
+    /// Returns whether the turn of a compensation has come.
+    pub(crate) fn is_open(&self, of: NodeId) -> bool {
+        self.soft.unwinding.marks.get(of.as_usize()).is_some_and(|mark| mark.open)
+    }
+
+    /// Returns the compensations that failed for good.
+    pub(crate) fn stuck(&self) -> impl Iterator<Item = NodeId> {
+        self.all_nodes().filter(|id| self.is_stuck(*id))
+    }
+
+    fn is_stuck(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        let deed = node.compensates.and_then(|of| self.node(of).deed.as_deref());
+        node.phase == Phase::Failed && deed.is_some_and(|deed| !deed.settled)
+    }
+
+    /// Returns the compensation that a path means, its own or that of the step it makes good, if it
+    /// failed for good.
+    pub(crate) fn find_stuck(&self, path: &StepPath) -> Option<NodeId> {
+        let id = self.find(path)?;
+        let deed = self.node(id).deed.as_deref();
+        let compensation = deed.and_then(|deed| deed.compensation).unwrap_or(id);
+        self.is_stuck(compensation).then_some(compensation)
+    }
+
+    /// Notes that a step did something, or may have.
+    pub(super) fn note_deed(&mut self, id: NodeId) {
+        let (node, step) = (self.node(id), self.definition(id));
+        let matters = step.compensate().is_some() || step.is_pivot();
+        if !matters || node.compensates.is_some() || self.is_fan(id) {
+            return;
+        }
+        let output = node.output.clone().filter(|_| node.phase == Phase::Completed);
+        let deed = self.node_mut(id).deed.get_or_insert_default();
+        if output.is_some() {
+            deed.output = output;
+        }
+    }
+
+    /// Returns the steps to be made good as they stand: those that did something, without those
+    /// inside a group that is made good as a unit.
+    fn to_make_good(&self) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        let mut open: Vec<NodeId> = self.scope(ScopeId::ROOT).nodes().collect();
+        while let Some(id) = open.pop() {
+            match self.unit(id) {
+                Some(deed) if deed.settled => {}
+                Some(_) => found.push(id),
+                None => open.extend(self.inside(id)),
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
+    /// Returns the deed of a step that is made good as a unit.
+    fn unit(&self, id: NodeId) -> Option<&Deed> {
+        let deed = self.node(id).deed.as_deref()?;
+        self.definition(id).compensate().map(|_| deed)
+    }
+
+    /// Returns the items of a step, those of earlier rounds included, or its inner steps.
+    fn inside(&self, id: NodeId) -> Vec<NodeId> {
+        let Some(inner) = &self.node(id).inner else { return Vec::new() };
+        let scope = inner.scope.map(|scope| self.scope(scope).nodes());
+        inner.items.iter().copied().chain(scope.into_iter().flatten()).collect()
+    }
+
+    pub(super) fn unwind_started(
+        &mut self,
+        failure: Option<&Failure>,
+        index: &mut Index,
+    ) -> Applied {
+        let under_way = self.scope(ScopeId::ROOT).open > 0;
+        if self.state.unwind.is_some() || under_way {
+            return self.out_of_place("a second unwinding, or one while steps are under way");
+        }
+        self.state.unwind = Some(Unwind { failure: failure.cloned() });
+        for of in self.to_make_good() {
+            let compensation = self.next_node();
+            let mut state = StepState::pending(self.node(of).step, self.node(of).scope, None);
+            state.compensates = Some(of);
+            self.state.nodes.push(state);
+            if let Some(deed) = &mut self.node_mut(of).deed {
+                deed.compensation = Some(compensation);
+            }
+        }
+        self.mark_what_is_left(index);
+        self.enqueue_run(index);
+        Ok(())
+    }
+
+    /// Works out how far the unwinding is, from the states of the steps.
+    pub(super) fn mark_what_is_left(&mut self, index: &mut Index) {
+        let stuck = self.stuck().count();
+        self.soft.unwinding = Unwinding {
+            marks: vec![Mark::default(); self.state.nodes.len()],
+            left: 0,
+            stuck: u32::try_from(stuck).expect("steps are bounded"),
+        };
+        self.soft.unwinding.left = self.mark_scope(ScopeId::ROOT);
+        self.open_free(self.scope(ScopeId::ROOT).nodes().collect(), index);
+    }
+
+    fn mark_scope(&mut self, scope: ScopeId) -> u32 {
+        let mut nodes: Vec<NodeId> = self.scope(scope).nodes().collect();
+        let left = nodes.iter().map(|id| self.mark(*id)).sum();
+        // Dependents before what they depend on.
+        nodes.sort_unstable_by_key(|id| std::cmp::Reverse(self.definition(*id).rank()));
+        for id in nodes {
+            let dependents = self.definition(id).dependents().iter();
+            let dependents = dependents.filter_map(|step| self.in_scope(scope, *step));
+            let after = dependents.filter(|dependent| !self.is_clear(*dependent)).count();
+            self.mark_mut(id).after = u32::try_from(after).expect("edges are bounded");
+        }
+        left
+    }
+
+    /// Counts what is left of a step.
+    fn mark(&mut self, id: NodeId) -> u32 {
+        let scope = self.node(id).inner.as_ref().and_then(|inner| inner.scope);
+        let left = match (self.unit(id), scope) {
+            (Some(deed), _) => u32::from(!deed.settled),
+            (None, Some(scope)) => self.mark_scope(scope),
+            (None, None) => self.inside(id).into_iter().map(|item| self.mark(item)).sum(),
+        };
+        self.mark_mut(id).left = left;
+        left
+    }
+
+    fn mark_mut(&mut self, id: NodeId) -> &mut Mark {
+        &mut self.soft.unwinding.marks[id.as_usize()]
+    }
+
+    /// Returns whether nothing is left of a step, nor of anything that depends on it.
+    fn is_clear(&self, id: NodeId) -> bool {
+        let mark = self.soft.unwinding.marks[id.as_usize()];
+        mark.left == 0 && mark.after == 0
+    }
+
+    /// Opens those steps after which nothing is left, with what is inside; what is around is open.
+    fn open_free(&mut self, steps: Vec<NodeId>, index: &mut Index) {
+        let mut steps = steps;
+        while let Some(id) = steps.pop() {
+            let mark = self.mark_mut(id);
+            if mark.after > 0 || mark.left == 0 || mark.open {
+                continue;
+            }
+            mark.open = true;
+            match self.unit(id).and_then(|deed| deed.compensation) {
+                Some(compensation) => self.enqueue(compensation, index),
+                None => steps.extend(self.inside(id)),
+            }
+        }
+    }
+
+    /// A compensation is over: what was made good gives way to what it depended on.
+    pub(super) fn made_good(&mut self, of: NodeId, index: &mut Index) {
+        if let Some(deed) = &mut self.node_mut(of).deed {
+            deed.settled = true;
+            deed.output = None;
+        }
+        self.soft.unwinding.left -= 1;
+        let mut at = Some(of);
+        while let Some(id) = at {
+            self.mark_mut(id).left -= 1;
+            let node = self.node(id);
+            at = match node.item_of {
+                Some((fan, _)) => Some(fan),
+                None => {
+                    let around = self.scope(node.scope).owner;
+                    if self.is_clear(id) {
+                        self.cleared(id, index);
+                    }
+                    around
+                }
+            };
+        }
+        self.enqueue_run(index);
+    }
+
+    /// Nothing is left of a step and of what depends on it: one thing less is in the way of what it
+    /// needs, and of what that needs.
+    fn cleared(&mut self, id: NodeId, index: &mut Index) {
+        let scope = self.node(id).scope;
+        let plan = std::sync::Arc::clone(&self.plan);
+        let mut clear = vec![id];
+        while let Some(id) = clear.pop() {
+            for step in plan.step(self.step_index(id)).needs() {
+                let Some(need) = self.in_scope(scope, *step) else { continue };
+                let mark = self.mark_mut(need);
+                mark.after -= 1;
+                match (mark.after, mark.left) {
+                    (0, 0) => clear.push(need),
+                    (0, _) => self.open_free(vec![need], index),
+                    (_, _) => {}
+                }
+            }
+        }
+    }
+
+    /// A compensation failed for good.
+    pub(super) fn compensation_failed(&mut self, index: &mut Index) {
+        self.soft.unwinding.stuck += 1;
+        self.enqueue_run(index);
+    }
+
+    pub(super) fn stuck_noted(&mut self, id: NodeId) -> Applied {
+        let of = self.node(id).compensates.filter(|_| self.is_stuck(id));
+        let Some(of) = of else { return self.out_of_place("a compensation that did not fail") };
+        if let Some(deed) = &mut self.node_mut(of).deed {
+            deed.stuck = true;
+        }
+        Ok(())
+    }
+
+    /// An operator has a compensation that failed for good tried again.
+    pub(super) fn compensation_again(&mut self, id: NodeId, index: &mut Index) -> Applied {
+        self.unstuck(id)?;
+        self.change(id, index, StepState::reset);
+        self.enqueue(id, index);
+        Ok(())
+    }
+
+    /// An operator takes a compensation that failed for good as done.
+    pub(super) fn compensation_skipped(&mut self, id: NodeId, index: &mut Index) -> Applied {
+        let of = self.unstuck(id)?;
+        self.made_good(of, index);
+        Ok(())
+    }
+
+    fn unstuck(&mut self, id: NodeId) -> Result<NodeId, FoldError> {
+        let of = self.node(id).compensates.filter(|_| self.is_stuck(id));
+        let Some(of) = of else {
+            let what = "a compensation that did not fail";
+            return Err(FoldError::OutOfPlace { run: self.id(), what });
+        };
+        if let Some(deed) = &mut self.node_mut(of).deed {
+            deed.stuck = false;
+        }
+        self.soft.unwinding.stuck -= 1;
+        Ok(of)
+    }
+
+    /// Returns whether an attempt that nobody was seen to take may have been sent all the same.
+    pub(super) fn may_be_sent(&self, not_before: Timestamp, now: Timestamp) -> bool {
+        not_before <= self.state.paused_at.unwrap_or(now).min(now).after(super::START_MARGIN)
+    }
+}

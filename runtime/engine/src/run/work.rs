@@ -1,0 +1,55 @@
+//! What an agent is asked to do for a step: the step itself, or what makes it good.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use skep_workflow::{Name, RetryPolicy, Schema, StepKind};
+
+use super::{NodeId, Run};
+
+/// What the definition says of the attempts of a step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work<'a> {
+    /// What an agent must offer; none if agents are not asked.
+    pub(crate) capability: Option<&'a Name>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) retry: &'a RetryPolicy,
+    pub(crate) expect: Option<&'a Schema>,
+    /// The labels that an agent must have, and those that make it more welcome.
+    pub(crate) labels: Option<[&'a BTreeMap<String, String>; 2]>,
+}
+
+impl Run {
+    /// Returns what the definition says of the attempts of a step, or of its compensation.
+    pub(crate) fn work(&self, id: NodeId) -> Work<'_> {
+        let step = self.definition(id);
+        if self.node(id).compensates.is_some()
+            && let Some(remedy) = step.compensate()
+        {
+            return Work {
+                capability: Some(&remedy.capability),
+                timeout: Some(remedy.timeout),
+                queue_timeout: None,
+                retry: &remedy.retry,
+                expect: None,
+                labels: None,
+            };
+        }
+        let capability = match step.kind() {
+            StepKind::Agent { capability, .. } => Some(capability),
+            StepKind::Workflow { .. }
+            | StepKind::Wait(_)
+            | StepKind::Signal { .. }
+            | StepKind::Group => None,
+        };
+        Work {
+            capability,
+            timeout: step.timeout(),
+            queue_timeout: step.queue_timeout(),
+            retry: step.retry(),
+            expect: step.expect(),
+            labels: Some([&step.labels().require, &step.labels().prefer]),
+        }
+    }
+}
