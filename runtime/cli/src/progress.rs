@@ -252,6 +252,7 @@ impl Progress {
 }
 
 /// Moves one step on.
+#[expect(clippy::too_many_lines, reason = "a table with a line for each kind of event")]
 fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
     match event {
         Event::GroupStarted { .. } => one.enter(StepStatus::Running, at).forget(),

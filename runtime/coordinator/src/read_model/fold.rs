@@ -169,6 +169,7 @@ impl Fold<'_> {
         self.event()
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table with a line for each kind of event")]
     fn event(&self) -> rusqlite::Result<()> {
         match &self.record.event {
             Event::RunStarted(_)

@@ -8,6 +8,7 @@ use super::{Fold, json, millis};
 
 impl Fold<'_> {
     /// An event of one attempt.
+    #[expect(clippy::too_many_lines, reason = "a table with a line for each kind of event")]
     pub(super) fn attempt_event(&self, step: &StepPath) -> rusqlite::Result<()> {
         match &self.record.event {
             Event::AttemptScheduled(scheduled) => {
