@@ -201,6 +201,9 @@ impl Progress {
             | Event::StepExpanded(_)
             | Event::GroupStarted { .. }
             | Event::GroupRestarted { .. }
+            | Event::RestartDecided { .. }
+            | Event::StepRestarted { .. }
+            | Event::RestartsExhausted { .. }
             | Event::WaitStarted(_)
             | Event::ChildStarted(_)
             | Event::AttemptScheduled(_)
@@ -230,6 +233,8 @@ impl Progress {
             return self.rows.expand(step, event.total, at);
         } else if let Event::GroupRestarted { .. } = event {
             self.rows.restart(step);
+        } else if let Event::StepRestarted { .. } = event {
+            self.rows.restart_step(step);
         } else if let Event::RunStuck { failure, .. } = event {
             (self.status, self.failure) = (Some(RunStatus::Stuck), Some(failure.clone()));
         } else if let Event::CompensationSkipped { .. } = event {
@@ -258,6 +263,13 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
         Event::GroupStarted { .. } => one.enter(StepStatus::Running, at).forget(),
         Event::StepSkipped { reason, .. } => {
             one.enter(StepStatus::Skipped, at).tell(skipped(reason));
+        }
+        Event::RestartDecided { failed, .. } => one.tell(format!("{failed} failed: starts again")),
+        Event::StepRestarted { .. } => {
+            one.enter(StepStatus::Pending, at).tell("starts again".into())
+        }
+        Event::RestartsExhausted { failed, .. } => {
+            one.tell(format!("{failed} failed once too often"));
         }
         Event::GroupRestarted { round, .. } => {
             one.enter(StepStatus::Running, at).tell(format!("started again, round {round}"));
@@ -345,6 +357,7 @@ const fn cancelled(reason: CancelReason) -> &'static str {
         CancelReason::RunCancelled => "the run was cancelled",
         CancelReason::Stopping => "the run stops",
         CancelReason::Timeout => "its time was up",
+        CancelReason::Restart => "its group starts it again",
         CancelReason::Deadline => "the deadline of its group passed",
     }
 }

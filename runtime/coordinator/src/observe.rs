@@ -77,6 +77,9 @@ fn run_event(seq: Seq, record: &RunRecord) {
         | Event::StepExpanded(_)
         | Event::GroupStarted { .. }
         | Event::GroupRestarted { .. }
+        | Event::RestartDecided { .. }
+        | Event::StepRestarted { .. }
+        | Event::RestartsExhausted { .. }
         | Event::WaitStarted(_)
         | Event::ChildStarted(_)
         | Event::AttemptScheduled(_)
@@ -115,6 +118,9 @@ pub(crate) const fn name(event: &Event) -> &'static str {
         Event::StepExpanded(_) => "step_expanded",
         Event::GroupStarted { .. } => "group_started",
         Event::GroupRestarted { .. } => "group_restarted",
+        Event::RestartDecided { .. } => "restart_decided",
+        Event::StepRestarted { .. } => "step_restarted",
+        Event::RestartsExhausted { .. } => "restarts_exhausted",
         Event::WaitStarted(_) => "wait_started",
         Event::ChildStarted(_) => "child_started",
         Event::AttemptScheduled(_) => "attempt_scheduled",

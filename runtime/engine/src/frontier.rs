@@ -54,6 +54,8 @@ fn stop(run: &Run, id: NodeId, reason: CancelReason, desk: &Desk<'_>) -> Followe
     let step = run.path(id);
     let cancelled = |step| Ok(vec![Event::StepCancelled { step, reason }]);
     match &node.phase {
+        // It begins again without having begun.
+        Phase::Pending if run.is_restarting(id) => Ok(Vec::new()),
         Phase::Pending => Ok(vec![Event::StepSkipped { step, reason: SkipReason::Stopping }]),
         Phase::Scheduled { .. }
         | Phase::Taken { .. }
@@ -84,6 +86,9 @@ impl Run {
         }
         if let Some((fan, _)) = node.item_of {
             return self.node(fan).stop;
+        }
+        if self.is_restarting(id) {
+            return Some(CancelReason::Restart);
         }
         if self.plan.cleans_up(self.step_index(id)) {
             return None;

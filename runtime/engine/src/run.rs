@@ -7,6 +7,7 @@ pub(crate) mod scope;
 pub(crate) mod signals;
 pub(crate) mod standing;
 pub(crate) mod step;
+mod supervise;
 pub(crate) mod unwinding;
 mod view;
 mod work;
@@ -139,7 +140,9 @@ impl Run {
         let is_scope = |id: &ScopeId| (id.0 as usize) < scopes;
         for scope in &self.state.scopes {
             let end = scope.first.as_usize() + scope.len as usize;
-            if end > nodes || !scope.owner.iter().all(is_node) || !scope.failed.iter().all(is_node)
+            if end > nodes
+                || !scope.owner.iter().all(is_node)
+                || !scope.failed.iter().chain(&scope.restarting).all(is_node)
             {
                 return Err("a scope has steps that are not there");
             }

@@ -57,7 +57,9 @@ pub(crate) fn of(event: &Event) -> usize {
         | Event::StepFailed { failure: of, .. } => failure(of),
         Event::UnwindStarted { failure: of } => of.as_ref().map_or(0, failure),
         Event::SignalReceived { name, payload: with, .. } => text(name) + payload(with),
-        Event::StepSkipped { reason: SkipReason::Upstream(step), .. } => text(step.as_str()),
+        Event::StepSkipped { reason: SkipReason::Upstream(step), .. }
+        | Event::RestartDecided { failed: step, .. }
+        | Event::RestartsExhausted { failed: step, .. } => text(step.as_str()),
         Event::StepExpanded(expanded) => expanded.items.iter().map(payload).sum(),
         Event::WaitStarted(WaitStarted { waiting_for: WaitingFor::Signal(name), .. }) => text(name),
         Event::ChildStarted(started) => {
@@ -75,6 +77,7 @@ pub(crate) fn of(event: &Event) -> usize {
         | Event::StepSkipped { .. }
         | Event::GroupStarted { .. }
         | Event::GroupRestarted { .. }
+        | Event::StepRestarted { .. }
         | Event::WaitStarted(_)
         | Event::AttemptTaken { .. }
         | Event::AttemptReleased { .. }

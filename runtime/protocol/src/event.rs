@@ -113,6 +113,28 @@ pub enum Event {
         /// When its steps may start.
         not_before: Timestamp,
     },
+    /// A step of a supervised group failed: steps of the group start again. Those of them that are
+    /// under way stop first.
+    RestartDecided {
+        /// The group.
+        step: StepPath,
+        /// The step that failed.
+        failed: StepPath,
+    },
+    /// A step of a supervised group is as it was before it began; only the numbers of its attempts
+    /// go on.
+    StepRestarted {
+        /// The step.
+        step: StepPath,
+    },
+    /// A step of a supervised group failed once more than its supervision bears: the group stops,
+    /// and then fails.
+    RestartsExhausted {
+        /// The group.
+        step: StepPath,
+        /// The step that failed.
+        failed: StepPath,
+    },
     /// A durable timer or the wait for a signal began.
     WaitStarted(WaitStarted),
     /// A sub-workflow is owed: the run `child` is to be started.
@@ -219,6 +241,9 @@ impl Event {
             | Self::CompensationSkipped { step, .. }
             | Self::GroupStarted { step }
             | Self::GroupRestarted { step, .. }
+            | Self::RestartDecided { step, .. }
+            | Self::StepRestarted { step }
+            | Self::RestartsExhausted { step, .. }
             | Self::AttemptTaken { step, .. }
             | Self::AttemptReleased { step, .. }
             | Self::CheckpointSaved { step, .. }
@@ -268,6 +293,9 @@ impl Event {
             | Self::StepExpanded(_)
             | Self::GroupStarted { .. }
             | Self::GroupRestarted { .. }
+            | Self::RestartDecided { .. }
+            | Self::StepRestarted { .. }
+            | Self::RestartsExhausted { .. }
             | Self::WaitStarted(_)
             | Self::ChildStarted(_)
             | Self::AttemptScheduled(_)

@@ -178,6 +178,9 @@ fn run_text(event: &Event) -> String {
         | Event::StepExpanded(_)
         | Event::GroupStarted { .. }
         | Event::GroupRestarted { .. }
+        | Event::RestartDecided { .. }
+        | Event::StepRestarted { .. }
+        | Event::RestartsExhausted { .. }
         | Event::WaitStarted(_)
         | Event::ChildStarted(_)
         | Event::AttemptScheduled(_)
@@ -195,11 +198,19 @@ fn run_text(event: &Event) -> String {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table with a line for each kind of event")]
 fn step_text(event: &Event) -> String {
     match event {
         Event::StepSkipped { reason, .. } => paint(DIM, format!("skipped: {}", skipped(reason))),
         Event::StepExpanded(event) => expanded(event),
         Event::GroupStarted { .. } => "group started".to_owned(),
+        Event::RestartDecided { failed, .. } => {
+            paint(YELLOW, format!("{failed} failed: starts it again"))
+        }
+        Event::StepRestarted { .. } => paint(YELLOW, "starts again"),
+        Event::RestartsExhausted { failed, .. } => {
+            paint(RED, format!("{failed} failed once too often: the group stops"))
+        }
         Event::GroupRestarted { round, .. } => {
             paint(YELLOW, format!("group starts over, round {round}"))
         }

@@ -311,18 +311,27 @@ impl Rows {
 
     /// Forgets how far the inner steps of a group were.
     pub(crate) fn restart(&mut self, group: &StepPath) {
-        let inside = format!("{}/", group.as_str());
+        self.forget(&format!("{}/", group.as_str()));
+    }
+
+    /// A step starts again: what is inside, and its items, are as if they had never been.
+    pub(crate) fn restart_step(&mut self, step: &StepPath) {
+        self.forget(&format!("{}/", step.as_str()));
+        self.forget(&format!("{}[", step.as_str()));
+    }
+
+    fn forget(&mut self, inside: &str) {
         for row in &mut self.rows {
-            row.own.retain(|step, _| !step.as_str().starts_with(&inside));
+            row.own.retain(|step, _| !step.as_str().starts_with(inside));
             let counts = &mut row.counts;
             row.items.retain(|step, one| {
-                let stays = !step.as_str().starts_with(&inside);
+                let stays = !step.as_str().starts_with(inside);
                 if !stays {
                     *counts.slot(one.status) -= 1;
                 }
                 stays
             });
-            row.fans.retain(|step, _| !step.as_str().starts_with(&inside));
+            row.fans.retain(|step, _| !step.as_str().starts_with(inside));
         }
     }
 

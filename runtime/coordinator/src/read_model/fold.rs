@@ -218,6 +218,9 @@ impl Fold<'_> {
             | Event::StepExpanded(_)
             | Event::GroupStarted { .. }
             | Event::GroupRestarted { .. }
+            | Event::RestartDecided { .. }
+            | Event::StepRestarted { .. }
+            | Event::RestartsExhausted { .. }
             | Event::WaitStarted(_)
             | Event::ChildStarted(_)
             | Event::AttemptScheduled(_)
@@ -243,6 +246,8 @@ impl Fold<'_> {
             }
             Event::GroupStarted { .. } => self.step(step, StepStatus::Running, Leaf::No),
             Event::GroupRestarted { .. } => self.restarted(step),
+            Event::StepRestarted { .. } => self.step_restarted(step),
+            Event::RestartDecided { .. } | Event::RestartsExhausted { .. } => Ok(()),
             Event::WaitStarted(_) => self.step(step, StepStatus::Waiting, Leaf::Yes),
             Event::ChildStarted(child) => {
                 self.step(step, StepStatus::Running, Leaf::Yes)?;

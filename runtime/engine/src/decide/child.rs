@@ -72,9 +72,14 @@ fn failed(run: &Run, id: NodeId, failure: Failure) -> Event {
             let failure = timed_out(run, id);
             Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure })
         }
-        (None, Some(reason @ (CancelReason::RunCancelled | CancelReason::Stopping))) => {
-            Event::StepCancelled { step, reason }
-        }
+        (
+            None,
+            Some(
+                reason @ (CancelReason::RunCancelled
+                | CancelReason::Stopping
+                | CancelReason::Restart),
+            ),
+        ) => Event::StepCancelled { step, reason },
         (None, None) => Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure }),
     }
 }

@@ -30,6 +30,9 @@ pub(super) fn pending(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
         let admitted = progress.is_some_and(|progress| index < progress.admitted);
         return if admitted { or_fail(run, id, start(run, id, desk)) } else { Ok(Vec::new()) };
     }
+    if run.is_held(run.node(id).scope) {
+        return Ok(Vec::new());
+    }
     match readiness(run, id) {
         Readiness::Wait => Ok(Vec::new()),
         Readiness::Skip(reason) => Ok(vec![skip(run, id, reason)]),

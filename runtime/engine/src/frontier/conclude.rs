@@ -64,6 +64,9 @@ pub(super) fn group(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
     let Some(scope) = run.node(id).inner.as_ref().and_then(|inner| inner.scope) else {
         return Ok(Vec::new());
     };
+    if run.is_held(scope) && run.node(id).stop.is_none() {
+        return Ok(supervise(run, id, scope, desk));
+    }
     if run.scope(scope).open > 0 {
         return Ok(Vec::new());
     }
@@ -78,6 +81,22 @@ pub(super) fn group(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
         return Ok(vec![Event::GroupRestarted { step, round, not_before }]);
     }
     Ok(failed(run, id, failure))
+}
+
+/// Looks at a group whose supervision has a failure to deal with.
+fn supervise(run: &Run, id: NodeId, scope: ScopeId, desk: &Desk<'_>) -> Vec<Event> {
+    let state = run.scope(scope);
+    if state.restarting.is_some() {
+        let steps = run.to_restart(scope).into_iter();
+        return steps.map(|step| Event::StepRestarted { step: run.path(step) }).collect();
+    }
+    let Some(failed) = state.failed else { return Vec::new() };
+    let (step, failed) = (run.path(id), run.path(failed));
+    vec![if run.is_too_much(scope, desk.now) {
+        Event::RestartsExhausted { step, failed }
+    } else {
+        Event::RestartDecided { step, failed }
+    }]
 }
 
 /// Returns the failure of what is around a scope whose step failed.

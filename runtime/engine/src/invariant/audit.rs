@@ -2,18 +2,17 @@
 //! simpler opinion.
 
 mod compensation;
+mod step;
+mod supervision;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use skep_protocol::{
-    AttemptScheduled, Event, Failure, FailureKind, Record, RunId, RunRecord, StepPath, StepStatus,
-    Timestamp,
-};
+use skep_protocol::{Event, Failure, Record, RunId, RunRecord, StepPath, StepStatus, Timestamp};
 use skep_workflow::{Join, Step, Workflow};
 
 use super::{Checked, Violation, demand};
 use crate::partition::Partition;
+use step::Bounds;
 
 /// Watches the records of one journal.
 #[derive(Debug, Default)]
@@ -41,6 +40,10 @@ struct StepSeen {
     began: Option<Timestamp>,
     failures: u32,
     last_failure: Option<Failure>,
+    /// When steps of the group were started again.
+    restarts: Vec<Timestamp>,
+    /// Whose failure was the cause of the last one.
+    cause: Option<skep_workflow::StepIndex>,
     deed: Option<compensation::Deed>,
     /// For a compensation: it is over, or an operator said so.
     settled: bool,
@@ -166,9 +169,11 @@ impl RunSeen {
 
     fn of_step(&mut self, path: &StepPath, event: &Event, at: Timestamp) -> Checked {
         if let Event::GroupRestarted { .. } = event {
-            self.start_over(path);
+            self.start_over(&format!("{path}/"));
+            self.steps.entry(path.clone()).or_default().restarts.clear();
             return Ok(());
         }
+        self.of_supervision(path, event, at)?;
         let definition = self.definition(path);
         let remedy = definition.and_then(Step::compensate).filter(|_| path.compensated().is_some());
         let bounds = match remedy {
@@ -190,202 +195,12 @@ impl RunSeen {
     }
 
     /// A group starts over: what is inside may run again, under higher attempt numbers.
-    fn start_over(&mut self, group: &StepPath) {
-        let inside = format!("{group}/");
+    fn start_over(&mut self, inside: &str) {
         for (path, step) in &mut self.steps {
-            if path.as_str().starts_with(&inside) {
+            if path.as_str().starts_with(inside) {
                 let (attempt, deed) = (step.attempt, step.deed);
                 *step = StepSeen { attempt, deed, ..StepSeen::default() };
             }
         }
-    }
-}
-
-/// What the definition allows a step.
-struct Bounds {
-    policy: skep_workflow::RetryPolicy,
-    timeout: Option<Duration>,
-    deadline: Option<Duration>,
-}
-
-impl StepSeen {
-    /// Looks at an event about an attempt.
-    fn of_attempt(&mut self, event: &Event, at: Timestamp, bounds: &Bounds) -> Checked {
-        match event {
-            Event::AttemptScheduled(event) => self.scheduled(event, at, &bounds.policy)?,
-            Event::ChildStarted(event) => {
-                self.next_attempt(&event.step, event.attempt)?;
-                self.status = Some(StepStatus::Running);
-            }
-            Event::AttemptTaken { step, attempt, .. } => {
-                self.current(step, *attempt)?;
-                self.taken = Some(at);
-            }
-            Event::AttemptReleased { step, attempt, .. } => {
-                self.current(step, *attempt)?;
-                self.taken = None;
-            }
-            Event::AttemptCompleted(event) => {
-                self.current(&event.step, event.attempt)?;
-                self.end(StepStatus::Completed);
-            }
-            Event::AttemptFailed(event) => {
-                self.current(&event.step, event.attempt)?;
-                if event.failure.kind == FailureKind::Timeout && self.taken.is_some() {
-                    let due = self.taken.zip(bounds.timeout);
-                    self.not_early(&event.step, due, at)?;
-                }
-                self.attempt_open = false;
-                self.failures += 1;
-                self.last_failure = Some(event.failure.clone());
-            }
-            Event::AttemptLost { step, attempt, .. } => {
-                self.current(step, *attempt)?;
-                self.attempt_open = false;
-                self.last_failure = None;
-            }
-            Event::StepExpanded(_)
-            | Event::GroupStarted { .. }
-            | Event::GroupRestarted { .. }
-            | Event::WaitStarted(_)
-            | Event::StepCompleted { .. }
-            | Event::StepStopping { .. }
-            | Event::StepFailed { .. }
-            | Event::StepSkipped { .. }
-            | Event::StepCancelled { .. }
-            | Event::CheckpointSaved { .. }
-            | Event::ReportIgnored(_)
-            | Event::RunStarted(_)
-            | Event::RunPaused { .. }
-            | Event::RunResumed { .. }
-            | Event::CancelRequested { .. }
-            | Event::RunCompleted { .. }
-            | Event::RunFailed { .. }
-            | Event::RunCancelled {}
-            | Event::UnwindStarted { .. }
-            | Event::RunCompensated { .. }
-            | Event::RunStuck { .. }
-            | Event::CompensationSkipped { .. }
-            | Event::ParentNotified {}
-            | Event::SignalReceived { .. } => {}
-        }
-        Ok(())
-    }
-
-    /// Looks at an event about the step as a whole.
-    fn of_whole(
-        &mut self,
-        path: &StepPath,
-        event: &Event,
-        at: Timestamp,
-        bounds: &Bounds,
-    ) -> Checked {
-        match event {
-            Event::StepExpanded(_) | Event::GroupStarted { .. } => {
-                self.began.get_or_insert(at);
-                self.status = Some(StepStatus::Running);
-            }
-            Event::WaitStarted(event) => {
-                self.began.get_or_insert(at);
-                self.until = event.until;
-                self.status = Some(StepStatus::Waiting);
-            }
-            Event::StepCompleted { signal, .. } => {
-                if signal.is_none() {
-                    self.not_early(path, self.until.zip(Some(Duration::ZERO)), at)?;
-                }
-                self.end(StepStatus::Completed);
-            }
-            Event::StepFailed { failure, .. } => {
-                if failure.kind == FailureKind::Deadline {
-                    self.not_early(path, self.began.zip(bounds.deadline), at)?;
-                }
-                self.end(StepStatus::Failed);
-            }
-            Event::StepSkipped { .. } => self.end(StepStatus::Skipped),
-            Event::StepCancelled { .. } => self.end(StepStatus::Cancelled),
-            Event::AttemptScheduled(_)
-            | Event::ChildStarted(_)
-            | Event::AttemptTaken { .. }
-            | Event::AttemptReleased { .. }
-            | Event::AttemptCompleted(_)
-            | Event::AttemptFailed(_)
-            | Event::AttemptLost { .. }
-            | Event::GroupRestarted { .. }
-            | Event::StepStopping { .. }
-            | Event::CheckpointSaved { .. }
-            | Event::ReportIgnored(_)
-            | Event::RunStarted(_)
-            | Event::RunPaused { .. }
-            | Event::RunResumed { .. }
-            | Event::CancelRequested { .. }
-            | Event::RunCompleted { .. }
-            | Event::RunFailed { .. }
-            | Event::RunCancelled {}
-            | Event::UnwindStarted { .. }
-            | Event::RunCompensated { .. }
-            | Event::RunStuck { .. }
-            | Event::CompensationSkipped { .. }
-            | Event::ParentNotified {}
-            | Event::SignalReceived { .. } => {}
-        }
-        Ok(())
-    }
-
-    /// I-12: attempts and delays stay within the policy.
-    fn scheduled(
-        &mut self,
-        event: &AttemptScheduled,
-        at: Timestamp,
-        policy: &skep_workflow::RetryPolicy,
-    ) -> Checked {
-        let path = &event.step;
-        self.next_attempt(path, event.attempt)?;
-        self.began.get_or_insert(at);
-        self.status = Some(StepStatus::Scheduled);
-        self.taken = None;
-        let delay = event.not_before.since(at);
-        demand(event.not_before >= at, "I-12", || format!("{path} is scheduled for the past"))?;
-        let Some(failure) = self.last_failure.take() else { return Ok(()) };
-        demand(self.failures < policy.attempts, "I-12", || {
-            format!("{path} is tried after {} failures", self.failures)
-        })?;
-        let barred = !failure.retryable || policy.unless.contains(&failure.code);
-        demand(!barred, "I-12", || format!("{path} is tried after {failure}"))?;
-        let asked = failure.retry_after().unwrap_or_default();
-        let longest = policy.cap(self.failures).max(asked) + Duration::from_millis(1);
-        demand(delay >= asked && delay <= longest, "I-12", || {
-            format!("{path} is tried after {delay:?}, between {asked:?} and {longest:?}")
-        })
-    }
-
-    fn next_attempt(&mut self, path: &StepPath, attempt: u32) -> Checked {
-        let rises = attempt == self.attempt + 1;
-        self.attempt = attempt;
-        self.attempt_open = true;
-        demand(rises, "I-3", || format!("attempt {attempt} of {path} is not the next"))
-    }
-
-    /// I-3: what is said of an attempt is said of the current one, and not after its end.
-    fn current(&self, path: &StepPath, attempt: u32) -> Checked {
-        demand(self.attempt_open && self.attempt == attempt, "I-3", || {
-            format!("attempt {attempt} of {path} is not the current one")
-        })
-    }
-
-    /// I-16: what happens because time has passed happens when it has.
-    fn not_early(
-        &self,
-        path: &StepPath,
-        due: Option<(Timestamp, Duration)>,
-        at: Timestamp,
-    ) -> Checked {
-        let due = due.is_none_or(|(from, bound)| at >= from.after(bound));
-        demand(due, "I-16", || format!("a timer of {path} is early"))
-    }
-
-    fn end(&mut self, status: StepStatus) {
-        self.status = Some(status);
-        self.attempt_open = false;
     }
 }

@@ -6,7 +6,7 @@ use skep_protocol::limits::{MAX_EARLY_SIGNALS, MAX_STEPS_PER_RUN};
 
 use super::{Checked, demand};
 use crate::partition::Partition;
-use crate::run::step::{Phase, StepState, Tally};
+use crate::run::step::{Phase, StepState};
 use crate::run::{NodeId, Run};
 
 pub(crate) fn check(partition: &Partition) -> Checked {
@@ -70,36 +70,10 @@ fn step_is_consistent(run: &Run, id: NodeId) -> Checked {
         })?;
     }
     if node.item_of.is_none() && node.compensates.is_none() && !node.phase.is_final() {
-        let counted = tally(run, id);
+        let counted = run.tally(id);
         demand(counted == node.needs, "I-7", || {
             format!("{}: its needs are {counted:?}, not {:?}", name(), node.needs)
         })?;
     }
     Ok(())
-}
-
-/// Counts the needs of a step the slow way.
-fn tally(run: &Run, id: NodeId) -> Tally {
-    let mut tally = Tally::default();
-    let scope = run.node(id).scope;
-    for need in run.definition(id).needs() {
-        let Some(need) = run.in_scope(scope, *need) else { continue };
-        match run.node(need).phase {
-            Phase::Completed => tally.completed += 1,
-            Phase::Skipped { tainted } => {
-                tally.skipped += 1;
-                tally.troubled += u32::from(tainted);
-            }
-            Phase::Failed | Phase::Cancelled => tally.troubled += 1,
-            Phase::Pending
-            | Phase::Scheduled { .. }
-            | Phase::Taken { .. }
-            | Phase::Retrying(_)
-            | Phase::Child { .. }
-            | Phase::Waiting { .. }
-            | Phase::Expanded(_)
-            | Phase::Group { .. } => tally.open += 1,
-        }
-    }
-    tally
 }

@@ -74,6 +74,9 @@ impl Partition {
             | Event::StepExpanded(_)
             | Event::GroupStarted { .. }
             | Event::GroupRestarted { .. }
+            | Event::RestartDecided { .. }
+            | Event::StepRestarted { .. }
+            | Event::RestartsExhausted { .. }
             | Event::WaitStarted(_)
             | Event::ChildStarted(_)
             | Event::AttemptScheduled(_)

@@ -46,6 +46,9 @@ impl Run {
             | Event::StepExpanded(_)
             | Event::GroupStarted { .. }
             | Event::GroupRestarted { .. }
+            | Event::RestartDecided { .. }
+            | Event::StepRestarted { .. }
+            | Event::RestartsExhausted { .. }
             | Event::WaitStarted(_)
             | Event::ChildStarted(_)
             | Event::AttemptScheduled(_)
@@ -146,7 +149,7 @@ impl Run {
         index.frontier.insert((self.id(), NodeId::RUN));
     }
 
-    fn enqueue_scope(&self, scope: ScopeId, index: &mut Index) {
+    pub(super) fn enqueue_scope(&self, scope: ScopeId, index: &mut Index) {
         for id in self.scope(scope).nodes() {
             if !self.node(id).phase.is_final() {
                 self.enqueue(id, index);
@@ -155,7 +158,7 @@ impl Run {
     }
 
     /// Puts whatever is around a scope into the frontier.
-    fn enqueue_owner(&self, scope: ScopeId, index: &mut Index) {
+    pub(super) fn enqueue_owner(&self, scope: ScopeId, index: &mut Index) {
         match self.scope(scope).owner {
             Some(owner) => self.enqueue(owner, index),
             None => self.enqueue_run(index),
@@ -238,7 +241,8 @@ impl Run {
     fn step_of_scope_ended(&mut self, id: NodeId, scope: ScopeId, index: &mut Index) {
         let fails = self.node(id).phase == Phase::Failed
             && self.definition(id).on_failure() == StepOnFailure::Fail;
-        let stops = self.plan.workflow().on_failure() != OnFailure::Continue;
+        let supervised = self.supervision(scope).is_some();
+        let stops = self.plan.workflow().on_failure() != OnFailure::Continue && !supervised;
         let state = self.scope_mut(scope);
         state.open -= 1;
         let over = state.open == 0;
@@ -249,7 +253,7 @@ impl Run {
                 self.enqueue_scope(scope, index);
             }
         }
-        if over {
+        if over || supervised {
             self.enqueue_owner(scope, index);
         }
     }

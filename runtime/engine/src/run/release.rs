@@ -52,6 +52,7 @@ impl Run {
             return self.keeps_what_is_inside(fan);
         }
         node.readers > 0
+            || self.supervision(node.scope).is_some()
             || self.plan.keeps(self.step_index(id))
             || self.definition(id).outputs_read()
             || self.scope(node.scope).owner.is_some_and(|owner| self.keeps_what_is_inside(owner))

@@ -1,5 +1,7 @@
 //! The steps of a run, or of one group in it, as a unit.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 use skep_protocol::Timestamp;
 use skep_workflow::StepIndex;
@@ -26,6 +28,12 @@ pub(crate) struct ScopeState {
     pub(crate) stopping: bool,
     /// Nothing starts earlier.
     pub(crate) not_before: Timestamp,
+    /// The step whose failure is the cause of a restart that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restarting: Option<NodeId>,
+    /// When steps were started again, as far back as its supervision looks.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub(crate) restarts: VecDeque<Timestamp>,
 }
 
 impl ScopeState {
@@ -45,6 +53,8 @@ impl Run {
         scope.failed = None;
         scope.stopping = false;
         scope.not_before = not_before;
+        scope.restarting = None;
+        scope.restarts.clear();
         for node in scope.nodes() {
             self.begin_anew(node);
         }
@@ -69,6 +79,8 @@ impl Run {
             failed,
             stopping,
             not_before,
+            restarting: None,
+            restarts: VecDeque::new(),
         });
         if let Some(owner) = owner {
             self.node_mut(owner).inner.get_or_insert_default().scope = Some(id);
@@ -77,7 +89,7 @@ impl Run {
     }
 
     /// Sets a step of a scope to its beginning.
-    fn begin_anew(&mut self, id: NodeId) {
+    pub(super) fn begin_anew(&mut self, id: NodeId) {
         let step = StepIndex::from_u32(self.node(id).step);
         let needs = u32::try_from(self.plan.step(step).needs().len()).expect("edges are bounded");
         let readers = self.plan.readers(step);

@@ -101,6 +101,28 @@ pub(crate) struct Tally {
     pub(crate) troubled: u32,
 }
 
+impl Tally {
+    /// Counts a need.
+    pub(crate) fn add(&mut self, need: &Phase) {
+        match need {
+            Phase::Completed => self.completed += 1,
+            Phase::Skipped { tainted } => {
+                self.skipped += 1;
+                self.troubled += u32::from(*tainted);
+            }
+            Phase::Failed | Phase::Cancelled => self.troubled += 1,
+            Phase::Pending
+            | Phase::Scheduled { .. }
+            | Phase::Taken { .. }
+            | Phase::Retrying(_)
+            | Phase::Child { .. }
+            | Phase::Waiting { .. }
+            | Phase::Expanded(_)
+            | Phase::Group { .. } => self.open += 1,
+        }
+    }
+}
+
 /// The step inside its run: a step of the workflow, or one item of a `for_each`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StepState {

@@ -103,6 +103,13 @@ fn write_work(chance: &mut Chance, kind: usize, key: &mut dyn FnMut(&str)) {
             if chance.one_in(2) {
                 key("retry: { attempts: 2, initial: 1s }");
             }
+            if chance.one_in(2) {
+                let strategy = ["one_for_one", "one_for_all", "rest_for_one"][chance.below(3)];
+                let most = chance.below(3);
+                key(&format!(
+                    "supervise: {{ strategy: {strategy}, max_restarts: {most}, within: 10m }}"
+                ));
+            }
             key("steps:");
         }
         _ => {

@@ -17,5 +17,6 @@ mod random;
 mod script;
 mod signals;
 mod slices;
+mod supervision;
 mod unwinding;
 mod world;

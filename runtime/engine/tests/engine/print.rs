@@ -71,6 +71,7 @@ fn cancel(reason: CancelReason) -> &'static str {
         CancelReason::Stopping => "stopping",
         CancelReason::Deadline => "deadline",
         CancelReason::Timeout => "timeout",
+        CancelReason::Restart => "restart",
     }
 }
 
@@ -99,6 +100,11 @@ fn event(event: &Event) -> String {
             format!("StepExpanded {} {}/{} {:?}", e.step, e.offset, e.total, e.items)
         }
         Event::GroupStarted { step } => format!("GroupStarted {step}"),
+        Event::RestartDecided { step, failed } => format!("RestartDecided {step}: {failed} failed"),
+        Event::StepRestarted { step } => format!("StepRestarted {step}"),
+        Event::RestartsExhausted { step, failed } => {
+            format!("RestartsExhausted {step}: {failed} failed")
+        }
         Event::GroupRestarted { step, round, not_before } => {
             format!("GroupRestarted {step} round {round} {}", time(*not_before))
         }

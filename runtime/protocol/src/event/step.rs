@@ -87,4 +87,6 @@ pub enum CancelReason {
     Deadline,
     /// The `timeout` of one try of a sub-workflow passed.
     Timeout,
+    /// The supervision of its group starts it again.
+    Restart,
 }

@@ -64,6 +64,9 @@ impl Fold<'_> {
             | Event::StepExpanded(_)
             | Event::GroupStarted { .. }
             | Event::GroupRestarted { .. }
+            | Event::RestartDecided { .. }
+            | Event::StepRestarted { .. }
+            | Event::RestartsExhausted { .. }
             | Event::WaitStarted(_)
             | Event::ChildStarted(_)
             | Event::CheckpointSaved { .. }
@@ -153,7 +156,18 @@ impl Fold<'_> {
     /// again. The attempts stay; their numbers go on.
     pub(super) fn restarted(&self, group: &StepPath) -> rusqlite::Result<()> {
         self.step(group, StepStatus::Running, Leaf::No)?;
-        let (from, to) = (format!("{group}/"), format!("{group}0"));
+        self.forget_between(&format!("{group}/"), &format!("{group}0"))
+    }
+
+    /// A step starts again: so is what is inside, and its items.
+    pub(super) fn step_restarted(&self, step: &StepPath) -> rusqlite::Result<()> {
+        self.step(step, StepStatus::Pending, Leaf::Keep)?;
+        self.on_step("started", step, &Option::<i64>::None)?;
+        self.forget_between(&format!("{step}/"), &format!("{step}0"))?;
+        self.forget_between(&format!("{step}["), &format!("{step}\\"))
+    }
+
+    fn forget_between(&self, from: &str, to: &str) -> rusqlite::Result<()> {
         let mut gone = Counts::default();
         let mut statement = self.transaction.prepare_cached(
             "DELETE FROM steps WHERE run = ?1 AND step > ?2 AND step < ?3

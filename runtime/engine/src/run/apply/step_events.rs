@@ -3,6 +3,7 @@
 use super::*;
 
 impl Run {
+    #[expect(clippy::too_many_lines, reason = "a table with a line for each kind of event")]
     pub(super) fn apply_to_step(
         &mut self,
         event: &Event,
@@ -38,6 +39,11 @@ impl Run {
             Event::GroupRestarted { round, not_before, .. } => {
                 self.group_restarted(id, *round, *not_before, index)
             }
+            Event::RestartDecided { failed, .. } => {
+                self.restart_decided(id, (self.find(failed), at), index)
+            }
+            Event::StepRestarted { .. } => self.step_restarted(id, index),
+            Event::RestartsExhausted { .. } => self.restarts_exhausted(id, index),
             Event::StepStopping { reason, .. } => self.stopping(id, *reason, index),
             Event::StepSkipped { reason, .. } => self.skipped(id, reason, index),
             Event::StepCompleted { output, signal, .. } => {

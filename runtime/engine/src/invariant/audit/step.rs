@@ -1,0 +1,204 @@
+//! What is seen of one step: I-3, I-12 and I-16.
+
+use std::time::Duration;
+
+use skep_protocol::{AttemptScheduled, Event, FailureKind, StepPath, StepStatus, Timestamp};
+
+use super::super::{Checked, demand};
+use super::StepSeen;
+
+/// What the definition allows a step.
+pub(super) struct Bounds {
+    pub(super) policy: skep_workflow::RetryPolicy,
+    pub(super) timeout: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+}
+
+impl StepSeen {
+    /// Looks at an event about an attempt.
+    #[expect(clippy::too_many_lines, reason = "a table with a line for each kind of event")]
+    pub(super) fn of_attempt(&mut self, event: &Event, at: Timestamp, bounds: &Bounds) -> Checked {
+        match event {
+            Event::AttemptScheduled(event) => self.scheduled(event, at, &bounds.policy)?,
+            Event::ChildStarted(event) => {
+                self.next_attempt(&event.step, event.attempt)?;
+                self.status = Some(StepStatus::Running);
+            }
+            Event::AttemptTaken { step, attempt, .. } => {
+                self.current(step, *attempt)?;
+                self.taken = Some(at);
+            }
+            Event::AttemptReleased { step, attempt, .. } => {
+                self.current(step, *attempt)?;
+                self.taken = None;
+            }
+            Event::AttemptCompleted(event) => {
+                self.current(&event.step, event.attempt)?;
+                self.end(StepStatus::Completed);
+            }
+            Event::AttemptFailed(event) => {
+                self.current(&event.step, event.attempt)?;
+                if event.failure.kind == FailureKind::Timeout && self.taken.is_some() {
+                    let due = self.taken.zip(bounds.timeout);
+                    self.not_early(&event.step, due, at)?;
+                }
+                self.attempt_open = false;
+                self.failures += 1;
+                self.last_failure = Some(event.failure.clone());
+            }
+            Event::AttemptLost { step, attempt, .. } => {
+                self.current(step, *attempt)?;
+                self.attempt_open = false;
+                self.last_failure = None;
+            }
+            Event::StepExpanded(_)
+            | Event::GroupStarted { .. }
+            | Event::GroupRestarted { .. }
+            | Event::RestartDecided { .. }
+            | Event::StepRestarted { .. }
+            | Event::RestartsExhausted { .. }
+            | Event::WaitStarted(_)
+            | Event::StepCompleted { .. }
+            | Event::StepStopping { .. }
+            | Event::StepFailed { .. }
+            | Event::StepSkipped { .. }
+            | Event::StepCancelled { .. }
+            | Event::CheckpointSaved { .. }
+            | Event::ReportIgnored(_)
+            | Event::RunStarted(_)
+            | Event::RunPaused { .. }
+            | Event::RunResumed { .. }
+            | Event::CancelRequested { .. }
+            | Event::RunCompleted { .. }
+            | Event::RunFailed { .. }
+            | Event::RunCancelled {}
+            | Event::UnwindStarted { .. }
+            | Event::RunCompensated { .. }
+            | Event::RunStuck { .. }
+            | Event::CompensationSkipped { .. }
+            | Event::ParentNotified {}
+            | Event::SignalReceived { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at an event about the step as a whole.
+    pub(super) fn of_whole(
+        &mut self,
+        path: &StepPath,
+        event: &Event,
+        at: Timestamp,
+        bounds: &Bounds,
+    ) -> Checked {
+        match event {
+            Event::StepExpanded(_) | Event::GroupStarted { .. } => {
+                self.began.get_or_insert(at);
+                self.status = Some(StepStatus::Running);
+            }
+            Event::WaitStarted(event) => {
+                self.began.get_or_insert(at);
+                self.until = event.until;
+                self.status = Some(StepStatus::Waiting);
+            }
+            Event::StepCompleted { signal, .. } => {
+                if signal.is_none() {
+                    self.not_early(path, self.until.zip(Some(Duration::ZERO)), at)?;
+                }
+                self.end(StepStatus::Completed);
+            }
+            Event::StepFailed { failure, .. } => {
+                if failure.kind == FailureKind::Deadline {
+                    self.not_early(path, self.began.zip(bounds.deadline), at)?;
+                }
+                self.end(StepStatus::Failed);
+            }
+            Event::StepSkipped { .. } => self.end(StepStatus::Skipped),
+            Event::StepCancelled { .. } => self.end(StepStatus::Cancelled),
+            Event::AttemptScheduled(_)
+            | Event::ChildStarted(_)
+            | Event::AttemptTaken { .. }
+            | Event::AttemptReleased { .. }
+            | Event::AttemptCompleted(_)
+            | Event::AttemptFailed(_)
+            | Event::AttemptLost { .. }
+            | Event::GroupRestarted { .. }
+            | Event::RestartDecided { .. }
+            | Event::StepRestarted { .. }
+            | Event::RestartsExhausted { .. }
+            | Event::StepStopping { .. }
+            | Event::CheckpointSaved { .. }
+            | Event::ReportIgnored(_)
+            | Event::RunStarted(_)
+            | Event::RunPaused { .. }
+            | Event::RunResumed { .. }
+            | Event::CancelRequested { .. }
+            | Event::RunCompleted { .. }
+            | Event::RunFailed { .. }
+            | Event::RunCancelled {}
+            | Event::UnwindStarted { .. }
+            | Event::RunCompensated { .. }
+            | Event::RunStuck { .. }
+            | Event::CompensationSkipped { .. }
+            | Event::ParentNotified {}
+            | Event::SignalReceived { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// I-12: attempts and delays stay within the policy.
+    fn scheduled(
+        &mut self,
+        event: &AttemptScheduled,
+        at: Timestamp,
+        policy: &skep_workflow::RetryPolicy,
+    ) -> Checked {
+        let path = &event.step;
+        self.next_attempt(path, event.attempt)?;
+        self.began.get_or_insert(at);
+        self.status = Some(StepStatus::Scheduled);
+        self.taken = None;
+        let delay = event.not_before.since(at);
+        demand(event.not_before >= at, "I-12", || format!("{path} is scheduled for the past"))?;
+        let Some(failure) = self.last_failure.take() else { return Ok(()) };
+        demand(self.failures < policy.attempts, "I-12", || {
+            format!("{path} is tried after {} failures", self.failures)
+        })?;
+        let barred = !failure.retryable || policy.unless.contains(&failure.code);
+        demand(!barred, "I-12", || format!("{path} is tried after {failure}"))?;
+        let asked = failure.retry_after().unwrap_or_default();
+        let longest = policy.cap(self.failures).max(asked) + Duration::from_millis(1);
+        demand(delay >= asked && delay <= longest, "I-12", || {
+            format!("{path} is tried after {delay:?}, between {asked:?} and {longest:?}")
+        })
+    }
+
+    fn next_attempt(&mut self, path: &StepPath, attempt: u32) -> Checked {
+        let rises = attempt == self.attempt + 1;
+        self.attempt = attempt;
+        self.attempt_open = true;
+        demand(rises, "I-3", || format!("attempt {attempt} of {path} is not the next"))
+    }
+
+    /// I-3: what is said of an attempt is said of the current one, and not after its end.
+    fn current(&self, path: &StepPath, attempt: u32) -> Checked {
+        demand(self.attempt_open && self.attempt == attempt, "I-3", || {
+            format!("attempt {attempt} of {path} is not the current one")
+        })
+    }
+
+    /// I-16: what happens because time has passed happens when it has.
+    fn not_early(
+        &self,
+        path: &StepPath,
+        due: Option<(Timestamp, Duration)>,
+        at: Timestamp,
+    ) -> Checked {
+        let due = due.is_none_or(|(from, bound)| at >= from.after(bound));
+        demand(due, "I-16", || format!("a timer of {path} is early"))
+    }
+
+    fn end(&mut self, status: StepStatus) {
+        self.status = Some(status);
+        self.attempt_open = false;
+    }
+}
