@@ -224,6 +224,7 @@ mod tests {
                 attempt: 1,
                 not_before: Timestamp::from_millis(2_000),
                 input: Some(json!({ "json": 1 }).into()),
+                fallback: false,
             }),
             expect![[r#"
                 {

@@ -1,5 +1,7 @@
 //! What expressions see of a run, and how outputs are put together.
 
+mod parts;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -8,8 +10,8 @@ use skep_protocol::{Failure, FailureKind, Payload};
 use skep_workflow::{EvaluationError, Reference, Scope, StepIndex, StepPart, Template};
 
 use crate::desk::{Desk, Obstacle};
-use crate::run::step::Phase;
 use crate::run::{NodeId, Run, ScopeId};
+use parts::{Part, own_error, own_output, part_of};
 
 /// Who asks: a step, or the run itself for its outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(crate) enum Reader {
     Step(NodeId),
     /// A step whose own items do not exist yet: `item` is that of the enclosing one.
     Around(NodeId),
+    /// The fallback of a step: sees why its attempts came to nothing.
+    Fallback(NodeId),
     /// The compensation of a step: sees what came out, and what was kept for it. Something
     /// undefined is null, for it has to run even if nobody knows what the step did.
     Compensation(NodeId),
@@ -28,7 +32,9 @@ pub(crate) enum Reader {
 impl Reader {
     fn node(self) -> Option<NodeId> {
         match self {
-            Self::Step(id) | Self::Around(id) | Self::Compensation(id) => Some(id),
+            Self::Step(id) | Self::Around(id) | Self::Fallback(id) | Self::Compensation(id) => {
+                Some(id)
+            }
             Self::Run => None,
         }
     }
@@ -111,14 +117,6 @@ pub(crate) fn render_into(
     Ok(())
 }
 
-/// A value that may be passed on without a look into it.
-enum Part {
-    /// It is there.
-    Stored(Payload),
-    /// It was put together from what is inside a step.
-    Made(String),
-}
-
 fn passed_on(
     run: &Run,
     reader: Reader,
@@ -130,7 +128,7 @@ fn passed_on(
         Some(Reference::Item) => Ok(item_payload(run, reader).cloned().map(Part::Stored)),
         Some(Reference::Output) => match reader {
             Reader::Compensation(id) => own_output(run, id, desk),
-            Reader::Step(_) | Reader::Around(_) | Reader::Run => Ok(None),
+            Reader::Step(_) | Reader::Around(_) | Reader::Fallback(_) | Reader::Run => Ok(None),
         },
         Some(Reference::Step(step, part)) => match visible(run, reader, *step) {
             Some(id) => part_of(run, id, *part, desk),
@@ -148,21 +146,6 @@ fn passed_on(
     }
 }
 
-/// Returns what came out of a step that is made good.
-fn own_output(run: &Run, id: NodeId, desk: &Desk<'_>) -> Result<Option<Part>, Obstacle> {
-    let deed = run.node(id).deed.as_ref();
-    match deed.and_then(|deed| deed.output.clone()) {
-        Some(output) => Ok(Some(Part::Stored(output))),
-        None => part_of(run, id, StepPart::Output, desk),
-    }
-}
-
-fn own_error(run: &Run, id: NodeId) -> Option<Value> {
-    let node = run.node(id);
-    let failure = node.failure.as_deref().filter(|_| node.phase != Phase::Completed)?;
-    Some(serde_json::json!({ "code": failure.code, "message": failure.message }))
-}
-
 fn visible(run: &Run, reader: Reader, step: StepIndex) -> Option<NodeId> {
     let scope = reader.node().map_or(ScopeId::ROOT, |id| run.node(id).scope);
     run.visible_from(scope, step)
@@ -171,7 +154,7 @@ fn visible(run: &Run, reader: Reader, step: StepIndex) -> Option<NodeId> {
 /// Returns the innermost item that the reader sees.
 fn item(run: &Run, reader: Reader) -> Option<(NodeId, u32)> {
     match reader {
-        Reader::Step(id) | Reader::Compensation(id) => run.nearest_item(id),
+        Reader::Step(id) | Reader::Fallback(id) | Reader::Compensation(id) => run.nearest_item(id),
         Reader::Around(id) => run.nearest_item(run.scope(run.node(id).scope).owner?),
         Reader::Run => None,
     }
@@ -179,68 +162,6 @@ fn item(run: &Run, reader: Reader) -> Option<(NodeId, u32)> {
 
 fn item_payload(run: &Run, reader: Reader) -> Option<&Payload> {
     run.state.items.get(&item(run, reader)?.0)
-}
-
-fn part_of(
-    run: &Run,
-    id: NodeId,
-    part: StepPart,
-    desk: &Desk<'_>,
-) -> Result<Option<Part>, Obstacle> {
-    let node = run.node(id);
-    let asked = match part {
-        StepPart::Output => !run.is_fan(id),
-        StepPart::Outputs => run.is_fan(id),
-        StepPart::Status => false,
-    };
-    if !asked || node.phase != Phase::Completed || node.released {
-        return Ok(None);
-    }
-    if part == StepPart::Output && group_scope(run, id).is_none() {
-        let output = node.output.clone().unwrap_or_else(Payload::null);
-        return Ok(Some(Part::Stored(output)));
-    }
-    let mut text = String::new();
-    write_output(run, id, desk, &mut text)?;
-    Ok(Some(Part::Made(text)))
-}
-
-fn group_scope(run: &Run, id: NodeId) -> Option<ScopeId> {
-    run.node(id).inner.as_ref()?.scope
-}
-
-fn write_output(run: &Run, id: NodeId, desk: &Desk<'_>, text: &mut String) -> Result<(), Obstacle> {
-    let node = run.node(id);
-    if node.phase != Phase::Completed {
-        text.push_str("null");
-    } else if run.is_fan(id) {
-        text.push('[');
-        for (index, item) in run.items_of(id).iter().enumerate() {
-            if index > 0 {
-                text.push(',');
-            }
-            write_output(run, *item, desk, text)?;
-        }
-        text.push(']');
-    } else if let Some(scope) = group_scope(run, id) {
-        text.push('{');
-        for (index, inner) in run.scope(scope).nodes().enumerate() {
-            if index > 0 {
-                text.push(',');
-            }
-            text.push('"');
-            text.push_str(run.definition(inner).id().as_str());
-            text.push_str("\":");
-            write_output(run, inner, desk, text)?;
-        }
-        text.push('}');
-    } else {
-        match &node.output {
-            Some(payload) => text.push_str(desk.text(payload)?),
-            None => text.push_str("null"),
-        }
-    }
-    Ok(())
 }
 
 impl<'a> View<'a> {

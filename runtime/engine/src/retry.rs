@@ -36,8 +36,7 @@ pub(crate) fn after_failure(
 /// every attempt would do so without a pause.
 pub(crate) fn after_loss(losses: u32, now: Timestamp, entropy: u64) -> Result<Timestamp, Failure> {
     if losses > MAX_LOSSES_PER_STEP {
-        let message = format!("{losses} attempts were lost with their agents or given back");
-        return Err(Failure::new(FailureKind::Lost, "lost", message).fatal());
+        return Err(lost(losses));
     }
     if losses <= 1 {
         return Ok(now);
@@ -47,6 +46,12 @@ pub(crate) fn after_loss(losses: u32, now: Timestamp, entropy: u64) -> Result<Ti
     let half = longest / 2;
     let share = (u128::from(entropy) * half.as_millis()) >> 64;
     Ok(now.after(half + Duration::from_millis(u64::try_from(share).unwrap_or_default())))
+}
+
+/// Returns the failure of a step of which too many attempts were lost.
+pub(crate) fn lost(losses: u32) -> Failure {
+    let message = format!("{losses} attempts were lost with their agents or given back");
+    Failure::new(FailureKind::Lost, "lost", message).fatal()
 }
 
 impl Run {

@@ -170,7 +170,13 @@ mod tests {
             let step = StepPath::new("a");
             let not_before = Timestamp::EPOCH;
             let input = Some(Payload::encode(&"x".repeat(len)).unwrap());
-            let event = skep_protocol::AttemptScheduled { step, attempt: 1, not_before, input };
+            let event = skep_protocol::AttemptScheduled {
+                step,
+                attempt: 1,
+                not_before,
+                input,
+                fallback: false,
+            };
             vec![Event::AttemptScheduled(event)]
         };
         let bounded = |events| {

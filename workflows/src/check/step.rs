@@ -156,7 +156,7 @@ impl<'a> One<'a, '_, '_> {
 
     fn list_unsupported(&mut self, definition: &StepDefinition) {
         for (key, span) in definition.keys.iter() {
-            let later = ["fallback", "when_open", "breaker", "progress_within"];
+            let later = ["when_open", "breaker", "progress_within"];
             if later.contains(&key) {
                 unsupported(self.builder.unsupported, key, span);
             }

@@ -256,7 +256,7 @@ fn a_missing_file_is_not_found_and_json_errors_are_one_line() {
 
 #[test]
 fn what_is_not_supported_yet_is_refused() {
-    let text = "name: w\nsteps:\n  a: { agent: x, fallback: { agent: y } }\n";
+    let text = "name: w\nsteps:\n  a: { agent: x, progress_within: 1m }\n";
     let seen = skep(&["run", "FILE"]).definition(text, &[]).run();
     assert_eq!(seen.exit, 3, "{}", seen.text());
     assert!(seen.stderr.contains("not supported yet"), "{}", seen.stderr);

@@ -44,6 +44,7 @@ fn one_step() -> Vec<Event> {
         attempt: 1,
         not_before: Timestamp::EPOCH,
         input: None,
+        fallback: false,
     };
     let done = AttemptCompleted {
         step,
@@ -142,6 +143,7 @@ async fn steps_of_the_definition_are_counted_before_they_come_into_being() {
         attempt: 1,
         not_before: Timestamp::EPOCH,
         input: None,
+        fallback: false,
     };
     let events = vec![Event::StepExpanded(expanded), Event::AttemptScheduled(item)];
     store(&model, 3, events).await;
@@ -227,7 +229,13 @@ async fn attempts_are_counted_when_they_are_scheduled_and_when_a_sub_workflow_ru
     let over = Event::StepCompleted { step, output: None, signal: None };
     let scheduled = |step: &str, ms| {
         let (step, not_before) = (StepPath::new(step), Timestamp::from_millis(ms));
-        Event::AttemptScheduled(AttemptScheduled { step, attempt: 1, not_before, input: None })
+        Event::AttemptScheduled(AttemptScheduled {
+            step,
+            attempt: 1,
+            not_before,
+            input: None,
+            fallback: false,
+        })
     };
     let failure = skep_protocol::Failure::new(skep_protocol::FailureKind::Agent, "x", "y");
     let (step, attempt, agent) = (StepPath::new("b"), 1, None);

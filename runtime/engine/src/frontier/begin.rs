@@ -139,7 +139,7 @@ fn start(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
             let input = Some(render(run, Reader::Step(id), with, desk)?);
             let attempt = run.node(id).attempt + 1;
             let step = run.path(id);
-            let event = AttemptScheduled { step, attempt, not_before, input };
+            let event = AttemptScheduled { step, attempt, not_before, input, fallback: false };
             Ok(vec![Event::AttemptScheduled(event)])
         }
         StepKind::Workflow { with, .. } => {
@@ -211,12 +211,12 @@ pub(super) fn again(run: &Run, id: NodeId, setback: Setback, desk: &Desk<'_>) ->
             let policy = run.work(id).retry;
             match retry::after_failure(policy, failure, made, (now, entropy)) {
                 Some(at) => at,
-                None => return Ok(failed(run, id, failure.clone())),
+                None => return used_up(run, id, failure, desk),
             }
         }
         None => match retry::after_loss(node.losses, now, entropy) {
             Ok(at) => at,
-            Err(failure) => return Ok(failed(run, id, failure)),
+            Err(failure) => return used_up(run, id, &failure, desk),
         },
     };
     if run.work(id).capability.is_none() {
@@ -228,7 +228,28 @@ pub(super) fn again(run: &Run, id: NodeId, setback: Setback, desk: &Desk<'_>) ->
         return or_fail(run, id, child(run, id, inputs, not_before));
     }
     let (step, attempt) = (run.path(id), node.attempt + 1);
-    Ok(vec![Event::AttemptScheduled(AttemptScheduled { step, attempt, not_before, input: None })])
+    Ok(vec![Event::AttemptScheduled(AttemptScheduled {
+        step,
+        attempt,
+        not_before,
+        input: None,
+        fallback: false,
+    })])
+}
+
+/// The attempts of a step are used up: it is the turn of its fallback, if it has one that had none.
+fn used_up(run: &Run, id: NodeId, failure: &Failure, desk: &Desk<'_>) -> Followed {
+    let node = run.node(id);
+    let fallback = run.definition(id).fallback();
+    let fallback = fallback.filter(|_| !node.fallback && node.compensates.is_none());
+    let Some(fallback) = fallback else { return Ok(failed(run, id, failure.clone())) };
+    let scheduled = render(run, Reader::Fallback(id), &fallback.with, desk).map(|input| {
+        let (step, attempt, not_before) = (run.path(id), node.attempt + 1, desk.now);
+        let input = Some(input);
+        let event = AttemptScheduled { step, attempt, not_before, input, fallback: true };
+        vec![Event::AttemptScheduled(event)]
+    });
+    or_fail(run, id, scheduled)
 }
 
 /// Looks whether a signal is there for a step that waits for one, the oldest first.

@@ -18,7 +18,8 @@ pub(super) fn begin(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
     let input = render(run, Reader::Compensation(of), &remedy.with, desk).map(Some);
     let scheduled = input.map(|input| {
         let (step, attempt) = (run.path(id), run.node(id).attempt + 1);
-        let event = AttemptScheduled { step, attempt, not_before: desk.now, input };
+        let event =
+            AttemptScheduled { step, attempt, not_before: desk.now, input, fallback: false };
         vec![Event::AttemptScheduled(event)]
     });
     or_fail(run, id, scheduled)

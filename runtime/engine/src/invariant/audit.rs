@@ -39,6 +39,7 @@ struct StepSeen {
     until: Option<Timestamp>,
     began: Option<Timestamp>,
     failures: u32,
+    fallback: bool,
     last_failure: Option<Failure>,
     /// When steps of the group were started again.
     restarts: Vec<Timestamp>,
@@ -176,11 +177,21 @@ impl RunSeen {
         self.of_supervision(path, event, at)?;
         let definition = self.definition(path);
         let remedy = definition.and_then(Step::compensate).filter(|_| path.compensated().is_some());
+        let falls_back = matches!(event, Event::AttemptScheduled(event) if event.fallback)
+            || self.steps.get(path).is_some_and(|step| step.fallback);
+        let fallback = definition.and_then(Step::fallback).filter(|_| falls_back);
         let bounds = match remedy {
             Some(remedy) => Bounds {
                 policy: skep_workflow::RetryPolicy::clone(&remedy.retry),
                 timeout: Some(remedy.timeout),
                 deadline: None,
+            },
+            None if fallback.is_some() => Bounds {
+                policy: fallback
+                    .map(|fallback| skep_workflow::RetryPolicy::clone(&fallback.retry))
+                    .unwrap_or_default(),
+                timeout: fallback.map(|fallback| fallback.timeout),
+                deadline: definition.and_then(Step::deadline),
             },
             None => Bounds {
                 policy: definition.map(|step| step.retry().clone()).unwrap_or_default(),

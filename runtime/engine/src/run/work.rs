@@ -1,4 +1,4 @@
-//! What an agent is asked to do for a step: the step itself, or what makes it good.
+//! What an agent is asked to do for a step: the step itself, its fallback, or what makes it good.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Work<'a> {
 }
 
 impl Run {
-    /// Returns what the definition says of the attempts of a step, or of its compensation.
+    /// Returns what the definition says of the attempts of a step, its fallback or compensation.
     pub(crate) fn work(&self, id: NodeId) -> Work<'_> {
         let step = self.definition(id);
         if self.node(id).compensates.is_some()
@@ -33,6 +33,18 @@ impl Run {
                 queue_timeout: None,
                 retry: &remedy.retry,
                 expect: None,
+                labels: None,
+            };
+        }
+        if self.node(id).fallback
+            && let Some(remedy) = step.fallback()
+        {
+            return Work {
+                capability: Some(&remedy.capability),
+                timeout: Some(remedy.timeout),
+                queue_timeout: step.queue_timeout(),
+                retry: &remedy.retry,
+                expect: step.expect(),
                 labels: None,
             };
         }

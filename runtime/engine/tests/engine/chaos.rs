@@ -117,6 +117,9 @@ fn write_work(chance: &mut Chance, kind: usize, key: &mut dyn FnMut(&str)) {
             key("timeout: 20s");
             key("retry: { attempts: 3, initial: 1s, max: 8s }");
             if chance.one_in(3) {
+                key("fallback: { agent: z, with: '${{ error.code }}', retry: { attempts: 2 } }");
+            }
+            if chance.one_in(3) {
                 key("queue_timeout: 60s");
             }
             if chance.one_in(3) {

@@ -136,7 +136,11 @@ fn of_attempt(event: &Event) -> String {
         Event::AttemptScheduled(e) => {
             let input = e.input.as_ref().map(|input| format!(" {input:?}"));
             let input = input.unwrap_or_default();
-            format!("AttemptScheduled {}#{} {}{input}", e.step, e.attempt, time(e.not_before))
+            {
+                let fallback = if e.fallback { " by the fallback" } else { "" };
+                let at = time(e.not_before);
+                format!("AttemptScheduled {}#{} {at}{input}{fallback}", e.step, e.attempt)
+            }
         }
         Event::AttemptTaken { step, attempt, agent } => {
             format!("AttemptTaken {step}#{attempt} {agent}")

@@ -16,9 +16,13 @@ pub struct AttemptScheduled {
     pub attempt: u32,
     /// When its task may be offered.
     pub not_before: Timestamp,
-    /// The rendered `with`; only on the first attempt, the others have the same.
+    /// The rendered `with`; only on the first attempt and the first one of the fallback, the others
+    /// have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Payload>,
+    /// The attempts of the step are used up: from this one on its fallback performs it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fallback: bool,
 }
 
 /// See [`Event::AttemptCompleted`](super::Event::AttemptCompleted).

@@ -58,7 +58,13 @@ impl Told {
     pub(crate) fn scheduled(&mut self, step: &str, attempt: u32, delay: u64) -> &mut Self {
         let not_before = Timestamp::from_millis(self.at).after(Duration::from_millis(delay));
         let (step, input) = (StepPath::new(step), None);
-        self.event(Event::AttemptScheduled(AttemptScheduled { step, attempt, not_before, input }))
+        self.event(Event::AttemptScheduled(AttemptScheduled {
+            step,
+            attempt,
+            not_before,
+            input,
+            fallback: false,
+        }))
     }
 
     pub(crate) fn completed(&mut self, step: &str, attempt: u32) -> &mut Self {

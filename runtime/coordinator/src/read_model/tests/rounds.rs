@@ -31,7 +31,7 @@ async fn check(events: Vec<Event>, expected: Expect) {
 
 fn scheduled(step: &str, attempt: u32) -> Event {
     let (step, not_before, input) = (StepPath::new(step), Timestamp::EPOCH, None);
-    Event::AttemptScheduled(AttemptScheduled { step, attempt, not_before, input })
+    Event::AttemptScheduled(AttemptScheduled { step, attempt, not_before, input, fallback: false })
 }
 
 fn completed(step: &str, attempt: u32) -> Event {

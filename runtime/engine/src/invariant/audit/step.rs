@@ -159,6 +159,11 @@ impl StepSeen {
         self.taken = None;
         let delay = event.not_before.since(at);
         demand(event.not_before >= at, "I-12", || format!("{path} is scheduled for the past"))?;
+        if event.fallback {
+            let first = !std::mem::replace(&mut self.fallback, true);
+            (self.failures, self.last_failure) = (0, None);
+            return demand(first, "I-12", || format!("{path} falls back twice"));
+        }
         let Some(failure) = self.last_failure.take() else { return Ok(()) };
         demand(self.failures < policy.attempts, "I-12", || {
             format!("{path} is tried after {} failures", self.failures)

@@ -202,6 +202,9 @@ impl Run {
         self.change(id, index, |node| {
             node.attempt = event.attempt;
             node.tries += u32::from(!lost);
+            if event.fallback {
+                (node.fallback, node.tries, node.losses, node.releases) = (true, 1, 0, 0);
+            }
             node.began.get_or_insert(at);
             if let Some(input) = &event.input {
                 node.input = Some(input.clone());
