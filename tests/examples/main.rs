@@ -25,7 +25,7 @@ macro_rules! examples {
     };
 }
 
-examples! { corpus fan_out human_approval polyglot quickstart }
+examples! { corpus fan_out human_approval order_saga polyglot quickstart supervised_group }
 
 #[test]
 fn every_example_says_how_it_is_tested_and_has_a_test() -> Result<()> {
