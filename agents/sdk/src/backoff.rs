@@ -1,8 +1,8 @@
 //! Delays between tries.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
+
+use skep_broker::host;
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
@@ -23,9 +23,9 @@ impl Backoff {
     }
 }
 
-/// Returns a number from 0 to 1. The keys of a [`RandomState`] are random enough for jitter.
+/// Returns a number from 0 to 1.
 fn random_share() -> f64 {
-    let bits = RandomState::new().build_hasher().finish();
+    let bits = host::random();
     f64::from(u32::try_from(bits >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }
 

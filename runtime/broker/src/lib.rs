@@ -20,6 +20,7 @@ mod directory;
 mod embedded;
 mod error;
 pub mod faulty;
+pub mod host;
 mod journal;
 pub mod memory;
 mod reports;

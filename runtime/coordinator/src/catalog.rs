@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use skep_broker::{Bucket, PutError, Registry, Revision, Unavailable};
+use skep_broker::{Bucket, PutError, Registry, Revision, Unavailable, host};
 use skep_protocol::limits::{MAX_DEFINITION_BYTES, MAX_INLINE_PAYLOAD, MAX_RUN_DEPTH};
 use skep_protocol::{CommandReply, Hash, Payload, RegisterWorkflow, Rejection, decode, encode};
 use skep_workflow::{Diagnostic, Style, Workflow};
@@ -273,8 +273,8 @@ async fn check(source: Vec<u8>, file: String) -> Result<Workflow, Rejection> {
             .map_err(|rejected| invalid(rejected.diagnostics(), rejected.source_text()))
     };
     if is_large {
-        return tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
-            Err(Rejection::LimitExceeded { message: format!("the check did not end: {error}") })
+        return host::apart(read).await.unwrap_or_else(|| {
+            Err(Rejection::LimitExceeded { message: "the check did not end".to_owned() })
         });
     }
     read()

@@ -1,8 +1,9 @@
 //! The clock, and the only place where ids are made up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use skep_broker::host;
 use skep_protocol::{CoordinatorId, Timestamp};
 use tokio::time::Instant;
 
@@ -17,11 +18,8 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    #[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
     pub(crate) fn new() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let base = Timestamp::EPOCH.after(wall);
-        Self { started: Instant::now(), base, ahead: AtomicU64::new(0) }
+        Self { started: Instant::now(), base: host::now(), ahead: AtomicU64::new(0) }
     }
 
     /// Returns a clock that shows the same time until a journal moves it on: one for each journal,

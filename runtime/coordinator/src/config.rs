@@ -35,6 +35,8 @@ pub enum ReadModelAt {
     Memory,
     /// In this file; picked up where it was.
     File(PathBuf),
+    /// Nowhere: lists and histories are not answered. For simulations, which have no threads.
+    Nowhere,
 }
 
 impl Default for Config {

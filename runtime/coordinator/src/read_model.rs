@@ -14,6 +14,7 @@ mod tests;
 use std::path::Path;
 use std::time::Duration;
 
+use futures::future::join;
 use rusqlite::Connection;
 use skep_broker::Broker;
 use skep_protocol::{PartitionCount, PartitionId, QueryReply, RunFilter, RunId};
@@ -67,6 +68,12 @@ impl ReadModel {
     /// Opens the database and starts its thread. A database of another format is thrown away.
     pub(crate) fn open(at: &ReadModelAt, settings: &Settings) -> Result<Self, OpenError> {
         let connection = match at {
+            // Nobody is at the other end of the way to the thread.
+            ReadModelAt::Nowhere => {
+                let (work, _) = mpsc::channel(1);
+                let positions = Positions::new(settings.partitions);
+                return Ok(Self { work, positions, followers: Followers::default() });
+            }
             ReadModelAt::Memory => schema::prepare(Connection::open_in_memory()?, settings)?,
             ReadModelAt::File(path) => match open_file(path, settings) {
                 Ok(connection) => connection,
@@ -121,11 +128,19 @@ impl ReadModel {
         broker: B,
         partition: PartitionId,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (work, positions) = (self.work.clone(), self.positions.clone());
+        let positions = self.positions.clone();
+        // Without a thread, nothing is kept but how far the journal was read.
+        let (work, unkept) = match self.work.is_closed() {
+            true => {
+                let (work, unkept) = mpsc::channel(1);
+                (work, Some(unkept))
+            }
+            false => (self.work.clone(), None),
+        };
         let position = positions.of(partition);
         let follower = Follower { broker, partition, position, work };
         async move {
-            follower.run().await;
+            join(follower.run(), positions.only(unkept)).await;
             positions.stopped(partition);
         }
     }

@@ -49,6 +49,7 @@ impl<B: AgentBroker> Worker<B> {
             let mut roll_calls = self.roll_calls.subscribe();
             let send = async move {
                 let answer = tokio::select! {
+                    biased;
                     answer = send(&broker, &agent, partition, &reports) => answer,
                     () = overtaken(&mut roll_calls) => Answer::Overtaken,
                 };

@@ -1,7 +1,7 @@
 //! Snapshots of a partition, and trimming the journal behind them.
 
 use bytes::Bytes;
-use skep_broker::Broker;
+use skep_broker::{Broker, host};
 use skep_engine::Partition;
 use skep_protocol::{Hash, PartitionId, Seq};
 
@@ -49,7 +49,7 @@ async fn usable(id: PartitionId, state: Bytes) -> Result<(), String> {
         Ok(_) => Err("it is read back as another state".to_owned()),
         Err(error) => Err(chained(&error)),
     };
-    tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.to_string()))
+    host::apart(read).await.unwrap_or_else(|| Err("reading it back panicked".to_owned()))
 }
 
 fn first_kept(older: Seq, read: Seq, keep: u64) -> Option<Seq> {

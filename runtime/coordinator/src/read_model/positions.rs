@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use skep_protocol::{PartitionCount, PartitionId, Seq};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+
+use super::Work;
 
 /// How far each journal was read and stored.
 #[derive(Debug, Clone)]
@@ -29,6 +31,17 @@ impl Positions {
     pub(super) fn reached(&self, partition: PartitionId, seq: Seq) {
         if let Some(position) = self.at(partition) {
             position.send_modify(|position| position.seq = seq);
+        }
+    }
+
+    /// Keeps nothing of what was read but how far that was.
+    pub(super) async fn only(&self, read: Option<mpsc::Receiver<Work>>) {
+        let Some(mut read) = read else { return };
+        while let Some(work) = read.recv().await {
+            if let Work::Entry(entry) = work {
+                let (partition, seq) = entry.reached();
+                self.reached(partition, seq);
+            }
         }
     }
 
