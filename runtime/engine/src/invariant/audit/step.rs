@@ -38,13 +38,13 @@ impl StepSeen {
             }
             Event::AttemptFailed(event) => {
                 self.current(&event.step, event.attempt)?;
+                self.attempt_open = false;
+                self.failures += 1;
+                self.last_failure = Some(event.failure.clone());
                 if event.failure.kind == FailureKind::Timeout && self.taken.is_some() {
                     let due = self.taken.zip(bounds.timeout);
                     self.not_early(&event.step, due, at)?;
                 }
-                self.attempt_open = false;
-                self.failures += 1;
-                self.last_failure = Some(event.failure.clone());
             }
             Event::AttemptLost { step, attempt, .. } => {
                 self.current(step, *attempt)?;
