@@ -38,8 +38,10 @@ struct Start {
 
 /// Loads the partition: from the newest snapshot that can be used, or from the beginning.
 pub(crate) async fn load<B: Broker>(context: &Context<B>) -> Result<Loaded, LoadError> {
-    // What was read was there: asked for first, for somebody else may go on writing.
+    // What was read, or is in a snapshot, was there: asked for first, for somebody else may go on
+    // writing.
     let read = context.positions.of(context.id);
+    let kept = context.broker.snapshots(context.id).await?;
     let end = context.broker.last(context.id).await?;
     // A snapshot may cover all of the journal. What cannot be read is dealt with by the replay.
     if let Some(batch) = end.as_ref().and_then(|last| decode::<Batch>(&last.bytes).ok()) {
@@ -53,7 +55,6 @@ pub(crate) async fn load<B: Broker>(context: &Context<B>) -> Result<Loaded, Load
              folder of --data)"
         )));
     }
-    let kept = context.broker.snapshots(context.id).await?;
     let mut snapshots = Vec::new();
     let mut damage = None;
     let mut done = None;
