@@ -50,6 +50,7 @@ mod invariant;
 mod larder;
 mod partition;
 mod plan;
+pub mod planted;
 mod render;
 mod retry;
 mod run;

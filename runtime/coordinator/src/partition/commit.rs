@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use skep_broker::{AppendError, Broker, DurableReport, PutBlobError, Responder};
 use skep_engine::Change;
 use skep_engine::fleet::FleetInput;
+use skep_engine::planted::{self, Bug};
 use skep_protocol::limits::{MAX_BATCH_BYTES, TARGET_BATCH_BYTES};
 use skep_protocol::{
     AgentId, AttemptId, Batch, CommandReply, PartitionId, RawBatch, Record, ReportReply, Seq,
@@ -217,8 +218,12 @@ impl<B: Broker> Commit<B> {
             trouble,
         };
         let append = Box::pin(append.with(blobs));
+        let too_soon = match planted::is(Bug::PerformTooSoon) {
+            true => std::mem::take(&mut releases),
+            false => Vec::new(),
+        };
         self.flight = Some(Flight { append, message, records, releases, trouble: reason });
-        Vec::new()
+        too_soon
     }
 
     /// Waits for the append in flight; for ever if there is none.
@@ -288,6 +293,11 @@ impl<B: Broker> Append<B> {
                 }
                 // The journal ends elsewhere: with our own bytes, if an append without an answer
                 // was stored after all, or with those of a successor.
+                Err(AppendError::Conflict { last, .. }) if planted::is(Bug::SkipFence) => {
+                    if broker.append(*partition, last, message.clone()).await.is_ok() {
+                        return Landing::Durable(asked);
+                    }
+                }
                 Err(AppendError::Conflict { .. }) => {
                     asked = self.clock.moment();
                     match broker.last(*partition).await {

@@ -6,6 +6,7 @@ use super::Decision;
 use super::command::cut;
 use crate::desk::Desk;
 use crate::partition::Partition;
+use crate::planted::{self, Bug};
 use crate::run::step::Phase;
 
 /// An agent holds an attempt: recorded once.
@@ -37,6 +38,11 @@ pub(super) fn lost(
         // Somebody else has it: the loss of another copy is no loss.
         Some(Phase::Taken { agent: taker, .. }) if agent.as_ref().is_some_and(|a| a != taker) => {
             lost
+        }
+        Some(Phase::Scheduled { .. }) if planted::is(Bug::SendLostAgain) => lost,
+        Some(Phase::Taken { agent, .. }) if planted::is(Bug::SendLostAgain) => {
+            let (agent, AttemptId { run, step, attempt }) = (agent.clone(), attempt.clone());
+            lost.event(run, Event::AttemptReleased { step, attempt, agent }, desk)
         }
         Some(Phase::Scheduled { .. } | Phase::Taken { .. }) => {
             let AttemptId { run, step, attempt } = attempt.clone();

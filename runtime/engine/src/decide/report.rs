@@ -10,6 +10,7 @@ use super::Decision;
 use super::command::unbearable_payload;
 use crate::desk::{Desk, Obstacle};
 use crate::partition::Partition;
+use crate::planted::{self, Bug};
 use crate::run::step::Phase;
 use crate::run::{NodeId, Run};
 
@@ -20,7 +21,7 @@ const MAX_IGNORED_RECORDED: u8 = 4;
 pub(super) fn report(
     partition: &Partition,
     agent: AgentId,
-    report: Report,
+    mut report: Report,
     desk: &Desk<'_>,
 ) -> Result<Decision, Obstacle> {
     let ignored = |reason| Ok(Decision::verdict(Verdict::Ignored(reason)));
@@ -29,6 +30,9 @@ pub(super) fn report(
         return ignored(if known { IgnoreReason::Stale } else { IgnoreReason::Unknown });
     };
     let Some(id) = run.find(&report.step) else { return ignored(IgnoreReason::Unknown) };
+    if planted::is(Bug::ApplyStaleReport) && report.attempt < run.node(id).attempt {
+        report.attempt = run.node(id).attempt;
+    }
     match refusal(run, id, &agent, &report) {
         // Its task lay in a queue when the run was paused; it is offered again later.
         None if begins(run, id, &report) && run.state.paused => ignored(IgnoreReason::Stale),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use skep_broker::Broker;
 use skep_engine::fleet::FleetInput;
+use skep_engine::planted::{self, Bug};
 
 use super::super::commit::{Release, Unit};
 use super::Serving;
@@ -42,6 +43,9 @@ impl<B: Broker> Serving<B> {
     /// is decided, and before agents had time to report once more what they held in the meantime.
     pub(super) fn until_wake(&self) -> Option<Duration> {
         let wake = self.engine.next_wake()?;
+        if planted::is(Bug::ForgetTimers) && self.engine.epoch() > 1 {
+            return None;
+        }
         let at = wake.at.max(self.timers_from);
         (self.backlog == Backlog::Decided).then(|| self.context.clock.until(at))
     }
