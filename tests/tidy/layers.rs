@@ -14,8 +14,10 @@ const LAYERS: &[(&str, u8)] = &[
     ("skep-coordinator", 3),
     ("skep-agent", 4),
     ("skep-agents", 5),
+    ("skep-testkit", 5),
     ("skep", 6),
     ("skep-tests", 7),
+    ("skep-sim", 7),
     ("xtask", 7),
 ];
 

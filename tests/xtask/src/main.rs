@@ -1,4 +1,5 @@
-//! The chores of the project: `cargo xtask check`, `cargo xtask test`, `cargo xtask bless`.
+//! The chores of the project: `cargo xtask check`, `cargo xtask test`, `cargo xtask bless`,
+//! `cargo xtask sim`.
 //!
 //! It runs cargo and nothing else: each chore is a list of commands, printed before they run; the
 //! first one that fails ends it.
@@ -8,11 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// The tests that need neither a server nor processes.
 const FAST: &[&[&str]] =
     &[&["--workspace", "--exclude", "skep-tests"], &["--package", "skep-tests", "--test", "tidy"]];
+
+/// A simulator counts once it was seen to catch; nothing else is built with the planted bugs.
+const PLANTED: &[&str] =
+    &["--package", "skep-sim", "--features", "planted-bugs", "--test", "planted"];
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The chores of the project")]
@@ -29,6 +34,24 @@ enum Chore {
     Test,
     /// Accepts what the tests see as what they expect.
     Bless,
+    /// Random workflows under random faults; one seed with everything that happens, or many.
+    Sim(Seeds),
+}
+
+#[derive(Args)]
+struct Seeds {
+    /// Plays this seed and tells everything.
+    #[arg(long, conflicts_with_all = ["seeds", "from", "seconds"])]
+    seed: Option<u64>,
+    /// Plays so many seeds; without it, until one fails or the time is over.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Begins with this seed.
+    #[arg(long)]
+    from: Option<u64>,
+    /// Ends after so many seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -36,6 +59,7 @@ fn main() -> ExitCode {
         Chore::Check => check(),
         Chore::Test => test(),
         Chore::Bless => bless(),
+        Chore::Sim(seeds) => sim(&seeds),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,7 +73,19 @@ fn main() -> ExitCode {
 fn check() -> Result<()> {
     lint()?;
     doctests()?;
-    FAST.iter().try_for_each(|which| tests(which))
+    FAST.iter().try_for_each(|which| tests(which))?;
+    tests(PLANTED)?;
+    sim(&Seeds { seed: None, seeds: None, from: None, seconds: Some(60) })
+}
+
+fn sim(seeds: &Seeds) -> Result<()> {
+    let Seeds { seed, seeds, from, seconds } = *seeds;
+    let given = [("--seed", seed), ("--seeds", seeds), ("--from", from), ("--seconds", seconds)];
+    let given =
+        given.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?.to_string()]));
+    let given: Vec<String> = given.flatten().collect();
+    let run = ["run", "--quiet", "--profile", "sim", "--package", "skep-sim", "--"];
+    cargo(&run.into_iter().chain(given.iter().map(String::as_str)).collect::<Vec<_>>(), &[])
 }
 
 fn test() -> Result<()> {

@@ -1,0 +1,197 @@
+//! Clients: they register, start, meddle, and want every run to end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use serde_json::Value;
+use skep_broker::Commands as _;
+use skep_protocol::{
+    Command, CommandReply, PartitionCount, PartitionId, RegisterWorkflow, Rejection, RunId, Signal,
+    SignalId, StartRun,
+};
+use tokio::time::sleep;
+
+use crate::chance::Chance;
+use crate::faults::Fault;
+use crate::network::Client;
+
+/// A run that is to be started.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    pub(crate) workflow: String,
+    pub(crate) key: String,
+    pub(crate) inputs: Value,
+}
+
+impl Start {
+    pub(crate) fn run(&self) -> RunId {
+        RunId::from_key(&self.workflow, &self.key)
+    }
+}
+
+/// What clients do.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) definitions: Vec<String>,
+    pub(crate) starts: Vec<Start>,
+    /// Signals that runs may wait for.
+    pub(crate) signals: Vec<(String, Value)>,
+}
+
+/// All clients.
+#[derive(Debug, Clone)]
+pub(crate) struct Clients {
+    pub(crate) client: Client,
+    pub(crate) count: PartitionCount,
+    pub(crate) plan: Arc<Plan>,
+}
+
+impl Clients {
+    /// Registers and starts everything; meanwhile runs are meddled with.
+    pub(crate) async fn run(&self, mut chance: Chance, spread: Duration) {
+        for source in &self.plan.definitions {
+            self.register(source).await;
+        }
+        let mut runs = FuturesUnordered::new();
+        for start in &self.plan.starts {
+            let after = chance.between(Duration::ZERO, spread);
+            let chance = chance.fork();
+            runs.push(async move {
+                sleep(after).await;
+                self.start(start, chance).await;
+            });
+        }
+        while runs.next().await.is_some() {}
+    }
+
+    async fn register(&self, source: &str) {
+        let register = RegisterWorkflow {
+            source: source.to_owned(),
+            file: "simulated.skep.yaml".to_owned(),
+            publish: true,
+        };
+        let command = Command::Register(register);
+        let reply = self.until_answered(PartitionId::new(0), command).await;
+        if !matches!(reply, CommandReply::Registered { .. }) {
+            self.wrong("I-20", &format!("a definition is refused: {reply:?}"));
+        }
+    }
+
+    async fn start(&self, start: &Start, mut chance: Chance) {
+        self.start_once(start).await;
+        while self.client.network.has(Fault::ClientsMeddle) {
+            sleep(chance.between(Duration::from_millis(10), Duration::from_secs(20))).await;
+            match chance.below(9) {
+                0 => self.start_once(start).await,
+                1 | 2 => {
+                    self.tell(Command::Pause { run: start.run(), by: "client".to_owned() }).await
+                }
+                3 | 4 => self.resume(start.run()).await,
+                5 if chance.one_in(3) => {
+                    let reason = "a client says so".to_owned();
+                    self.tell(Command::Cancel { run: start.run(), reason }).await;
+                }
+                _ => self.signal(start.run(), chance.below(10)).await,
+            }
+        }
+    }
+
+    /// I-1, I-2: starts a run, once or again.
+    async fn start_once(&self, start: &Start) {
+        let run = start.run();
+        let command = Command::Start(Box::new(StartRun {
+            run,
+            workflow: start.workflow.clone(),
+            inputs: start.inputs.clone().into(),
+            parent: None,
+            depth: 0,
+            labels: BTreeMap::new(),
+        }));
+        let reply = self.until_answered(self.count.of(run), command).await;
+        if let CommandReply::Started { existing, .. } = reply {
+            self.client.network.witness.acknowledged(run);
+            if existing {
+                self.client.network.witness.reached("run started before");
+            }
+        } else if !matches!(&reply, CommandReply::Rejected(Rejection::RunAlreadyFinished { .. })) {
+            self.wrong("I-2", &format!("run {run} cannot be started: {reply:?}"));
+        }
+    }
+
+    /// Lets runs go on that wait for somebody.
+    pub(crate) async fn help(&self, number: u64) {
+        for start in &self.plan.starts {
+            self.resume(start.run()).await;
+            self.signal(start.run(), number).await;
+        }
+    }
+
+    async fn resume(&self, run: RunId) {
+        self.tell(Command::Resume { run, by: "client".to_owned() }).await;
+    }
+
+    async fn signal(&self, run: RunId, number: u64) {
+        for (name, payload) in &self.plan.signals {
+            let Ok(id) = SignalId::new(&format!("{name}-{number}")) else { continue };
+            let (name, payload) = (name.clone(), payload.clone().into());
+            self.tell(Command::Signal(Signal { run, name, id, payload })).await;
+        }
+    }
+
+    /// Tells the owner of a run something that it may refuse.
+    async fn tell(&self, command: Command) {
+        let run = match &command {
+            Command::Cancel { run, .. }
+            | Command::Pause { run, .. }
+            | Command::Resume { run, .. }
+            | Command::Skip { run, .. } => *run,
+            Command::Signal(signal) => signal.run,
+            Command::Register(_)
+            | Command::Start(_)
+            | Command::ChildEnded { .. }
+            | Command::Ask(_) => return,
+        };
+        self.until_answered(self.count.of(run), command).await;
+    }
+
+    /// Sends a command until somebody decides on it.
+    async fn until_answered(&self, partition: PartitionId, command: Command) -> CommandReply {
+        loop {
+            match self.client.command(partition, command.clone()).await {
+                Ok(CommandReply::Rejected(rejection)) if self.is_passing(&rejection) => {}
+                Ok(reply) => return reply,
+                Err(_) => {}
+            }
+            let pause = |chance: &mut Chance| 50 + chance.below(450);
+            sleep(Duration::from_millis(self.client.network.draw(pause))).await;
+        }
+    }
+
+    fn is_passing(&self, rejection: &Rejection) -> bool {
+        match rejection {
+            Rejection::Busy { .. } | Rejection::NotOwner {} => true,
+            Rejection::PartitionStopped { cause } if cause.contains("is stuck") => {
+                self.client.network.witness.reached("partition stuck");
+                true
+            }
+            Rejection::PartitionStopped { cause } => {
+                self.wrong("I-9", &format!("a partition has stopped: {cause}"));
+                true
+            }
+            Rejection::InvalidDefinition { .. }
+            | Rejection::UnknownWorkflow { .. }
+            | Rejection::InvalidInputs { .. }
+            | Rejection::RunNotFound { .. }
+            | Rejection::RunAlreadyFinished { .. }
+            | Rejection::RunIdTaken { .. }
+            | Rejection::NotStuck { .. }
+            | Rejection::LimitExceeded { .. } => false,
+        }
+    }
+
+    fn wrong(&self, number: &'static str, what: &str) {
+        self.client.network.witness.violated(number, what.to_owned());
+    }
+}

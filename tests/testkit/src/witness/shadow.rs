@@ -1,0 +1,186 @@
+//! The state of one partition, folded from its journal as it grows, and checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use skep_engine::{Audit, Partition, Violation};
+use skep_protocol::{
+    AgentId, AttemptId, Batch, Event, Hash, PartitionId, Record, RunId, RunRecord, Seq, StepPath,
+};
+use tokio::time::Instant;
+
+/// After so many records the state is restored from a snapshot, to be compared at the end.
+const RESTORED_EVERY: u64 = 40;
+
+/// One partition as its journal tells it.
+#[derive(Debug)]
+pub(super) struct Shadow {
+    pub(super) partition: Partition,
+    /// The same, restored from a snapshot on the way.
+    restored: Partition,
+    audit: Audit,
+    chain: Hash,
+    seq: Seq,
+    owner: Option<String>,
+    pub(super) records: u64,
+    pub(super) runs: BTreeSet<RunId>,
+    pub(super) scheduled: BTreeSet<AttemptId>,
+    /// Who has an attempt, as far as it is recorded.
+    pub(super) taken: BTreeMap<AttemptId, AgentId>,
+    over: BTreeMap<(RunId, StepPath), (u32, Instant)>,
+    runs_over: BTreeMap<RunId, Instant>,
+}
+
+impl Shadow {
+    pub(super) fn new(id: PartitionId) -> Self {
+        Self {
+            partition: Partition::new(id),
+            restored: Partition::new(id),
+            audit: Audit::default(),
+            chain: Hash::ZERO,
+            seq: Seq::ZERO,
+            owner: None,
+            records: 0,
+            runs: BTreeSet::new(),
+            scheduled: BTreeSet::new(),
+            taken: BTreeMap::new(),
+            over: BTreeMap::new(),
+            runs_over: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in the next message and returns its records.
+    pub(super) fn message(
+        &mut self,
+        by: Option<&str>,
+        seq: Seq,
+        message: &Bytes,
+        timed_out: &BTreeSet<AttemptId>,
+    ) -> Result<Vec<Record>, Violation> {
+        let broken = |number, what: String| Violation { number, what };
+        let id = self.partition.id();
+        if seq != self.seq.next() {
+            return Err(broken("I-9", format!("message {seq} of p{id} follows {}", self.seq)));
+        }
+        let batch = Batch::decode(message, seq, id, self.chain)
+            .map_err(|error| broken("I-5", format!("p{id}: {error}")))?;
+        (self.seq, self.chain) = (seq, Hash::of(message));
+        for record in &batch.records {
+            self.record(record, timed_out)?;
+        }
+        self.partition.check_invariants()?;
+        let owner = self.owner.as_deref();
+        if by.is_some() && by != owner {
+            let what = format!("{by:?} writes the journal of p{id}, whose owner is {owner:?}");
+            return Err(broken("I-5", what));
+        }
+        if batch.epoch != self.partition.epoch() {
+            let (found, epoch) = (batch.epoch, self.partition.epoch());
+            return Err(broken("I-5", format!("p{id}: a message of epoch {found} in {epoch}")));
+        }
+        Ok(batch.records)
+    }
+
+    /// Takes in a record. Agents look at the time, too: of a `timed_out` attempt the agent said so,
+    /// by its own clock.
+    fn record(
+        &mut self,
+        record: &Record,
+        timed_out: &BTreeSet<AttemptId>,
+    ) -> Result<(), Violation> {
+        let fold = |partition: &mut Partition| {
+            let applied = partition.apply(record);
+            drop(partition.take_changes());
+            applied.map_err(|error| Violation { number: "I-8", what: error.to_string() })
+        };
+        fold(&mut self.partition)?;
+        fold(&mut self.restored)?;
+        self.records += 1;
+        if self.records.is_multiple_of(RESTORED_EVERY) {
+            let snapshot = self.partition.snapshot();
+            self.restored = Partition::restore(self.partition.id(), &snapshot)
+                .map_err(|error| Violation { number: "I-8", what: error.to_string() })?;
+        }
+        match self.audit.record(record, &self.partition) {
+            Err(early) if early.number == "I-16" && failed(record, timed_out) => {}
+            checked => checked?,
+        }
+        match record {
+            Record::OwnerChanged(changed) => self.owner = Some(changed.coordinator.to_string()),
+            Record::WorkflowAdded(_) => {}
+            Record::Run(record) => self.of_run(record),
+        }
+        Ok(())
+    }
+
+    fn of_run(&mut self, record: &RunRecord) {
+        let RunRecord { run, event, .. } = record;
+        if matches!(event, Event::RunStarted(_)) {
+            self.runs.insert(*run);
+        }
+        if event.ends_run() {
+            self.runs_over.insert(*run, Instant::now());
+        }
+        if let Event::AttemptScheduled(scheduled) = event {
+            let (step, attempt) = (scheduled.step.clone(), scheduled.attempt);
+            self.over.insert((*run, step.clone()), (attempt - 1, Instant::now()));
+            self.scheduled.insert(AttemptId { run: *run, step, attempt });
+        }
+        if let Event::AttemptTaken { step, attempt, agent } = event {
+            let id = AttemptId { run: *run, step: step.clone(), attempt: *attempt };
+            self.taken.insert(id, agent.clone());
+        }
+        if let Event::AttemptReleased { step, attempt, .. } = event {
+            let id = AttemptId { run: *run, step: step.clone(), attempt: *attempt };
+            self.taken.remove(&id);
+        }
+        if let Some((step, attempt)) = ended_by(event) {
+            self.over.insert((*run, step.clone()), (attempt, Instant::now()));
+        }
+    }
+
+    /// Returns since when an attempt has been over.
+    pub(super) fn over_since(&self, id: &AttemptId) -> Option<Instant> {
+        let run = self.runs_over.get(&id.run).copied();
+        let step = self.over.get(&(id.run, id.step.clone()));
+        let attempt = step.filter(|(attempt, _)| *attempt >= id.attempt).map(|(_, since)| *since);
+        attempt.or(run)
+    }
+
+    /// I-8: what was restored on the way is the same.
+    pub(super) fn check_replays(&self) -> Result<(), Violation> {
+        if self.partition.digest() == self.restored.digest() {
+            return Ok(());
+        }
+        let what = format!("p{}: a snapshot and its tail are another state", self.partition.id());
+        Err(Violation { number: "I-8", what })
+    }
+
+    /// Returns the steps that were attempted.
+    pub(super) fn steps(&self) -> impl Iterator<Item = StepPath> {
+        self.scheduled.iter().map(|id| id.step.clone())
+    }
+}
+
+/// Returns whether an attempt failed that is among these.
+fn failed(record: &Record, among: &BTreeSet<AttemptId>) -> bool {
+    let Record::Run(RunRecord { run, event: Event::AttemptFailed(failed), .. }) = record else {
+        return false;
+    };
+    among.contains(&AttemptId { run: *run, step: failed.step.clone(), attempt: failed.attempt })
+}
+
+/// Returns the step whose attempts up to this number are over with an event.
+fn ended_by(event: &Event) -> Option<(&StepPath, u32)> {
+    if let Event::AttemptCompleted(event) = event {
+        return Some((&event.step, event.attempt));
+    }
+    if let Event::AttemptFailed(event) = event {
+        return Some((&event.step, event.attempt));
+    }
+    if let Event::AttemptLost { step, attempt, .. } = event {
+        return Some((step, *attempt));
+    }
+    let ends = matches!(event, Event::StepCancelled { .. } | Event::StepFailed { .. });
+    event.step().filter(|_| ends).map(|step| (step, u32::MAX))
+}
