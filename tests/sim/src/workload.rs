@@ -141,12 +141,22 @@ fn write_work(chance: &mut Chance, kind: u64, key: &mut dyn FnMut(&str)) {
             if chance.one_in(2) {
                 key("retry: { attempts: 2, initial: 1s }");
             }
+            if chance.one_in(2) {
+                let strategy = *chance.pick(&["one_for_one", "one_for_all", "rest_for_one"]);
+                let most = chance.below(3);
+                key(&format!(
+                    "supervise: {{ strategy: {strategy}, max_restarts: {most}, within: 10m }}"
+                ));
+            }
             key("steps:");
         }
         _ => {
             key("agent: x");
             key("timeout: 20s");
             key("retry: { attempts: 3, initial: 1s, max: 8s }");
+            if chance.one_in(3) {
+                key("fallback: { agent: y, with: '${{ error.code }}', retry: { attempts: 2 } }");
+            }
             if chance.one_in(3) {
                 key("queue_timeout: 60s");
             }
