@@ -102,6 +102,13 @@ async fn start_and_wait_for_an_agent(cluster: &Cluster, digest: &str) -> Result<
         "steps": { "draft": draft, "print": print },
     });
     holds(&got, expected)?;
+    let why = ok(cluster, &["why", run, "print"]).await?;
+    let because = json!([
+        { "step": "print", "waits_for": "draft", "signal": null },
+        { "step": "draft", "reason": "no live agent offers write", "waits_for": null },
+    ]);
+    holds(&why, json!({ "run": run, "status": "running", "because": because }))?;
+    refused(cluster, &["why", run, "prin"], json!({ "exit": 4 })).await?;
     for name in [&run[run.len() - 8..], &run[..13], "latest"] {
         holds(&ok(cluster, &["get", name]).await?, json!({ "run": run }))?;
     }

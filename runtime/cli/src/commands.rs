@@ -18,6 +18,7 @@ mod schema;
 mod serve;
 mod table;
 mod validate;
+mod why;
 
 use clap::Subcommand;
 
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Pause(change::Pause),
     Resume(change::Resume),
     Skip(change::Skip),
+    Why(why::Why),
     Cancel(change::Cancel),
     Agents(agents::Agents),
     Doctor(doctor::Doctor),
@@ -71,6 +73,7 @@ impl Command {
             | Self::Pause(_)
             | Self::Resume(_)
             | Self::Skip(_)
+            | Self::Why(_)
             | Self::Cancel(_)
             | Self::Agents(_)
             | Self::Doctor(_)
@@ -100,6 +103,7 @@ pub(crate) fn perform(command: Command, global: &Global) -> Result<Exit, Error> 
         Command::Signal(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Pause(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Resume(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Why(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Skip(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Cancel(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Agents(one) => ask(cluster, async |client| one.perform(&client, global).await),

@@ -287,8 +287,7 @@ impl<B: Broker> State<B> {
                     detail.waiting.retain(|view| view.step != detail.steps[at].step);
                 }
                 Place::Waits(reason) => {
-                    let view =
-                        WaitingView { step: detail.steps[at].step.clone(), reason, signal: None };
+                    let view = WaitingView::new(detail.steps[at].step.clone(), reason);
                     match detail.waiting.iter_mut().find(|known| known.step == view.step) {
                         Some(known) => *known = view,
                         None => detail.waiting.push(view),

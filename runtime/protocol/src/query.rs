@@ -308,6 +308,16 @@ pub struct WaitingView {
     /// The name of the signal that it waits for, if it waits for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
+    /// The step that it waits for, if it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<StepPath>,
+}
+
+impl WaitingView {
+    /// Creates the view of a step that waits for neither a signal nor another step.
+    pub const fn new(step: StepPath, reason: String) -> Self {
+        Self { step, reason, signal: None, waits_for: None }
+    }
 }
 
 /// One fact of a run's history.

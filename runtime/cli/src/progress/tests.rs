@@ -81,11 +81,7 @@ fn items_are_counted_and_what_they_wait_for_is_said() {
               · publish
         "#]],
     );
-    let waiting = WaitingView {
-        step: StepPath::new("read[2]"),
-        reason: "no live agent offers reader".into(),
-        signal: None,
-    };
+    let waiting = WaitingView::new(StepPath::new("read[2]"), "no live agent offers reader".into());
     told.progress.set_waiting(&[waiting]);
     check(
         &told.frame(10),

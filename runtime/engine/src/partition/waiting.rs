@@ -11,7 +11,8 @@ const MOST: usize = 100;
 pub(super) fn of(run: &Run) -> Vec<WaitingView> {
     let view = |id| {
         let (step, reason, signal) = (run.path(id), reason(run, id)?, signal(run, id));
-        Some(WaitingView { step, reason, signal })
+        let waits_for = open_need(run, id).map(|need| run.path(need));
+        Some(WaitingView { step, reason, signal, waits_for })
     };
     run.all_nodes().filter_map(view).take(MOST).collect()
 }
@@ -68,10 +69,7 @@ fn reason(run: &Run, id: NodeId) -> Option<String> {
             format!("failed for good ({cause}): resume the run to try again, or skip the step")
         }
         Phase::Pending if node.item_of.is_none() && node.needs.open > 0 => {
-            let needs = run.definition(id).needs().iter();
-            let mut needs = needs.filter_map(|step| run.in_scope(node.scope, *step));
-            let open = needs.find(|need| !run.is_over(*need))?;
-            format!("waits for step {}", run.path(open))
+            format!("waits for step {}", run.path(open_need(run, id)?))
         }
         Phase::Pending
         | Phase::Taken { .. }
@@ -82,6 +80,15 @@ fn reason(run: &Run, id: NodeId) -> Option<String> {
         | Phase::Skipped { .. }
         | Phase::Cancelled => return None,
     })
+}
+
+/// Returns the first step that a step which has not started waits for.
+fn open_need(run: &Run, id: NodeId) -> Option<NodeId> {
+    let node = run.node(id);
+    let begun = node.phase != Phase::Pending || node.item_of.is_some() || run.state.paused;
+    let needs = run.definition(id).needs().iter().filter(|_| !begun);
+    let mut needs = needs.filter_map(|step| run.in_scope(node.scope, *step));
+    needs.find(|need| !run.is_over(*need)).filter(|_| node.compensates.is_none())
 }
 
 fn moment(at: Timestamp) -> String {

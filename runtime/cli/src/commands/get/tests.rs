@@ -78,7 +78,7 @@ fn an_attempt_counts_when_it_was_scheduled_and_a_back_off_tells_its_cause() {
     again.attempts = vec![attempt("failed", Some(broken())), attempt("scheduled", None)];
     let mut detail = detail(vec![cancelled, again, view("last", StepStatus::Pending)]);
     let reason = "back-off, due in 0.9 s".to_owned();
-    detail.waiting = vec![WaitingView { step: StepPath::new("again"), reason, signal: None }];
+    detail.waiting = vec![WaitingView::new(StepPath::new("again"), reason)];
     expect![[r#"
         c | cancelled | 1 | - | 
         again | scheduled | 2 | - | back-off, due in 0.9 s, after: exit_1: no honey

@@ -32,7 +32,7 @@ fn crowded() -> Told {
         until: None,
     }));
     let reason = "no live agent offers reader".into();
-    let waiting = WaitingView { step: StepPath::new("read[85]"), reason, signal: None };
+    let waiting = WaitingView::new(StepPath::new("read[85]"), reason);
     told.progress.set_waiting(&[waiting]);
     told.after(125_000);
     told
