@@ -161,7 +161,6 @@ impl Check<'_> {
         }
         let defaults =
             policies::Defaults::of(definition.defaults.as_ref().map(|at| &at.value), self.problems);
-        defaults.unsupported(self.unsupported);
         let mut builder = step::Builder {
             text: self.text,
             survey,

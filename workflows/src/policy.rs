@@ -66,6 +66,11 @@ pub enum Join {
 pub struct Share(pub(crate) u16);
 
 impl Share {
+    /// One half.
+    pub const HALF: Self = Self(500);
+    /// Everything.
+    pub const ALL: Self = Self(1_000);
+
     /// Returns the share in thousandths, at most 1000.
     pub fn per_mille(self) -> u16 {
         self.0

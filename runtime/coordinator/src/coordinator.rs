@@ -72,8 +72,8 @@ impl Coordinator {
 
         let clock = Arc::new(Clock::new());
         let desks: Arc<[Desk]> = partitions.all().map(|_| Desk::new(&clock)).collect();
-        let (fleet_loop, fleet) =
-            FleetLoop::new(broker.clone(), Arc::clone(&clock), partitions, Arc::clone(&desks));
+        let (me, time, shared) = (id.clone(), Arc::clone(&clock), Arc::clone(&desks));
+        let (fleet_loop, fleet) = FleetLoop::new(broker.clone(), me, time, partitions, shared);
         let live: LivePartitions = Arc::new(DashMap::new());
         let catalog = Catalog::new(broker.clone());
         let config = Arc::new(config);

@@ -1,16 +1,20 @@
 //! The loop that owns the fleet: heartbeats in, deliveries and queue traffic out.
 
+mod board;
 mod desk;
+mod handle;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use skep_broker::{Broker, RequestError};
+use skep_broker::{Broker, RequestError, Revision};
 use skep_engine::fleet::{Fleet, FleetEffect, FleetInput, Link};
+use skep_protocol::limits::BOARD_EVERY;
 use skep_protocol::{
-    AgentId, AgentView, AttemptId, Control, Heartbeat, PartitionCount, PartitionId, Task, TaskBatch,
+    AgentId, AttemptId, Control, CoordinatorId, Heartbeat, Order, PartitionCount, PartitionId,
+    Task, TaskBatch, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -19,7 +23,10 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::observe;
 use crate::partition::unwound;
+use board::{Item, Seen};
 pub(crate) use desk::{Desk, Feedback, Inbox};
+use handle::Message;
+pub(crate) use handle::{FleetHandle, Place};
 
 /// How often the link to the broker is looked at.
 const LINK_CHECK: Duration = Duration::from_millis(200);
@@ -28,66 +35,10 @@ const INPUTS: usize = 4_096;
 /// Inputs that are taken in before effects are performed again.
 const AT_ONCE: usize = 256;
 
-/// A message to the loop.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Inputs(Vec<FleetInput>),
-    Dropped { partition: PartitionId, forgotten: oneshot::Sender<()> },
-    Place { attempts: Vec<AttemptId>, answer: oneshot::Sender<Vec<Place>> },
-    Agents { answer: oneshot::Sender<Vec<AgentView>> },
-}
-
-/// Where an attempt is.
-#[derive(Debug)]
-pub(crate) enum Place {
-    /// In the hands of an agent.
-    With(AgentId),
-    /// It waits, and for what.
-    Waits(String),
-    /// The fleet owes no such attempt.
-    Unknown,
-}
-
-/// The way to the loop.
-#[derive(Debug, Clone)]
-pub(crate) struct FleetHandle(mpsc::Sender<Message>);
-
-impl FleetHandle {
-    /// Tells the fleet something; waits while it has too much to do.
-    pub(crate) async fn tell(&self, input: FleetInput) {
-        self.tell_all(vec![input]).await;
-    }
-
-    /// Tells the fleet several things that happened at once.
-    pub(crate) async fn tell_all(&self, inputs: Vec<FleetInput>) {
-        // Without the loop the coordinator is about to end.
-        let _ = self.0.send(Message::Inputs(inputs)).await;
-    }
-
-    /// Tells the fleet that this coordinator does not own a partition any more, and waits until
-    /// nothing that it owed is sent any more.
-    pub(crate) async fn dropped(&self, partition: PartitionId) {
-        let (forgotten, done) = oneshot::channel();
-        let _ = self.0.send(Message::Dropped { partition, forgotten }).await;
-        let _ = done.await;
-    }
-
-    pub(crate) async fn agents(&self) -> Vec<AgentView> {
-        let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Message::Agents { answer }).await;
-        answered.await.unwrap_or_default()
-    }
-
-    pub(crate) async fn places(&self, attempts: Vec<AttemptId>) -> Vec<Place> {
-        let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Message::Place { attempts, answer }).await;
-        answered.await.unwrap_or_default()
-    }
-}
-
 /// The loop and everything in its hands.
 pub(crate) struct FleetLoop<B> {
     broker: B,
+    me: CoordinatorId,
     clock: Arc<Clock>,
     fleet: Fleet,
     desks: Arc<[Desk]>,
@@ -96,11 +47,17 @@ pub(crate) struct FleetLoop<B> {
     effects: Vec<FleetEffect>,
     /// Tasks of partitions that may have another owner: they leave once it is sure that not.
     doubtful: Vec<FleetEffect>,
+    /// What is to be put on the board, and the look at it that is under way.
+    items: Vec<Item>,
+    keeping: JoinSet<Seen>,
+    /// When the board was looked at last, and in which state it was.
+    looked: Option<(Timestamp, Revision)>,
 }
 
 impl<B: Broker> FleetLoop<B> {
     pub(crate) fn new(
         broker: B,
+        me: CoordinatorId,
         clock: Arc<Clock>,
         count: PartitionCount,
         desks: Arc<[Desk]>,
@@ -108,8 +65,22 @@ impl<B: Broker> FleetLoop<B> {
         let (sender, messages) = mpsc::channel(INPUTS);
         let (fleet, jobs) = (Fleet::new(count), JoinSet::new());
         let (effects, doubtful) = (Vec::new(), Vec::new());
-        let this = Self { broker, clock, fleet, desks, messages, jobs, effects, doubtful };
-        (this, FleetHandle(sender))
+        let (items, keeping, looked) = (Vec::new(), JoinSet::new(), None);
+        let this = Self {
+            broker,
+            me,
+            clock,
+            fleet,
+            desks,
+            messages,
+            jobs,
+            effects,
+            doubtful,
+            items,
+            keeping,
+            looked,
+        };
+        (this, FleetHandle::new(sender))
     }
 
     /// Runs until `closing`. What is on its way to agents by then is left to its fate: the next
@@ -129,6 +100,10 @@ impl<B: Broker> FleetLoop<B> {
                     Ok(Some(input)) => self.handle(input),
                     Ok(None) => {}
                     Err(error) => observe::task_died("job of the fleet", &error),
+                },
+                Some(seen) = self.keeping.join_next() => match seen {
+                    Ok(seen) => self.seen(seen),
+                    Err(error) => observe::task_died("board of the fleet", &error),
                 },
                 beat = beats.next() => match beat {
                     Some(beat) => self.handle(FleetInput::Beat(beat)),
@@ -157,6 +132,7 @@ impl<B: Broker> FleetLoop<B> {
                 self.messages(message);
             }
             self.perform();
+            self.keep_board();
         }
     }
 
@@ -175,8 +151,12 @@ impl<B: Broker> FleetLoop<B> {
                     dropped.push((partition, forgotten));
                 }
                 Some(Message::Agents { answer }) => {
-                    let _ = answer.send(self.fleet.agents());
+                    let _ = answer.send(self.fleet.agents(self.clock.now()));
                 }
+                Some(Message::Breakers { answer }) => {
+                    let _ = answer.send(self.fleet.breakers(self.clock.now()));
+                }
+                Some(Message::Order { order, answer }) => self.order(order, answer),
                 Some(Message::Place { attempts, answer }) => {
                     let _ = answer.send(attempts.iter().map(|id| self.place(id)).collect());
                 }
@@ -194,10 +174,14 @@ impl<B: Broker> FleetLoop<B> {
     }
 
     fn place(&self, id: &AttemptId) -> Place {
-        if let Some(agent) = self.fleet.holder(id) {
-            return Place::With(agent.clone());
+        let now = self.clock.now();
+        if let Some(agent) = self.fleet.holder(id).cloned() {
+            return match self.fleet.stalling(id, now) {
+                Some(why) => Place::Stalling(agent, why),
+                None => Place::With(agent),
+            };
         }
-        self.fleet.explain(id, self.clock.now()).map_or(Place::Unknown, Place::Waits)
+        self.fleet.explain(id, now).map_or(Place::Unknown, Place::Waits)
     }
 
     fn perform(&mut self) {
@@ -244,6 +228,16 @@ impl<B: Broker> FleetLoop<B> {
                 FleetEffect::Held { partition, agent, attempt } => {
                     self.feed(partition, Feedback::Held { agent, attempt });
                 }
+                FleetEffect::Failed { partition, attempt, agent, failure } => {
+                    self.feed(partition, Feedback::Failed { attempt, agent, failure });
+                }
+                FleetEffect::Stalling { attempt, agent, silent_for } => {
+                    observe::stalling(&attempt, &agent, silent_for);
+                }
+                FleetEffect::Post { number, post } => {
+                    observe::posted(&post);
+                    self.items.push(Item { number, post, done: None });
+                }
                 FleetEffect::Lost { partition, attempt, agent, cause } => {
                     self.feed(partition, Feedback::Lost { attempt, agent, cause });
                 }
@@ -278,8 +272,58 @@ impl<B: Broker> FleetLoop<B> {
             | FleetEffect::RollCall
             | FleetEffect::Strays { .. }
             | FleetEffect::Held { .. }
+            | FleetEffect::Failed { .. }
+            | FleetEffect::Stalling { .. }
+            | FleetEffect::Post { .. }
             | FleetEffect::Lost { .. } => Some(effect),
         }
+    }
+
+    /// Puts what is to be put on the board, or looks at it now and then; one at a time, so that
+    /// what is seen is never older than what was seen before.
+    fn keep_board(&mut self) {
+        let now = self.clock.now();
+        let due = self.looked.is_none_or(|(at, _)| now.since(at) >= BOARD_EVERY);
+        if !self.keeping.is_empty() || (self.items.is_empty() && !due) {
+            return;
+        }
+        let (broker, me, clock) = (self.broker.clone(), self.me.clone(), Arc::clone(&self.clock));
+        let items = std::mem::take(&mut self.items);
+        self.keeping.spawn(board::keep(broker, me, items, move || clock.now()));
+    }
+
+    fn seen(&mut self, seen: Seen) {
+        let Seen { board, revision, posted, done } = seen;
+        let known = self.looked.replace((self.clock.now(), revision)).map(|(_, known)| known);
+        if known != Some(revision) || posted.is_some() {
+            let (me, posted) = (self.me.clone(), posted.unwrap_or_default());
+            self.handle(FleetInput::Board { board, me, posted });
+        }
+        for done in done {
+            let _ = done.send(());
+        }
+    }
+
+    fn order(&mut self, order: Order, answer: oneshot::Sender<Result<(), String>>) {
+        let now = self.clock.now();
+        let capability = match &order {
+            Order::TripBreaker { name, .. } => self.fleet.capability_of_breaker(name),
+            Order::ResetBreaker { .. }
+            | Order::QuarantineAgent { .. }
+            | Order::ReleaseAgent { .. } => None,
+        };
+        let Some(post) = board::ordered(order, capability, now) else {
+            let _ = answer.send(Err("no call of that step was seen yet".to_owned()));
+            return;
+        };
+        observe::posted(&post);
+        let (done, is_done) = oneshot::channel();
+        self.items.push(Item { number: 0, post, done: Some(done) });
+        self.jobs.spawn(async move {
+            let done = is_done.await.map_err(|_| "the coordinator is about to end".to_owned());
+            let _ = answer.send(done);
+            None
+        });
     }
 
     fn control(&mut self, agent: Option<AgentId>, control: Control) {

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use skep_protocol::{AgentId, CoordinatorId, Event, PartitionId, Record, RunRecord, Seq};
+use skep_engine::fleet::Post;
+use skep_protocol::{
+    AgentId, AttemptId, CoordinatorId, Event, PartitionId, Record, RunRecord, Seq,
+};
 use tracing::{Span, debug, error, info, info_span, warn};
 
 /// The span of everything that is done about one partition.
@@ -239,4 +242,35 @@ pub(crate) fn left_out(record: &RunRecord, reason: &dyn std::fmt::Display) {
 /// A task of the coordinator ended in a way that no task should.
 pub(crate) fn task_died(what: &'static str, reason: &dyn std::fmt::Display) {
     error!(what, %reason, "task died");
+}
+
+/// An attempt makes no progress, and will be failed for that.
+pub(crate) fn stalling(attempt: &AttemptId, agent: &AgentId, silent_for: Duration) {
+    warn!(
+        run_id = %attempt.run,
+        step = %attempt.step,
+        attempt = attempt.attempt,
+        agent_id = %agent,
+        silent_for_ms = silent_for.as_millis() as u64,
+        "attempt makes no progress"
+    );
+}
+
+/// A breaker or the standing of an agent changes.
+pub(crate) fn posted(post: &Post) {
+    match post {
+        Post::Opened { name, record } => {
+            let (capability, cause) = (&record.capability, &record.cause);
+            warn!(breaker = name, capability, cause, trips = record.trips, "circuit breaker open");
+        }
+        Post::Probe { name, .. } => debug!(breaker = name, "circuit breaker to be probed"),
+        Post::Healed { name } => info!(breaker = name, "circuit breaker closing"),
+        Post::Reset { name } => info!(breaker = name, "circuit breaker reset"),
+        Post::Quarantined { agent, record } => {
+            let (cause, times) = (&record.cause, record.times);
+            warn!(agent_id = %agent, cause, times, "agent in quarantine");
+        }
+        Post::Paroled { agent } => info!(agent_id = %agent, "agent did well on parole"),
+        Post::Released { agent } => info!(agent_id = %agent, "agent released"),
+    }
 }

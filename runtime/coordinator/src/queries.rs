@@ -108,6 +108,7 @@ impl<B: Broker> State<B> {
                 self.history(run, page, Duration::from_millis(wait_ms), turn).await
             }
             Query::Agents {} => QueryReply::Agents(self.fleet.agents().await),
+            Query::Breakers {} => QueryReply::Breakers(self.fleet.breakers().await),
             Query::Workflows {} => match self.catalog.list().await {
                 Ok(workflows) => QueryReply::Workflows(workflows),
                 Err(CatalogError::Unavailable(error)) => failed(error.to_string()),
@@ -123,6 +124,7 @@ impl<B: Broker> State<B> {
             query @ (Query::Runs(_)
             | Query::History { .. }
             | Query::Agents {}
+            | Query::Breakers {}
             | Query::Workflows {}) => self.answer(query, turn).await,
         }
     }
@@ -202,6 +204,7 @@ impl<B: Broker> State<B> {
                 QueryReply::Runs(_)
                 | QueryReply::History(_)
                 | QueryReply::Agents(_)
+                | QueryReply::Breakers(_)
                 | QueryReply::Workflows(_)
                 | QueryReply::Failed { .. } => false,
             };
@@ -272,7 +275,7 @@ impl<B: Broker> State<B> {
             .steps
             .iter()
             .enumerate()
-            .filter(|(_, step)| step.status == StepStatus::Scheduled)
+            .filter(|(_, step)| may_tell(step))
             .filter_map(|(at, step)| {
                 let attempt = step.attempts.last()?.attempt;
                 Some((at, AttemptId { run, step: step.step.clone(), attempt }))
@@ -286,13 +289,11 @@ impl<B: Broker> State<B> {
                     taken(&mut detail.steps[at], agent);
                     detail.waiting.retain(|view| view.step != detail.steps[at].step);
                 }
-                Place::Waits(reason) => {
-                    let view = WaitingView::new(detail.steps[at].step.clone(), reason);
-                    match detail.waiting.iter_mut().find(|known| known.step == view.step) {
-                        Some(known) => *known = view,
-                        None => detail.waiting.push(view),
-                    }
+                Place::Stalling(agent, reason) => {
+                    taken(&mut detail.steps[at], agent);
+                    waits(&mut detail, at, reason);
                 }
+                Place::Waits(reason) => waits(&mut detail, at, reason),
                 Place::Unknown => {}
             }
         }
@@ -305,6 +306,29 @@ impl<B: Broker> State<B> {
         let (answer, answered) = oneshot::channel();
         owner.send(LiveQuestion { run, answer }).await.ok()?;
         tokio::time::timeout(LIVE_WITHIN, answered).await.ok()?.ok()
+    }
+}
+
+/// Returns whether the fleet may know more of a step: it waits for an agent, or one has it.
+fn may_tell(step: &StepView) -> bool {
+    match step.status {
+        StepStatus::Scheduled => true,
+        StepStatus::Running => step.attempts.last().is_some_and(|last| last.status == "taken"),
+        StepStatus::Pending
+        | StepStatus::Waiting
+        | StepStatus::Completed
+        | StepStatus::Failed
+        | StepStatus::Skipped
+        | StepStatus::Cancelled => false,
+    }
+}
+
+/// Says why a step waits, in place of what was said before.
+fn waits(detail: &mut RunDetail, at: usize, reason: String) {
+    let view = WaitingView::new( detail.steps[at].step.clone(), reason);
+    match detail.waiting.iter_mut().find(|known| known.step == view.step) {
+        Some(known) => *known = view,
+        None => detail.waiting.push(view),
     }
 }
 

@@ -73,6 +73,7 @@ impl Asker {
             Input::TookOver { .. }
             | Input::Held { .. }
             | Input::Lost { .. }
+            | Input::Failed { .. }
             | Input::BlobFetched { .. }
             | Input::ParentNotified { .. }
             | Input::Wake => Self::Nobody,
@@ -117,6 +118,9 @@ pub(crate) fn decide(
         Input::Held { agent, attempt } => attempt::held(partition, &agent, &attempt, desk),
         Input::Lost { attempt, agent, cause } => {
             attempt::lost(partition, &attempt, (agent, cause), desk)
+        }
+        Input::Failed { attempt, agent, failure } => {
+            attempt::failed(partition, &attempt, (agent, failure), desk)
         }
         Input::ParentNotified { run } if partition.owes_notice(run) => {
             Decision::default().event(run, Event::ParentNotified {}, desk)

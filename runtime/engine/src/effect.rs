@@ -1,10 +1,13 @@
 //! What the world is owed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use compact_str::CompactString;
 use skep_protocol::{
     AgentId, AttemptId, BlobRef, ChildOutcome, Hash, Parent, RunId, StartRun, Task, Timestamp,
 };
+use skep_workflow::{Breaker, WhenOpen};
 
 /// Something that the shell has to do, again after every recovery, until it is settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +61,23 @@ pub struct OfferTask {
     pub take_by: Option<Timestamp>,
     /// Labels that make an agent more welcome.
     pub prefer: BTreeMap<String, String>,
+    /// What else has a say in when it goes, and what is watched when it went.
+    pub care: Care,
+}
+
+/// How an attempt is cared for on its way and at its agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Care {
+    /// It repeats one that failed: the retry budget of its capability has a say.
+    pub is_retry: bool,
+    /// The circuit breaker that the step has for itself, and its name.
+    pub breaker: Option<Box<(CompactString, Breaker)>>,
+    /// What happens while the circuit breaker is open.
+    pub when_open: WhenOpen,
+    /// It fails if it makes no progress for so long.
+    pub progress_within: Option<Duration>,
+    /// Failure codes that are the answer to the step, and no trouble of whoever gave it.
+    pub unless: Vec<String>,
 }
 
 /// Names an effect, so that it can be settled.

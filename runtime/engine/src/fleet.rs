@@ -9,28 +9,42 @@
 mod agent;
 mod attempt;
 mod beat;
+mod board;
+mod breaker;
+mod budget;
 mod dispatch;
 mod explain;
+mod guard;
+mod health;
 mod input;
+mod place;
 mod pool;
+mod progress;
+mod quarantine;
 mod queue_lane;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use compact_str::CompactString;
 use skep_protocol::limits::{AGENT_SILENCE, ROLL_CALL_WITHIN};
-use skep_protocol::{AgentId, AttemptId, PartitionCount, PartitionId, Task, Timestamp};
+use skep_protocol::{
+    AgentId, AttemptId, Board, CoordinatorId, PartitionCount, PartitionId, Task, Timestamp,
+};
 
 use crate::OfferTask;
 
 use agent::Agent;
-use attempt::{Attempt, Place};
+use attempt::Attempt;
+use guard::{Guard, Purse};
+use place::Place;
 use pool::Pool;
 
-pub use input::{FleetEffect, FleetInput, Link};
+pub use board::Post;
+pub use input::{CallEnd, CallOutcome, FleetEffect, FleetInput, Link};
 
 /// Presence, leases and dispatch of one coordinator.
 ///
@@ -55,6 +69,17 @@ pub struct Fleet {
     /// When this was called last.
     looked: Timestamp,
     roll_call_until: Option<Timestamp>,
+    /// Breakers, by name: of capabilities, and of steps that have their own.
+    guards: BTreeMap<CompactString, Guard>,
+    /// Retry budgets, by capability.
+    purses: BTreeMap<CompactString, Purse>,
+    /// What the coordinators share, as it was seen last.
+    board: Board,
+    /// The name of this coordinator, once it is known.
+    me: Option<CoordinatorId>,
+    /// How often something was posted, and up to where the board has it.
+    posts: u64,
+    posted: u64,
 }
 
 /// This process slept, or was stopped, if it was not called for so long.
@@ -73,6 +98,12 @@ enum Timer {
     Busy(AgentId),
     /// The queue of a capability may have lost tasks.
     Depth(CompactString),
+    /// A breaker wants to be looked at.
+    Breaker(CompactString),
+    /// A retry budget may have room.
+    Budget(CompactString),
+    /// The quarantine of an agent may be over.
+    Parole(AgentId),
 }
 
 impl Fleet {
@@ -94,6 +125,12 @@ impl Fleet {
             link_since: Timestamp::EPOCH,
             looked: Timestamp::EPOCH,
             roll_call_until: None,
+            guards: BTreeMap::new(),
+            purses: BTreeMap::new(),
+            board: Board { v: Board::VERSION, breakers: BTreeMap::new(), agents: BTreeMap::new() },
+            me: None,
+            posts: 0,
+            posted: 0,
         }
     }
 
@@ -154,6 +191,10 @@ impl Fleet {
             FleetInput::Depth { capability, waiting, held } => {
                 self.depth(&capability, waiting.saturating_add(held), now);
             }
+            FleetInput::Ended { attempt, agent, end } => {
+                self.call_ended((&attempt, agent.as_ref()), &end, now, effects);
+            }
+            FleetInput::Board { board, me, posted } => self.see_board(board, me, posted, now),
             FleetInput::Link(link) => self.set_link(link, now),
             FleetInput::Wake => {}
         }
@@ -230,6 +271,13 @@ impl Fleet {
         }
     }
 
+    fn see_board(&mut self, board: Board, me: CoordinatorId, posted: u64, now: Timestamp) {
+        self.posted = self.posted.max(posted);
+        self.see_breakers(&board, &me, now);
+        self.see_quarantine(&board, now);
+        (self.board, self.me) = (board, Some(me));
+    }
+
     fn set_link(&mut self, link: Link, now: Timestamp) {
         if self.link != link && link == Link::Up {
             self.link_since = now;
@@ -246,6 +294,9 @@ impl Fleet {
                 Timer::Silence(agent) => self.check_silence(agent, now, effects),
                 Timer::Busy(agent) => self.unpause(&agent),
                 Timer::Depth(capability) => self.ask_depth(capability, now, effects),
+                Timer::Breaker(name) => self.breaker_due(&name, now, effects),
+                Timer::Budget(capability) => self.budget_due(capability, now),
+                Timer::Parole(agent) => self.parole_due(&agent, now),
             }
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use skep_protocol::{
-    AgentId, AttemptId, BlobRef, ChildOutcome, CommandReply, CoordinatorId, Hash, Parent, Record,
-    Report, RunId, Signal, StartRun, StepPath, Verdict,
+    AgentId, AttemptId, BlobRef, ChildOutcome, CommandReply, CoordinatorId, Failure, Hash, Parent,
+    Record, Report, RunId, Signal, StartRun, StepPath, Verdict,
 };
 use skep_workflow::Workflow;
 
@@ -88,6 +88,15 @@ pub enum Input {
         agent: Option<AgentId>,
         /// What was seen, for people.
         cause: String,
+    },
+    /// The fleet gives an attempt up: it is stuck at its agent, or is not to wait for a breaker.
+    Failed {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Who holds it.
+        agent: Option<AgentId>,
+        /// Why.
+        failure: Failure,
     },
     /// The answer to [`Effect::FetchBlob`](crate::Effect::FetchBlob) or [`Reply::NeedsBlob`].
     BlobFetched {

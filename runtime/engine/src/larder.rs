@@ -50,6 +50,7 @@ impl Waiter {
             | Input::Signal(_)
             | Input::Held { .. }
             | Input::Lost { .. }
+            | Input::Failed { .. }
             | Input::BlobFetched { .. }
             | Input::ParentNotified { .. }
             | Input::Wake => return None,

@@ -102,6 +102,7 @@ impl Partition {
             | Input::ChildEnded { .. }
             | Input::Report { .. }
             | Input::Held { .. }
+            | Input::Failed { .. }
             | Input::ParentNotified { .. } => self.decide(input, now, &mut handled)?,
         }
         self.follow(now, &mut handled)?;

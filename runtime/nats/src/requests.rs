@@ -106,9 +106,11 @@ impl Nats {
 fn patience(query: &Query) -> Duration {
     match query {
         Query::History { wait_ms, .. } => Duration::from_millis(*wait_ms),
-        Query::Runs(_) | Query::Run { .. } | Query::Agents {} | Query::Workflows {} => {
-            Duration::ZERO
-        }
+        Query::Runs(_)
+        | Query::Run { .. }
+        | Query::Agents {}
+        | Query::Breakers {}
+        | Query::Workflows {} => Duration::ZERO,
     }
 }
 

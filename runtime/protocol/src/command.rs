@@ -11,6 +11,7 @@ use crate::limits::{
     MAX_LABEL_LEN, MAX_LABELS, MAX_NAME_LEN, MAX_PAYLOAD, MAX_RUN_DEPTH, MAX_STEP_PATH,
     RESERVED_RUNS_PER_LEVEL,
 };
+use crate::order::Order;
 use crate::payload::Payload;
 use crate::query::{Query, QueryReply, RunStatus};
 
@@ -63,6 +64,8 @@ pub enum Command {
         /// How.
         outcome: ChildOutcome,
     },
+    /// Do as a person says with a breaker or an agent. Any owner of a partition does.
+    Order(Order),
     /// Tell what only the owner of a partition knows. Sent by coordinators that were asked and do
     /// not own the partition of the run; changes nothing.
     Ask(Query),

@@ -58,6 +58,10 @@ pub enum FailureKind {
     Limit,
     /// It was cancelled.
     Cancelled,
+    /// The agent is alive, and the attempt made no progress within `progress_within`.
+    Stalled,
+    /// The circuit breaker is open, and the step asked to fail then.
+    BreakerOpen,
 }
 
 impl FailureKind {
@@ -70,8 +74,10 @@ impl FailureKind {
             | Self::Expression
             | Self::SignalTimeout
             | Self::Compensated
+            | Self::BreakerOpen
             | Self::Cancelled => true,
-            Self::Panic
+            Self::Stalled
+            | Self::Panic
             | Self::Timeout
             | Self::Deadline
             | Self::Expect

@@ -20,12 +20,14 @@
 //! ```
 
 mod agent;
+mod board;
 mod codec;
 mod command;
 mod event;
 mod failure;
 mod ids;
 pub mod limits;
+mod order;
 mod partition;
 mod payload;
 mod query;
@@ -35,8 +37,10 @@ mod sealed;
 mod task;
 mod text;
 mod time;
+mod view;
 
 pub use agent::{Control, Heartbeat, Held, Lane, Offer, Progress};
+pub use board::{Board, BreakerPhase, BreakerRecord, QuarantineRecord};
 pub use codec::{CodecError, decode, encode};
 pub use command::{
     ChildOutcome, Command, CommandReply, RegisterWorkflow, Rejection, Signal, StartRun,
@@ -48,11 +52,12 @@ pub use event::{
 };
 pub use failure::{Failure, FailureKind};
 pub use ids::{AgentId, AttemptId, CoordinatorId, Hash, IdError, RunId, SignalId, StepPath};
+pub use order::Order;
 pub use partition::{PartitionCount, PartitionId, fnv1a32};
 pub use payload::{BlobRef, Payload, is_within_depth};
 pub use query::{
-    AgentView, AttemptView, HistoryEntry, Query, QueryReply, RunDetail, RunFilter, RunStatus,
-    RunSummary, StepStatus, StepView, WaitingView,
+    AttemptView, HistoryEntry, Query, QueryReply, RunDetail, RunFilter, RunStatus, RunSummary,
+    StepStatus, StepView, WaitingView,
 };
 pub use record::{Batch, ChainError, OwnerChanged, Record, RunRecord, Seq, WorkflowAdded};
 pub use report::{Outcome, Report, ReportBatch, ReportBody, ReportReply, Verdict};
@@ -60,3 +65,4 @@ pub use sealed::RawBatch;
 pub use task::{Delivery, Refusal, Task, TaskBatch};
 pub use text::StoredText;
 pub use time::Timestamp;
+pub use view::{AgentHealth, AgentStanding, AgentView, BreakerView};

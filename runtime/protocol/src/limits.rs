@@ -85,5 +85,17 @@ pub const MAX_OFFERS_PER_AGENT: usize = 64;
 pub const ROLL_CALL_WITHIN: Duration = Duration::from_millis(1_000);
 /// An attempt sent to an agent and unanswered for this long is recorded as taken.
 pub const TAKEN_AFTER: Duration = Duration::from_millis(1_000);
+/// How far back a retry budget looks.
+pub const RETRY_WINDOW: Duration = Duration::from_secs(10);
+/// Repeated attempts of a capability within that time, in thousandths of the first ones.
+pub const RETRY_SHARE_PER_MILLE: u16 = 200;
+/// Repeated attempts of a capability within that time that are free, however few the first ones.
+pub const RETRY_RESERVE: u32 = 10;
+/// Agents of one capability that outlier detection may put into quarantine, in thousandths.
+pub const MAX_QUARANTINED_PER_MILLE: u16 = 334;
+/// Breakers, and agents in quarantine, that the coordinators of a cluster share.
+pub const MAX_ON_BOARD: usize = 1_000;
+/// How often a coordinator looks at what the others share.
+pub const BOARD_EVERY: Duration = Duration::from_millis(500);
 /// How long an agent that answered "busy" is left alone, unless a slot of it is seen to be free.
 pub const BUSY_PAUSE: Duration = Duration::from_millis(100);

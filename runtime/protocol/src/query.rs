@@ -5,13 +5,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{Lane, Offer};
 use crate::event::Parent;
 use crate::failure::Failure;
 use crate::ids::{AgentId, Hash, RunId, StepPath};
 use crate::payload::Payload;
 use crate::record::RunRecord;
 use crate::time::Timestamp;
+use crate::view::{AgentView, BreakerView};
 
 /// A question; it changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub enum Query {
     },
     /// Which agents are there?
     Agents {},
+    /// Which circuit breakers are there?
+    Breakers {},
     /// Which definitions are registered by name?
     Workflows {},
 }
@@ -79,6 +81,8 @@ pub enum QueryReply {
     History(Vec<HistoryEntry>),
     /// To [`Query::Agents`].
     Agents(Vec<AgentView>),
+    /// To [`Query::Breakers`].
+    Breakers(Vec<BreakerView>),
     /// To [`Query::Workflows`]: name, version, digest.
     Workflows(Vec<(String, Option<String>, Hash)>),
     /// There is no such run.
@@ -327,26 +331,4 @@ pub struct HistoryEntry {
     pub number: u64,
     /// The fact.
     pub record: RunRecord,
-}
-
-/// One live agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgentView {
-    /// Its id.
-    pub agent: AgentId,
-    /// Which lane its tasks come by.
-    pub lane: Lane,
-    /// What it offers.
-    pub offers: Vec<Offer>,
-    /// Its labels.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// How many attempts it holds.
-    pub held: u32,
-    /// It takes no more.
-    pub draining: bool,
-    /// When it was last heard of.
-    pub seen: Timestamp,
-    /// The program and its version.
-    pub software: String,
 }

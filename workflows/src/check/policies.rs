@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::step::unsupported;
 use crate::definition::{
     At, BreakerDefinition, Count, DefaultsDefinition, DurationText, LabelsDefinition,
     RetryDefinition, SuperviseDefinition, duration_text,
 };
-use crate::diagnostic::{Problems, Span, codes};
+use crate::diagnostic::{Problems, codes};
 use crate::limits;
 use crate::policy::{Breaker, Labels, RetryPolicy, Share, Supervision, WhenOpen};
 
@@ -34,7 +33,6 @@ pub(super) struct Defaults {
     pub(super) labels: Labels,
     pub(super) when_open: WhenOpen,
     pub(super) breaker: Option<Breaker>,
-    later: Vec<(&'static str, Span)>,
 }
 
 impl Defaults {
@@ -54,7 +52,6 @@ impl Defaults {
             labels: Labels::default(),
             when_open: WhenOpen::default(),
             breaker: None,
-            later: Vec::new(),
         };
         let Some(written) = written else { return defaults };
         defaults.timeout = positive(written.timeout.as_ref(), "`timeout`", problems);
@@ -77,17 +74,7 @@ impl Defaults {
         }
         defaults.when_open =
             written.when_open.as_ref().map_or_else(WhenOpen::default, |at| at.value);
-        let later = ["progress_within", "when_open", "breaker"];
-        defaults.later =
-            later.iter().filter_map(|key| Some((*key, written.keys.span(key)?))).collect();
         defaults
-    }
-
-    /// Lists what cannot be executed yet.
-    pub(super) fn unsupported(&self, problems: &mut Problems) {
-        for (key, span) in &self.later {
-            unsupported(problems, key, *span);
-        }
     }
 
     /// Returns the timeout of an agent's attempt.
@@ -205,6 +192,7 @@ pub(super) fn breaker(written: &BreakerDefinition, problems: &mut Problems) -> B
     let mut duration = |at: &Option<At<DurationText>>, what: &str, otherwise: u64| {
         positive(at.as_ref(), what, problems).unwrap_or_else(|| Duration::from_secs(otherwise))
     };
+    let is_slow_written = written.slow.is_some() || written.slow_rate.is_some();
     let (slow, window, cooldown) = (
         duration(&written.slow, "`slow`", 5),
         duration(&written.window, "`window`", 30),
@@ -213,7 +201,8 @@ pub(super) fn breaker(written: &BreakerDefinition, problems: &mut Problems) -> B
     Breaker {
         failure_rate: share(&written.failure_rate, 500),
         slow_rate: share(&written.slow_rate, 1000),
-        slow,
+        // How long a call takes is known to nobody but the one who wrote it.
+        slow: if is_slow_written { slow } else { Duration::MAX },
         window,
         min_calls: number(written.min_calls.as_ref(), "`min_calls`", 1, u32::MAX, problems)
             .unwrap_or(10),

@@ -299,6 +299,7 @@ pub(super) fn echo(command: Command) -> CommandReply {
         | Command::Resume { .. }
         | Command::Skip { .. }
         | Command::Signal(_)
+        | Command::Order(_)
         | Command::ChildEnded { .. }
         | Command::Ask(_)) => format!("{other:?}"),
     };

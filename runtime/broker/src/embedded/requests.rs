@@ -125,9 +125,11 @@ fn check_size(message: &impl Weigh, limit: usize, what: What<'_>) -> Result<(), 
 fn query_wait(query: &Query) -> Duration {
     match query {
         Query::History { wait_ms, .. } => Duration::from_millis(*wait_ms),
-        Query::Runs(_) | Query::Run { .. } | Query::Agents {} | Query::Workflows {} => {
-            Duration::ZERO
-        }
+        Query::Runs(_)
+        | Query::Run { .. }
+        | Query::Agents {}
+        | Query::Breakers {}
+        | Query::Workflows {} => Duration::ZERO,
     }
 }
 

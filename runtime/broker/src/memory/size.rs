@@ -1,5 +1,6 @@
 //! How large messages are that are passed on without being encoded.
 
+use skep_protocol::Order;
 use skep_protocol::{
     ChildOutcome, Command, Failure, Outcome, Payload, Query, ReportBatch, ReportBody, Task,
     TaskBatch,
@@ -69,6 +70,12 @@ impl Weigh for Command {
                 }
                 ChildOutcome::Cancelled {} => 0,
             },
+            Self::Order(order) => match order {
+                Order::TripBreaker { name, reason } => name.len() + reason.len(),
+                Order::ResetBreaker { name } => name.len(),
+                Order::QuarantineAgent { reason, .. } => reason.len(),
+                Order::ReleaseAgent { .. } => 0,
+            },
             Self::Ask(query) => query.weight(),
         }
     }
@@ -78,7 +85,11 @@ impl Weigh for Query {
     fn weight(&self) -> usize {
         match self {
             Self::Runs(filter) => filter.workflow.as_ref().map_or(0, String::len),
-            Self::Run { .. } | Self::History { .. } | Self::Agents {} | Self::Workflows {} => 0,
+            Self::Run { .. }
+            | Self::History { .. }
+            | Self::Agents {}
+            | Self::Breakers {}
+            | Self::Workflows {} => 0,
         }
     }
 }

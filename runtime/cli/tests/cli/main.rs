@@ -255,14 +255,6 @@ fn a_missing_file_is_not_found_and_json_errors_are_one_line() {
 }
 
 #[test]
-fn what_is_not_supported_yet_is_refused() {
-    let text = "name: w\nsteps:\n  a: { agent: x, progress_within: 1m }\n";
-    let seen = skep(&["run", "FILE"]).definition(text, &[]).run();
-    assert_eq!(seen.exit, 3, "{}", seen.text());
-    assert!(seen.stderr.contains("not supported yet"), "{}", seen.stderr);
-}
-
-#[test]
 fn a_capability_that_nobody_offers_is_told_and_the_timeout_ends_the_wait() {
     let text = "name: w\nsteps:\n  ask: { agent: oracle }\n";
     let seen = skep(&["run", "FILE", "--timeout", "3s", "-o", "json"]).definition(text, &[]).run();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use skep_engine::fleet::FleetEffect;
-use skep_protocol::{AgentId, AttemptId, Task};
+use skep_protocol::{AgentId, AttemptId, Failure, Task};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -44,6 +44,9 @@ pub(super) fn keep_tasks(
         | FleetEffect::RollCall
         | FleetEffect::Strays { .. }
         | FleetEffect::Held { .. }
+        | FleetEffect::Failed { .. }
+        | FleetEffect::Stalling { .. }
+        | FleetEffect::Post { .. }
         | FleetEffect::Lost { .. } => true,
     });
 }
@@ -53,6 +56,7 @@ pub(super) fn keep_tasks(
 pub(crate) enum Feedback {
     Held { agent: AgentId, attempt: AttemptId },
     Lost { attempt: AttemptId, agent: Option<AgentId>, cause: String },
+    Failed { attempt: AttemptId, agent: Option<AgentId>, failure: Failure },
     Stray { agent: AgentId, attempt: AttemptId },
 }
 
@@ -62,6 +66,7 @@ impl Feedback {
         match self {
             Self::Held { attempt, .. } => (attempt.clone(), Kind::Held),
             Self::Lost { attempt, .. } => (attempt.clone(), Kind::Lost),
+            Self::Failed { attempt, .. } => (attempt.clone(), Kind::Failed),
             Self::Stray { attempt, .. } => (attempt.clone(), Kind::Stray),
         }
     }
@@ -71,6 +76,7 @@ impl Feedback {
 enum Kind {
     Held,
     Lost,
+    Failed,
     Stray,
 }
 

@@ -5,7 +5,7 @@ use skep_broker::{Broker, PutBlobError, Request, Responder, Unavailable};
 use skep_engine::{Input, Resolved};
 use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD};
 use skep_protocol::{
-    Command, CommandReply, Payload, Rejection, RunId, StartRun, StoredText, encode,
+    Command, CommandReply, Order, Payload, Rejection, RunId, StartRun, StoredText, encode,
 };
 use skep_workflow::{InputProblem, Workflow};
 
@@ -102,6 +102,10 @@ impl<B: Broker> Serving<B> {
                 let run = parent.run;
                 self.about_run(run, Input::ChildEnded { parent, child, outcome }, responder)
             }
+            Command::Order(order) => {
+                self.jobs.spawn(obey(self.context.clone(), order, responder), Done::Nothing);
+                Ok(())
+            }
             Command::Ask(query) => {
                 // With too many of them, the asker has an answer of its own.
                 let _ = self.context.asked.try_send((query, responder));
@@ -159,6 +163,19 @@ impl<B: Broker> Serving<B> {
             }
         }
     }
+}
+
+/// Does as a person says with a breaker or an agent.
+async fn obey<B: Broker>(
+    context: Context<B>,
+    order: Order,
+    responder: Responder<CommandReply>,
+) -> Done {
+    responder.send(match context.fleet.order(order).await {
+        Ok(()) => CommandReply::Done {},
+        Err(message) => CommandReply::Rejected(Rejection::LimitExceeded { message }),
+    });
+    Done::Nothing
 }
 
 /// Finds out what a start means and whether its inputs will do.

@@ -343,7 +343,8 @@ impl<B: Broker> Serving<B> {
             Origin::Report(report) => Some((report.agent.clone(), report.attempt.clone())),
             Origin::Nobody | Origin::Command(_) => None,
         };
-        let mut releases = Vec::new();
+        let mut releases: Vec<Release> =
+            records.iter().filter_map(effects::ended).map(Release::Fleet).collect();
         if !changes.is_empty() {
             releases.push(Release::Changes { changes, reporter });
         }

@@ -1,6 +1,6 @@
 //! What is seen of an attempt without a report.
 
-use skep_protocol::{AgentId, AttemptId, Event};
+use skep_protocol::{AgentId, AttemptFailed, AttemptId, Event, Failure};
 
 use super::Decision;
 use super::command::cut;
@@ -50,6 +50,27 @@ pub(super) fn lost(
             lost.event(run, Event::AttemptLost { step, attempt, agent, cause }, desk)
         }
         Some(_) | None => lost,
+    }
+}
+
+/// The fleet gives an attempt up.
+pub(super) fn failed(
+    partition: &Partition,
+    attempt: &AttemptId,
+    (agent, failure): (Option<AgentId>, Failure),
+    desk: &Desk<'_>,
+) -> Decision {
+    let failed = Decision::default();
+    match current(partition, attempt) {
+        // Somebody else has it, or somebody has it by now: it is not given up.
+        Some(Phase::Taken { agent: taker, .. }) if agent.as_ref() != Some(taker) => failed,
+        Some(Phase::Scheduled { .. } | Phase::Taken { .. }) => {
+            let AttemptId { run, step, attempt } = attempt.clone();
+            let failure = failure.bounded();
+            let event = Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure });
+            failed.event(run, event, desk)
+        }
+        Some(_) | None => failed,
     }
 }
 

@@ -9,6 +9,7 @@ use skep_protocol::limits::{
 use skep_protocol::{AgentId, AgentView, AttemptId, Heartbeat, Lane, Offer, Timestamp};
 
 use super::pool::Labels;
+use super::quarantine::Health;
 use super::{Fleet, Timer};
 
 /// An agent that was heard of lately.
@@ -28,6 +29,9 @@ pub(super) struct Agent {
     pub(super) paused_until: Option<Timestamp>,
     /// When the partitions were told of its strays.
     pub(super) strays_told: Option<Timestamp>,
+    pub(super) health: Health,
+    /// What of its health was posted last; what the board said before that is old.
+    pub(super) posted: u64,
     software: String,
 }
 
@@ -54,6 +58,8 @@ impl Agent {
             unreachable: false,
             paused_until: None,
             strays_told: None,
+            health: Health::new(),
+            posted: 0,
             software: String::new(),
         }
     }
@@ -88,6 +94,9 @@ impl Agent {
         let room = self.offers.get(capability)?;
         let takes = self.lane == Lane::Direct && !self.draining && !self.unreachable;
         if !takes || self.paused_until.is_some() || room.used >= room.slots {
+            return None;
+        }
+        if self.health.at_a_time().is_some_and(|most| self.attempts.len() >= most) {
             return None;
         }
         let total = self.slots();
@@ -230,7 +239,7 @@ impl Fleet {
     }
 
     /// Returns what is known of every agent, by id.
-    pub fn agents(&self) -> Vec<AgentView> {
+    pub fn agents(&self, now: Timestamp) -> Vec<AgentView> {
         let view = |(id, agent): (&AgentId, &Agent)| AgentView {
             agent: id.clone(),
             lane: agent.lane,
@@ -247,6 +256,7 @@ impl Fleet {
             draining: agent.draining,
             seen: agent.heard,
             software: agent.software.clone(),
+            health: self.health_of(id, now),
         };
         self.agents.iter().map(view).collect()
     }

@@ -7,6 +7,9 @@ use compact_str::CompactString;
 use skep_protocol::limits::{AGENT_SILENCE, TAKEN_AFTER};
 use skep_protocol::{AgentId, AttemptId, Timestamp};
 
+use super::place::Place;
+use super::pool::Line;
+use super::progress::Watch;
 use super::{Fleet, FleetEffect, Link, Timer};
 use crate::OfferTask;
 
@@ -15,6 +18,8 @@ use crate::OfferTask;
 pub(super) struct Attempt {
     pub(super) offer: OfferTask,
     pub(super) capability: CompactString,
+    /// Where it waits for its turn.
+    pub(super) line: Line,
     pub(super) place: Place,
     /// The order in which attempts became known; breaks ties.
     pub(super) arrival: u64,
@@ -24,54 +29,15 @@ pub(super) struct Attempt {
     pub(super) told: Option<AgentId>,
     /// Its run is paused: nobody gets it who does not have it.
     pub(super) withheld: bool,
+    /// When it first went out.
+    pub(super) sent: Option<Timestamp>,
+    /// The retry budget has seen it.
+    pub(super) counted: bool,
+    /// The retry budget paid for it.
+    pub(super) paid: bool,
+    /// How it gets on, if it may not stall.
+    pub(super) watch: Option<Watch>,
     timer: Option<Timestamp>,
-}
-
-/// Where an attempt is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Nowhere yet: known and nothing more.
-    New,
-    /// Its run is paused.
-    Withheld,
-    /// Its time has not come.
-    BackOff,
-    /// It may have been sent before this coordinator took over; the agents are being asked.
-    RollCall,
-    /// An agent took it, by the journal, and that agent was not heard of yet.
-    Missing { until: Timestamp },
-    /// It waits for a free slot or for room in the queue.
-    Ready,
-    /// It is on its way to an agent, which has not answered yet.
-    Delivering { agent: AgentId },
-    /// The agent answered that it holds it, or did not answer at all.
-    Sent { agent: AgentId, since: Timestamp },
-    /// The agent said in a heartbeat (or by a report) that it holds it.
-    Held { agent: AgentId, seen: Timestamp },
-    /// It lies in the queue, or somebody pulled it and has not told yet.
-    Queued { since: Timestamp },
-    /// The partition was told that it is lost with this agent, and is about to settle it. It may
-    /// know better; then it says nothing.
-    Lost { agent: Option<AgentId>, again: Timestamp },
-}
-
-impl Place {
-    /// Returns the agent in whose hands it is, or soon will be.
-    pub(super) fn agent(&self) -> Option<&AgentId> {
-        match self {
-            Self::Delivering { agent } | Self::Sent { agent, .. } | Self::Held { agent, .. } => {
-                Some(agent)
-            }
-            Self::New
-            | Self::Withheld
-            | Self::BackOff
-            | Self::RollCall
-            | Self::Missing { .. }
-            | Self::Ready
-            | Self::Queued { .. }
-            | Self::Lost { .. } => None,
-        }
-    }
 }
 
 /// The order in which ready attempts go: priority, time, arrival.
@@ -105,7 +71,8 @@ impl Fleet {
                 | Place::Withheld
                 | Place::BackOff
                 | Place::Ready
-                | Place::Lost { .. } => {}
+                | Place::Lost { .. }
+                | Place::Refused { .. } => {}
                 Place::RollCall | Place::Missing { .. } => {
                     known.offer = offer;
                     return;
@@ -124,10 +91,15 @@ impl Fleet {
             }
         }
         let taker = offer.taken_by.clone();
-        let before = self.attempts.get(&id).map(|known| (known.sending, known.arrival));
+        let before = self
+            .attempts
+            .get(&id)
+            .map(|known| ((known.sending, known.arrival), (known.sent, known.counted, known.paid)));
         self.track(offer);
-        if let (Some((sending, arrival)), Some(known)) = (before, self.attempts.get_mut(&id)) {
-            (known.sending, known.arrival) = (sending, arrival);
+        if let (Some((order, past)), Some(known)) = (before, self.attempts.get_mut(&id)) {
+            (known.sending, known.arrival) = order;
+            (known.sent, known.counted, known.paid) = past;
+            known.line.again &= !known.counted;
         }
         match taker {
             Some(taker) => self.entrust(&id, &taker, now),
@@ -163,11 +135,16 @@ impl Fleet {
         self.arrivals += 1;
         let attempt = Attempt {
             capability: CompactString::new(&offer.task.capability),
+            line: offer.line(),
             place: Place::New,
             arrival: self.arrivals,
             sending: 0,
             told: offer.taken_by.clone(),
             withheld: false,
+            sent: None,
+            counted: false,
+            paid: false,
+            watch: None,
             timer: None,
             offer,
         };
@@ -176,6 +153,7 @@ impl Fleet {
 
     /// Lets an attempt wait for its turn, or first for its time.
     pub(super) fn make_ready(&mut self, id: &AttemptId, now: Timestamp) {
+        self.comes_back(id);
         let Some(attempt) = self.attempts.get(id) else { return };
         let place = if attempt.withheld {
             Place::Withheld
@@ -209,11 +187,13 @@ impl Fleet {
             | Place::Delivering { .. }
             | Place::Held { .. } => {}
             Place::BackOff => attempt.timer = Some(due),
-            Place::Missing { until: at } | Place::Lost { again: at, .. } => {
+            Place::Missing { until: at }
+            | Place::Lost { again: at, .. }
+            | Place::Refused { again: at } => {
                 attempt.timer = Some(*at);
             }
             Place::Ready => {
-                pool.push(&attempt.offer.task.labels, rank, id.clone());
+                pool.push(&attempt.line, rank, id.clone());
                 self.touched.insert(attempt.capability.clone());
             }
             Place::Sent { since, .. } if attempt.told.is_none() => {
@@ -242,7 +222,7 @@ impl Fleet {
         let place = std::mem::replace(&mut attempt.place, Place::New);
         if let Some(pool) = self.pools.get_mut(&capability) {
             match place {
-                Place::Ready => pool.remove(&attempt.offer.task.labels, &rank),
+                Place::Ready => pool.remove(&attempt.line, &rank),
                 Place::Queued { .. } => {
                     pool.queued.remove(id);
                     self.touched.insert(capability.clone());
@@ -255,7 +235,8 @@ impl Fleet {
                 | Place::Delivering { .. }
                 | Place::Sent { .. }
                 | Place::Held { .. }
-                | Place::Lost { .. } => {}
+                | Place::Lost { .. }
+                | Place::Refused { .. } => {}
             }
         }
         if let Some(agent) = place.agent() {
@@ -266,6 +247,7 @@ impl Fleet {
     /// Drops an attempt from every index.
     pub(super) fn forget(&mut self, id: &AttemptId) -> Option<Place> {
         let place = self.attempts.get(id)?.place.clone();
+        self.comes_back(id);
         self.leave(id);
         if let Some(attempt) = self.attempts.remove(id) {
             self.touched.insert(attempt.capability);
@@ -324,7 +306,7 @@ impl Fleet {
         let Some(attempt) = self.attempts.get_mut(id) else { return };
         attempt.timer = None;
         match attempt.place.clone() {
-            Place::BackOff => self.make_ready(id, now),
+            Place::BackOff | Place::Refused { .. } => self.make_ready(id, now),
             Place::Missing { .. } if self.link_since.after(AGENT_SILENCE) > now => {
                 self.move_to(id, Place::Missing { until: self.link_since.after(AGENT_SILENCE) });
             }

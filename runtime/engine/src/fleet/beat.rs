@@ -10,7 +10,8 @@ use skep_protocol::limits::{
 use skep_protocol::{AgentId, AttemptId, Heartbeat, Refusal, Timestamp};
 
 use super::agent::Agent;
-use super::attempt::{Attempt, Place};
+use super::attempt::Attempt;
+use super::place::Place;
 use super::{Fleet, FleetEffect, Link, Timer};
 
 /// A heartbeat whose number is lower than the last by no more than this is a late one; lower by
@@ -80,12 +81,14 @@ impl Fleet {
             }
             self.agents.insert(id.clone(), Agent::new(&heartbeat, now));
             self.timers.insert((now.after(AGENT_SILENCE), Timer::Silence(id.clone())));
+            self.recall_health(&id, now);
         }
         if let Some(known) = self.agents.get_mut(&id) {
             known.seq = heartbeat.seq;
             known.heard = now;
         }
         self.describe(&heartbeat);
+        self.see_progress(&heartbeat, now, effects);
         let held: BTreeSet<AttemptId> =
             heartbeat.held.into_iter().map(|held| held.attempt).filter(is_bearable).collect();
         self.see_missing(&id, &held, now, effects);
@@ -126,7 +129,8 @@ impl Fleet {
                     | Place::Sent { .. }
                     | Place::Held { .. }
                     | Place::Queued { .. }
-                    | Place::Lost { .. },
+                    | Place::Lost { .. }
+                    | Place::Refused { .. },
                 )
                 | None => {}
             }
@@ -188,7 +192,8 @@ impl Fleet {
             | Place::Delivering { .. }
             | Place::Sent { .. }
             | Place::Held { .. }
-            | Place::Queued { .. } => false,
+            | Place::Queued { .. }
+            | Place::Refused { .. } => false,
         };
         if !self.attempts.get(id).is_some_and(lost_with_it) {
             self.entrust(id, agent, now);
@@ -297,6 +302,9 @@ impl Fleet {
         self.unlist(agent);
         let Some(gone) = self.agents.remove(agent) else { return };
         self.timers.remove(&(gone.heard.after(AGENT_SILENCE), Timer::Silence(agent.clone())));
+        if parting != Parting::Silent {
+            self.forget_health(agent, effects);
+        }
         for id in gone.attempts {
             let Some(attempt) = self.attempts.get(&id) else { continue };
             if parting.is_sure() && matches!(attempt.place, Place::Delivering { .. }) {

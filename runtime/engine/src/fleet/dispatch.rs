@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use skep_protocol::limits::{MAX_SHARED, TARGET_BATCH_BYTES};
 use skep_protocol::{AgentId, AttemptId, Payload, Task, Timestamp};
 
-use super::attempt::Place;
+use super::place::Place;
 use super::pool::{Labels, Pool};
 use super::{Fleet, FleetEffect};
 
@@ -15,10 +15,12 @@ impl Fleet {
     /// Hands out what can be handed out, in every pool in which something changed.
     pub(super) fn dispatch(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         while let Some(capability) = self.touched.pop_first() {
-            while let Some((id, agent)) = self.next_match(&capability) {
-                self.send_direct(&id, agent);
+            self.turn_away(&capability, now, effects);
+            while let Some((id, agent)) = self.next_match(&capability, now) {
+                self.send_direct(&id, agent, now);
             }
             self.tend_queue(&capability, now, effects);
+            self.watch_budget(&capability, now);
             if self.pools.get(&capability).is_some_and(Pool::is_unused) {
                 self.pools.remove(&capability);
             }
@@ -32,21 +34,29 @@ impl Fleet {
         }
     }
 
-    pub(super) fn send_direct(&mut self, id: &AttemptId, agent: AgentId) {
+    pub(super) fn send_direct(&mut self, id: &AttemptId, agent: AgentId, now: Timestamp) {
         let Some(attempt) = self.attempts.get(id) else { return };
         let task = attempt.offer.task.clone();
         self.outbox.entry(agent.clone()).or_default().push(task);
         self.move_to(id, Place::Delivering { agent });
+        self.goes_out(id, now);
     }
 
-    pub(super) fn next_match(&self, capability: &CompactString) -> Option<(AttemptId, AgentId)> {
+    pub(super) fn next_match(
+        &self,
+        capability: &CompactString,
+        now: Timestamp,
+    ) -> Option<(AttemptId, AgentId)> {
         let pool = self.pools.get(capability)?;
         if pool.free.is_empty() || !pool.has_ready() {
             return None;
         }
-        pool.heads().into_iter().find_map(|(_, labels, id)| {
+        pool.heads().into_iter().find_map(|(_, line, id)| {
+            if !self.passes(capability, line, now) {
+                return None;
+            }
             let prefer = &self.attempts.get(id)?.offer.prefer;
-            let agent = self.choose(pool, labels, prefer)?;
+            let agent = self.choose(pool, &line.labels, prefer)?;
             Some((id.clone(), agent.clone()))
         })
     }

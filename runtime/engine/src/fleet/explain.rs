@@ -1,8 +1,10 @@
 //! Why an attempt is not being worked on, as a sentence for people.
 
-use skep_protocol::{AgentId, AttemptId, Timestamp};
+use skep_protocol::{AgentId, AgentStanding, AttemptId, BreakerPhase, BreakerView, Timestamp};
 
-use super::attempt::{Attempt, Place};
+use super::attempt::Attempt;
+use super::breaker::{Breaker, seconds};
+use super::place::Place;
 use super::pool::Pool;
 use super::{Fleet, Link};
 
@@ -26,8 +28,9 @@ impl Fleet {
             },
             Place::Delivering { agent } => format!("being sent to agent {agent}"),
             Place::Lost { .. } => "it was lost with its agent".to_owned(),
+            Place::Refused { .. } => "it fails, because its circuit breaker is open".to_owned(),
             Place::Ready if self.link == Link::Down => "the broker cannot be reached".to_owned(),
-            Place::Ready => self.explain_ready(attempt, pool),
+            Place::Ready => self.explain_ready(attempt, pool, now),
             Place::Queued { .. } if pool.pullers.is_empty() => no_agent(attempt, ""),
             Place::Queued { .. } => {
                 format!("in the queue of {capability} ({})", self.strength(pool))
@@ -47,12 +50,16 @@ impl Fleet {
             | Place::Ready
             | Place::Delivering { .. }
             | Place::Queued { .. }
-            | Place::Lost { .. } => None,
+            | Place::Lost { .. }
+            | Place::Refused { .. } => None,
         }
     }
 
-    fn explain_ready(&self, attempt: &Attempt, pool: &Pool) -> String {
+    fn explain_ready(&self, attempt: &Attempt, pool: &Pool, now: Timestamp) -> String {
         let capability = &attempt.capability;
+        if let Some(held) = self.explain_guard(attempt, now) {
+            return held;
+        }
         if pool.direct.is_empty() && pool.pullers.is_empty() {
             return no_agent(attempt, "");
         }
@@ -64,6 +71,9 @@ impl Fleet {
                 labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             return no_agent(attempt, &format!(" with the labels {}", wanted.join(", ")));
         }
+        if let Some(out) = self.explain_quarantine(attempt, pool) {
+            return out;
+        }
         let before = pool.before(&attempt.rank());
         format!(
             "waiting for a free slot of {capability} ({}, {before} waiting before it)",
@@ -71,22 +81,127 @@ impl Fleet {
         )
     }
 
+    /// Says which breaker or budget holds an attempt, if one does.
+    fn explain_guard(&self, attempt: &Attempt, now: Timestamp) -> Option<String> {
+        let capability = &attempt.capability;
+        let name = Self::breaker_of(capability, &attempt.line);
+        if let Some(guard) = self.guards.get(name).filter(|guard| !guard.breaker.passes(now)) {
+            return Some(explain_breaker(name, &guard.breaker));
+        }
+        let purse = self.purses.get(capability).filter(|_| attempt.line.again)?;
+        let balance = purse.budget.balance(now);
+        (balance.used >= balance.allowed).then(|| {
+            let (used, allowed) = (balance.used, balance.allowed);
+            let window = seconds(skep_protocol::limits::RETRY_WINDOW);
+            format!(
+                "retry budget of {capability} is used up: {used} repeated attempts in the last \
+                 {window}, {allowed} are allowed"
+            )
+        })
+    }
+
+    /// Says that all agents that could take an attempt are in quarantine, if that is so.
+    fn explain_quarantine(&self, attempt: &Attempt, pool: &Pool) -> Option<String> {
+        let labels = &attempt.offer.task.labels;
+        let mut out = Vec::new();
+        for id in pool.direct.iter().chain(&pool.pullers) {
+            let agent = self.agents.get(id).filter(|agent| agent.has(labels));
+            match agent.map(|agent| (agent.health.is_out(), agent.health.record())) {
+                Some((true, Some(record))) => out.push((id, record)),
+                Some(_) => return None,
+                None => {}
+            }
+        }
+        let (agent, record) = out.first()?;
+        let until = record.until.map(|until| format!(" until {}", clock(until)));
+        let cause = &record.cause;
+        let until = until.unwrap_or_default();
+        Some(match out.len() {
+            1 => format!("agent {agent} is quarantined{until}: {cause}"),
+            many => format!("all {many} agents are quarantined, {agent}{until}: {cause}"),
+        })
+    }
+
+    /// Returns every circuit breaker that has something to tell, by name.
+    pub fn breakers(&self, now: Timestamp) -> Vec<BreakerView> {
+        let view = |(name, guard): (&compact_str::CompactString, &super::guard::Guard)| {
+            let breaker = &guard.breaker;
+            let [calls, failed, slow] = breaker.counts(now);
+            let open = breaker.opened();
+            let pool = self.pools.get(&guard.capability);
+            let parked = pool.map_or(0, |pool| {
+                pool.waiting(|line| Self::breaker_of(&guard.capability, line) == name)
+            });
+            let parked = if breaker.phase() == BreakerPhase::Closed { 0 } else { parked };
+            BreakerView {
+                name: name.to_string(),
+                capability: guard.capability.to_string(),
+                phase: breaker.phase(),
+                calls,
+                failed,
+                slow,
+                parked: u32::try_from(parked).unwrap_or(u32::MAX),
+                since: open.map(|open| open.since),
+                until: open.and_then(|open| open.until),
+                cause: open.map(|open| open.cause.clone()),
+                trips: breaker.trips(),
+                at_a_time: breaker.at_a_time(),
+            }
+        };
+        self.guards.iter().map(view).collect()
+    }
+
     fn strength(&self, pool: &Pool) -> String {
         let agents = pool.direct.iter().chain(&pool.pullers).filter_map(|id| self.agents.get(id));
-        let (mut count, mut slots, mut draining) = (0, 0_u64, 0);
+        let (mut count, mut slots, mut draining, mut quarantined) = (0, 0_u64, 0, 0);
         for agent in agents {
             count += 1;
             slots += u64::from(agent.slots());
             draining += u32::from(agent.draining);
+            quarantined += u32::from(agent.health.standing() == AgentStanding::Quarantined);
         }
         let agents = if count == 1 { "1 agent".to_owned() } else { format!("{count} agents") };
         let slots = if slots == 1 { "1 slot".to_owned() } else { format!("{slots} slots") };
-        if draining == 0 {
-            format!("{agents}, {slots}")
-        } else {
-            format!("{agents}, {slots}, {draining} draining")
+        let mut strength = format!("{agents}, {slots}");
+        for (count, what) in [(draining, "draining"), (quarantined, "quarantined")] {
+            if count > 0 {
+                strength.push_str(&format!(", {count} {what}"));
+            }
+        }
+        strength
+    }
+}
+
+fn explain_breaker(name: &str, breaker: &Breaker) -> String {
+    let probes = breaker.at_a_time().unwrap_or_default();
+    match (breaker.phase(), breaker.opened()) {
+        (BreakerPhase::Open, Some(open)) => {
+            let cause = &open.cause;
+            match open.until {
+                Some(until) => format!(
+                    "circuit breaker of {name} is open until {} ({cause}), then probes {probes} at \
+                     a time",
+                    clock(until)
+                ),
+                None => format!("circuit breaker of {name} is open until it is reset ({cause})"),
+            }
+        }
+        (BreakerPhase::HalfOpen, _) => {
+            format!("circuit breaker of {name} is half-open: {probes} probes are under way")
+        }
+        (BreakerPhase::Open | BreakerPhase::Closing | BreakerPhase::Closed, _) => {
+            format!(
+                "circuit breaker of {name} is closing: {probes} calls at a time are let through"
+            )
         }
     }
+}
+
+/// Writes the time of day.
+fn clock(at: Timestamp) -> String {
+    let seconds = at.as_millis() / 1_000;
+    let (hours, minutes) = (seconds / 3_600 % 24, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02} UTC", seconds % 60)
 }
 
 fn back_off(due: Timestamp, now: Timestamp) -> String {

@@ -1,7 +1,13 @@
 //! What the fleet is told and what it wants done.
 
-use skep_protocol::{AgentId, AttemptId, Heartbeat, PartitionId, Refusal, Task};
+use std::time::Duration;
 
+use skep_protocol::{
+    AgentId, AttemptId, Board, CoordinatorId, Failure, FailureKind, Heartbeat, PartitionId,
+    Refusal, Task,
+};
+
+use super::board::Post;
 use crate::OfferTask;
 
 /// What can happen to the fleet.
@@ -90,10 +96,80 @@ pub enum FleetInput {
         /// Tasks that were pulled and not acknowledged.
         held: u64,
     },
+    /// An attempt ended, durably. Comes before it is settled.
+    Ended {
+        /// Which.
+        attempt: AttemptId,
+        /// Who performed it.
+        agent: Option<AgentId>,
+        /// How.
+        end: CallEnd,
+    },
+    /// What the coordinators share changed, or what was posted is on the board.
+    Board {
+        /// All of it.
+        board: Board,
+        /// The name of this coordinator.
+        me: CoordinatorId,
+        /// What was posted up to this number is on it, or was refused.
+        posted: u64,
+    },
     /// The link to the broker came or went.
     Link(Link),
     /// A moment that was asked for has come.
     Wake,
+}
+
+/// How an attempt ended, as those see it who watch over capabilities and agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallEnd {
+    /// What became of it.
+    pub outcome: CallOutcome,
+    /// How long it took, if that is known.
+    pub took: Option<Duration>,
+}
+
+impl CallEnd {
+    /// Returns whether the capability failed; nothing if this tells nothing about it. A failure
+    /// that is the answer (`final`, or one that the step names in `unless`) is none of it.
+    pub(crate) fn blames_capability(&self, unless: &[String]) -> Option<bool> {
+        match &self.outcome {
+            CallOutcome::Completed => Some(false),
+            CallOutcome::Failed { kind, code, retryable } => match kind {
+                FailureKind::Agent => Some(*retryable && !unless.contains(code)),
+                FailureKind::Panic
+                | FailureKind::Timeout
+                | FailureKind::Expect
+                | FailureKind::Stalled => Some(true),
+                FailureKind::Limit => Some(false),
+                FailureKind::Deadline
+                | FailureKind::QueueTimeout
+                | FailureKind::Expression
+                | FailureKind::Lost
+                | FailureKind::SignalTimeout
+                | FailureKind::Inner
+                | FailureKind::Compensated
+                | FailureKind::Cancelled
+                | FailureKind::BreakerOpen => None,
+            },
+        }
+    }
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// It completed.
+    Completed,
+    /// It failed.
+    Failed {
+        /// In which way.
+        kind: FailureKind,
+        /// The word that definitions match on.
+        code: String,
+        /// Whether trying again can help.
+        retryable: bool,
+    },
 }
 
 /// The state of this coordinator's own link to the broker. Silence counts only while it is up.
@@ -157,6 +233,33 @@ pub enum FleetEffect {
         agent: AgentId,
         /// What.
         attempt: AttemptId,
+    },
+    /// Tell the partition that the attempt fails.
+    Failed {
+        /// The partition.
+        partition: PartitionId,
+        /// What.
+        attempt: AttemptId,
+        /// Who holds it.
+        agent: Option<AgentId>,
+        /// Why.
+        failure: Failure,
+    },
+    /// Tell people that an attempt makes no progress, before it fails for that.
+    Stalling {
+        /// What.
+        attempt: AttemptId,
+        /// Who holds it.
+        agent: AgentId,
+        /// For how long.
+        silent_for: Duration,
+    },
+    /// Put this on the board that the coordinators share; the answer is a [`FleetInput::Board`].
+    Post {
+        /// Rises with each.
+        number: u64,
+        /// What.
+        post: Post,
     },
     /// Tell the partition that the attempt was lost.
     Lost {

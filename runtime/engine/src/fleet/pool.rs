@@ -2,19 +2,47 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use compact_str::CompactString;
 use skep_protocol::{AgentId, AttemptId, Timestamp};
+use skep_workflow::WhenOpen;
 
 use super::attempt::Rank;
+use crate::OfferTask;
 
 /// The labels that an agent must have.
 pub(super) type Labels = BTreeMap<String, String>;
 
+/// What attempts have in common that go, or have to wait, for the same reasons.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Line {
+    /// The labels that an agent must have.
+    pub(super) labels: Labels,
+    /// The breaker in front of it, if that is not the one of the capability.
+    pub(super) breaker: Option<CompactString>,
+    /// They repeat failed attempts: the retry budget has a say.
+    pub(super) again: bool,
+    /// They fail while the breaker is open.
+    pub(super) fails: bool,
+}
+
+impl OfferTask {
+    /// Returns where an attempt waits for its turn.
+    pub(super) fn line(&self) -> Line {
+        Line {
+            labels: self.task.labels.clone(),
+            breaker: self.care.breaker.as_ref().map(|own| own.0.clone()),
+            again: self.care.is_retry,
+            fails: self.care.when_open == WhenOpen::Fail,
+        }
+    }
+}
+
 /// The work and the agents of one capability.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    /// Attempts that wait, in order, apart by the labels they require: one that no agent can take
-    /// holds up nobody else.
-    ready: BTreeMap<Labels, BTreeMap<Rank, AttemptId>>,
+    /// Attempts that wait, in order, apart by what they have to wait for: one that cannot go holds
+    /// up nobody else.
+    ready: BTreeMap<Line, BTreeMap<Rank, AttemptId>>,
     /// Attempts in the queue lane that nobody is known to hold.
     pub(super) queued: BTreeSet<AttemptId>,
     /// Agents of the direct lane that take tasks, and have room: the least loaded first.
@@ -28,46 +56,53 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn push(&mut self, labels: &Labels, rank: Rank, id: AttemptId) {
-        if let Some(line) = self.ready.get_mut(labels) {
-            line.insert(rank, id);
+    pub(super) fn push(&mut self, line: &Line, rank: Rank, id: AttemptId) {
+        if let Some(waiting) = self.ready.get_mut(line) {
+            waiting.insert(rank, id);
         } else {
-            self.ready.insert(labels.clone(), BTreeMap::from([(rank, id)]));
+            self.ready.insert(line.clone(), BTreeMap::from([(rank, id)]));
         }
     }
 
-    pub(super) fn remove(&mut self, labels: &Labels, rank: &Rank) {
-        let Some(line) = self.ready.get_mut(labels) else { return };
-        line.remove(rank);
-        if line.is_empty() {
-            self.ready.remove(labels);
+    pub(super) fn remove(&mut self, line: &Line, rank: &Rank) {
+        let Some(waiting) = self.ready.get_mut(line) else { return };
+        waiting.remove(rank);
+        if waiting.is_empty() {
+            self.ready.remove(line);
         }
     }
 
     /// Returns the first attempt of each line, the one whose turn it is first.
-    pub(super) fn heads(&self) -> Vec<(Rank, &Labels, &AttemptId)> {
+    pub(super) fn heads(&self) -> Vec<(Rank, &Line, &AttemptId)> {
         let mut heads: Vec<_> = self
             .ready
             .iter()
-            .filter_map(|(labels, line)| {
-                line.first_key_value().map(|(rank, id)| (*rank, labels, id))
+            .filter_map(|(line, waiting)| {
+                waiting.first_key_value().map(|(rank, id)| (*rank, line, id))
             })
             .collect();
         heads.sort_unstable_by_key(|(rank, _, _)| *rank);
         heads
     }
 
-    /// Returns the first `most` attempts, in order, of the lines whose labels will do.
-    pub(super) fn first_of(
-        &self,
-        most: usize,
-        will_do: impl Fn(&Labels) -> bool,
-    ) -> Vec<AttemptId> {
+    /// Returns the lines in which somebody waits.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.ready.keys()
+    }
+
+    /// Returns how many wait in the lines that will do.
+    pub(super) fn waiting(&self, will_do: impl Fn(&Line) -> bool) -> usize {
+        let lines = self.ready.iter().filter(|(line, _)| will_do(line));
+        lines.map(|(_, waiting)| waiting.len()).sum()
+    }
+
+    /// Returns the first `most` attempts, in order, of the lines that will do.
+    pub(super) fn first_of(&self, most: usize, will_do: impl Fn(&Line) -> bool) -> Vec<AttemptId> {
         let mut first: Vec<(&Rank, &AttemptId)> = self
             .ready
             .iter()
-            .filter(|(labels, _)| will_do(labels))
-            .flat_map(|(_, line)| line.iter().take(most))
+            .filter(|(line, _)| will_do(line))
+            .flat_map(|(_, waiting)| waiting.iter().take(most))
             .collect();
         first.sort_unstable_by_key(|(rank, _)| **rank);
         first.into_iter().take(most).map(|(_, id)| id.clone()).collect()
@@ -75,7 +110,7 @@ impl Pool {
 
     /// Returns how many ready attempts go before `rank`.
     pub(super) fn before(&self, rank: &Rank) -> usize {
-        self.ready.values().map(|line| line.range(..rank).count()).sum()
+        self.ready.values().map(|waiting| waiting.range(..rank).count()).sum()
     }
 
     pub(super) fn has_ready(&self) -> bool {

@@ -7,8 +7,8 @@ use skep_protocol::limits::{HOLD_CONFIRMED_WITHIN, QUEUE_DEPTH_WITHOUT_AGENTS};
 use skep_protocol::{AgentId, AttemptId, Timestamp};
 
 use super::agent::Agent;
-use super::attempt::Place;
-use super::pool::{Labels, Pool};
+use super::place::Place;
+use super::pool::{Line, Pool};
 use super::{Fleet, FleetEffect, Timer};
 
 impl Fleet {
@@ -20,6 +20,7 @@ impl Fleet {
         now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) {
+        self.park_queued(capability, now, effects);
         let Some(pool) = self.pools.get(capability) else { return };
         let direct = self.takers(&pool.direct, capability).next().is_some();
         let pulled = self.takers(&pool.pullers, capability).next().is_some();
@@ -34,8 +35,11 @@ impl Fleet {
             return;
         }
         let room = self.queue_room(pool, capability);
-        for id in self.queueable(pool, capability, room) {
-            self.enqueue(&id, now, effects);
+        for id in self.queueable(pool, capability, (room, now)) {
+            let line = self.attempts.get(&id).map(|attempt| &attempt.line);
+            if line.is_some_and(|line| self.passes(capability, line, now)) {
+                self.enqueue(&id, now, effects);
+            }
         }
         self.watch_queue(capability, now);
     }
@@ -63,15 +67,22 @@ impl Fleet {
 
     /// Returns the ready attempts whose turn it is. The queue cannot choose an agent by labels, so
     /// an attempt that wants some goes there only if whoever pulls it has them.
-    fn queueable(&self, pool: &Pool, capability: &str, room: usize) -> Vec<AttemptId> {
+    fn queueable(
+        &self,
+        pool: &Pool,
+        capability: &CompactString,
+        (room, now): (usize, Timestamp),
+    ) -> Vec<AttemptId> {
         if room == 0 {
             return Vec::new();
         }
-        let have = |labels: &Labels| {
+        let have = |line: &Line| {
             let mut takers = self.takers(&pool.pullers, capability).peekable();
-            takers.peek().is_some() && takers.all(|agent| agent.has(labels))
+            takers.peek().is_some() && takers.all(|agent| agent.has(&line.labels))
         };
-        pool.first_of(room, |labels| labels.is_empty() || have(labels))
+        pool.first_of(room, |line| {
+            (line.labels.is_empty() || have(line)) && self.passes(capability, line, now)
+        })
     }
 
     fn enqueue(&mut self, id: &AttemptId, now: Timestamp, effects: &mut Vec<FleetEffect>) {
@@ -79,10 +90,24 @@ impl Fleet {
         let (task, sending) = (attempt.offer.task.clone(), attempt.sending);
         effects.push(FleetEffect::Enqueue { task, sending });
         self.move_to(id, Place::Queued { since: now });
+        self.goes_out(id, now);
     }
 
     /// Direct agents are there and nobody pulls: the work goes direct.
     fn take_back(
+        &mut self,
+        capability: &CompactString,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        self.clear_queue(capability, now, effects);
+        while let Some((id, agent)) = self.next_match(capability, now) {
+            self.send_direct(&id, agent, now);
+        }
+    }
+
+    /// Takes everything out of a queue; it waits in here instead.
+    fn clear_queue(
         &mut self,
         capability: &CompactString,
         now: Timestamp,
@@ -93,8 +118,20 @@ impl Fleet {
         for id in pool.queued.clone() {
             self.send_again(&id, now);
         }
-        while let Some((id, agent)) = self.next_match(capability) {
-            self.send_direct(&id, agent);
+    }
+
+    /// Takes out of the queue what nobody is to pull, because the breaker of the capability is
+    /// open. The breaker of a single step leaves there what little is there.
+    fn park_queued(
+        &mut self,
+        capability: &CompactString,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let open = self.guards.get(capability).is_some_and(|guard| guard.is_open());
+        let queued = self.pools.get(capability).is_some_and(|pool| !pool.queued.is_empty());
+        if open && queued {
+            self.clear_queue(capability, now, effects);
         }
     }
 

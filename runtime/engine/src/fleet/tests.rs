@@ -1,20 +1,26 @@
+mod board;
 mod consistent;
+mod guards;
+mod health;
 mod intake;
 mod lanes;
 mod property;
 mod silence;
 mod takers;
+mod timing;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
 use skep_protocol::{
-    AgentId, AttemptId, Heartbeat, Held, Lane, Offer, PartitionCount, Payload, Refusal, RunId,
-    StepPath, Task, Timestamp,
+    AgentId, AttemptId, CoordinatorId, FailureKind, Heartbeat, Held, Lane, Offer, PartitionCount,
+    Payload, Refusal, RunId, StepPath, Task, Timestamp,
 };
 
 use super::*;
+use crate::Care;
+use board::{failed, posted};
 
 /// A fleet, a clock and everything that was to be done so far, as text.
 /// How often a coordinator looks at its fleet, if nothing happens.
@@ -25,6 +31,9 @@ struct Scene {
     now: u64,
     seq: u64,
     done: String,
+    /// What was posted and is not on the board yet.
+    posts: Vec<(u64, Post)>,
+    board: Board,
 }
 
 fn agent(name: &str) -> AgentId {
@@ -53,7 +62,7 @@ fn task(step: &str, capability: &str, priority: u8) -> Task {
 
 fn offer(task: Task) -> OfferTask {
     let (not_before, prefer) = (Timestamp::EPOCH, BTreeMap::new());
-    OfferTask { task, not_before, taken_by: None, take_by: None, prefer }
+    OfferTask { task, not_before, taken_by: None, take_by: None, prefer, care: Care::default() }
 }
 
 fn id(step: &str) -> AttemptId {
@@ -63,7 +72,8 @@ fn id(step: &str) -> AttemptId {
 impl Scene {
     fn new() -> Self {
         let fleet = Fleet::new(PartitionCount::DEFAULT);
-        Self { fleet, now: 100_000, seq: 0, done: String::new() }
+        let (done, board) = (String::new(), Board::default());
+        Self { fleet, now: 100_000, seq: 0, done, posts: Vec::new(), board }
     }
 
     fn input(&mut self, input: FleetInput) -> &mut Self {
@@ -73,7 +83,7 @@ impl Scene {
             self.write(&effect);
         }
         self.fleet.assert_consistent();
-        self
+        self.keep_board()
     }
 
     fn write(&mut self, effect: &FleetEffect) {
@@ -97,6 +107,16 @@ impl Scene {
                 format!("strays at {agent}: {}", steps(attempts.clone()))
             }
             FleetEffect::RollCall => "roll call".to_owned(),
+            FleetEffect::Failed { attempt, failure, .. } => {
+                format!("{} fails: {failure}", attempt.step)
+            }
+            FleetEffect::Stalling { attempt, agent, silent_for } => {
+                format!("{} makes no progress at {agent} for {silent_for:?}", attempt.step)
+            }
+            FleetEffect::Post { number, post } => {
+                self.posts.push((*number, post.clone()));
+                posted(post)
+            }
             FleetEffect::Held { agent, attempt, .. } => format!("{} held by {agent}", attempt.step),
             FleetEffect::Lost { attempt, cause, .. } => format!("{} lost: {cause}", attempt.step),
         };
@@ -364,26 +384,5 @@ fn the_queue_stays_shallow_and_is_filled_again_when_it_vanished() {
         0: enqueue d (sending 0)
         5000: ask depth of c
         5000: enqueue b (sending 1)
-    "#]]);
-}
-
-#[test]
-fn nothing_goes_out_before_its_time_or_while_the_run_is_paused() {
-    let mut scene = Scene::new();
-    let later = |step| OfferTask {
-        not_before: Timestamp::from_millis(101_500),
-        ..offer(task(step, "c", 5))
-    };
-    scene.beat("a", 3, &[]);
-    for step in ["x", "paused"] {
-        scene.input(FleetInput::Owed(Box::new(later(step))));
-    }
-    scene.explain("x").input(FleetInput::Withheld { attempt: id("paused") });
-    scene.after(3_000).explain("paused");
-    scene.input(FleetInput::Owed(Box::new(later("paused")))).check(expect![[r#"
-        0: x waits: back-off, due in 1.5 s
-        1500: deliver to a: x
-        3000: paused waits: the run is paused
-        3000: deliver to a: paused
     "#]]);
 }

@@ -287,7 +287,8 @@ impl Run {
             (Phase::Scheduled { queued, .. }, Some(bound)) => Some(queued.after(bound)),
             (_, Some(_) | None) => None,
         };
-        Some(OfferTask { task, not_before, taken_by, take_by, prefer })
+        let care = self.care(id);
+        Some(OfferTask { task, not_before, taken_by, take_by, prefer, care })
     }
 
     /// Returns when a step and everything around it has to be over. What cleans up outlasts what is

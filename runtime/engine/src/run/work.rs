@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use compact_str::format_compact;
 use skep_workflow::{Name, RetryPolicy, Schema, StepKind};
 
 use super::{NodeId, Run};
+use crate::effect::Care;
 
 /// What the definition says of the attempts of a step.
 #[derive(Debug, Clone, Copy)]
@@ -63,5 +65,21 @@ impl Run {
             expect: step.expect(),
             labels: Some([&step.labels().require, &step.labels().prefer]),
         }
+    }
+
+    /// Returns what else the definition says of them. A fallback, and what makes good, wait for the
+    /// breaker of their capability, as long as that takes: what the step itself asked for is over.
+    pub(crate) fn care(&self, id: NodeId) -> Care {
+        let (step, node) = (self.definition(id), self.node(id));
+        let (is_retry, unless) = (node.tries > 1, self.work(id).retry.unless.clone());
+        if node.compensates.is_some() || node.fallback {
+            return Care { is_retry, unless, ..Care::default() };
+        }
+        let breaker = step.breaker().map(|breaker| {
+            let name = format_compact!("{}/{}", self.state.started.workflow, step.id());
+            Box::new((name, breaker.clone()))
+        });
+        let (when_open, progress_within) = (step.when_open(), step.progress_within());
+        Care { is_retry, breaker, when_open, progress_within, unless }
     }
 }

@@ -1,12 +1,13 @@
 //! What is let out once it is durable, and what comes back from it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use skep_broker::Broker;
-use skep_engine::fleet::FleetInput;
+use skep_engine::fleet::{CallEnd, CallOutcome, FleetInput};
 use skep_engine::{Change, Effect, EffectKey, Input, OfferTask};
 use skep_protocol::limits::MAX_SHARED;
-use skep_protocol::{AgentId, AttemptId, Control};
+use skep_protocol::{AgentId, AttemptId, Control, Event, Failure, Record, RunRecord};
 
 use super::super::End;
 use super::super::commit::{Release, Unit};
@@ -124,6 +125,9 @@ impl<B: Broker> Serving<B> {
             let input = match feedback {
                 Feedback::Held { agent, attempt } => Input::Held { agent, attempt },
                 Feedback::Lost { attempt, agent, cause } => Input::Lost { attempt, agent, cause },
+                Feedback::Failed { attempt, agent, failure } => {
+                    Input::Failed { attempt, agent, failure }
+                }
                 Feedback::Stray { agent, attempt } if self.engine.wants(&agent, &attempt) => {
                     Input::Held { agent, attempt }
                 }
@@ -184,4 +188,23 @@ impl<B: Broker> Serving<B> {
             }
         }
     }
+}
+
+/// Returns what the fleet learns from a record about an attempt that ended.
+pub(super) fn ended(record: &Record) -> Option<FleetInput> {
+    let Record::Run(RunRecord { run, event, .. }) = record else { return None };
+    let (step, attempt, agent, end) = if let Event::AttemptCompleted(done) = event {
+        let took = Some(Duration::from_millis(done.duration_ms));
+        let end = CallEnd { outcome: CallOutcome::Completed, took };
+        (&done.step, done.attempt, Some(done.agent.clone()), end)
+    } else if let Event::AttemptFailed(failed) = event {
+        let Failure { kind, code, retryable, .. } = &failed.failure;
+        let (kind, code, retryable) = (*kind, code.clone(), *retryable);
+        let outcome = CallOutcome::Failed { kind, code, retryable };
+        (&failed.step, failed.attempt, failed.agent.clone(), CallEnd { outcome, took: None })
+    } else {
+        return None;
+    };
+    let attempt = AttemptId { run: *run, step: step.clone(), attempt };
+    Some(FleetInput::Ended { attempt, agent, end })
 }

@@ -1,7 +1,7 @@
 //! What has to hold in the fleet between any two inputs.
 
 use super::super::Fleet;
-use super::super::attempt::Place;
+use super::super::place::Place;
 use super::super::pool::Pool;
 
 impl Fleet {

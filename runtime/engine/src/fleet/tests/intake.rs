@@ -20,7 +20,9 @@ fn what_is_kept_of_a_heartbeat_is_bounded() {
         beat.labels.insert("!".to_owned(), long);
         beat.labels.insert("~".to_owned(), "one too many".to_owned());
     });
-    let [view] = &scene.fleet.agents()[..] else { panic!("one agent") };
+    let [view] = &scene.fleet.agents(Timestamp::from_millis(scene.now))[..] else {
+        panic!("one agent")
+    };
     assert_eq!(view.offers, [Offer { capability: "c".to_owned(), slots: 1 }]);
     assert_eq!(view.software, "é".repeat(MAX_SOFTWARE_LEN / 2));
     assert_eq!(view.labels.len(), MAX_LABELS);

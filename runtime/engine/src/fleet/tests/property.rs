@@ -88,7 +88,10 @@ impl World {
                 | FleetEffect::CancelAttempts { .. }
                 | FleetEffect::Strays { .. }
                 | FleetEffect::RollCall
-                | FleetEffect::Held { .. } => {}
+                | FleetEffect::Held { .. }
+                | FleetEffect::Failed { .. }
+                | FleetEffect::Stalling { .. }
+                | FleetEffect::Post { .. } => {}
             }
         }
         assert_eq!(fleet.len(), self.owed.len(), "owed and not tracked, or the other way round");

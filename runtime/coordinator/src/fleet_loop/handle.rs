@@ -1,0 +1,83 @@
+//! The way to the loop of the fleet.
+
+use skep_engine::fleet::FleetInput;
+use skep_protocol::{AgentId, AgentView, AttemptId, BreakerView, Order, PartitionId};
+use tokio::sync::{mpsc, oneshot};
+
+/// A message to the loop.
+#[derive(Debug)]
+pub(super) enum Message {
+    Inputs(Vec<FleetInput>),
+    Dropped { partition: PartitionId, forgotten: oneshot::Sender<()> },
+    Place { attempts: Vec<AttemptId>, answer: oneshot::Sender<Vec<Place>> },
+    Agents { answer: oneshot::Sender<Vec<AgentView>> },
+    Breakers { answer: oneshot::Sender<Vec<BreakerView>> },
+    Order { order: Order, answer: oneshot::Sender<Result<(), String>> },
+}
+
+/// Where an attempt is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// In the hands of an agent.
+    With(AgentId),
+    /// In the hands of an agent, and perhaps stuck there.
+    Stalling(AgentId, String),
+    /// It waits, and for what.
+    Waits(String),
+    /// The fleet owes no such attempt.
+    Unknown,
+}
+
+/// The way to the loop.
+#[derive(Debug, Clone)]
+pub(crate) struct FleetHandle(mpsc::Sender<Message>);
+
+impl FleetHandle {
+    pub(super) const fn new(sender: mpsc::Sender<Message>) -> Self {
+        Self(sender)
+    }
+
+    /// Tells the fleet something; waits while it has too much to do.
+    pub(crate) async fn tell(&self, input: FleetInput) {
+        self.tell_all(vec![input]).await;
+    }
+
+    /// Tells the fleet several things that happened at once.
+    pub(crate) async fn tell_all(&self, inputs: Vec<FleetInput>) {
+        // Without the loop the coordinator is about to end.
+        let _ = self.0.send(Message::Inputs(inputs)).await;
+    }
+
+    /// Tells the fleet that this coordinator does not own a partition any more, and waits until
+    /// nothing that it owed is sent any more.
+    pub(crate) async fn dropped(&self, partition: PartitionId) {
+        let (forgotten, done) = oneshot::channel();
+        let _ = self.0.send(Message::Dropped { partition, forgotten }).await;
+        let _ = done.await;
+    }
+
+    pub(crate) async fn agents(&self) -> Vec<AgentView> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.0.send(Message::Agents { answer }).await;
+        answered.await.unwrap_or_default()
+    }
+
+    pub(crate) async fn breakers(&self) -> Vec<BreakerView> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.0.send(Message::Breakers { answer }).await;
+        answered.await.unwrap_or_default()
+    }
+
+    /// Does as a person says; returns once the whole cluster can know. The error says why not.
+    pub(crate) async fn order(&self, order: Order) -> Result<(), String> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.0.send(Message::Order { order, answer }).await;
+        answered.await.unwrap_or_else(|_| Err("the coordinator is about to end".to_owned()))
+    }
+
+    pub(crate) async fn places(&self, attempts: Vec<AttemptId>) -> Vec<Place> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.0.send(Message::Place { attempts, answer }).await;
+        answered.await.unwrap_or_default()
+    }
+}

@@ -1,0 +1,193 @@
+//! What coordinators agree on: who may change what of it.
+//!
+//! Each change is a compare-and-set on one small fact of the cluster: every coordinator sees the
+//! changes in the same order, so that the one that finds a breaker's cool-down over first is the
+//! one that probes, for as long as its lease lasts.
+
+use std::time::Duration;
+
+use skep_protocol::limits::MAX_ON_BOARD;
+use skep_protocol::{
+    AgentId, Board, BreakerPhase, BreakerRecord, CoordinatorId, QuarantineRecord, Timestamp,
+};
+
+/// What somebody wants on the board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Post {
+    /// A breaker opened.
+    Opened {
+        /// Its name.
+        name: String,
+        /// Why and how long.
+        record: BreakerRecord,
+    },
+    /// The cool-down of a breaker is over: the poster wants to probe.
+    Probe {
+        /// Its name.
+        name: String,
+        /// How long the others leave it to the poster.
+        lease: Duration,
+    },
+    /// The probes of the poster went well.
+    Healed {
+        /// The name of the breaker.
+        name: String,
+    },
+    /// A person closes a breaker.
+    Reset {
+        /// Its name.
+        name: String,
+    },
+    /// An agent gets no more work.
+    Quarantined {
+        /// Who.
+        agent: AgentId,
+        /// Why and how long.
+        record: QuarantineRecord,
+    },
+    /// An agent did well on parole, or its process has ended.
+    Paroled {
+        /// Who.
+        agent: AgentId,
+    },
+    /// A person lets an agent out.
+    Released {
+        /// Who.
+        agent: AgentId,
+    },
+}
+
+impl Post {
+    /// Puts it on the board, unless that says something else by now; returns whether anything
+    /// changed.
+    pub fn onto(&self, board: &mut Board, me: &CoordinatorId, now: Timestamp) -> bool {
+        let full = board.breakers.len() >= MAX_ON_BOARD;
+        let crowded = board.agents.len() >= MAX_ON_BOARD;
+        match self {
+            Self::Opened { name, record } => match board.breakers.get_mut(name) {
+                // Who opened it by hand closes it by hand; among others, the longest wait holds.
+                Some(known) if outlasts(known, record) => false,
+                Some(known) => {
+                    known.clone_from(record);
+                    true
+                }
+                None if full => false,
+                None => board.breakers.insert(name.clone(), record.clone()).is_none(),
+            },
+            Self::Probe { name, lease } => {
+                let Some(record) = board.breakers.get_mut(name) else { return false };
+                if record.until.is_none_or(|until| until > now) {
+                    return false;
+                }
+                record.phase = BreakerPhase::HalfOpen;
+                (record.until, record.by) = (Some(now.after(*lease)), Some(me.clone()));
+                true
+            }
+            Self::Healed { name } => {
+                let mine = |record: &BreakerRecord| {
+                    record.phase == BreakerPhase::HalfOpen && record.by.as_ref() == Some(me)
+                };
+                board.breakers.get(name).is_some_and(mine) && board.breakers.remove(name).is_some()
+            }
+            Self::Reset { name } => board.breakers.remove(name).is_some(),
+            Self::Quarantined { agent, record } => match board.agents.get_mut(agent) {
+                Some(known) if is_by_hand(known) && !is_by_hand(record) => false,
+                Some(known) => {
+                    known.clone_from(record);
+                    true
+                }
+                None if crowded => false,
+                None => board.agents.insert(agent.clone(), record.clone()).is_none(),
+            },
+            Self::Paroled { agent } => {
+                let by_hand = board.agents.get(agent).is_some_and(is_by_hand);
+                !by_hand && board.agents.remove(agent).is_some()
+            }
+            Self::Released { agent } => board.agents.remove(agent).is_some(),
+        }
+    }
+}
+
+/// Returns whether a breaker that is open stays as it is, whatever else was found.
+fn outlasts(known: &BreakerRecord, record: &BreakerRecord) -> bool {
+    match (known.phase, known.until, record.until) {
+        (_, _, None) => false,
+        (_, None, Some(_)) => true,
+        (BreakerPhase::Open, Some(known), Some(found)) => known >= found,
+        (BreakerPhase::Closed | BreakerPhase::HalfOpen | BreakerPhase::Closing, _, Some(_)) => {
+            false
+        }
+    }
+}
+
+const fn is_by_hand(record: &QuarantineRecord) -> bool {
+    record.until.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn me(name: &str) -> CoordinatorId {
+        CoordinatorId::new(name).unwrap()
+    }
+
+    fn opened(until: Option<u64>) -> Post {
+        let record = BreakerRecord {
+            capability: "c".to_owned(),
+            phase: BreakerPhase::Open,
+            since: at(0),
+            until: until.map(at),
+            cause: "why".to_owned(),
+            trips: 1,
+            by: None,
+        };
+        Post::Opened { name: "c".to_owned(), record }
+    }
+
+    const LEASE: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn one_of_several_probes_and_another_one_once_it_is_not_heard_of() {
+        let mut board = Board::default();
+        let probe = Post::Probe { name: "c".to_owned(), lease: LEASE };
+        assert!(!probe.onto(&mut board, &me("a"), at(1)), "there is nothing to probe");
+        assert!(opened(Some(50)).onto(&mut board, &me("a"), at(0)));
+        assert!(!probe.onto(&mut board, &me("a"), at(49)));
+        assert!(probe.onto(&mut board, &me("b"), at(50)));
+        assert!(!probe.onto(&mut board, &me("a"), at(51)), "b has the lease");
+        assert!(probe.onto(&mut board, &me("a"), at(150)), "and lost it");
+        let healed = Post::Healed { name: "c".to_owned() };
+        assert!(!healed.onto(&mut board, &me("b"), at(151)), "b's word is of no interest");
+        assert!(healed.onto(&mut board, &me("a"), at(151)));
+        assert_eq!(board, Board::default());
+    }
+
+    #[test]
+    fn what_a_person_did_a_person_undoes() {
+        let mut board = Board::default();
+        assert!(opened(None).onto(&mut board, &me("a"), at(0)));
+        assert!(!opened(Some(9)).onto(&mut board, &me("a"), at(0)));
+        let probe = Post::Probe { name: "c".to_owned(), lease: LEASE };
+        assert!(!probe.onto(&mut board, &me("a"), at(1_000)));
+        assert!(Post::Reset { name: "c".to_owned() }.onto(&mut board, &me("a"), at(0)));
+        let agent = AgentId::new("x").unwrap();
+        let out = |until| {
+            let (since, cause, times) = (at(0), "why".to_owned(), 1);
+            let record = QuarantineRecord { since, until, cause, times, by: None };
+            Post::Quarantined { agent: agent.clone(), record }
+        };
+        assert!(out(None).onto(&mut board, &me("a"), at(0)));
+        assert!(!out(Some(at(9))).onto(&mut board, &me("a"), at(0)));
+        let paroled = Post::Paroled { agent: agent.clone() };
+        assert!(!paroled.onto(&mut board, &me("a"), at(0)));
+        assert!(Post::Released { agent: agent.clone() }.onto(&mut board, &me("a"), at(0)));
+        assert!(out(Some(at(9))).onto(&mut board, &me("a"), at(0)));
+        assert!(paroled.onto(&mut board, &me("a"), at(0)));
+        assert_eq!(board, Board::default());
+    }
+}

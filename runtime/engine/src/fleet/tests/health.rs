@@ -1,0 +1,132 @@
+//! Agents that fail, and attempts that are stuck.
+
+use std::time::Duration;
+
+use skep_protocol::{Progress, QuarantineRecord};
+
+use super::*;
+
+impl Scene {
+    /// Ten agents, one of which fails all that it gets.
+    fn ten(&mut self, rounds: u32) -> &mut Self {
+        let names: Vec<String> = (0..10).map(|number| format!("a{number}")).collect();
+        for round in 0..rounds {
+            for name in &names {
+                self.beat(name, 1, &[]);
+            }
+            for number in 0..10 {
+                self.owe(&format!("r{round}s{number}"));
+            }
+            for (id, holder) in self.in_hands() {
+                self.delivered(holder.as_str(), &[id.step.as_str()]);
+                let outcome =
+                    if holder.as_str() == "a3" { failed() } else { CallOutcome::Completed };
+                self.ends(id.step.as_str(), holder.as_str(), outcome);
+            }
+        }
+        self.done.retain(|_| false);
+        self
+    }
+
+    fn in_hands(&self) -> Vec<(AttemptId, AgentId)> {
+        let attempts = self.fleet.attempts.iter();
+        let held = |(id, attempt): (&AttemptId, &Attempt)| {
+            Some((id.clone(), attempt.place.agent()?.clone()))
+        };
+        attempts.filter_map(held).collect()
+    }
+
+    fn standing(&mut self, name: &str) -> &mut Self {
+        let views = self.fleet.agents(Timestamp::from_millis(self.now));
+        let view = views.into_iter().find(|view| view.agent.as_str() == name);
+        let health = view.and_then(|view| view.health).unwrap();
+        let (calls, failed, standing) = (health.calls, health.failed, health.standing.as_str());
+        let cause = health.quarantine.map(|record| record.cause).unwrap_or_default();
+        writeln!(self.done, "{name} is {standing}, {failed} of {calls} {cause}").unwrap();
+        self
+    }
+}
+
+#[test]
+fn one_bad_agent_in_ten_is_out_and_comes_back_by_a_probe() {
+    let mut scene = Scene::new();
+    scene.ten(6).standing("a3").owe("x").owe("y").explain("x").standing("a1");
+    scene.check(expect![[r#"
+        a3 is quarantined, 0 of 0 5 of its 5 attempts failed, 0 % of those of the others
+        0: deliver to a1: x
+        0: deliver to a2: y
+        0: x waits: being sent to agent a1
+        a1 is well, 0 of 6 
+    "#]]);
+}
+
+#[test]
+fn a_person_decides_about_an_agent() {
+    let mut scene = Scene::new();
+    let record = QuarantineRecord {
+        since: Timestamp::from_millis(100_000),
+        until: None,
+        cause: "ada is looking into it".to_owned(),
+        times: 1,
+        by: None,
+    };
+    scene.beat("a", 5, &[]).elsewhere(Post::Quarantined { agent: agent("a"), record });
+    scene.owe("x").explain("x").beat("a", 5, &[]).standing("a");
+    scene.elsewhere(Post::Released { agent: agent("a") }).standing("a").check(expect![[r#"
+        0: x waits: agent a is quarantined: ada is looking into it
+        a is quarantined, 0 of 0 ada is looking into it
+        0: deliver to a: x
+        a is well, 0 of 0 
+    "#]]);
+}
+
+#[test]
+fn alive_but_stuck_is_found_within_one_window() {
+    let mut scene = Scene::new();
+    let care = Care { progress_within: Some(Duration::from_secs(20)), ..Care::default() };
+    scene.beat("a", 5, &[]);
+    for step in ["stuck", "busy"] {
+        let offer = OfferTask { care: care.clone(), ..offer(task(step, "c", 5)) };
+        scene.input(FleetInput::Owed(Box::new(offer)));
+    }
+    scene.delivered("a", &["stuck", "busy"]);
+    for calls in 1..15 {
+        scene.beat_with("a", 5, &["stuck", "busy"], |heartbeat| {
+            let (per_mille, note) = (None, None);
+            heartbeat.held[1].progress = Some(Progress { calls, per_mille, note });
+        });
+        scene.after(2_000);
+    }
+    let now = Timestamp::from_millis(scene.now);
+    let why = scene.fleet.stalling(&id("stuck"), now).unwrap();
+    writeln!(scene.done, "{why}").unwrap();
+    assert_eq!(scene.fleet.stalling(&id("busy"), now), None);
+    scene.settled("stuck", None).check(expect![[r#"
+        0: deliver to a: stuck
+        0: deliver to a: busy
+        0: busy held by a
+        0: stuck held by a
+        10000: stuck makes no progress at a for 10s
+        20000: stuck fails: stalled: no progress at agent a for 20 s (20 s are allowed)
+        no progress at agent a for 28 s, it fails after 20 s
+        28000: cancel at a: stuck
+    "#]]);
+}
+
+#[test]
+fn silence_is_no_standstill() {
+    let mut scene = Scene::new();
+    let care = Care { progress_within: Some(Duration::from_secs(3)), ..Care::default() };
+    scene.beat("a", 5, &[]);
+    scene.input(FleetInput::Owed(Box::new(OfferTask { care, ..offer(task("x", "c", 5)) })));
+    scene.delivered("a", &["x"]).after(1_000).beat("a", 5, &["x"]);
+    scene.input(FleetInput::Link(Link::Down)).after(60_000).input(FleetInput::Link(Link::Up));
+    scene.after(500).beat_with("a", 5, &["x"], |heartbeat| {
+        let (per_mille, note) = (None, None);
+        heartbeat.held[0].progress = Some(Progress { calls: 7, per_mille, note });
+    });
+    scene.check(expect![[r#"
+        0: deliver to a: x
+        1000: x held by a
+    "#]]);
+}

@@ -1,0 +1,108 @@
+//! What coordinators tell of agents and breakers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::{Lane, Offer};
+use crate::board::{BreakerPhase, QuarantineRecord};
+use crate::ids::AgentId;
+use crate::time::Timestamp;
+
+/// One live agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// Its id.
+    pub agent: AgentId,
+    /// Which lane its tasks come by.
+    pub lane: Lane,
+    /// What it offers.
+    pub offers: Vec<Offer>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How many attempts it holds.
+    pub held: u32,
+    /// It takes no more.
+    pub draining: bool,
+    /// When it was last heard of.
+    pub seen: Timestamp,
+    /// The program and its version.
+    pub software: String,
+    /// How it does, as far as the coordinator that answers has seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<AgentHealth>,
+}
+
+/// How an agent does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentHealth {
+    /// Attempts that ended in its hands lately.
+    pub calls: u32,
+    /// Those that failed.
+    pub failed: u32,
+    /// Whether it gets work.
+    pub standing: AgentStanding,
+    /// Why it gets none, or got none until lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<QuarantineRecord>,
+}
+
+/// Whether an agent gets work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentStanding {
+    /// It does.
+    Well,
+    /// It gets none.
+    Quarantined,
+    /// It is tried with one attempt.
+    Probed,
+    /// It gets work, and goes back at the first failure.
+    Paroled,
+}
+
+impl AgentStanding {
+    /// Returns the word used on terminals.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Quarantined => "quarantined",
+            Self::Probed => "probed",
+            Self::Paroled => "on parole",
+        }
+    }
+}
+
+/// One circuit breaker, as the coordinator that answers sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerView {
+    /// Its name: that of a capability, or `WORKFLOW/STEP`.
+    pub name: String,
+    /// The capability whose work it holds.
+    pub capability: String,
+    /// Its state.
+    pub phase: BreakerPhase,
+    /// Calls that count at the moment.
+    pub calls: u32,
+    /// Those that failed.
+    pub failed: u32,
+    /// Those that took too long.
+    pub slow: u32,
+    /// Attempts that wait because of it.
+    pub parked: u32,
+    /// When it opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When it is tried again; none if a person opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Why it opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// How often in a row it opened.
+    pub trips: u32,
+    /// How many calls may be under way at a time, if that is bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_a_time: Option<u32>,
+}
