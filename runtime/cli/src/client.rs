@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use skep_broker::{Broker, RequestError};
 use skep_protocol::{
-    AgentView, Command, CommandReply, Hash, HistoryEntry, PartitionCount, PartitionId, Payload,
-    Query, QueryReply, RegisterWorkflow, Rejection, RunDetail, RunFilter, RunId, RunSummary,
-    StartRun,
+    AgentView, BreakerView, Command, CommandReply, Hash, HistoryEntry, Order, PartitionCount,
+    PartitionId, Payload, Query, QueryReply, RegisterWorkflow, Rejection, RunDetail, RunFilter,
+    RunId, RunSummary, StartRun,
 };
 use tokio::time::{Instant, sleep};
 
@@ -131,6 +131,19 @@ impl<B: Broker> Client<B> {
         let reply = self.query(Query::Agents {}).await?;
         let QueryReply::Agents(agents) = reply else { return Err(unexpected()) };
         Ok(agents)
+    }
+
+    /// Returns the circuit breakers that have something to tell.
+    pub(crate) async fn breakers(&self) -> Result<Vec<BreakerView>, Error> {
+        let reply = self.query(Query::Breakers {}).await?;
+        let QueryReply::Breakers(breakers) = reply else { return Err(unexpected()) };
+        Ok(breakers)
+    }
+
+    /// Has something done with a breaker or an agent, cluster-wide.
+    pub(crate) async fn order(&self, order: Order) -> Result<(), Error> {
+        let reply = self.ask(PartitionId::new(0), Command::Order(order)).await?;
+        if reply == (CommandReply::Done {}) { Ok(()) } else { Err(unexpected()) }
     }
 
     /// Returns the definitions registered by name: name, version, digest.

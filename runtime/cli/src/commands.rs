@@ -4,6 +4,7 @@ mod agent;
 mod agents;
 mod apply;
 mod bench;
+mod breakers;
 pub(crate) mod change;
 mod completions;
 mod dev;
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Why(why::Why),
     Cancel(change::Cancel),
     Agents(agents::Agents),
+    Breakers(breakers::Breakers),
     Doctor(doctor::Doctor),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -76,6 +78,7 @@ impl Command {
             | Self::Why(_)
             | Self::Cancel(_)
             | Self::Agents(_)
+            | Self::Breakers(_)
             | Self::Doctor(_)
             | Self::Schema(_)
             | Self::Completions(_)
@@ -106,6 +109,7 @@ pub(crate) fn perform(command: Command, global: &Global) -> Result<Exit, Error> 
         Command::Why(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Skip(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Cancel(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Breakers(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Agents(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Doctor(doctor) => doctor.perform(global),
         Command::Schema(schema) => schema.perform(),

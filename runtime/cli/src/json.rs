@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use skep_protocol::{
-    AgentView, AttemptView, BlobRef, Failure, FailureKind, HistoryEntry, Payload, RunDetail,
-    RunSummary, StepView, Timestamp,
+    AgentHealth, AgentView, AttemptView, BlobRef, BreakerView, Failure, FailureKind, HistoryEntry,
+    Payload, RunDetail, RunSummary, StepView, Timestamp,
 };
 
 use crate::human::rfc3339;
@@ -150,6 +150,42 @@ pub(crate) fn agent(view: &AgentView) -> Value {
         "draining": view.draining,
         "seen": rfc3339(view.seen),
         "software": view.software,
+        "health": view.health.as_ref().map(health),
+    })
+}
+
+fn health(health: &AgentHealth) -> Value {
+    let quarantine = health.quarantine.as_ref().map(|record| {
+        json!({
+            "since": rfc3339(record.since),
+            "until": record.until.map(rfc3339),
+            "cause": record.cause,
+            "times": record.times,
+        })
+    });
+    json!({
+        "standing": health.standing,
+        "calls": health.calls,
+        "failed": health.failed,
+        "quarantine": quarantine,
+    })
+}
+
+/// Returns a circuit breaker.
+pub(crate) fn breaker(view: &BreakerView) -> Value {
+    json!({
+        "breaker": view.name,
+        "capability": view.capability,
+        "state": view.phase,
+        "parked": view.parked,
+        "calls": view.calls,
+        "failed": view.failed,
+        "slow": view.slow,
+        "since": view.since.map(rfc3339),
+        "until": view.until.map(rfc3339),
+        "cause": view.cause,
+        "trips": view.trips,
+        "at_a_time": view.at_a_time,
     })
 }
 

@@ -1,8 +1,9 @@
 //! `skep agents`
 
-use clap::Args;
+use clap::{Args, Subcommand};
+use serde_json::json as object;
 use skep_broker::Broker;
-use skep_protocol::{AgentView, Lane};
+use skep_protocol::{AgentHealth, AgentId, AgentStanding, AgentView, Lane, Order};
 
 use crate::cli::Global;
 use crate::client::Client;
@@ -10,29 +11,54 @@ use crate::commands::table::{self, Cell, Column, Fit};
 use crate::error::{Error, Exit};
 use crate::human;
 use crate::json;
-use crate::output::{self, Format};
+use crate::output::{self, Format, RED, YELLOW};
 
 const AGENTS: &[Column] = &[
     Column("AGENT", Fit::Middle, 0),
     Column("OFFERS", Fit::Words, 0),
     Column("LANE", Fit::Whole, 3),
     Column("HELD", Fit::Whole, 1),
+    Column("HEALTH", Fit::Words, 0),
     Column("LABELS", Fit::Words, 2),
     Column("SEEN", Fit::Whole, 4),
     Column("SOFTWARE", Fit::Whole, 5),
 ];
 
-/// List the live agents and what they offer.
+/// List the live agents and what they offer; put one into quarantine, or let one out.
 ///
 /// OFFERS names each capability and how many attempts of it are performed at a time, HELD is how
 /// many are in their hands. LANE is how tasks come to an agent: `direct`, sent to it by a
 /// coordinator that knows its free slots, or `queue`, pulled by the agent from the queue of a
 /// capability; a run is the same by either.
+///
+/// HEALTH is how its attempts ended lately. An agent whose attempts fail far more often than those
+/// of the others gets no more work for a while, then one attempt, then is on parole. One that pulls
+/// from a queue cannot be kept from it: stop it, or drain it.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Agents {
     /// Only agents that offer this capability.
     #[arg(long, value_name = "NAME")]
     capability: Option<String>,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Give an agent no more work until it is released; what it holds it may finish.
+    Quarantine {
+        /// Its id.
+        agent: AgentId,
+        /// Why, for those who look at it later.
+        #[arg(long, value_name = "TEXT", default_value = "put there by a person")]
+        reason: String,
+    },
+    /// Let an agent out of quarantine, whoever put it there.
+    Release {
+        /// Its id.
+        agent: AgentId,
+    },
 }
 
 impl Agents {
@@ -41,6 +67,20 @@ impl Agents {
         client: &Client<B>,
         global: &Global,
     ) -> Result<Exit, Error> {
+        match self.what {
+            Some(What::Quarantine { agent, reason }) => {
+                let order = Order::QuarantineAgent { agent: agent.clone(), reason };
+                client.order(order).await?;
+                done(&agent, "quarantined", global);
+                return Ok(Exit::Ok);
+            }
+            Some(What::Release { agent }) => {
+                client.order(Order::ReleaseAgent { agent: agent.clone() }).await?;
+                done(&agent, "released", global);
+                return Ok(Exit::Ok);
+            }
+            None => {}
+        }
         let mut agents = client.agents().await?;
         let known = agents.len();
         if let Some(capability) = &self.capability {
@@ -66,6 +106,34 @@ impl Agents {
     }
 }
 
+fn done(agent: &AgentId, what: &str, global: &Global) {
+    match global.output {
+        Format::Json => output::json(&object!({ "agent": agent, "done": what })),
+        Format::Text => output::data(format!("agent {agent}: {what}")),
+    }
+}
+
+/// Says how an agent does.
+fn health(health: &AgentHealth) -> Cell {
+    let AgentHealth { calls, failed, standing, quarantine } = health;
+    let rate = format!("{failed} of {calls} failed");
+    let Some(record) = quarantine.as_ref().filter(|_| *standing != AgentStanding::Well) else {
+        return match (calls, failed) {
+            (0, _) => Cell::from("-"),
+            (_, 0) => Cell::from("well"),
+            (_, _) => Cell::painted(YELLOW, rate),
+        };
+    };
+    let since = human::time_of_day(record.since);
+    let until = record.until.map_or_else(|| "released".to_owned(), human::time_of_day);
+    let term = match standing {
+        AgentStanding::Quarantined => format!(" since {since} until {until}"),
+        AgentStanding::Well | AgentStanding::Probed | AgentStanding::Paroled => String::new(),
+    };
+    let style = if *standing == AgentStanding::Quarantined { RED } else { YELLOW };
+    Cell::painted(style, format!("{}{term}: {}", standing.as_str(), record.cause))
+}
+
 fn row(agent: &AgentView) -> Vec<Cell> {
     let offers = agent.offers.iter().map(|one| format!("{}×{}", one.capability, one.slots));
     let lane = match agent.lane {
@@ -84,6 +152,7 @@ fn row(agent: &AgentView) -> Vec<Cell> {
         offers.collect::<Vec<_>>().join(", ").into(),
         lane.into(),
         held.into(),
+        agent.health.as_ref().map_or_else(|| Cell::from("-"), health),
         labels.join(", ").into(),
         format!("{seen} ago").into(),
         agent.software.clone().into(),

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use crate::support::skep;
+use crate::support::{closed_port, skep};
 
 const ONE_STEP: &str = "name: w\nsteps:\n  s: { agent: s }\n";
 
@@ -47,6 +47,28 @@ fn what_a_variable_gives_is_not_required() {
         For more information, try '--help'.
     "#]]
     .assert_eq(&seen.text());
+}
+
+#[test]
+fn what_names_no_breaker_and_no_agent_is_refused() {
+    for args in [
+        &["breakers", "trip", "a b"][..],
+        &["breakers", "reset", "a/b/c"],
+        &["breakers", "trip"],
+        &["agents", "quarantine", "x*"],
+        &["agents", "release"],
+        &["agents", "--capability", "c", "release", "x"],
+    ] {
+        let seen = skep(args).run();
+        assert_eq!((seen.exit, &*seen.stdout), (2, ""), "{args:?}: {}", seen.text());
+    }
+    let seen = skep(&["breakers", "reset", "a/b/c"]).run();
+    assert!(seen.stderr.contains("by a capability, or by WORKFLOW/STEP"), "{}", seen.text());
+    let nobody = format!("nats://127.0.0.1:{}", closed_port());
+    for args in [&["breakers"][..], &["breakers", "reset", "pay"], &["agents", "release", "x"]] {
+        let seen = skep(args).args(&["--nats", &nobody]).run();
+        assert_eq!(seen.exit, 5, "{args:?}: {}", seen.text());
+    }
 }
 
 #[test]
@@ -148,7 +170,7 @@ fn a_signal_too_many_is_told_and_the_run_is_as_it_is() {
 
 #[test]
 fn a_run_that_is_to_stay_on_a_cluster_is_not_sent_elsewhere() {
-    let url = format!("nats://127.0.0.1:{}", crate::support::closed_port());
+    let url = format!("nats://127.0.0.1:{}", closed_port());
     let seen = skep(&["run", "FILE", "--detach", "--nats", &url]).definition(ONE_STEP, &[]).run();
     assert_eq!(seen.exit, 5, "{}", seen.text());
     assert!(!seen.stderr.contains("--embedded"), "{}", seen.stderr);

@@ -8,6 +8,7 @@ mod crash;
 mod doubt;
 mod fence;
 mod flaky;
+mod healing;
 mod leases;
 mod queries;
 mod recovery;

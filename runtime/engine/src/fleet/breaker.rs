@@ -214,6 +214,13 @@ impl Breaker {
         Turn::Opened
     }
 
+    /// Forgets what was counted while it is closed.
+    pub(super) fn forget_counts(&mut self) {
+        if matches!(self.state, State::Closed) {
+            self.window.clear();
+        }
+    }
+
     /// Opens for a reason that came from outside.
     pub(super) fn open_as(&mut self, open: Open) {
         self.trips = open.trips;

@@ -10,6 +10,7 @@ use skep_protocol::{
 use super::board::Post;
 use super::breaker::{Breaker, Call, Open, Turn};
 use super::budget::Budget;
+use super::health::Peers;
 use super::place::Place;
 use super::pool::Line;
 use super::{CallEnd, Fleet, FleetEffect, Timer};
@@ -25,10 +26,11 @@ pub(super) struct Guard {
     posted: u64,
 }
 
-/// The retry budget of a capability, and when it is looked at next.
+/// The retry budget of a capability and how its agents do, and when that is looked at next.
 #[derive(Debug)]
 pub(super) struct Purse {
     pub(super) budget: Budget,
+    pub(super) peers: Peers,
     armed: Timestamp,
 }
 
@@ -71,7 +73,7 @@ impl Fleet {
             let armed = now.after(RETRY_WINDOW);
             let purse = self.purses.entry(capability.clone()).or_insert_with(|| {
                 self.timers.insert((armed, Timer::Budget(capability)));
-                Purse { budget: Budget::new(), armed }
+                Purse { budget: Budget::new(), peers: Peers::new(), armed }
             });
             if again {
                 attempt.paid = true;
@@ -104,19 +106,22 @@ impl Fleet {
         effects: &mut Vec<FleetEffect>,
     ) {
         let Some(attempt) = self.attempts.get(id) else { return };
-        let capability = attempt.capability.clone();
+        let (capability, paid) = (attempt.capability.clone(), attempt.paid);
         let Some(failed) = end.blames_capability(&attempt.offer.care.unless) else { return };
-        if attempt.paid
+        let took = end.took.or_else(|| attempt.sent.map(|sent| now.since(sent)));
+        let call = Call { failed, took: took.unwrap_or_default() };
+        let name = Self::breaker_of(&capability, &attempt.line).clone();
+        if paid
             && !failed
             && let Some(purse) = self.purses.get_mut(&capability)
         {
             purse.budget.completed(now);
             self.touched.insert(capability.clone());
         }
-        let took = end.took.or_else(|| attempt.sent.map(|sent| now.since(sent)));
-        let call = Call { failed, took: took.unwrap_or_default() };
+        let blamed =
+            agent.is_some_and(|agent| self.judge_agent((agent, &capability), failed, now, effects));
+        let Some(attempt) = self.attempts.get(id) else { return };
         let own = attempt.offer.care.breaker.as_deref().map(|(_, policy)| policy);
-        let name = Self::breaker_of(&capability, &attempt.line).clone();
         let guard = self.guards.entry(name.clone()).or_insert_with(|| {
             let policy = own.cloned().unwrap_or(Breaker::usual());
             let capability = capability.clone();
@@ -125,15 +130,16 @@ impl Fleet {
         if let Some(own) = own {
             guard.breaker.set_policy(own);
         }
+        if blamed {
+            // What one agent did says nothing about the capability.
+            guard.breaker.forget_counts();
+        }
         match guard.breaker.ended(id, call, now) {
             Some(turn) => self.turned(&name, turn, effects),
             None if guard.breaker.phase() == BreakerPhase::Closed => {}
             None => guard.breaker.tick(now),
         }
         self.arm(&name, now);
-        if let Some(agent) = agent {
-            self.judge_agent((agent, &capability), failed, now, effects);
-        }
     }
 
     /// Tells everybody of a breaker that turned.
@@ -216,7 +222,7 @@ impl Fleet {
 
     pub(super) fn budget_due(&mut self, capability: CompactString, now: Timestamp) {
         let Some(purse) = self.purses.get_mut(&capability) else { return };
-        if purse.budget.is_idle(now) {
+        if purse.budget.is_idle(now) && purse.peers.is_idle(now) {
             self.purses.remove(&capability);
         } else {
             purse.armed = now.after(RETRY_WINDOW);

@@ -1,28 +1,68 @@
 //! Which agents are in quarantine, and who of them is let out.
 
+use std::collections::BTreeSet;
+
 use compact_str::CompactString;
 use skep_protocol::{AgentHealth, AgentId, Board, QuarantineRecord, Timestamp};
 
 use super::board::Post;
-use super::quarantine::{Finding, may_be_out, outlier};
+use super::quarantine::{Finding, WINDOW, is_suspect, may_be_out, outlier};
+use super::window::Window;
 use super::{Fleet, FleetEffect, Timer};
 
+/// Agents of one capability that are watched until the others have shown how they do.
+const MOST_SUSPECTS: usize = 8;
+
+/// How the attempts of one capability end, at all of its agents.
+#[derive(Debug)]
+pub(super) struct Peers {
+    /// Attempts, failed ones, and those of agents that were put out since.
+    counts: Window<4>,
+    /// Who may be an outlier, and was not held against enough others yet.
+    suspects: BTreeSet<AgentId>,
+}
+
+impl Peers {
+    pub(super) const fn new() -> Self {
+        Self { counts: Window::new(WINDOW), suspects: BTreeSet::new() }
+    }
+
+    /// Returns whether it remembers nothing.
+    pub(super) fn is_idle(&self, now: Timestamp) -> bool {
+        self.counts.counts(now) == [0; 4]
+    }
+
+    /// Returns how the attempts ended that are not an agent's own.
+    fn others(&self, own: [u32; 2], now: Timestamp) -> [u32; 2] {
+        let [calls, failed, forgiven, forgiven_failed] = self.counts.counts(now);
+        let (calls, failed) =
+            (calls.saturating_sub(forgiven), failed.saturating_sub(forgiven_failed));
+        [calls.saturating_sub(own[0]), failed.saturating_sub(own[1])]
+    }
+}
+
 impl Fleet {
-    /// An attempt in the hands of an agent ended.
+    /// An attempt in the hands of an agent ended. Returns whether the trouble of its capability was
+    /// that of an agent, which is out now.
     pub(super) fn judge_agent(
         &mut self,
         (agent, capability): (&AgentId, &CompactString),
         failed: bool,
         now: Timestamp,
         effects: &mut Vec<FleetEffect>,
-    ) {
-        let Some(known) = self.agents.get_mut(agent) else { return };
-        match known.health.ended(failed, now) {
+    ) -> bool {
+        let Some(known) = self.agents.get_mut(agent) else { return false };
+        let was_out = known.health.is_out();
+        let finding = known.health.ended(failed, now);
+        if let Some(purse) = self.purses.get_mut(capability).filter(|_| !was_out) {
+            purse.peers.counts.add([1, u32::from(failed), 0, 0], now);
+        }
+        match finding {
             Some(Finding::Suspect) => {
-                let own = known.health.counts(now);
-                let Some(cause) = outlier(own, self.peers(agent, capability, now)) else { return };
-                if self.has_room_without(agent) {
-                    self.put_out(agent, cause, now, effects);
+                if let Some(purse) = self.purses.get_mut(capability)
+                    && purse.peers.suspects.len() < MOST_SUSPECTS
+                {
+                    purse.peers.suspects.insert(agent.clone());
                 }
             }
             Some(Finding::Relapse) => {
@@ -36,19 +76,38 @@ impl Fleet {
             None => {}
         }
         self.relist(agent);
+        self.judge_suspects(capability, now, effects)
     }
 
-    /// Returns attempts and failed ones of all other agents of a pool.
-    fn peers(&self, agent: &AgentId, capability: &str, now: Timestamp) -> [u32; 2] {
-        let Some(pool) = self.pools.get(capability) else { return [0; 2] };
-        let others = pool.direct.iter().chain(&pool.pullers).filter(|id| *id != agent);
-        let mut sums = [0_u32; 2];
-        for other in others.filter_map(|id| self.agents.get(id)) {
-            for (sum, count) in sums.iter_mut().zip(other.health.counts(now)) {
-                *sum = sum.saturating_add(count);
-            }
+    /// Holds those who fail against the others, of whom more is known with each attempt that ends.
+    /// Returns whether one of them was put out.
+    fn judge_suspects(
+        &mut self,
+        capability: &CompactString,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) -> bool {
+        let Some(purse) = self.purses.get_mut(capability) else { return false };
+        if purse.peers.suspects.is_empty() {
+            return false;
         }
-        sums
+        let agents = &self.agents;
+        let counts = |id: &AgentId| agents.get(id).map(|agent| agent.health.counts(now));
+        purse.peers.suspects.retain(|id| counts(id).is_some_and(is_suspect));
+        let found = purse.peers.suspects.iter().find_map(|id| {
+            let own = counts(id)?;
+            Some((id.clone(), own, outlier(own, purse.peers.others(own, now))?))
+        });
+        let Some((agent, [calls, failed], cause)) = found else { return false };
+        if !self.has_room_without(&agent) {
+            return false;
+        }
+        if let Some(purse) = self.purses.get_mut(capability) {
+            purse.peers.suspects.remove(&agent);
+            purse.peers.counts.add([0, 0, calls, failed], now);
+        }
+        self.put_out(&agent, cause, now, effects);
+        true
     }
 
     /// Returns whether enough agents are left in each pool of an agent without it.

@@ -13,7 +13,7 @@ use skep_protocol::{AgentStanding, QuarantineRecord, Timestamp};
 use super::window::Window;
 
 /// How far back attempts count.
-const WINDOW: Duration = Duration::from_secs(300);
+pub(super) const WINDOW: Duration = Duration::from_secs(300);
 /// Fewer attempts than this, its own or those of the others, say nothing.
 const MIN_CALLS: u32 = 5;
 /// An agent is an outlier from this share of failures on, in thousandths…
@@ -166,6 +166,11 @@ pub(super) fn outlier(own: [u32; 2], others: [u32; 2]) -> Option<String> {
         let peers = rate(others) / 10;
         format!("{failed} of its {calls} attempts failed, {peers} % of those of the others")
     })
+}
+
+/// Returns whether an agent fails so often that the others have to be looked at.
+pub(super) fn is_suspect([calls, failed]: [u32; 2]) -> bool {
+    failed > 0 && u64::from(failed) * 1_000 >= LEAST_RATE * u64::from(calls)
 }
 
 /// Returns whether one more agent of a pool may be out.

@@ -128,6 +128,17 @@ impl Player {
                 agent: (!more.is_empty()).then(|| agent(more)),
                 cause: "no responders".to_owned(),
             },
+            "stalled" => Input::Failed {
+                attempt: self.attempt(first),
+                agent: Some(agent(if more.is_empty() { "a1" } else { more })),
+                failure: Failure::new(FailureKind::Stalled, "stalled", "no progress for 30 s"),
+            },
+            "refused" => Input::Failed {
+                attempt: self.attempt(first),
+                agent: None,
+                failure: Failure::new(FailureKind::BreakerOpen, "breaker_open", "it is open")
+                    .fatal(),
+            },
             "cancel" => Input::Cancel { run, reason: rest.to_owned() },
             "pause" => Input::Pause { run, by: "ada".to_owned() },
             "resume" => Input::Resume { run, by: "ada".to_owned() },

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use skep_broker::{Broker, RequestError};
@@ -16,6 +17,8 @@ use tokio::task::{JoinHandle, JoinSet};
 /// What a handler does with a task.
 pub(crate) enum Act {
     Complete(serde_json::Value),
+    /// Complete after a while.
+    Late(Duration, serde_json::Value),
     Fail(Failure),
     /// Wait until the gate opens, then complete.
     Wait(Arc<Gate>),
@@ -142,7 +145,7 @@ impl FakeAgent {
         state.beat().await;
         let task = tokio::spawn(async move {
             let mut work = JoinSet::new();
-            let mut beats = tokio::time::interval(std::time::Duration::from_millis(500));
+            let mut beats = tokio::time::interval(Duration::from_millis(500));
             loop {
                 tokio::select! {
                     biased;
@@ -197,6 +200,10 @@ impl<B: Broker> AgentState<B> {
         self.journal.note(&self.journal.performed, id.clone());
         let outcome = match (self.handler)(&task) {
             Act::Complete(value) => completed(&value),
+            Act::Late(wait, value) => {
+                tokio::time::sleep(wait).await;
+                completed(&value)
+            }
             Act::Fail(failure) => Outcome::Failed { failure, duration_ms: 0 },
             Act::Wait(gate) => {
                 gate.passed().await;

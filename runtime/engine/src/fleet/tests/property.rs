@@ -3,17 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use skep_protocol::{AgentId, AttemptId, Heartbeat, Held, Lane, Offer, PartitionCount};
-use skep_protocol::{Refusal, Task, Timestamp};
+use skep_protocol::{
+    AgentId, AttemptId, Board, CoordinatorId, Heartbeat, Held, Lane, Offer, PartitionCount,
+    Refusal, Task, Timestamp,
+};
 
 use super::super::agent::Room;
-use super::super::{Fleet, FleetEffect, FleetInput, Link};
-use super::{agent, id, offer, task};
+use super::super::breaker::Breaker;
+use super::super::{CallEnd, CallOutcome, Fleet, FleetEffect, FleetInput, Link, Post};
+use super::{agent, failed, id, offer, task};
+use crate::{Care, OfferTask};
 
 #[derive(Debug, Clone)]
 enum Step {
     Owe(u8),
     Settle(u8),
+    /// An attempt ends at some agent, and is settled.
+    End {
+        agent: u8,
+        number: u8,
+        well: bool,
+    },
     Release(u8),
     Take {
         agent: u8,
@@ -38,7 +48,9 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..40_u8).prop_map(Step::Owe),
-        3 => (0..40_u8).prop_map(Step::Settle),
+        2 => (0..40_u8).prop_map(Step::Settle),
+        6 => (0..4_u8, 0..40_u8, prop::bool::weighted(0.3))
+            .prop_map(|(agent, number, well)| Step::End { agent, number, well }),
         1 => (0..40_u8).prop_map(Step::Release),
         1 => (0..4_u8, 0..40_u8).prop_map(|(agent, number)| Step::Take { agent, number }),
         1 => any::<bool>().prop_map(Step::Note),
@@ -55,6 +67,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// The world around a fleet, seen from outside.
 #[derive(Default)]
 struct World {
+    board: Board,
+    posts: Vec<(u64, Post)>,
     owed: BTreeSet<AttemptId>,
     deliveries: Vec<(AgentId, Vec<AttemptId>)>,
     lost: Vec<AttemptId>,
@@ -89,16 +103,45 @@ impl World {
                 | FleetEffect::Strays { .. }
                 | FleetEffect::RollCall
                 | FleetEffect::Held { .. }
-                | FleetEffect::Failed { .. }
-                | FleetEffect::Stalling { .. }
-                | FleetEffect::Post { .. } => {}
+                | FleetEffect::Stalling { .. } => {}
+                FleetEffect::Failed { attempt, .. } => self.lost.push(attempt),
+                FleetEffect::Post { number, post } => self.posts.push((number, post)),
             }
         }
         assert_eq!(fleet.len(), self.owed.len(), "owed and not tracked, or the other way round");
+        self.keep_board(fleet, now);
+    }
+
+    fn keep_board(&mut self, fleet: &mut Fleet, now: u64) {
+        let me = CoordinatorId::new("me").unwrap();
+        let Some(posted) = self.posts.last().map(|(number, _)| *number) else { return };
+        for (_, post) in std::mem::take(&mut self.posts) {
+            post.onto(&mut self.board, &me, Timestamp::from_millis(now));
+        }
+        let board = self.board.clone();
+        self.step(fleet, FleetInput::Board { board, me, posted }, now);
+    }
+
+    fn end(&mut self, fleet: &mut Fleet, ended: (AttemptId, AgentId), end: CallEnd, now: u64) {
+        let (attempt, by) = ended;
+        let (agent, reported_by) = (Some(by.clone()), Some(by));
+        let ended = FleetInput::Ended { attempt: attempt.clone(), agent, end };
+        self.step(fleet, ended, now);
+        self.owed.remove(&attempt);
+        self.step(fleet, FleetInput::Settled { attempt, reported_by }, now);
     }
 }
 
 impl World {
+    /// Returns what became of the last delivery, if there was one.
+    fn answered(
+        &mut self,
+        answer: impl FnOnce(AgentId, Vec<AttemptId>) -> FleetInput,
+    ) -> FleetInput {
+        let delivery = self.deliveries.pop();
+        delivery.map_or(FleetInput::Wake, |(agent, attempts)| answer(agent, attempts))
+    }
+
     fn settle_lost(&mut self, fleet: &mut Fleet, now: u64) {
         for attempt in std::mem::take(&mut self.lost) {
             self.owed.remove(&attempt);
@@ -126,6 +169,22 @@ fn beat_of(fleet: &Fleet, name: &AgentId, seq: u64, forgets: u8) -> Heartbeat {
     }
 }
 
+fn no_agent(agent: AgentId, attempts: Vec<AttemptId>) -> FleetInput {
+    FleetInput::NoAgent { agent, attempts }
+}
+
+fn no_answer(agent: AgentId, attempts: Vec<AttemptId>) -> FleetInput {
+    FleetInput::DeliveryUnknown { agent, attempts }
+}
+
+/// Some repeat others, some have a breaker of their own.
+fn random_offer(number: u8) -> OfferTask {
+    let policy = skep_workflow::Breaker { min_calls: 3, ..Breaker::usual() };
+    let breaker = number.is_multiple_of(3).then(|| Box::new(("w/own".into(), policy)));
+    let care = Care { is_retry: number.is_multiple_of(2), breaker, ..Care::default() };
+    OfferTask { care, ..offer(task(&format!("s{number}"), "c", number % 10)) }
+}
+
 fn run_world(steps: Vec<Step>) {
     let mut fleet = Fleet::new(PartitionCount::DEFAULT);
     let mut world = World::default();
@@ -135,14 +194,20 @@ fn run_world(steps: Vec<Step>) {
         seq += 1;
         let input = match step {
             Step::Owe(number) => {
-                let task = task(&format!("s{number}"), "c", number % 10);
-                world.owed.insert(task.id());
-                FleetInput::Owed(Box::new(offer(task)))
+                let offer = random_offer(number);
+                world.owed.insert(offer.task.id());
+                FleetInput::Owed(Box::new(offer))
             }
             Step::Settle(number) => {
                 let attempt = id(&format!("s{number}"));
                 world.owed.remove(&attempt);
                 FleetInput::Settled { attempt, reported_by: None }
+            }
+            Step::End { agent, number, well } => {
+                let ended = (id(&format!("s{number}")), name(agent));
+                let outcome = if well { CallOutcome::Completed } else { failed() };
+                world.end(&mut fleet, ended, CallEnd { outcome, took: None }, now);
+                continue;
             }
             Step::Release(number) => {
                 FleetInput::Released { agent: name(number % 4), attempt: id(&format!("s{number}")) }
@@ -161,20 +226,13 @@ fn run_world(steps: Vec<Step>) {
                 let heartbeat = beat_of(&fleet, &name(number), seq, 0);
                 FleetInput::Beat(Heartbeat { leaving: true, ..heartbeat })
             }
-            Step::Answer { refuse } => {
-                let Some((agent, attempts)) = world.deliveries.pop() else { continue };
+            Step::Answer { refuse } => world.answered(|agent, attempts| {
                 let refused = attempts.iter().filter(|_| refuse).cloned();
                 let refused = refused.map(|id| (id, Refusal::Busy)).collect();
                 FleetInput::Delivered { agent, attempts, refused }
-            }
-            Step::NoAgent => match world.deliveries.pop() {
-                Some((agent, attempts)) => FleetInput::NoAgent { agent, attempts },
-                None => continue,
-            },
-            Step::NoAnswer => match world.deliveries.pop() {
-                Some((agent, attempts)) => FleetInput::DeliveryUnknown { agent, attempts },
-                None => continue,
-            },
+            }),
+            Step::NoAgent => world.answered(no_agent),
+            Step::NoAnswer => world.answered(no_answer),
             Step::Link(up) => FleetInput::Link(if up { Link::Up } else { Link::Down }),
             Step::Pass(ms) => {
                 now += u64::from(ms);
@@ -191,16 +249,15 @@ fn run_world(steps: Vec<Step>) {
 fn heal(mut fleet: Fleet, mut world: World, mut now: u64, mut seq: u64) {
     world.deaf = false;
     world.step(&mut fleet, FleetInput::Link(Link::Up), now);
-    for _ in 0..60 {
+    for _ in 0..300 {
         now += 1_000;
         seq += 1;
         let beat = FleetInput::Beat(beat_of(&fleet, &agent("a0"), seq, 0));
         world.step(&mut fleet, beat, now);
         while let Some((to, attempts)) = world.deliveries.pop() {
             for attempt in attempts {
-                world.owed.remove(&attempt);
-                let reported_by = Some(to.clone());
-                world.step(&mut fleet, FleetInput::Settled { attempt, reported_by }, now);
+                let end = CallEnd { outcome: CallOutcome::Completed, took: None };
+                world.end(&mut fleet, (attempt, to.clone()), end, now);
             }
         }
         world.settle_lost(&mut fleet, now);
@@ -211,7 +268,7 @@ fn heal(mut fleet: Fleet, mut world: World, mut now: u64, mut seq: u64) {
         }
     }
     assert!(world.owed.is_empty(), "never done: {:?}", fleet.attempts);
-    assert!(fleet.timers.len() <= 8, "timers leak: {:?}", fleet.timers);
+    assert!(fleet.timers.len() <= 12, "timers leak: {:?}", fleet.timers);
 }
 
 proptest! {
