@@ -151,6 +151,7 @@ impl Clients {
             Command::Register(_)
             | Command::Start(_)
             | Command::ChildEnded { .. }
+            | Command::Order(_)
             | Command::Ask(_) => return,
         };
         self.until_answered(self.count.of(run), command).await;
