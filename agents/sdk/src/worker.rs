@@ -16,7 +16,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::{AgentBroker, Request, Settle, Unavailable};
 use skep_protocol::limits::{HEARTBEAT_INTERVAL, MAX_SHARED};
 use skep_protocol::{AgentId, AttemptId, Control, Delivery, Lane, Task, TaskBatch};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::{Agent, RunError};
@@ -65,7 +65,7 @@ pub(crate) struct Worker<B> {
     blocked: FuturesUnordered<BoxFuture<'static, String>>,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     /// How often a coordinator said that it is new.
-    roll_calls: watch::Sender<u64>,
+    roll_calls: Arc<Notify>,
     pulls: FuturesUnordered<BoxFuture<'static, (Pulled, Result<(), Unavailable>)>>,
     /// Capabilities without a pull under way; the first goes first.
     to_pull: VecDeque<String>,
@@ -143,7 +143,7 @@ impl<B: AgentBroker> Worker<B> {
             attempts: FuturesUnordered::new(),
             blocked: FuturesUnordered::new(),
             sending: FuturesUnordered::new(),
-            roll_calls: watch::Sender::new(0),
+            roll_calls: Arc::default(),
             pulls: FuturesUnordered::new(),
             to_pull,
             pull_backoff: Backoff::default(),
@@ -195,7 +195,7 @@ impl<B: AgentBroker> Worker<B> {
             Input::Stop | Input::Control(Control::Drain {}) => self.begin_drain(),
             Input::Control(Control::RollCall {}) => {
                 self.next_beat = Instant::now();
-                self.roll_calls.send_modify(|calls| *calls += 1);
+                self.roll_calls.notify_waiters();
             }
             Input::Control(Control::Cancel { attempts }) => {
                 attempts.iter().for_each(|attempt| self.cancel(attempt));

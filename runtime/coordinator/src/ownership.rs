@@ -5,10 +5,10 @@
 //! fleet full of ready attempts that its successor has long finished. So nothing is sent, and
 //! nothing is answered, on the strength of a look at the journal that is old.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 
@@ -19,7 +19,9 @@ const FRESH_FOR: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Ownership {
     clock: Arc<Clock>,
-    known: watch::Sender<Known>,
+    known: Mutex<Known>,
+    /// Wakes in the order in which was asked, so that what follows is the same in a simulation.
+    changed: Notify,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,28 +34,29 @@ struct Known {
 
 impl Ownership {
     pub(crate) fn new(clock: Arc<Clock>) -> Self {
-        Self { clock, known: watch::Sender::new(Known::default()) }
+        Self { clock, known: Mutex::default(), changed: Notify::new() }
     }
 
     /// Nobody else had written the journal at `moment`: an append that was sent then succeeded, or
     /// a look at its end that was sent then found nothing new.
     pub(crate) fn confirmed(&self, moment: Duration) {
-        self.known.send_modify(|known| {
-            if moment >= known.from {
-                known.sure = known.sure.max(Some(moment));
-            }
-        });
+        let mut known = self.known();
+        if moment >= known.from {
+            known.sure = known.sure.max(Some(moment));
+        }
+        drop(known);
+        self.changed.notify_waiters();
     }
 
     /// The partition is not owned, or it has to be found out again whether it is.
     pub(crate) fn doubted(&self) {
         let from = self.clock.moment();
-        self.known.send_replace(Known { sure: None, from });
+        *self.known() = Known { sure: None, from };
     }
 
     /// Returns whether the partition is owned, as far as can be known.
     pub(crate) fn is_sure(&self) -> bool {
-        let sure = self.known.borrow().sure;
+        let sure = self.known().sure;
         sure.is_some_and(|sure| self.clock.moment().saturating_sub(sure) <= FRESH_FOR)
     }
 
@@ -62,11 +65,17 @@ impl Ownership {
     /// # Cancel safety
     /// Safe.
     pub(crate) async fn sure(&self) {
-        let mut known = self.known.subscribe();
-        while !self.is_sure() {
-            // The sender is in `self`.
-            let _ = known.changed().await;
+        loop {
+            let changed = self.changed.notified();
+            if self.is_sure() {
+                return;
+            }
+            changed.await;
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("no holder panics")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reports that leave, and what becomes of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -8,7 +9,6 @@ use skep_protocol::{
     AgentId, AttemptId, Failure as Reported, FailureKind, Outcome, PartitionId, Report,
     ReportBatch, ReportBody, Verdict,
 };
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Worker;
@@ -46,12 +46,13 @@ impl<B: AgentBroker> Worker<B> {
     pub(super) fn send_reports(&mut self) {
         for (partition, reports) in self.outbox.take(Instant::now()) {
             let (broker, agent) = (self.broker.clone(), self.id.clone());
-            let mut roll_calls = self.roll_calls.subscribe();
+            // Those from here on count, not only those from when it is first looked at.
+            let roll_call = Arc::clone(&self.roll_calls).notified_owned();
             let send = async move {
                 let answer = tokio::select! {
                     biased;
                     answer = send(&broker, &agent, partition, &reports) => answer,
-                    () = overtaken(&mut roll_calls) => Answer::Overtaken,
+                    () = overtaken(roll_call) => Answer::Overtaken,
                 };
                 Sent { partition, reports, answer }
             };
@@ -270,11 +271,9 @@ async fn send<B: AgentBroker>(
 }
 
 /// Waits until there is a new coordinator, and then for as long as an answer may still come.
-async fn overtaken(roll_calls: &mut watch::Receiver<u64>) {
-    match roll_calls.changed().await {
-        Ok(()) => tokio::time::sleep(ANSWER_AFTER_ROLL_CALL).await,
-        Err(_) => std::future::pending().await,
-    }
+async fn overtaken(roll_call: impl Future<Output = ()>) {
+    roll_call.await;
+    tokio::time::sleep(ANSWER_AFTER_ROLL_CALL).await;
 }
 
 impl Answer {
