@@ -325,7 +325,7 @@ fn may_tell(step: &StepView) -> bool {
 
 /// Says why a step waits, in place of what was said before.
 fn waits(detail: &mut RunDetail, at: usize, reason: String) {
-    let view = WaitingView::new( detail.steps[at].step.clone(), reason);
+    let view = WaitingView::new(detail.steps[at].step.clone(), reason);
     match detail.waiting.iter_mut().find(|known| known.step == view.step) {
         Some(known) => *known = view,
         None => detail.waiting.push(view),
