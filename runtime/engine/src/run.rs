@@ -220,9 +220,10 @@ impl Run {
     /// Returns the word for the state of the run.
     pub(crate) fn status(&self) -> RunStatus {
         let root = self.scope(ScopeId::ROOT);
+        let ends = self.state.cancelling.is_some() || self.state.unwind.is_some();
         if self.soft.unwinding.is_stuck() {
             RunStatus::Stuck
-        } else if self.state.cancelling.is_some() || root.stopping {
+        } else if ends || root.stopping {
             RunStatus::Unwinding
         } else if self.state.paused {
             RunStatus::Paused

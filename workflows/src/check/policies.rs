@@ -217,7 +217,7 @@ pub(super) fn supervision(
 ) -> Option<Supervision> {
     let within = positive(written.within.as_ref(), "`within`", problems);
     let max_restarts =
-        number(written.max_restarts.as_ref(), "`max_restarts`", 0, u32::MAX, problems);
+        number(written.max_restarts.as_ref(), "`max_restarts`", 0, limits::ATTEMPTS, problems);
     Some(Supervision {
         strategy: written.strategy.as_ref()?.value,
         max_restarts: max_restarts.unwrap_or(3),

@@ -40,6 +40,10 @@ impl Run {
     /// Returns the step at a path.
     pub(crate) fn find(&self, path: &StepPath) -> Option<NodeId> {
         if let Some(of) = path.compensated() {
+            // No step has such a name, so there is no compensation of one either.
+            if of.compensated().is_some() {
+                return None;
+            }
             return self.node(self.find(&of)?).deed.as_ref()?.compensation;
         }
         let mut scope = ScopeId::ROOT;

@@ -19,7 +19,10 @@ impl Run {
     pub(crate) fn supervision(&self, scope: ScopeId) -> Option<&Supervision> {
         let scope = self.scope(scope);
         let owner = scope.owner?;
-        let in_charge = !scope.stopping && matches!(self.node(owner).phase, Phase::Group { .. });
+        let in_charge = !scope.stopping
+            && self.state.cancelling.is_none()
+            && self.node(owner).stop.is_none()
+            && matches!(self.node(owner).phase, Phase::Group { .. });
         self.definition(owner).supervision().filter(|_| in_charge)
     }
 
@@ -31,6 +34,9 @@ impl Run {
 
     /// Returns whether a step starts again once it has stopped.
     pub(crate) fn is_restarting(&self, id: NodeId) -> bool {
+        if self.node(id).item_of.is_some() {
+            return false;
+        }
         let scope = self.node(id).scope;
         let cause = self.scope(scope).restarting;
         cause.is_some_and(|cause| self.is_concerned(scope, cause, id))
