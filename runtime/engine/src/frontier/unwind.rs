@@ -30,6 +30,9 @@ pub(super) fn conclude(run: &Run, unwind: &Unwind) -> Followed {
     if run.soft.unwinding.is_over() {
         return Ok(vec![end(run, unwind.failure.as_ref())]);
     }
+    if !run.soft.unwinding.is_stuck() {
+        return Ok(Vec::new());
+    }
     let untold = run.stuck().filter(|id| {
         let of = run.node(*id).compensates;
         of.and_then(|of| run.node(of).deed.as_ref()).is_some_and(|deed| !deed.stuck)
