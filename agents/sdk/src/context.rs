@@ -105,7 +105,9 @@ impl Context {
     }
 
     /// Returns a number that rises with each attempt of the step. A store that remembers the
-    /// highest one it saw can refuse what a late, given up attempt still writes.
+    /// highest one it saw can refuse what a late, given up attempt still writes. Only an attempt
+    /// that a coordinator sent just before it died, unconfirmed, may come to a second agent under
+    /// the same number.
     pub fn fencing_token(&self) -> u64 {
         self.0.task.fencing_token()
     }
