@@ -24,7 +24,7 @@ fn main() -> std::io::Result<()> {
                 let edges: usize = workflow.steps().iter().map(|step| step.needs().len()).sum();
                 let (name, count) = (workflow.name(), workflow.steps().len());
                 writeln!(out, "{name}: {count} steps, {edges} edges")?;
-                for warning in workflow.warnings().iter().chain(workflow.unsupported()) {
+                for warning in workflow.warnings() {
                     writeln!(out, "{}", warning.render(workflow.source(), Style::Plain))?;
                 }
             }

@@ -35,16 +35,12 @@ pub fn read(source: &[u8], file_name: &str) -> Result<Workflow, Rejected> {
         Ok(text) => text,
         Err(shown) => return Err(reject(problems, shown, file_name)),
     };
-    let mut unsupported = Problems::default();
     let parts = parse::parse(text, &mut problems)
         .and_then(|root| decode(root, &mut problems))
-        .and_then(|definition| {
-            Check { text, problems: &mut problems, unsupported: &mut unsupported }.run(definition)
-        });
+        .and_then(|definition| Check { text, problems: &mut problems }.run(definition));
     match parts {
         Some(mut parts) if problems.is_empty() => {
             parts.warnings = problems.finish(text, file_name);
-            parts.unsupported = unsupported.finish(text, file_name);
             Ok(Workflow::new(parts))
         }
         Some(_) | None => Err(reject(problems, text.to_owned(), file_name)),
@@ -111,7 +107,6 @@ fn decode(root: Node, problems: &mut Problems) -> Option<WorkflowDefinition> {
 struct Check<'p> {
     text: &'p str,
     problems: &'p mut Problems,
-    unsupported: &'p mut Problems,
 }
 
 impl Check<'_> {
@@ -146,7 +141,6 @@ impl Check<'_> {
             on_failure: definition.on_failure.map_or_else(OnFailure::default, |at| at.value),
             steps,
             warnings: Vec::new(),
-            unsupported: Vec::new(),
         })
     }
 
@@ -161,14 +155,8 @@ impl Check<'_> {
         }
         let defaults =
             policies::Defaults::of(definition.defaults.as_ref().map(|at| &at.value), self.problems);
-        let mut builder = step::Builder {
-            text: self.text,
-            survey,
-            catalogue,
-            defaults,
-            problems: self.problems,
-            unsupported: self.unsupported,
-        };
+        let mut builder =
+            step::Builder { text: self.text, survey, catalogue, defaults, problems: self.problems };
         builder.all()
     }
 

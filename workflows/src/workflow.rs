@@ -53,7 +53,6 @@ pub(crate) struct Parts {
     pub(crate) roots: Vec<StepIndex>,
     pub(crate) by_id: Vec<StepIndex>,
     pub(crate) warnings: Vec<Diagnostic>,
-    pub(crate) unsupported: Vec<Diagnostic>,
     pub(crate) capabilities: Vec<Name>,
     pub(crate) referenced_workflows: Vec<(Name, Option<String>)>,
 }
@@ -128,11 +127,6 @@ impl Workflow {
         let at =
             self.0.by_id.binary_search_by(|index| self.step(*index).id.as_str().cmp(id)).ok()?;
         Some(self.0.by_id[at])
-    }
-
-    /// Returns each use of something that cannot be executed yet.
-    pub fn unsupported(&self) -> &[Diagnostic] {
-        &self.0.unsupported
     }
 
     /// Returns what is accepted but probably not what was meant.

@@ -51,7 +51,7 @@ fn definitions_on_pages_are_valid() {
             match read(definition(&block).as_bytes(), &name) {
                 Err(rejected) => problems.push_str(&rejected.render(Style::Plain)),
                 Ok(workflow) => {
-                    let notes = workflow.warnings().iter().chain(workflow.unsupported());
+                    let notes = workflow.warnings().iter();
                     notes.for_each(|note| writeln!(problems, "{name}: {}", note.message).unwrap());
                 }
             }
@@ -62,7 +62,7 @@ fn definitions_on_pages_are_valid() {
 
 /// Codes whose wrong example is told in a comment: it would be too long, or no text, or there is
 /// none in this version.
-const TOLD: &[&str] = &["SK0001", "SK0002", "SK0023", "SK0028", "SK0050"];
+const TOLD: &[&str] = &["SK0001", "SK0002", "SK0023", "SK0028"];
 
 /// Returns an example as a definition in each way in which it may be meant.
 fn meanings(example: &str) -> Vec<String> {
@@ -84,7 +84,7 @@ fn meanings(example: &str) -> Vec<String> {
 fn has_code(definition: &str, code: &str) -> bool {
     let found = match read(definition.as_bytes(), "page") {
         Err(rejected) => rejected.diagnostics().to_vec(),
-        Ok(workflow) => [workflow.warnings(), workflow.unsupported()].concat(),
+        Ok(workflow) => workflow.warnings().to_vec(),
     };
     found.iter().any(|one| one.code.to_string() == code)
 }

@@ -32,21 +32,13 @@ pub(crate) fn load(file: &str) -> Result<Workflow, Error> {
     skep_workflow::read(&bytes, file).map_err(|rejected| invalid(&rejected))
 }
 
-/// Reads a definition file that is to be run: what cannot be executed yet is refused as well.
+/// Reads a definition file that is to be run, and tells what the check had to warn of.
 pub(crate) fn load_to_run(file: &str) -> Result<Workflow, Error> {
     let workflow = load(file)?;
     for warning in workflow.warnings() {
         output::note(warning.render(workflow.source(), style()).trim_end());
     }
-    let unsupported = workflow.unsupported();
-    if unsupported.is_empty() {
-        return Ok(workflow);
-    }
-    let drawn: Vec<String> =
-        unsupported.iter().map(|one| one.render(workflow.source(), style())).collect();
-    let data = unsupported.iter().map(|one| serde_json::json!(one)).collect();
-    Err(Error::new(Exit::InvalidDefinition, format!("{file} uses what is not supported yet"))
-        .diagnostics(drawn.join("\n"), data))
+    Ok(workflow)
 }
 
 fn invalid(rejected: &Rejected) -> Error {

@@ -212,7 +212,6 @@ impl<B: Registry> Catalog<B> {
         let mut seen = BTreeSet::new();
         let mut ahead: VecDeque<(Workflow, u32)> = VecDeque::from([(workflow.clone(), 0)]);
         while let Some((user, depth)) = ahead.pop_front() {
-            supported(&user)?;
             for (name, version) in user.referenced_workflows() {
                 let written = match version {
                     Some(version) => format!("{name}@{version}"),
@@ -256,14 +255,6 @@ impl<B: Registry> Catalog<B> {
             cache.workflows.remove(&oldest);
         }
     }
-}
-
-/// Refuses what is part of the language but not executed yet.
-pub(crate) fn supported(workflow: &Workflow) -> Result<(), Rejection> {
-    if workflow.unsupported().is_empty() {
-        return Ok(());
-    }
-    Err(invalid(workflow.unsupported(), workflow.source()))
 }
 
 async fn check(source: Vec<u8>, file: String) -> Result<Workflow, Rejection> {

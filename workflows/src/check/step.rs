@@ -12,7 +12,7 @@ use super::policies::{self, Defaults};
 use super::step_read;
 use super::survey::{Survey, Surveyed};
 use crate::definition::{AgentDefinition, Any, At, StepDefinition};
-use crate::diagnostic::{Problems, Span, codes};
+use crate::diagnostic::Problems;
 use crate::expression::{
     Catalogue, Condition, Place, Shape, Template, View, Written, condition, items, template,
 };
@@ -35,16 +35,6 @@ pub(super) struct Drafts {
     pub(super) output_reads: BTreeSet<StepIndex>,
 }
 
-/// Keys of steps that are checked but cannot be executed yet: none is left.
-const LATER: &[&str] = &[];
-
-/// Lists a use of something that is checked but cannot be executed yet.
-pub(super) fn unsupported(problems: &mut Problems, what: &str, span: Span) {
-    problems
-        .warning(codes::NOT_SUPPORTED_YET, span, format!("`{what}` is not supported yet"))
-        .help("a run of this workflow is refused at its start");
-}
-
 /// Builds all steps of a workflow.
 pub(super) struct Builder<'a, 'c> {
     pub(super) text: &'c str,
@@ -52,7 +42,6 @@ pub(super) struct Builder<'a, 'c> {
     pub(super) catalogue: &'c Catalogue<'a>,
     pub(super) defaults: Defaults,
     pub(super) problems: &'c mut Problems,
-    pub(super) unsupported: &'c mut Problems,
 }
 
 impl<'a> Builder<'a, '_> {
@@ -108,7 +97,6 @@ impl<'a> One<'a, '_, '_> {
         if let Some(kind) = kind {
             kinds::keys(definition, kind, self.builder.problems);
         }
-        self.list_unsupported(definition);
         let condition = self.condition(definition);
         let for_each = self.for_each(definition);
         let step_kind = match kind {
@@ -155,14 +143,6 @@ impl<'a> One<'a, '_, '_> {
     fn without_kind(&mut self, definition: &StepDefinition) -> Option<StepKind> {
         self.with(definition.with.as_ref(), Place::Step);
         None
-    }
-
-    fn list_unsupported(&mut self, definition: &StepDefinition) {
-        for (key, span) in definition.keys.iter() {
-            if LATER.contains(&key) {
-                unsupported(self.builder.unsupported, key, span);
-            }
-        }
     }
 
     fn view(&self, place: Place, item: Option<Shape<'a>>) -> View<'a, '_> {

@@ -61,6 +61,5 @@ codes! {
     DYNAMIC_STEP = 42 "SK0042" "an expression chooses a step while it runs";
     NOT_BOOLEAN = 43 "SK0043" "a condition is never a boolean";
     SELF_WORKFLOW = 44 "SK0044" "a workflow calls itself";
-    NOT_SUPPORTED_YET = 50 "SK0050" "something is not supported yet";
     NO_EFFECT = 51 "SK0051" "something has no effect";
 }

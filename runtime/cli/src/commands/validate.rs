@@ -63,7 +63,7 @@ impl Validate {
             Ok(workflow) => {
                 let steps = count(workflow.steps().len(), "step");
                 let valid = format!("{} ({steps})", workflow.name());
-                let all = [workflow.warnings(), workflow.unsupported()].concat();
+                let all = workflow.warnings().to_vec();
                 (all, workflow.source().to_owned(), Some(valid))
             }
             Err(rejected) => {

@@ -13,7 +13,7 @@ use super::jobs::Done;
 use super::report::payload_problem;
 use super::serve::{Origin, Serving};
 use super::{Context, End, Pause};
-use crate::catalog::{CatalogError, supported};
+use crate::catalog::CatalogError;
 use crate::observe;
 
 /// What a client is told to wait when there is no room for its run.
@@ -209,7 +209,6 @@ async fn resolve<B: Broker>(
     start: &mut StartRun,
 ) -> Result<Resolved, CatalogError> {
     let (digest, workflow) = context.catalog.find(&start.workflow).await?;
-    supported(&workflow)?;
     fits_journal(&workflow)?;
     let pinned = context.catalog.pin(&workflow).await?;
     let given = given_inputs(context, &start.inputs).await?;

@@ -6,7 +6,7 @@ use skep_protocol::{
     CommandReply, Event, Payload, Record, Rejection, RunStarted, StartRun, StoredText,
     WorkflowAdded, is_within_depth,
 };
-use skep_workflow::{Style, Workflow};
+use skep_workflow::Workflow;
 
 use super::Decision;
 use crate::desk::{Desk, Obstacle};
@@ -27,7 +27,7 @@ pub(super) fn start(
             return Ok(Decision::rejected(Rejection::UnknownWorkflow { workflow }));
         }
     };
-    if let Some(rejection) = unbearable(&start, &workflow) {
+    if let Some(rejection) = unbearable(&start) {
         return Ok(Decision::rejected(rejection));
     }
     let inputs = match accept(&start.inputs, &workflow, desk)? {
@@ -70,19 +70,8 @@ fn top_level(workflow: &Workflow) -> usize {
     workflow.steps().iter().filter(|step| step.parent().is_none()).count()
 }
 
-fn unbearable(start: &StartRun, workflow: &Workflow) -> Option<Rejection> {
-    if !workflow.unsupported().is_empty() {
-        return Some(not_supported(workflow));
-    }
+fn unbearable(start: &StartRun) -> Option<Rejection> {
     start.excess().map(|message| Rejection::LimitExceeded { message })
-}
-
-fn not_supported(workflow: &Workflow) -> Rejection {
-    let unsupported = workflow.unsupported();
-    let encode = |diagnostic| Payload::encode(diagnostic).unwrap_or_else(|_| Payload::null());
-    let diagnostics = unsupported.iter().map(encode).collect();
-    let rendered = unsupported.iter().map(|d| d.render(workflow.source(), Style::Plain)).collect();
-    Rejection::InvalidDefinition { diagnostics, rendered }
 }
 
 /// Checks the inputs and fills in the defaults.
