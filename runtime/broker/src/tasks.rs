@@ -73,7 +73,8 @@ impl fmt::Debug for Delivered {
 /// - **C14** The same attempt with the same `sending` is kept once, even after it was pulled and
 ///   acknowledged; the broker may forget this after two minutes.
 /// - **C15** A pull returns as soon as there is one task, with at most `max`; nothing in time is an
-///   empty list; a pull that is dropped takes nothing.
+///   empty list. A pull that is dropped takes nothing once the broker has heard of that, which it
+///   has when it answers what the same client asked afterwards; what it takes before comes again.
 /// - **C16** Of many who pull at once, each task reaches one.
 /// - **C17** A task that was pulled and not settled within the broker's `ack_wait` comes again.
 /// - **C18** An acknowledged task does not come again; a late acknowledgement counts.
