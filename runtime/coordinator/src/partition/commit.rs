@@ -1,13 +1,12 @@
 //! Group commit: one append in flight, everything else gathers into the next one.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use serde_json::value::RawValue;
 use skep_broker::{AppendError, Broker, DurableReport, PutBlobError, Responder};
 use skep_engine::Change;
@@ -93,11 +92,13 @@ enum Landing {
 }
 
 struct Flight {
-    append: Pin<Box<dyn Future<Output = Landing> + Send>>,
-    message: Bytes,
+    landing: BoxFuture<'static, Landing>,
+    /// What is appended; none if there are no records, and it is only looked whether somebody else
+    /// has appended any.
+    message: Option<Bytes>,
     records: Vec<Record>,
     releases: Vec<Release>,
-    /// Why the message is not in the journal yet, once it was sent.
+    /// Why it has not landed yet, once it was sent.
     trouble: watch::Receiver<Option<String>>,
 }
 
@@ -176,7 +177,9 @@ impl<B: Broker> Commit<B> {
         self.chain
     }
 
-    /// Starts the next append unless one is in flight. Returns what waits for no append at all.
+    /// Starts the next append unless one is in flight. What is let out without a record waits until
+    /// the journal was found as this writer knows it: somebody else may have gone on with it, and
+    /// know better. Returns what is let out at once, which is nothing but for a planted bug.
     pub(crate) fn start(&mut self, epoch: u64) -> Vec<Release> {
         if self.flight.is_some() {
             return Vec::new();
@@ -202,27 +205,32 @@ impl<B: Broker> Commit<B> {
         }
         self.gathered_bytes -= bytes;
         self.gathered_beside -= beside(&blobs, &releases);
-        if encoded.is_empty() {
-            return releases;
+        if encoded.is_empty() && releases.is_empty() {
+            return Vec::new();
         }
-        let (partition, previous) = (self.partition, self.chain.hash);
-        let batch = RawBatch { v: Batch::VERSION, partition, epoch, previous, records: &encoded };
-        let message = batch.encode();
         let (trouble, reason) = watch::channel(None);
-        let append = Append {
+        let write = Write {
             broker: self.broker.clone(),
             clock: Arc::clone(&self.clock),
-            partition,
+            partition: self.partition,
             expected: self.chain.seq,
-            message: message.clone(),
             trouble,
         };
-        let append = Box::pin(append.with(blobs));
-        let too_soon = match planted::is(Bug::PerformTooSoon) {
-            true => std::mem::take(&mut releases),
-            false => Vec::new(),
+        let (mut message, mut too_soon) = (None, Vec::new());
+        let landing = if encoded.is_empty() {
+            write.found_unchanged().boxed()
+        } else {
+            let (partition, previous) = (self.partition, self.chain.hash);
+            let batch =
+                RawBatch { v: Batch::VERSION, partition, epoch, previous, records: &encoded };
+            let bytes = batch.encode();
+            message = Some(bytes.clone());
+            if planted::is(Bug::PerformTooSoon) {
+                too_soon = std::mem::take(&mut releases);
+            }
+            write.appended(bytes, blobs).boxed()
         };
-        self.flight = Some(Flight { append, message, records, releases, trouble: reason });
+        self.flight = Some(Flight { landing, message, records, releases, trouble: reason });
         too_soon
     }
 
@@ -232,13 +240,15 @@ impl<B: Broker> Commit<B> {
     /// Safe: the append goes on where it was.
     pub(crate) async fn landed(&mut self) -> Landed {
         let Some(flight) = &mut self.flight else { return std::future::pending().await };
-        let landing = (&mut flight.append).await;
+        let landing = (&mut flight.landing).await;
         let Some(flight) = self.flight.take() else { return std::future::pending().await };
         match landing {
             Landing::Durable(asked) => {
-                self.chain = self.chain.extended(&flight.message);
-                self.records_since_snapshot += flight.records.len() as u64;
-                observe::committed(self.partition, self.chain.seq, &flight.records);
+                if let Some(message) = &flight.message {
+                    self.chain = self.chain.extended(message);
+                    self.records_since_snapshot += flight.records.len() as u64;
+                    observe::committed(self.partition, self.chain.seq, &flight.records);
+                }
                 Landed::Durable { releases: flight.releases, asked }
             }
             Landing::Replaced => Landed::Replaced,
@@ -252,32 +262,32 @@ fn beside(blobs: &[Bytes], releases: &[Release]) -> usize {
     blobs.iter().map(Bytes::len).sum::<usize>() + releases.len() * RELEASE
 }
 
-/// One message on its way into the journal.
-struct Append<B> {
+/// One flight to the end of the journal.
+struct Write<B> {
     broker: B,
     clock: Arc<Clock>,
     partition: PartitionId,
+    /// Where the journal ends, by all this writer knows.
     expected: Seq,
-    message: Bytes,
     trouble: watch::Sender<Option<String>>,
 }
 
-impl<B: Broker> Append<B> {
+impl<B: Broker> Write<B> {
     /// Keeps the large values that the message refers to, then appends it.
-    async fn with(self, blobs: Vec<Bytes>) -> Landing {
+    async fn appended(self, message: Bytes, blobs: Vec<Bytes>) -> Landing {
         let keep = blobs.into_iter().map(|blob| keep_blob(&self.broker, blob));
         let kept = futures::stream::iter(keep).buffer_unordered(BLOBS_AT_ONCE);
         match kept.try_collect::<()>().await {
-            Ok(()) => self.appended().await,
+            Ok(()) => self.append(message).await,
             Err(cause) => Landing::Refused(cause),
         }
     }
 
     /// Appends the same bytes until their fate is known.
-    async fn appended(self) -> Landing {
-        let Self { broker, partition, expected, message, .. } = &self;
+    async fn append(self, message: Bytes) -> Landing {
+        let Self { broker, partition, expected, .. } = &self;
         let mut pause = Pause::new();
-        self.trouble.send_replace(Some("it does not answer".to_owned()));
+        self.sent();
         loop {
             let mut asked = self.clock.moment();
             match broker.append(*partition, *expected, message.clone()).await {
@@ -312,6 +322,30 @@ impl<B: Broker> Append<B> {
             }
             pause.rest().await;
         }
+    }
+
+    /// Looks at the journal until it is known whether it still ends where this writer left it.
+    async fn found_unchanged(self) -> Landing {
+        let mut pause = Pause::new();
+        self.sent();
+        loop {
+            let asked = self.clock.moment();
+            let last = self.broker.last(self.partition).await;
+            match last.map(|last| last.map_or(Seq::ZERO, |last| last.seq)) {
+                Ok(end) if end == self.expected => return Landing::Durable(asked),
+                Ok(_) if planted::is(Bug::SkipFence) => return Landing::Durable(asked),
+                Ok(_) => return Landing::Replaced,
+                Err(error) => {
+                    observe::trying_again("read the end of a journal", &error);
+                    self.trouble.send_replace(Some(error.to_string()));
+                }
+            }
+            pause.rest().await;
+        }
+    }
+
+    fn sent(&self) {
+        self.trouble.send_replace(Some("it does not answer".to_owned()));
     }
 }
 

@@ -208,11 +208,8 @@ impl<B: Broker> Serving<B> {
     async fn run(&mut self, sources: &mut Sources, draining: &CancellationToken) -> End {
         loop {
             self.watch_backlog();
-            // Also what waits for no record is let out only by an owner.
-            if self.context.ownership.is_sure() {
-                let ready = self.commit.start(self.engine.epoch());
-                self.release(ready).await;
-            }
+            let ready = self.commit.start(self.engine.epoch());
+            self.release(ready).await;
             self.keep_snapshot();
             let happened = self.next(sources, draining).await;
             if let Err(end) = self.take_in(happened, sources).await {

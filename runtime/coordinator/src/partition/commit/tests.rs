@@ -41,8 +41,24 @@ async fn what_has_no_records_fills_a_frozen_journal_as_well() {
     };
     let landed = tokio::select! { landed = commit.landed() => landed, landed = freed => landed };
     assert!(matches!(landed, Landed::Durable { releases, .. } if releases.len() == 1));
-    assert_eq!(commit.start(1).len(), pushed);
+    assert!(commit.start(1).is_empty());
+    let landed = commit.landed().await;
+    assert!(matches!(landed, Landed::Durable { releases, .. } if releases.len() == pushed));
     assert!(commit.is_settled() && commit.gathered_beside == 0);
+}
+
+#[tokio::test]
+async fn what_has_no_records_is_let_out_only_by_the_writer_of_the_journal() {
+    let (broker, partition) = (Embedded::new(), PartitionId::new(0));
+    let mut commit = Commit::new(broker.clone(), clock(), partition, Chain::EMPTY);
+    let mut answer = async || {
+        commit.push(Unit::new(Vec::new(), Vec::new(), rejections(1)));
+        assert!(commit.start(1).is_empty());
+        commit.landed().await
+    };
+    assert!(matches!(answer().await, Landed::Durable { releases, .. } if releases.len() == 1));
+    broker.append(partition, Seq::ZERO, Bytes::from_static(b"a successor")).await.unwrap();
+    assert!(matches!(answer().await, Landed::Replaced));
 }
 
 #[tokio::test]
