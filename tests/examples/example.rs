@@ -9,6 +9,7 @@ use expect_test::expect_file;
 use serde_json::Value;
 use skep_tests::{Cluster, call, command, difference, python_with_nats};
 
+use crate::dev::Dev;
 use crate::format::{self, Case, Step};
 
 /// Returns the folder of an example.
@@ -28,6 +29,11 @@ pub(crate) async fn check(example: &str) -> Result<()> {
 async fn check_case(example: &str, case: &Case) -> Result<()> {
     let copy = tempfile::tempdir()?;
     copy_folder(&folder(example), copy.path())?;
+    if let Some(arguments) = &case.dev {
+        let dev = Dev::start(arguments, copy.path()).await?;
+        let told = run(example, case, copy.path(), Some(&dev.url())).await;
+        return told.with_context(|| format!("skep dev printed:\n{}", dev.printed()));
+    }
     if !case.cluster {
         return run(example, case, copy.path(), None).await;
     }
@@ -69,8 +75,10 @@ async fn run(example: &str, case: &Case, place: &Path, url: Option<&str>) -> Res
         let called = call(command).await?;
         let shown = || format!("skep {}\n{}", args.join(" "), called.text());
         ensure!(called.exit == step.exit, "it should end with {}: {}", step.exit, shown());
-        if let Ok(Value::String(id)) = called.json().map(|mut json| json["run"].take()) {
-            run = Some(id);
+        if let Ok(json) = called.json()
+            && let Some(Value::String(id)) = json.get("run")
+        {
+            run = Some(id.clone());
         }
         if let Some(expected) = &step.expect
             && let Some(difference) = difference(&called.json()?, expected)

@@ -24,7 +24,10 @@ pub(crate) struct Case {
     /// Whether there is a cluster.
     #[serde(default)]
     pub(crate) cluster: bool,
-    /// The processes that join it.
+    /// The arguments of a `skep dev` that is started again whenever it ends.
+    #[serde(default)]
+    pub(crate) dev: Option<Vec<String>>,
+    /// The processes that join the cluster.
     #[serde(default)]
     pub(crate) agents: Vec<Vec<String>>,
     /// The calls, one after the other.
@@ -57,6 +60,8 @@ pub(crate) fn read(folder: &Path) -> Result<Example> {
     for case in &example.cases {
         let lonely = case.cluster || case.agents.is_empty();
         ensure!(lonely, "{}: agents without `cluster` have nothing to join", case.name);
+        let alone = case.dev.is_none() || !case.cluster;
+        ensure!(alone, "{}: `dev` is a cluster of its own", case.name);
         ensure!(!case.steps.is_empty(), "{}: nothing is called", case.name);
     }
     Ok(example)

@@ -1,6 +1,7 @@
 //! Every folder of `examples` does what its `example.json` says, with real processes; and the
 //! corpus example does so on a tree of many files.
 
+mod dev;
 mod example;
 mod format;
 mod tree;
@@ -25,7 +26,17 @@ macro_rules! examples {
     };
 }
 
-examples! { corpus fan_out human_approval order_saga polyglot quickstart supervised_group }
+examples! {
+    corpus
+    crash_recovery
+    fan_out
+    flaky_agent
+    human_approval
+    order_saga
+    polyglot
+    quickstart
+    supervised_group
+}
 
 #[test]
 fn every_example_says_how_it_is_tested_and_has_a_test() -> Result<()> {
