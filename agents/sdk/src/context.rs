@@ -104,12 +104,11 @@ impl Context {
         self.0.task.idempotency_key()
     }
 
-    /// Returns a number that rises with each attempt of the step. A store that remembers the
-    /// highest one it saw can refuse what a late, given up attempt still writes. Only an attempt
-    /// that a coordinator sent just before it died, unconfirmed, may come to a second agent under
-    /// the same number.
+    /// Returns a number that rises with each attempt of the step, and when a new coordinator sends
+    /// the same attempt to another agent. A store that remembers the highest one it saw can refuse
+    /// what a late, given up attempt still writes.
     pub fn fencing_token(&self) -> u64 {
-        self.0.task.fencing_token()
+        self.0.task.fencing_token
     }
 
     /// Returns the idempotency key of the step that this attempt makes good, if it belongs to a

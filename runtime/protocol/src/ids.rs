@@ -143,8 +143,7 @@ pub struct AttemptId {
     pub run: RunId,
     /// The step.
     pub step: StepPath,
-    /// The number of the try: 1, 2, … It never falls, not even when a group starts over, and so
-    /// serves as the fencing token.
+    /// The number of the try: 1, 2, … It never falls, not even when a group starts over.
     pub attempt: u32,
 }
 

@@ -9,6 +9,10 @@ use crate::partition::PartitionId;
 use crate::payload::Payload;
 use crate::time::Timestamp;
 
+/// What the fencing token rises by with each epoch: more than there are attempts of a step.
+/// Numbers of 2^29 epochs are exact in any JSON reader.
+const EPOCH: u64 = 1 << 24;
+
 /// The work item that an agent receives for one attempt.
 ///
 /// A task is a hint: it can be derived again from the journal, may come twice, and is worth nothing
@@ -23,9 +27,13 @@ pub struct Task {
     pub step: StepPath,
     /// The number of the attempt: it never falls.
     pub attempt: u32,
-    /// Of a compensation: the highest fencing token of the step that it makes good.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub fenced_up_to: u32,
+    /// Rises with each attempt of the step and, beyond those, of its compensation, and with each
+    /// coordinator that sends one: what keeps the highest one it saw turns away a late attempt.
+    pub fencing_token: u64,
+    /// Whether to ask before it is begun, as about any task from the queue: it was sent before, and
+    /// somebody else may have begun it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ask: bool,
     /// What the agent is asked to do.
     pub capability: String,
     /// The name of the workflow.
@@ -58,10 +66,11 @@ impl Task {
         AttemptId { run: self.run, step: self.step.clone(), attempt: self.attempt }
     }
 
-    /// Returns a number that rises with each attempt of the step and, beyond those, of its
-    /// compensation: what keeps the highest one it saw turns away a late attempt.
-    pub fn fencing_token(&self) -> u64 {
-        u64::from(self.fenced_up_to) + u64::from(self.attempt)
+    /// Lifts the fencing token above those of every earlier epoch of the partition, in which the
+    /// same attempt may have been sent to somebody else.
+    pub fn fence(&mut self, epoch: u64) {
+        let attempts = self.fencing_token & EPOCH.wrapping_sub(1);
+        self.fencing_token = epoch.saturating_mul(EPOCH).saturating_add(attempts);
     }
 
     /// Returns the idempotency key of the step that this compensation makes good, if it is one.
@@ -74,11 +83,6 @@ impl Task {
     pub fn idempotency_key(&self) -> String {
         format!("{}/{}", self.run, self.step)
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-const fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 /// Tasks that share one message to one agent.

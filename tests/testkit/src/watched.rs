@@ -58,7 +58,7 @@ where
     async fn call(&self, context: Context, input: H::Input) -> Result<H::Output, Failure> {
         let (agent, capability) = (context.agent().clone(), context.capability().to_owned());
         let witness = &self.client.network.witness;
-        witness.began(&agent, &context.attempt_id(), (&capability, self.slots));
+        witness.began(&context, self.slots);
         let _begun = Begun { client: self.client.clone(), agent, capability };
         self.mood(&context).await?;
         self.client.link.running().await;

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
+use skep_agent::Context;
 use skep_broker::Bucket;
 use skep_engine::Violation;
 use skep_protocol::{
@@ -45,6 +46,8 @@ struct Seen {
     timed_out: BTreeSet<AttemptId>,
     /// Attempts that their agent gave back.
     released: BTreeSet<(AttemptId, AgentId)>,
+    /// Who began a step with a fencing token.
+    tokens: BTreeMap<((RunId, StepPath), u64), AgentId>,
     working: BTreeMap<(AgentId, String), u32>,
     reached: BTreeMap<&'static str, u64>,
     messages: Vec<(PartitionId, Bytes)>,
@@ -65,6 +68,7 @@ impl Witness {
             outputs: BTreeMap::new(),
             timed_out: BTreeSet::new(),
             released: BTreeSet::new(),
+            tokens: BTreeMap::new(),
             working: BTreeMap::new(),
             reached: BTreeMap::new(),
             messages: Vec::new(),
@@ -161,9 +165,10 @@ impl Witness {
         batch
     }
 
-    /// I-6, I-19: a handler begins.
-    pub(crate) fn began(&self, agent: &AgentId, id: &AttemptId, of: (&str, u32)) {
-        let (capability, slots) = of;
+    /// I-4, I-6, I-19: a handler begins, of so many that its agent has for the capability.
+    pub(crate) fn began(&self, context: &Context, slots: u32) {
+        let (agent, id) = (context.agent(), &context.attempt_id());
+        let (capability, token) = (context.capability(), context.fencing_token());
         let mut seen = lock(&self.seen);
         seen.note(|| format!("{agent} begins {id}"));
         let taker = seen.shadows.values().find_map(|shadow| shadow.taken.get(id)).cloned();
@@ -172,6 +177,11 @@ impl Witness {
         let working = seen.working.entry((agent.clone(), capability.to_owned())).or_default();
         *working += 1;
         let crowded = *working > slots;
+        let step = (id.run, id.step.clone());
+        let holder = seen.tokens.entry((step, token)).or_insert_with(|| agent.clone()).clone();
+        seen.check(demand(holder == *agent, "I-4", || {
+            format!("{agent} begins {id} with the fencing token {token} that {holder} has")
+        }));
         seen.check(demand(known, "I-6", || format!("{agent} begins {id}, which nobody scheduled")));
         seen.check(demand(!crowded, "I-19", || format!("{agent} performs too much at once")));
         // A task that was on its way for long: at least once, and one of them counts (I-3).

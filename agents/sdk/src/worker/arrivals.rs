@@ -21,7 +21,9 @@ impl<B: AgentBroker> Worker<B> {
         let mut refused = Vec::new();
         let mut taken = Vec::new();
         for task in request.message.tasks {
-            match self.leases.arrived(&task, Phase::Working, clock::now()) {
+            let phase = if task.ask { Phase::Asking } else { Phase::Working };
+            match self.leases.arrived(&task, phase, clock::now()) {
+                Arrival::New if task.ask => self.ask(task),
                 Arrival::New => taken.push(task),
                 Arrival::Held => {}
                 Arrival::Finished(report) => self.outbox.push(task.partition, report),
@@ -146,18 +148,22 @@ impl<B: AgentBroker> Worker<B> {
         self.keepers.push(queue::keep(delivered, told).boxed());
         self.pulled.entry(id.clone()).or_default().push(settle);
         match self.leases.arrived(&task, Phase::Asking, clock::now()) {
-            Arrival::New => {
-                let (run, step, attempt) = (task.run, task.step.clone(), task.attempt);
-                let report = Report { run, step, attempt, body: ReportBody::Taken {} };
-                self.outbox.push(task.partition, report);
-                self.asked.insert(id, Arc::new(task));
-            }
+            Arrival::New => self.ask(task),
             Arrival::Held => {}
             Arrival::Finished(report) => self.outbox.push(task.partition, report),
             Arrival::Refused(Refusal::Busy | Refusal::Draining | Refusal::UnknownCapability) => {
                 self.settle(&id, Settle::Return(Duration::ZERO));
             }
         }
+    }
+
+    /// Asks the coordinator whether to begin.
+    fn ask(&mut self, task: Task) {
+        let id = task.id();
+        let AttemptId { run, step, attempt } = id.clone();
+        let report = Report { run, step, attempt, body: ReportBody::Taken {} };
+        self.outbox.push(task.partition, report);
+        self.asked.insert(id, Arc::new(task));
     }
 
     /// Tells the queue what becomes of a pulled task. Nothing for one that was sent directly.

@@ -228,8 +228,12 @@ impl<B: AgentBroker> Worker<B> {
     }
 
     fn give_back_unbegun(&mut self, attempt: &AttemptId) {
-        if let Some(task) = self.asked.remove(attempt) {
+        let Some(task) = self.asked.remove(attempt) else { return };
+        if self.pulled.contains_key(attempt) {
             self.drop_unbegun(&task, Settle::Return(Duration::ZERO));
+        } else {
+            self.leases.free_slots(&task.capability, 1);
+            self.report_last(attempt.clone(), ReportBody::Released {});
         }
     }
 }

@@ -8,11 +8,15 @@ use serde_json::{Value, json};
 use skep_agent::{Agent, Context, Failure, Lane};
 use skep_broker::conformance::fixtures::only_reports;
 use skep_broker::{QueueDepth, Reports as _, Tasks as _};
-use skep_protocol::{Control, IgnoreReason, Verdict};
+use skep_protocol::{Control, IgnoreReason, Task, Verdict};
 
 use crate::harness::{Count, PARTITION, Stage, line, lines, long_time, task};
 
 fn echo(count: &Count) -> Agent {
+    echo_by(Lane::Queue, count)
+}
+
+fn echo_by(lane: Lane, count: &Count) -> Agent {
     let count = count.clone();
     let handler = move |context: Context, input: Value| {
         count.up();
@@ -26,7 +30,7 @@ fn echo(count: &Count) -> Agent {
             Ok::<_, Failure>(input)
         }
     };
-    Agent::builder("echo").serve("echo", handler).slots(2).lane(Lane::Queue).build().unwrap()
+    Agent::builder("echo").serve("echo", handler).slots(2).lane(lane).build().unwrap()
 }
 
 async fn depth_of(stage: &Stage) -> QueueDepth {
@@ -74,6 +78,38 @@ async fn a_task_that_is_of_no_interest_is_taken_off_the_queue_and_not_performed(
     }
     until_depth(&stage, 0, 0).await;
     assert_eq!(count.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_was_sent_before_is_asked_about_wherever_it_comes_from() {
+    let count = Count::default();
+    let mut stage = Stage::start(echo_by(Lane::Direct, &count)).await;
+    let mut owner = stage.own().await;
+    let again = |step: &str| Task { ask: true, ..task(step, "echo", json!(1)) };
+    let mut reports = Vec::new();
+    for (step, verdict) in
+        [("taken", Verdict::Ignored(IgnoreReason::Stale)), ("wanted", Verdict::Applied)]
+    {
+        stage.give(&again(step)).await;
+        reports.push(owner.answer(verdict).await);
+    }
+    reports.push(owner.apply().await);
+    assert_eq!(count.get(), 1);
+    // One that is not begun by the time the agent leaves is handed back.
+    stage.give(&again("late")).await;
+    let (late, responder) = owner.next().await;
+    reports.extend(late);
+    stage.stop();
+    responder.send(skep_protocol::ReportReply { verdicts: vec![Verdict::Applied] });
+    reports.push(owner.apply().await);
+    expect![[r#"
+        taken/1 taken
+        wanted/1 taken
+        wanted/1 completed 1
+        late/1 taken
+        late/1 released
+    "#]].assert_eq(&lines(&reports));
+    assert_eq!(count.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]

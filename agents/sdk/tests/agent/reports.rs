@@ -210,10 +210,10 @@ async fn a_handler_knows_its_attempt() {
     let agent = Agent::builder("a").id("a-1".parse().unwrap()).serve("c", handler);
     let stage = Stage::start(agent.build().unwrap()).await;
     let mut task = task("review[2]", "c", json!({}));
-    task.attempt = 4;
+    (task.attempt, task.fencing_token) = (4, 77);
     stage.give(&task).await;
     expect![[r#"
-        (f3b34243-f509-84e9-8580-0cac5793db78, review[2], 4, 4, "f3b34243-f509-84e9-8580-0cac5793db78/review[2]")
+        (f3b34243-f509-84e9-8580-0cac5793db78, review[2], 4, 77, "f3b34243-f509-84e9-8580-0cac5793db78/review[2]")
         (None, 60s, "test", "c")
         f3b34243-f509-84e9-8580-0cac5793db78/review[2]/4 a-1
     "#]]

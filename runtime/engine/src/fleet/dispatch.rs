@@ -36,7 +36,7 @@ impl Fleet {
 
     pub(super) fn send_direct(&mut self, id: &AttemptId, agent: AgentId, now: Timestamp) {
         let Some(attempt) = self.attempts.get(id) else { return };
-        let task = attempt.offer.task.clone();
+        let task = Task { ask: attempt.sending > 0, ..attempt.offer.task.clone() };
         self.outbox.entry(agent.clone()).or_default().push(task);
         self.move_to(id, Place::Delivering { agent });
         self.goes_out(id, now);

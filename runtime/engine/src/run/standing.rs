@@ -272,7 +272,8 @@ impl Run {
             run: self.id(),
             step: self.path(id),
             attempt: node.attempt,
-            fenced_up_to: node.compensates.map_or(0, |of| self.node(of).attempt),
+            fencing_token: self.fencing_token(id),
+            ask: false,
             capability: work.capability?.to_string(),
             workflow: self.state.started.workflow.clone(),
             partition: self.partition,
@@ -289,6 +290,14 @@ impl Run {
         };
         let care = self.care(id);
         Some(OfferTask { task, not_before, taken_by, take_by, prefer, care })
+    }
+
+    /// Returns the number of the attempt, which for a compensation goes on after those of the step
+    /// that it makes good.
+    fn fencing_token(&self, id: NodeId) -> u64 {
+        let node = self.node(id);
+        let before = node.compensates.map_or(0, |of| self.node(of).attempt);
+        u64::from(before) + u64::from(node.attempt)
     }
 
     /// Returns when a step and everything around it has to be over. What cleans up outlasts what is

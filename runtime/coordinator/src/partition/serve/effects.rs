@@ -79,10 +79,12 @@ impl<B: Broker> Serving<B> {
         }
     }
 
-    /// Returns an offer in the time of the fleet and its agents, which is not that of a journal
-    /// that was written by a host whose clock is ahead.
+    /// Returns an offer as this coordinator makes it: with a fencing token above those of the
+    /// coordinators before, and in the time of the fleet and its agents, which is not that of a
+    /// journal that was written by a host whose clock is ahead.
     pub(super) fn for_fleet(&self, mut offer: OfferTask) -> OfferTask {
         let clock = &self.context.clock;
+        offer.task.fence(self.engine.epoch());
         offer.not_before = clock.for_others(offer.not_before);
         offer.take_by = offer.take_by.map(|at| clock.for_others(at));
         offer.task.deadline = offer.task.deadline.map(|at| clock.for_others(at));
