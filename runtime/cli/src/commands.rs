@@ -6,6 +6,7 @@ mod apply;
 mod bench;
 mod breakers;
 pub(crate) mod change;
+mod chaos;
 mod completions;
 mod dev;
 mod doctor;
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Schema(schema::Schema),
     Completions(completions::Completions),
     Bench(bench::Bench),
+    Chaos(Box<chaos::Chaos>),
 }
 
 impl Command {
@@ -82,7 +84,8 @@ impl Command {
             | Self::Doctor(_)
             | Self::Schema(_)
             | Self::Completions(_)
-            | Self::Bench(_) => "error",
+            | Self::Bench(_)
+            | Self::Chaos(_) => "error",
         }
     }
 }
@@ -115,5 +118,6 @@ pub(crate) fn perform(command: Command, global: &Global) -> Result<Exit, Error> 
         Command::Schema(schema) => schema.perform(),
         Command::Completions(completions) => completions.perform(),
         Command::Bench(bench) => bench.perform(global),
+        Command::Chaos(chaos) => chaos.perform(global),
     }
 }

@@ -1,5 +1,5 @@
 //! The chores of the project: `cargo xtask check`, `cargo xtask test`, `cargo xtask bless`,
-//! `cargo xtask sim`.
+//! `cargo xtask sim`, `cargo xtask chaos`.
 //!
 //! It runs cargo and nothing else: each chore is a list of commands, printed before they run; the
 //! first one that fails ends it.
@@ -36,6 +36,13 @@ enum Chore {
     Bless,
     /// Random workflows under random faults; one seed with everything that happens, or many.
     Sim(Seeds),
+    /// Half an hour of chaos over real processes: three coordinators, four agents, three
+    /// nats-servers. What follows is handed on to `skep chaos`.
+    Chaos {
+        /// Such as --seed 7, --duration 5m.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 #[derive(Args)]
@@ -60,6 +67,7 @@ fn main() -> ExitCode {
         Chore::Test => test(),
         Chore::Bless => bless(),
         Chore::Sim(seeds) => sim(&seeds),
+        Chore::Chaos { arguments } => chaos(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,6 +94,19 @@ fn sim(seeds: &Seeds) -> Result<()> {
     let given: Vec<String> = given.flatten().collect();
     let run = ["run", "--quiet", "--profile", "sim", "--package", "skep-sim", "--"];
     cargo(&run.into_iter().chain(given.iter().map(String::as_str)).collect::<Vec<_>>(), &[])
+}
+
+/// With the assertions of a build for development.
+fn chaos(arguments: &[String]) -> Result<()> {
+    let given = |option| arguments.iter().any(|one| one.starts_with(option));
+    let mut run = vec!["run", "--quiet", "--package", "skep", "--", "chaos"];
+    for (option, value) in [("--duration", "30m"), ("--nats-servers", "3")] {
+        if !given(option) {
+            run.extend([option, value]);
+        }
+    }
+    run.extend(arguments.iter().map(String::as_str));
+    cargo(&run, &[])
 }
 
 fn test() -> Result<()> {

@@ -1,0 +1,48 @@
+//! Reads the journals to their present ends, once all is over.
+
+use futures::StreamExt as _;
+use skep_broker::Journal as _;
+use skep_nats::Nats;
+use skep_protocol::{Batch, PartitionCount, PartitionId, Seq, decode};
+
+use super::history::{Entry, Journal};
+use super::process::failed;
+use crate::error::{Error, chain};
+
+/// Reads all of them.
+pub(super) async fn read(nats: &Nats, partitions: PartitionCount) -> Result<Vec<Journal>, Error> {
+    let mut journals = Vec::new();
+    for partition in partitions.all() {
+        journals.push(journal(nats, partition).await?);
+    }
+    Ok(journals)
+}
+
+async fn journal(nats: &Nats, partition: PartitionId) -> Result<Journal, Error> {
+    let mut messages = Vec::new();
+    if let Some(last) = nats.last(partition).await? {
+        let mut reader = nats.follow(partition, Seq::new(1)).await?;
+        while let Some(message) = reader.next().await {
+            let message = message.map_err(|error| failed("read a journal", &chain(&error)))?;
+            let is_last = message.seq >= last.seq;
+            messages.push((message.seq, message.bytes));
+            if is_last {
+                break;
+            }
+        }
+    }
+    Ok(Journal { partition, messages })
+}
+
+/// Returns the records of the messages that can be read; the audit finds the others.
+pub(super) fn entries(journals: &[Journal]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for Journal { partition, messages } in journals {
+        for (seq, bytes) in messages {
+            let Ok(Batch { epoch, records, .. }) = decode::<Batch>(bytes) else { continue };
+            let entry = |record| Entry { partition: *partition, seq: *seq, epoch, record };
+            entries.extend(records.into_iter().map(entry));
+        }
+    }
+    entries
+}

@@ -1,0 +1,72 @@
+//! A short chaos with real processes, as users make it, by `skep chaos`: the seed is fixed, so the
+//! faults are. The long one is `cargo xtask chaos`.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use skep_tests::{Called, Cluster, call, command};
+
+/// Makes chaos, and returns its report.
+async fn chaos(arguments: &[&str]) -> Result<Value> {
+    let mut command = command()?;
+    command.arg("chaos").args(arguments).args(["--output", "json"]);
+    let called = call(command).await?;
+    ensure!(called.exit == 0, "something does not hold: {}", called.text());
+    let report = called.json()?;
+    for check in report["checks"].as_array().context("no checks")? {
+        ensure!(check["violated"] == 0, "{check:#}");
+    }
+    Ok(report)
+}
+
+fn count(report: &Value, key: &str) -> u64 {
+    report[key].as_u64().unwrap_or_default()
+}
+
+fn hit(report: &Value, fault: &str, group: &str) -> u64 {
+    report["faults"][fault][group].as_u64().unwrap_or_default()
+}
+
+/// The seed was chosen so that each group is killed, something is stopped and something cut off.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_done_twice_whatever_is_killed_stopped_or_cut_off() -> Result<()> {
+    let report =
+        chaos(&["--seed", "236", "--duration", "30s", "--every", "3s..5s", "--runs", "12"]).await?;
+    for group in ["coordinators", "agents", "nats_servers"] {
+        ensure!(hit(&report, "kill", group) > 0, "no {group} were killed: {report:#}");
+    }
+    let stops = report["faults"]["stop"].as_object().is_some_and(|stops| !stops.is_empty());
+    ensure!(stops, "nothing was stopped: {report:#}");
+    let links = ["cut", "stall", "mute", "deaf", "slow"].iter();
+    ensure!(links.filter(|link| report["faults"].get(**link).is_some()).count() > 0, "{report:#}");
+    let runs: u64 =
+        report["runs"].as_object().context("no runs")?.values().flat_map(Value::as_u64).sum();
+    ensure!(runs >= count(&report, "runs_asked_for"), "runs are missing: {report:#}");
+    ensure!(count(&report, "runs_asked_for") >= 12, "{report:#}");
+    Ok(())
+}
+
+/// On a cluster that is there, only the own agents are hurt.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_there_is_hurt_only_if_that_is_said() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let url = cluster.server.url();
+    let mut named = command()?;
+    named.args(["chaos", "--duration", "1s", "--output", "json"]).env("SKEP_NATS_URL", &url);
+    let Called { exit, stderr, .. } = call(named).await?;
+    ensure!(exit == 2 && stderr.contains("--yes-this-is-a-dev-cluster"), "{exit}: {stderr}");
+
+    let duration = ["--seed", "1", "--duration", "6s", "--every", "1s..2s", "--runs", "4"];
+    let there = ["--nats", &url, "--yes-this-is-a-dev-cluster"];
+    let report = chaos(&[&duration[..], &there].concat()).await;
+    let report =
+        report.with_context(|| format!("the processes printed:\n{}", cluster.printed()))?;
+    ensure!(hit(&report, "kill", "agents") > 0, "{report:#}");
+    let hurt = |group: &str| {
+        report["faults"]
+            .as_object()
+            .is_some_and(|faults| faults.values().any(|groups| groups.get(group).is_some()))
+    };
+    ensure!(!hurt("coordinators") && !hurt("nats_servers"), "{report:#}");
+    ensure!(count(&report, "takeovers") == 0, "{report:#}");
+    Ok(())
+}
