@@ -80,6 +80,9 @@ pub(crate) struct RunState {
     /// Why it is to be cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cancelling: Option<String>,
+    /// A step of it did something, or may have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) acted: bool,
     /// It makes good what it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unwind: Option<Unwind>,

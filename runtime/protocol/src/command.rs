@@ -156,8 +156,12 @@ pub enum ChildOutcome {
     Completed(Payload),
     /// With this failure; also when it was never started, because its start was rejected.
     Failed(Failure),
-    /// It was cancelled, and made good what it did as far as its definition says how.
-    Cancelled {},
+    /// It was cancelled.
+    Cancelled {
+        /// It did something that it did not make good.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        left: bool,
+    },
     /// It failed with this failure, and made good what it did.
     Compensated(Failure),
 }

@@ -10,10 +10,10 @@ mod step;
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::ChildOutcome;
 use crate::failure::Failure;
 use crate::ids::{AgentId, SignalId, StepPath};
 use crate::payload::Payload;
+use crate::query::RunStatus;
 use crate::time::Timestamp;
 
 pub use attempt::{AttemptCompleted, AttemptFailed, AttemptScheduled, IgnoreReason, ReportIgnored};
@@ -224,13 +224,7 @@ pub enum Event {
 impl Event {
     /// Returns whether the run is over with this event.
     pub fn ends_run(&self) -> bool {
-        matches!(
-            self,
-            Self::RunCompleted { .. }
-                | Self::RunFailed { .. }
-                | Self::RunCancelled { .. }
-                | Self::RunCompensated { .. }
-        )
+        self.ending().is_some()
     }
 
     /// Returns the step that the event is about.
@@ -273,13 +267,13 @@ impl Event {
         }
     }
 
-    /// Returns what a parent run learns from this event, if it ends the run.
-    pub fn child_outcome(&self) -> Option<ChildOutcome> {
+    /// Returns how the run ended, if it ended with this event.
+    pub const fn ending(&self) -> Option<RunStatus> {
         match self {
-            Self::RunCompleted { outputs } => Some(ChildOutcome::Completed(outputs.clone())),
-            Self::RunFailed { failure } => Some(ChildOutcome::Failed(failure.clone())),
-            Self::RunCancelled {} => Some(ChildOutcome::Cancelled {}),
-            Self::RunCompensated { failure } => Some(ChildOutcome::Compensated(failure.clone())),
+            Self::RunCompleted { .. } => Some(RunStatus::Completed),
+            Self::RunFailed { .. } => Some(RunStatus::Failed),
+            Self::RunCancelled {} => Some(RunStatus::Cancelled),
+            Self::RunCompensated { .. } => Some(RunStatus::Compensated),
             Self::UnwindStarted { .. }
             | Self::RunStuck { .. }
             | Self::CompensationSkipped { .. }

@@ -343,8 +343,8 @@ impl Seen {
         self.note(|| format!("{by} p{partition} {}", names::line(record)));
         self.reach(names::of(record));
         let Record::Run(record) = record else { return Ok(()) };
-        if record.event.ends_run() {
-            self.ended.insert(record.run, status(&record.event));
+        if let Some(status) = record.event.ending() {
+            self.ended.insert(record.run, status);
         }
         let known = match told(record) {
             Some(Told::Completed(id, agent, output)) => {
@@ -373,16 +373,6 @@ fn told(record: &RunRecord) -> Option<Told<'_>> {
         return Some(Told::Released(id(step, *attempt), agent));
     }
     None
-}
-
-/// Returns how a run ended with this event.
-fn status(event: &Event) -> RunStatus {
-    match event.child_outcome() {
-        Some(ChildOutcome::Completed(_)) => RunStatus::Completed,
-        Some(ChildOutcome::Cancelled {}) => RunStatus::Cancelled,
-        Some(ChildOutcome::Compensated(_)) => RunStatus::Compensated,
-        Some(ChildOutcome::Failed(_)) | None => RunStatus::Failed,
-    }
 }
 
 fn demand(

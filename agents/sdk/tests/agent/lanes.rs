@@ -108,7 +108,8 @@ async fn a_task_that_was_sent_before_is_asked_about_wherever_it_comes_from() {
         wanted/1 completed 1
         late/1 taken
         late/1 released
-    "#]].assert_eq(&lines(&reports));
+    "#]]
+    .assert_eq(&lines(&reports));
     assert_eq!(count.get(), 1);
 }
 

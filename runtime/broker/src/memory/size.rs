@@ -68,7 +68,7 @@ impl Weigh for Command {
                 ChildOutcome::Failed(failure) | ChildOutcome::Compensated(failure) => {
                     failure.weight()
                 }
-                ChildOutcome::Cancelled {} => 0,
+                ChildOutcome::Cancelled { .. } => 0,
             },
             Self::Order(order) => match order {
                 Order::TripBreaker { name, reason } => name.len() + reason.len(),

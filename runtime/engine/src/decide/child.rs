@@ -29,12 +29,12 @@ pub(super) fn ended(
     if !awaited {
         return Ok(done);
     }
-    let event = match outcome {
+    let events = match outcome {
         ChildOutcome::Completed(outputs) => match mismatch(run, id, &outputs, desk)? {
             Some(failure) => failed(run, id, failure),
             None => {
                 let output = Some(desk.bounded(outputs));
-                Event::StepCompleted { step: run.path(id), output, signal: None }
+                vec![Event::StepCompleted { step: run.path(id), output, signal: None }]
             }
         },
         ChildOutcome::Failed(failure) => {
@@ -47,39 +47,50 @@ pub(super) fn ended(
             let kind = FailureKind::Compensated;
             failed(run, id, Failure { kind, message, details: None, ..failure }.bounded())
         }
-        ChildOutcome::Cancelled {} => {
+        ChildOutcome::Cancelled { left } => {
             let message = format!("run {child} was cancelled");
-            let failure = Failure::new(FailureKind::Cancelled, "child_cancelled", message);
+            let kind = if left { FailureKind::Inner } else { FailureKind::Cancelled };
+            let failure = Failure::new(kind, "child_cancelled", message);
             failed(run, id, failure.fatal())
         }
     };
-    Ok(done.event(parent.run, event, desk))
+    let record = |done: Decision, event| done.event(parent.run, event, desk);
+    Ok(events.into_iter().fold(done, record))
 }
 
-fn failed(run: &Run, id: NodeId, failure: Failure) -> Event {
+/// Returns what follows when a child did not complete: what it left is noted before the step ends
+/// for another reason.
+fn failed(run: &Run, id: NodeId, failure: Failure) -> Vec<Event> {
     let (step, attempt) = (run.path(id), run.node(id).attempt);
     let leaves_something = !failure.kind.leaves_nothing();
-    match (run.told_to_stop(id), run.node(id).stop) {
-        // What it left is noted before the step ends for the other reason.
-        (Some(_), _) if leaves_something => {
-            Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure })
-        }
-        (Some(reason), _) => Event::StepCancelled { step, reason },
-        (None, Some(CancelReason::Deadline)) => {
-            Event::StepFailed { step, failure: deadline_passed(run, id) }
-        }
-        (None, Some(CancelReason::Timeout)) => {
-            let failure = timed_out(run, id);
-            Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure })
-        }
-        (
+    let attempt_failed = |failure| {
+        let step = step.clone();
+        Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure })
+    };
+    let ending = match (run.told_to_stop(id), run.node(id).stop) {
+        // The frontier ends it.
+        (Some(_), _) if leaves_something => return vec![attempt_failed(failure)],
+        (Some(reason), _)
+        | (
             None,
             Some(
                 reason @ (CancelReason::RunCancelled
                 | CancelReason::Stopping
                 | CancelReason::Restart),
             ),
-        ) => Event::StepCancelled { step, reason },
-        (None, None) => Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure }),
-    }
+        ) => Event::StepCancelled { step: step.clone(), reason },
+        (None, Some(CancelReason::Deadline)) => {
+            Event::StepFailed { step: step.clone(), failure: deadline_passed(run, id) }
+        }
+        (None, Some(CancelReason::Timeout)) => {
+            let kind = match leaves_something {
+                true => FailureKind::Timeout,
+                false => FailureKind::Compensated,
+            };
+            return vec![attempt_failed(Failure { kind, ..timed_out(run, id) })];
+        }
+        (None, None) => return vec![attempt_failed(failure)],
+    };
+    let left = leaves_something.then(|| attempt_failed(failure));
+    left.into_iter().chain([ending]).collect()
 }

@@ -50,7 +50,8 @@ impl Partition {
                 self.end(run, RunStatus::Failed, ChildOutcome::Failed(failure.clone()))
             }
             Event::RunCancelled {} => {
-                self.end(run, RunStatus::Cancelled, ChildOutcome::Cancelled {})
+                let left = self.runs.get(&run).is_some_and(|run| run.leaves_something());
+                self.end(run, RunStatus::Cancelled, ChildOutcome::Cancelled { left })
             }
             Event::RunCompensated { failure } => {
                 self.end(run, RunStatus::Compensated, ChildOutcome::Compensated(failure.clone()))
@@ -108,6 +109,7 @@ impl Partition {
             at,
             started: Box::new(started.clone()),
             paused: false,
+            acted: false,
             paused_at: None,
             cancelling: None,
             unwind: None,

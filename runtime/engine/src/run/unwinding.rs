@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use skep_protocol::{Failure, StepPath, Timestamp};
+use skep_workflow::StepKind;
 
 use super::apply::Applied;
 use super::standing::Index;
@@ -60,6 +61,11 @@ impl Run {
         self.all_nodes().any(|id| self.node(id).deed.is_some() && self.definition(id).is_pivot())
     }
 
+    /// Returns whether it ends with something done that it did not make good.
+    pub(crate) const fn leaves_something(&self) -> bool {
+        self.state.acted && self.state.unwind.is_none()
+    }
+
     /// Returns whether anything is there to be made good.
     pub(crate) fn has_deeds(&self) -> bool {
         !self.to_make_good().is_empty()
@@ -92,6 +98,9 @@ impl Run {
 
     /// Notes that a step did something, or may have.
     pub(super) fn note_deed(&mut self, id: NodeId) {
+        let step = self.definition(id);
+        let acts = matches!(step.kind(), StepKind::Agent { .. } | StepKind::Workflow { .. });
+        self.state.acted |= acts && !self.is_fan(id);
         let (node, step) = (self.node(id), self.definition(id));
         let matters = step.compensate().is_some() || step.is_pivot();
         if !matters || node.compensates.is_some() || self.is_fan(id) {

@@ -207,7 +207,7 @@ fn anything(world: &World, chance: &mut Chance, number: usize) -> Input {
             Some((parent, child)) => {
                 let outcome = match chance.below(4) {
                     0 => ChildOutcome::Failed(failed(chance)),
-                    1 => ChildOutcome::Cancelled {},
+                    1 => ChildOutcome::Cancelled { left: chance.below(2) == 0 },
                     _ => ChildOutcome::Completed(Payload::null()),
                 };
                 Input::ChildEnded { parent, child, outcome }

@@ -229,7 +229,8 @@ fn owed(effect: &Effect) -> String {
                 ChildOutcome::Completed(outputs) => format!("completed {outputs:?}"),
                 ChildOutcome::Failed(f) => format!("failed {}", failure(f)),
                 ChildOutcome::Compensated(f) => format!("compensated {}", failure(f)),
-                ChildOutcome::Cancelled {} => "cancelled".to_owned(),
+                ChildOutcome::Cancelled { left: false } => "cancelled".to_owned(),
+                ChildOutcome::Cancelled { left: true } => "cancelled left".to_owned(),
             };
             format!("notify {}#{}: {outcome}", parent.step, parent.attempt)
         }

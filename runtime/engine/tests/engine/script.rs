@@ -190,7 +190,7 @@ impl Player {
             "completed" => ChildOutcome::Completed(self.output(rest)),
             "failed" => ChildOutcome::Failed(failure(rest)),
             "compensated" => ChildOutcome::Compensated(failure(rest)),
-            _ => ChildOutcome::Cancelled {},
+            _ => ChildOutcome::Cancelled { left: rest == "left" },
         };
         Input::ChildEnded { parent: id, child, outcome }
     }
