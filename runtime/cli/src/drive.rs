@@ -68,7 +68,8 @@ impl<B: Broker> Drive<'_, B> {
         let end = match end {
             Ok(End::Ended(status)) => {
                 view.leave(&progress);
-                let exit = ended(self.client, &progress, status, &view, self.global).await?;
+                let exit =
+                    ended(self.client, &progress, status, &view, (self.home, self.global)).await?;
                 return Ok(Left::Ended(exit));
             }
             Ok(end) => end,
@@ -149,7 +150,7 @@ impl<B: Broker> Drive<'_, B> {
         match then? {
             End::Ended(status) => {
                 view.leave(&progress);
-                ended(self.client, &progress, status, &view, self.global).await?;
+                ended(self.client, &progress, status, &view, (self.home, self.global)).await?;
                 return Ok(Left::Ended(exit(end)));
             }
             End::TimedOut => {

@@ -7,6 +7,7 @@ mod lines;
 mod render;
 mod row;
 mod rows;
+mod unwinding;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,7 @@ use skep_workflow::{StepIndex, Workflow};
 pub(crate) use lines::{LineFilter, line};
 pub(crate) use render::{Counted, Failures, Frame, Motion, draw, left, summary};
 use rows::{Instance, Rows};
+use unwinding::Unwinding;
 
 use crate::human;
 
@@ -32,6 +34,7 @@ pub(crate) struct Progress {
     ended: Option<Timestamp>,
     failure: Option<Failure>,
     cancelling: bool,
+    unwinding: Unwinding,
     rows: Rows,
     waiting: BTreeMap<StepPath, String>,
     /// The codes of the failures that ended steps.
@@ -52,6 +55,7 @@ impl Progress {
             ended: None,
             failure: None,
             cancelling: false,
+            unwinding: Unwinding::default(),
             rows: Rows::default(),
             waiting: BTreeMap::new(),
             codes: BTreeSet::new(),
@@ -91,9 +95,16 @@ impl Progress {
         self.seen
     }
 
-    /// Returns how the run ended, once it did; a stuck run counts, since it needs a person.
+    /// Returns how the run ended, once it did; a stuck run counts as soon as nothing goes on in it
+    /// without a person.
     pub(crate) fn outcome(&self) -> Option<RunStatus> {
-        self.status.filter(|status| status.is_final() || *status == RunStatus::Stuck)
+        let needs_help = |status| status == RunStatus::Stuck && !self.unwinding.goes_on();
+        self.status.filter(|status| status.is_final() || needs_help(*status))
+    }
+
+    /// Returns the steps that could not be made good.
+    pub(crate) fn stuck(&self) -> impl Iterator<Item = StepPath> {
+        self.unwinding.stuck()
     }
 
     /// Tells whether a failure of the run says no more than that of a step did.
@@ -166,6 +177,7 @@ impl Progress {
         self.seen = entry.number;
         let at = entry.record.at;
         let event = &entry.record.event;
+        self.unwinding.follow(event);
         match event.step() {
             Some(step) => self.apply_to_step(step, event, at),
             None => self.apply_to_run(event, at),
@@ -179,10 +191,8 @@ impl Progress {
                 (self.started, self.status) = (Some(at), Some(RunStatus::Running));
             }
             Event::RunPaused { .. } => self.status = Some(RunStatus::Paused),
-            Event::RunResumed { .. } => {
-                let was_stuck = self.status == Some(RunStatus::Stuck);
-                let status = if was_stuck { RunStatus::Unwinding } else { RunStatus::Running };
-                self.status = Some(status);
+            Event::RunResumed { .. } | Event::UnwindStarted { .. } => {
+                self.status = Some(self.unwinding.status());
             }
             Event::CancelRequested { .. } => self.cancelling = true,
             Event::RunCompleted { .. } => self.end(RunStatus::Completed, at),
@@ -191,7 +201,6 @@ impl Progress {
                 self.end(RunStatus::Failed, at);
             }
             Event::RunCancelled {} => self.end(RunStatus::Cancelled, at),
-            Event::UnwindStarted { .. } => self.status = Some(RunStatus::Unwinding),
             Event::RunCompensated { failure } => {
                 self.failure = Some(failure.clone());
                 self.end(RunStatus::Compensated, at);
@@ -238,7 +247,7 @@ impl Progress {
         } else if let Event::RunStuck { failure, .. } = event {
             (self.status, self.failure) = (Some(RunStatus::Stuck), Some(failure.clone()));
         } else if let Event::CompensationSkipped { .. } = event {
-            self.status = Some(RunStatus::Unwinding);
+            self.status = Some(self.unwinding.status());
         }
         self.step(step, at, |one| follow(one, event, at));
         if self.rows.status(step).is_some_and(StepStatus::is_final) {

@@ -7,6 +7,7 @@ use skep_protocol::RunStatus;
 use crate::cli::Global;
 use crate::client::Client;
 use crate::commands::run_ref::RunRef;
+use crate::drive::Home;
 use crate::error::{Error, Exit};
 use crate::follow::{End, Follow, Until, View, unknown};
 use crate::output::{self, CYAN, DIM, Format, paint};
@@ -98,12 +99,35 @@ impl Watch {
         }
         view.close();
         match end? {
-            End::Ended(status) => ended(client, &progress, status, &view, global).await,
+            End::Ended(status) => {
+                ended(client, &progress, status, &view, (Home::Cluster, global)).await
+            }
             End::Interrupted(interrupt) => {
                 output::note(format!("the run goes on; follow it again with: skep watch {run}"));
                 Ok(interrupt.exit())
             }
             End::TimedOut | End::CaughtUp => Ok(Exit::Interrupted),
+        }
+    }
+}
+
+/// Says what can be done about steps that could not be made good.
+fn help_with_stuck(progress: &Progress, home: Home) {
+    let (run, help) = (progress.run(), paint(CYAN, "help"));
+    match home {
+        Home::Cluster => {
+            output::note(format!("  {help}: once the cause is gone, try again: skep resume {run}"));
+            for step in progress.stuck() {
+                output::note(format!("  {help}: or take it as done: skep skip {run} {step}"));
+            }
+        }
+        Home::Here => {
+            let steps: Vec<String> = progress.stuck().map(|step| step.to_string()).collect();
+            let steps = steps.join(", ");
+            output::note(format!("  {help}: make good by hand what is left of: {steps}"));
+            output::note(format!(
+                "  {help}: the run ends with this process; on a cluster it would wait for `skep resume`"
+            ));
         }
     }
 }
@@ -114,7 +138,7 @@ pub(crate) async fn ended<B: Broker>(
     progress: &Progress,
     status: RunStatus,
     view: &View,
-    global: &Global,
+    (home, global): (Home, &Global),
 ) -> Result<Exit, Error> {
     let run = progress.run();
     let detail = client.run(run).await.and_then(|detail| detail.ok_or_else(|| unknown(run)));
@@ -130,9 +154,7 @@ pub(crate) async fn ended<B: Broker>(
         output::note(format!("  {}: {advice}", paint(CYAN, "help")));
     }
     if status == RunStatus::Stuck {
-        let help = paint(CYAN, "help");
-        output::note(format!("  {help}: once the cause is gone, try again: skep resume {run}"));
-        output::note(format!("  {help}: or take it as done: skep skip {run} STEP"));
+        help_with_stuck(progress, home);
     }
     report::print(client, &detail?, global.output).await?;
     Ok(report::exit(status))

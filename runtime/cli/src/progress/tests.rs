@@ -6,8 +6,9 @@ mod told;
 use expect_test::{Expect, expect};
 use serde_json::json;
 use skep_protocol::{
-    AgentId, AttemptView, Event, Failure, FailureKind, Heartbeat, Held, Lane, RunId, SkipReason,
-    StepExpanded, StepPath, StepStatus, Timestamp, WaitStarted, WaitingFor, WaitingView,
+    AgentId, AttemptView, Event, Failure, FailureKind, Heartbeat, Held, Lane, RunId, RunStatus,
+    SkipReason, StepExpanded, StepPath, StepStatus, Timestamp, WaitStarted, WaitingFor,
+    WaitingView,
 };
 
 use super::{Failures, LineFilter, summary};
@@ -357,4 +358,21 @@ fn a_coordinator_tells_what_is_to_come_and_who_works_on_what() {
           ⠋ fetch     0 ms  by exec-1
     "#]],
     );
+}
+
+#[test]
+fn a_stuck_run_is_left_once_nothing_goes_on_without_a_person() {
+    let mut told = Told::new(LineFilter::Brief);
+    let failure = || Failure::new(FailureKind::Agent, "broken", "no");
+    let of = |step: &str| StepPath::new(step).compensation();
+    told.event(Event::UnwindStarted { failure: Some(failure()) });
+    told.scheduled(of("pay").as_str(), 1, 0).scheduled(of("book").as_str(), 1, 0);
+    told.event(Event::RunStuck { step: of("pay"), failure: failure() });
+    assert_eq!(told.progress.outcome(), None);
+    told.completed(of("book").as_str(), 1);
+    assert_eq!(told.progress.outcome(), Some(RunStatus::Stuck));
+    assert_eq!(told.progress.stuck().collect::<Vec<_>>(), [StepPath::new("pay")]);
+    told.event(Event::RunPaused { by: "ada".to_owned() });
+    told.event(Event::RunResumed { by: "ada".to_owned() });
+    assert_eq!((told.progress.outcome(), told.progress.status), (None, Some(RunStatus::Unwinding)));
 }

@@ -12,8 +12,6 @@ use skep_protocol::RunId;
 
 use super::history::History;
 
-pub(super) use runs::status;
-
 /// Something that must not be, and of which run, if of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {

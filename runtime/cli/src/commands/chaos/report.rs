@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use skep_protocol::{Event, IgnoreReason, RunId, Timestamp};
 
-use super::check::{CHECKS, Found, status};
+use super::check::{CHECKS, Found};
 use super::director::Done;
 use super::history::History;
 use crate::human;
@@ -174,7 +174,7 @@ impl Counts {
     }
 
     fn take_in(&mut self, event: &Event) {
-        if let Some(status) = status(event) {
+        if let Some(status) = event.ending() {
             *self.runs.entry(status.to_string()).or_default() += 1;
         }
         if let Event::AttemptScheduled(event) = event {

@@ -7,7 +7,6 @@ use skep_protocol::{RunId, RunStatus, Timestamp};
 use super::super::deeds::What;
 use super::super::history::{Asked, History};
 use super::Found;
-use super::runs::status;
 
 /// When something that was applied began first and was done, by the deeds.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +20,7 @@ pub(super) fn made_good(history: &History) -> Vec<Found> {
     let (spans, mut found) = spans(history);
     let compensated: BTreeSet<RunId> = history
         .events()
-        .filter(|record| status(&record.event) == Some(RunStatus::Compensated))
+        .filter(|record| record.event.ending() == Some(RunStatus::Compensated))
         .map(|record| record.run)
         .collect();
     for asked in history.asked.iter().filter(|asked| compensated.contains(&asked.run)) {

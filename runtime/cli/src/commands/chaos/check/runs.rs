@@ -2,26 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use skep_protocol::{AttemptId, ChildOutcome, Event, IgnoreReason, RunId, RunStatus, StepPath};
+use skep_protocol::{AttemptId, Event, IgnoreReason, RunId, RunStatus, StepPath};
 
 use super::super::history::{History, LABEL};
 use super::Found;
-
-/// Returns how a run ended with an event, if it did.
-pub(crate) fn status(event: &Event) -> Option<RunStatus> {
-    Some(match event.child_outcome()? {
-        ChildOutcome::Completed(_) => RunStatus::Completed,
-        ChildOutcome::Failed(_) => RunStatus::Failed,
-        ChildOutcome::Cancelled {} => RunStatus::Cancelled,
-        ChildOutcome::Compensated(_) => RunStatus::Compensated,
-    })
-}
 
 fn ends(history: &History) -> BTreeMap<RunId, Vec<RunStatus>> {
     let mut ends: BTreeMap<RunId, Vec<RunStatus>> = BTreeMap::new();
     for record in history.events() {
         let list = ends.entry(record.run).or_default();
-        list.extend(status(&record.event));
+        list.extend(record.event.ending());
     }
     ends
 }
