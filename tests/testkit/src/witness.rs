@@ -13,8 +13,8 @@ use skep_agent::Context;
 use skep_broker::Bucket;
 use skep_engine::Violation;
 use skep_protocol::{
-    AgentId, AttemptId, ChildOutcome, Event, Failure, FailureKind, Hash, Outcome, PartitionId,
-    Payload, Record, ReportBatch, ReportBody, RunId, RunRecord, RunStatus, Seq, StepPath, Task,
+    AgentId, AttemptId, Event, Failure, FailureKind, Hash, Outcome, PartitionId, Payload, Record,
+    ReportBatch, ReportBody, RunId, RunRecord, RunStatus, Seq, StepPath, Task,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
