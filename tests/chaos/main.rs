@@ -1,6 +1,8 @@
 //! A short chaos with real processes, as users make it, by `skep chaos`: the seed is fixed, so the
 //! faults are. The long one is `cargo xtask chaos`.
 
+use std::os::unix::process::ExitStatusExt as _;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use skep_tests::{Called, Cluster, call, command};
@@ -26,18 +28,18 @@ fn hit(report: &Value, fault: &str, group: &str) -> u64 {
     report["faults"][fault][group].as_u64().unwrap_or_default()
 }
 
-/// The seed was chosen so that each group is killed, something is stopped and something cut off.
+/// The seed was chosen so that each group is killed, agents are stopped for longer than they may be
+/// silent, and coordinators drain and have bad links.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_done_twice_whatever_is_killed_stopped_or_cut_off() -> Result<()> {
     let report =
-        chaos(&["--seed", "236", "--duration", "30s", "--every", "3s..5s", "--runs", "12"]).await?;
+        chaos(&["--seed", "449", "--duration", "30s", "--every", "3s..5s", "--runs", "12"]).await?;
     for group in ["coordinators", "agents", "nats_servers"] {
         ensure!(hit(&report, "kill", group) > 0, "no {group} were killed: {report:#}");
     }
-    let stops = report["faults"]["stop"].as_object().is_some_and(|stops| !stops.is_empty());
-    ensure!(stops, "nothing was stopped: {report:#}");
-    let links = ["cut", "stall", "mute", "deaf", "slow"].iter();
-    ensure!(links.filter(|link| report["faults"].get(**link).is_some()).count() > 0, "{report:#}");
+    ensure!(hit(&report, "stop", "agents") > 0, "no agent was stopped: {report:#}");
+    ensure!(hit(&report, "drain", "coordinators") > 0, "no coordinator drained: {report:#}");
+    ensure!(hit(&report, "slow", "coordinators") > 0, "no link was bad: {report:#}");
     let runs: u64 =
         report["runs"].as_object().context("no runs")?.values().flat_map(Value::as_u64).sum();
     ensure!(runs >= count(&report, "runs_asked_for"), "runs are missing: {report:#}");
@@ -45,7 +47,7 @@ async fn nothing_is_lost_or_done_twice_whatever_is_killed_stopped_or_cut_off() -
     Ok(())
 }
 
-/// On a cluster that is there, only the own agents are hurt.
+/// On a cluster that is there, only the own agents are hurt, and what is given by its id.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_is_there_is_hurt_only_if_that_is_said() -> Result<()> {
     let cluster = Cluster::start().await?;
@@ -55,12 +57,18 @@ async fn a_cluster_that_is_there_is_hurt_only_if_that_is_said() -> Result<()> {
     let Called { exit, stderr, .. } = call(named).await?;
     ensure!(exit == 2 && stderr.contains("--yes-this-is-a-dev-cluster"), "{exit}: {stderr}");
 
-    let duration = ["--seed", "1", "--duration", "6s", "--every", "1s..2s", "--runs", "4"];
-    let there = ["--nats", &url, "--yes-this-is-a-dev-cluster"];
+    // It need not belong to the cluster to be stopped and killed.
+    let mut other = tokio::process::Command::new("sleep");
+    let mut other = other.arg("600").kill_on_drop(true).spawn()?;
+    let pid = other.id().context("it runs")?.to_string();
+    let duration = ["--seed", "54", "--duration", "6s", "--every", "1s..2s", "--runs", "4"];
+    let there = ["--nats", &url, "--yes-this-is-a-dev-cluster", "--pid", &pid];
     let report = chaos(&[&duration[..], &there].concat()).await;
     let report =
         report.with_context(|| format!("the processes printed:\n{}", cluster.printed()))?;
     ensure!(hit(&report, "kill", "agents") > 0, "{report:#}");
+    ensure!(hit(&report, "stop", "processes") > 0, "{report:#}");
+    ensure!(other.wait().await?.signal() == Some(9), "the process was not killed: {report:#}");
     let hurt = |group: &str| {
         report["faults"]
             .as_object()

@@ -165,6 +165,7 @@ impl Chaos {
         let (nats, partitions) = (scene.nats.clone(), scene.partitions);
         let load = Load::start(&nats, partitions, (seed, &scene.label), self.runs);
         let load = within("no coordinator serves", load).await??;
+        let begun = host::now();
         let blows = schedule::schedule(seed, self.duration, &self.every, scene.cast);
         let mut done = director::direct(&mut scene.stage, &blows, self.duration).await?;
         output::note("all is mended, waiting for the runs to end");
@@ -178,6 +179,7 @@ impl Chaos {
             deeds,
             entries: journals::entries(&journals),
             journals,
+            begun,
             seen_stuck: notes.seen_stuck,
             surprises: notes.surprises,
             label: scene.label,

@@ -16,6 +16,8 @@ pub(super) struct Process {
     log: PathBuf,
     /// None after it was killed.
     child: Option<Child>,
+    /// It was asked to end.
+    drains: bool,
 }
 
 impl Process {
@@ -27,7 +29,7 @@ impl Process {
         folder: &Path,
     ) -> Result<Self, Error> {
         let log = folder.join(format!("{name}.log"));
-        let mut process = Self { arguments, environment, log, child: None };
+        let mut process = Self { arguments, environment, log, child: None, drains: false };
         process.start_again()?;
         Ok(process)
     }
@@ -41,6 +43,7 @@ impl Process {
         }
         let started = self.spawn();
         self.child = Some(started.map_err(|error| failed("start a process", &error))?);
+        self.drains = false;
         Ok(())
     }
 
@@ -58,14 +61,23 @@ impl Process {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
     }
 
-    /// Starts it again if it ended by itself, as whatever keeps daemons alive would; returns how it
-    /// had ended.
+    /// Asks it to end in order: SIGTERM.
+    pub(super) fn drain(&mut self) {
+        self.drains = true;
+        if let Some(pid) = self.pid() {
+            signal(pid, Signal::TERM);
+        }
+    }
+
+    /// Starts it again if it ended, as whatever keeps daemons alive would; returns how it had, if
+    /// nobody had asked for that.
     pub(super) fn keep(&mut self) -> Result<Option<ExitStatus>, Error> {
         let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+        let unasked = ended.filter(|status| !(self.drains && status.success()));
         if ended.is_some() {
             self.start_again()?;
         }
-        Ok(ended)
+        Ok(unasked)
     }
 
     /// Ends it as a crash would: SIGKILL.

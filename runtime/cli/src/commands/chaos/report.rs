@@ -41,7 +41,8 @@ struct Counts {
     stuck: usize,
     records: usize,
     deeds: usize,
-    longest_gap: Duration,
+    /// The longest time in which nothing completed, and since when, from the first fault on.
+    longest_gap: (Duration, Duration),
 }
 
 impl Report {
@@ -102,7 +103,8 @@ impl Report {
             "runs_stuck": counts.stuck,
             "records": counts.records,
             "deeds": counts.deeds,
-            "longest_gap_ms": counts.longest_gap.as_millis(),
+            "longest_gap_ms": counts.longest_gap.0.as_millis(),
+            "longest_gap_since_ms": counts.longest_gap.1.as_millis(),
             "checks": checks.collect::<Vec<_>>(),
         })
     }
@@ -113,7 +115,8 @@ impl Report {
         let faults = self.done.faults.iter();
         let faults = of(&mut faults.map(|((word, group), n)| format!("{n} × {word} {group}")));
         let runs = of(&mut counts.runs.iter().map(|(status, n)| format!("{n} {status}")));
-        let gap = human::duration(counts.longest_gap);
+        let (gap, since) = counts.longest_gap;
+        let (gap, since) = (human::duration(gap), since.as_secs_f64());
         let mut lines = vec![
             format!("seed      {}", self.seed),
             format!("faults    {faults}"),
@@ -125,7 +128,7 @@ impl Report {
             format!("reports   {} stale, {} duplicate", counts.stale, counts.duplicates),
             format!("journals  {} records, {} take-overs", counts.records, counts.takeovers),
             format!("agents    {} deeds written down", counts.deeds),
-            format!("longest time in which nothing completed: {gap}"),
+            format!("longest time in which nothing completed: {gap}, from {since:.1} s on"),
         ];
         let mut ended: BTreeMap<&str, usize> = BTreeMap::new();
         self.done.ended.iter().for_each(|one| *ended.entry(one).or_default() += 1);
@@ -168,7 +171,8 @@ impl Counts {
         }
         counts.takeovers = epochs.values().map(took_over).sum();
         completed.sort_unstable();
-        let gaps = completed.windows(2).map(|two| two[1].since(two[0]));
+        let since = |at: Timestamp| at.since(history.begun);
+        let gaps = completed.windows(2).map(|two| (two[1].since(two[0]), since(two[0])));
         counts.longest_gap = gaps.max().unwrap_or_default();
         counts
     }

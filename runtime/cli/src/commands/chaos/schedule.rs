@@ -52,6 +52,8 @@ pub(super) enum Weather {
 pub(super) enum Fault {
     /// SIGKILL; it is started again afterwards.
     Kill,
+    /// SIGTERM; it ends when it has handed over or finished, and is started again.
+    Drain,
     /// SIGSTOP, and SIGCONT afterwards.
     Stop,
     /// Something is wrong with its connections.
@@ -63,6 +65,7 @@ impl Fault {
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Kill => "kill",
+            Self::Drain => "drain",
             Self::Stop => "stop",
             Self::Link(Weather::Cut) => "cut",
             Self::Link(Weather::Stalled) => "stall",
@@ -114,13 +117,15 @@ const fn seconds(least: u64, most: u64) -> RangeInclusive<Duration> {
 const AWAY: RangeInclusive<Duration> = seconds(200, 4_000);
 /// A short pause, and one that is longer than anybody waits for a heartbeat.
 const STOPPED: [RangeInclusive<Duration>; 2] = [seconds(500, 3_000), seconds(8_000, 15_000)];
+/// How long nothing else happens to a process that drains.
+const DRAINED: RangeInclusive<Duration> = seconds(3_000, 3_000);
 /// How long connections are bad.
 const BAD: RangeInclusive<Duration> = seconds(1_000, 12_000);
 /// Once in so many kills of a server of several, all of them are killed.
 const ALL_SERVERS: u64 = 4;
 
 /// Makes the faults of a run: a kill each time `every` has passed, and between two kills often
-/// a stop or bad connections. Nobody is hit while something is wrong with it, and of several
+/// a stop, a drain or bad connections. Nobody is hit while something is wrong with it, and of several
 /// servers one is away at a time, or all.
 pub(super) fn schedule(
     seed: u64,
@@ -168,14 +173,14 @@ impl Maker {
 
     fn trouble(&mut self, at: Duration) {
         let links = [Weather::Cut, Weather::Stalled, Weather::Mute, Weather::Deaf, Weather::Slow];
-        let stops = self.chance.one_in(2);
-        let linked = |target| matches!(target, Target::Coordinator(_) | Target::Agent(_));
-        let Some(target) = self.choose(at, |target| stops || linked(target)) else { return };
-        let (fault, range) = match (stops, self.chance.pick(&links)) {
-            (false, Some(weather)) => (Fault::Link(weather), BAD),
-            (true, _) | (false, None) => {
-                (Fault::Stop, STOPPED[usize::from(self.chance.one_in(2))].clone())
-            }
+        let (fault, range) = match (self.chance.below(5), self.chance.pick(&links)) {
+            (0, _) => (Fault::Drain, DRAINED),
+            (1 | 2, Some(weather)) => (Fault::Link(weather), BAD),
+            _ => (Fault::Stop, STOPPED[usize::from(self.chance.one_in(2))].clone()),
+        };
+        let own = |target| matches!(target, Target::Coordinator(_) | Target::Agent(_));
+        let Some(target) = self.choose(at, |target| fault == Fault::Stop || own(target)) else {
+            return;
         };
         let lasts = self.chance.between(&range);
         self.hit(Blow { at, lasts, target, fault });
@@ -232,7 +237,7 @@ mod tests {
         let (least, most) = (Duration::from_secs(10), Duration::from_secs(20));
         assert!(gaps.iter().all(|gap| (least..=most).contains(gap)), "{gaps:?}");
         let kinds: BTreeSet<_> = blows.iter().map(|blow| blow.fault.word()).collect();
-        let all = ["cut", "deaf", "kill", "mute", "slow", "stall", "stop"];
+        let all = ["cut", "deaf", "drain", "kill", "mute", "slow", "stall", "stop"];
         assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
         let killed = |fault| {
             let of = blows.iter().filter(|blow| blow.fault == fault);

@@ -97,6 +97,11 @@ impl Stage {
                 }
                 Target::Other(_) => self.signal(target, Signal::KILL),
             },
+            Fault::Drain => {
+                if let Some(player) = self.player(target) {
+                    player.process.drain();
+                }
+            }
             Fault::Stop => self.signal(target, Signal::STOP),
             Fault::Link(weather) => {
                 if let Some(player) = self.player(target) {
@@ -123,6 +128,8 @@ impl Stage {
                 },
                 Target::Other(_) => Ok(()),
             },
+            // It is started again as soon as it has ended.
+            Fault::Drain => Ok(()),
             Fault::Stop => {
                 self.signal(target, Signal::CONT);
                 Ok(())
