@@ -177,7 +177,7 @@ async fn an_inspection_tells_versions_streams_and_clocks() {
     nats.ensure_layout(PartitionCount::DEFAULT).await.expect("the layout");
     let seen = nats.inspect().await.expect("an inspection");
     let found = find_or_fetch().await.expect("a nats-server").version.to_string();
-    assert_eq!((seen.version, seen.sync, seen.streams.len()), (found, None, 14));
+    assert_eq!((seen.version, seen.sync, seen.streams.len()), (found, None, 15));
     let journal = seen.streams.iter().find(|s| s.name == "skep_journal_0").expect("a journal");
     assert_eq!((journal.storage.as_str(), journal.replicas, journal.messages), ("file", 1, 0));
     let ahead = seen.clock_ahead_ms.expect("a time");

@@ -39,7 +39,17 @@ impl Cluster {
     /// Starts nats-server, one coordinator and `agents` agents.
     pub(crate) async fn start(agents: usize) -> Result<Self> {
         let processes = skep_tests::Cluster::start().await?;
-        let nats = Nats::connect(ConnectOptions::url(&processes.server.url())).await?;
+        let url = processes.server.url();
+        Self::on(processes, &url, agents).await
+    }
+
+    /// Connects to the NATS at `url` and starts `agents` agents.
+    pub(crate) async fn on(
+        processes: skep_tests::Cluster,
+        url: &str,
+        agents: usize,
+    ) -> Result<Self> {
+        let nats = Nats::connect(ConnectOptions::url(url)).await?;
         let mut cluster = Self { processes, nats };
         for _ in 0..agents {
             let mut command = Command::new(env!("CARGO_BIN_EXE_skep-test-agent"));

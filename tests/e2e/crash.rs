@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
+use skep_protocol::RunId;
 
 use crate::cluster::Cluster;
 use crate::journal;
 
 const RUNS: usize = 200;
 /// Agent steps of each run: `first`, four items of `middle`, `last`.
-const STEPS: usize = 6;
+pub(crate) const STEPS: usize = 6;
 
-const DEFINITION: &str = "\
+pub(crate) const DEFINITION: &str = "\
 name: crash
 inputs:
   number: { type: integer }
@@ -54,11 +55,15 @@ async fn survive(cluster: &mut Cluster) -> Result<()> {
         }
     }
     cluster.complete(RUNS).await?;
+    nothing_lost_or_repeated(cluster, &runs).await
+}
 
+/// Checks that each step of each run completed once, and that what completed was performed once.
+pub(crate) async fn nothing_lost_or_repeated(cluster: &Cluster, runs: &[RunId]) -> Result<()> {
     let records = journal::read_all(&cluster.nats).await?;
     let steps = journal::by_step(&records)?;
     let performed = performed(&cluster.ledger())?;
-    for run in &runs {
+    for run in runs {
         let completed =
             steps.iter().filter(|((of, _), facts)| of == run && facts.completed.len() == 1);
         ensure!(completed.count() == STEPS, "run {run} does not have {STEPS} completed attempts");

@@ -3,6 +3,7 @@
 mod cluster;
 mod crash;
 mod expect;
+mod failover;
 mod journal;
 mod lend;
 mod operate;

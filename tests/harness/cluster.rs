@@ -1,5 +1,6 @@
-//! A cluster of processes on this machine: nats-server, a coordinator, agents.
+//! A cluster of processes on this machine: nats-server, coordinators, agents.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub struct Cluster {
     pub server: ThrowawayServer,
     agents: Vec<Process>,
     coordinator: Option<Process>,
+    named: BTreeMap<String, Process>,
     folder: TempDir,
 }
 
@@ -32,12 +34,22 @@ impl Cluster {
     /// # Cancel safety
     /// Safe: what was started is killed.
     pub async fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
         let server = ThrowawayServer::start(Options::default()).await?;
-        let mut cluster = Self { server, agents: Vec::new(), coordinator: None, folder };
+        let mut cluster = Self::with(server)?;
         cluster.start_coordinator()?;
         let coordinator = cluster.coordinator.as_mut().expect("it was started");
         coordinator.says("serves the cluster", LOOK_EVERY).await?;
+        Ok(cluster)
+    }
+
+    /// Takes a server that is there, and starts nothing yet.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn with(server: ThrowawayServer) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let cluster =
+            Self { server, agents: Vec::new(), coordinator: None, named: BTreeMap::new(), folder };
         Ok(cluster)
     }
 
@@ -51,6 +63,27 @@ impl Cluster {
         command.arg(self.folder.path().join("data"));
         self.coordinator = Some(Process::start("coordinator", &mut command, self.path())?);
         Ok(())
+    }
+
+    /// Starts several coordinators, each by its name, on whatever NATS is at `url`.
+    ///
+    /// # Errors
+    /// One cannot be started.
+    pub fn start_named(&mut self, name: &str, url: &str, replicas: usize) -> Result<()> {
+        let mut command = command()?;
+        command.args(["serve", "--nats", url, "--name", name, "--data"]);
+        command.arg(self.folder.path().join(name)).env("SKEP_REPLICAS", replicas.to_string());
+        let process = Process::start(name, &mut command, self.path())?;
+        self.named.insert(name.to_owned(), process);
+        Ok(())
+    }
+
+    /// Returns the process of a coordinator that was started by its name.
+    ///
+    /// # Errors
+    /// There is none of the name.
+    pub fn named(&mut self, name: &str) -> Result<&mut Process> {
+        self.named.get_mut(name).with_context(|| format!("there is no coordinator {name}"))
     }
 
     /// Ends the coordinator by SIGKILL.
@@ -94,7 +127,7 @@ impl Cluster {
 
     /// Returns what the processes printed, for the message of a failing test.
     pub fn printed(&self) -> String {
-        let processes = self.coordinator.iter().chain(&self.agents);
+        let processes = self.coordinator.iter().chain(self.named.values()).chain(&self.agents);
         processes.map(Process::printed).collect::<Vec<_>>().join("\n")
     }
 }

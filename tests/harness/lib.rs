@@ -7,6 +7,7 @@ mod cluster;
 mod json;
 mod process;
 mod python;
+mod servers;
 
 pub use binary::{command, skep};
 pub use call::{Called, call};
@@ -14,6 +15,7 @@ pub use cluster::{Cluster, LOOK_EVERY};
 pub use json::difference;
 pub use process::Process;
 pub use python::python_with_nats;
+pub use servers::three_servers;
 
 use std::path::{Path, PathBuf};
 

@@ -44,8 +44,28 @@ impl Process {
     /// # Errors
     /// It is gone already.
     pub fn terminate(&self) -> Result<()> {
+        self.signal("-TERM")
+    }
+
+    /// Stops the process where it is: SIGSTOP.
+    ///
+    /// # Errors
+    /// It is gone already.
+    pub fn stop(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets a stopped process go on: SIGCONT.
+    ///
+    /// # Errors
+    /// It is gone already.
+    pub fn go_on(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status()?;
+        let status = Command::new("kill").args([signal, &pid]).status()?;
         anyhow::ensure!(status.success(), "cannot signal {}", self.name);
         Ok(())
     }

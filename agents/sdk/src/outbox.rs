@@ -71,6 +71,13 @@ impl Outbox {
         reports.into_iter().rev().for_each(|report| pending.ready.push_front(report));
     }
 
+    /// Lets what waits for a partition leave without delay.
+    pub(crate) fn at_once(&mut self, partition: PartitionId) {
+        if let Some(pending) = self.partitions.get_mut(&partition) {
+            pending.not_before = None;
+        }
+    }
+
     /// Takes reports back whose message was too large; they leave at once, in smaller messages.
     pub(crate) fn too_large(&mut self, partition: PartitionId, reports: Vec<Report>) {
         let pending = self.partitions.entry(partition).or_default();

@@ -3,6 +3,7 @@
 mod arrivals;
 mod heartbeat;
 mod reporting;
+mod roll_calls;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -14,9 +15,9 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::{AgentBroker, Request, Settle, Unavailable};
-use skep_protocol::limits::{HEARTBEAT_INTERVAL, MAX_SHARED};
-use skep_protocol::{AgentId, AttemptId, Control, Delivery, Lane, Task, TaskBatch};
-use tokio::sync::{Notify, mpsc, oneshot};
+use skep_protocol::limits::{HEARTBEAT_INTERVAL, MAX_ANSWERED_CALLS, MAX_SHARED};
+use skep_protocol::{AgentId, AttemptId, Control, Delivery, Lane, RollCall, Task, TaskBatch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::agent::{Agent, RunError};
@@ -32,6 +33,7 @@ use crate::outbox::Outbox;
 use crate::payloads::BlobStore;
 use crate::queue::Pulled;
 use reporting::Sent;
+use roll_calls::RollCalls;
 
 /// Checkpoints under way from handlers to the loop.
 const CHECKPOINT_QUEUE: usize = 64;
@@ -64,8 +66,9 @@ pub(crate) struct Worker<B> {
     /// Handlers that block their thread, until they let go of their slot.
     blocked: FuturesUnordered<BoxFuture<'static, String>>,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
-    /// How often a coordinator said that it is new.
-    roll_calls: Arc<Notify>,
+    roll_calls: Arc<RollCalls>,
+    /// The roll calls that the next heartbeat answers.
+    called: Vec<RollCall>,
     pulls: FuturesUnordered<BoxFuture<'static, (Pulled, Result<(), Unavailable>)>>,
     /// Capabilities without a pull under way; the first goes first.
     to_pull: VecDeque<String>,
@@ -144,6 +147,7 @@ impl<B: AgentBroker> Worker<B> {
             blocked: FuturesUnordered::new(),
             sending: FuturesUnordered::new(),
             roll_calls: Arc::default(),
+            called: Vec::new(),
             pulls: FuturesUnordered::new(),
             to_pull,
             pull_backoff: Backoff::default(),
@@ -193,10 +197,7 @@ impl<B: AgentBroker> Worker<B> {
     fn handle(&mut self, input: Input) {
         match input {
             Input::Stop | Input::Control(Control::Drain {}) => self.begin_drain(),
-            Input::Control(Control::RollCall {}) => {
-                self.next_beat = Instant::now();
-                self.roll_calls.notify_waiters();
-            }
+            Input::Control(Control::RollCall { call }) => self.called(call),
             Input::Control(Control::Cancel { attempts }) => {
                 attempts.iter().for_each(|attempt| self.cancel(attempt));
             }
@@ -245,7 +246,20 @@ impl<B: AgentBroker> Worker<B> {
         }
     }
 
+    /// A coordinator wants to know what is held. The heartbeat leaves once all that has arrived
+    /// is taken in.
+    fn called(&mut self, call: Option<RollCall>) {
+        self.next_beat = Instant::now();
+        self.roll_calls.count(call.as_ref().map(|call| call.partition));
+        if self.called.len() < MAX_ANSWERED_CALLS {
+            self.called.extend(call);
+        }
+    }
+
     fn beaten(&mut self, result: Result<(), Unavailable>) {
+        if !self.called.is_empty() {
+            self.next_beat = Instant::now();
+        }
         match result {
             Ok(()) if !self.link_is_up => {
                 tracing::info!(agent_id = %self.id, "the broker can be reached again");

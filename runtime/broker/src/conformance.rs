@@ -120,6 +120,7 @@ macro_rules! conformance_tests {
                 c43_keys_are_sorted_and_buckets_apart
                 c44_what_is_no_key_is_refused
                 c45_the_largest_definition_is_a_fact
+                c53_records_of_coordinators_are_facts
                 c46_snapshots_come_newest_first
                 c47_snapshots_are_large_and_stay_in_their_partition;
             restart:

@@ -1,6 +1,7 @@
 //! Who is there, and the small facts that a cluster shares.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -36,7 +37,12 @@ pub enum Bucket {
     Cluster,
     /// Registered definitions: `digest.<hex>` → the text, `name.<name>` → versions and digests.
     Workflows,
+    /// Coordinators by name. What nobody has written for [`COORDINATORS_KEPT`] may vanish.
+    Coordinators,
 }
+
+/// For how long at least the record of a coordinator is kept.
+pub const COORDINATORS_KEPT: Duration = Duration::from_secs(60);
 
 /// The state of a key: rises with each change of any key of the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +107,7 @@ pub fn is_key(key: &str) -> bool {
 /// - **C43** `keys` is sorted; a prefix is plain text; buckets do not share keys.
 /// - **C44** What is no key ([`is_key`]) is refused when written, and is under no fact.
 /// - **C45** A fact may be as large as the largest definition.
+/// - **C53** What is written to [`Bucket::Coordinators`] again and again stays, as any other fact.
 pub trait Registry: Clone + Send + Sync + 'static {
     /// Returns the fact under `key`.
     fn get(

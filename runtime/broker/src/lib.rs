@@ -28,7 +28,9 @@ mod requests;
 mod tasks;
 
 pub use blobs::{Blobs, Snapshot, Snapshots};
-pub use directory::{Bucket, Entry, Presence, PutError, Registry, Revision, is_key};
+pub use directory::{
+    Bucket, COORDINATORS_KEPT, Entry, Presence, PutError, Registry, Revision, is_key,
+};
 pub use embedded::Embedded;
 pub use error::{PutBlobError, RequestError, Unavailable};
 pub use journal::{AppendError, Journal, JournalMessage, JournalReader, ReadError};

@@ -22,7 +22,8 @@ pub struct Config {
     /// Journal messages that are kept beyond what a recovery needs, so that a new read model knows
     /// of runs that ended.
     pub keep_messages: u64,
-    /// How often a standby looks whether a partition has an owner.
+    /// How often the designated successor of an owner looks whether it is there; others look much
+    /// less often.
     pub standby_every: Duration,
     /// Runs of one partition that may be live; beyond it, starts are refused as busy.
     pub max_runs_per_partition: usize,
@@ -48,7 +49,7 @@ impl Default for Config {
             snapshot_after_records: 20_000,
             snapshot_every: Duration::from_secs(60),
             keep_messages: 100_000,
-            standby_every: Duration::from_millis(250),
+            standby_every: Duration::from_millis(50),
             max_runs_per_partition: MAX_RUNS_PER_PARTITION,
         }
     }

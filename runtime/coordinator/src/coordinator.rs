@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use skep_broker::Broker;
-use skep_protocol::{CoordinatorId, PartitionCount};
+use skep_protocol::{CoordinatorId, PartitionCount, PartitionId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use crate::catalog::Catalog;
 use crate::clock::{Clock, new_coordinator_id};
 use crate::config::Config;
 use crate::fleet_loop::{Desk, FleetLoop};
+use crate::members::Members;
 use crate::partition::{Context, LivePartitions};
 use crate::read_model::{OpenError, ReadModel};
 use crate::settings::{SettingsError, agree};
@@ -42,6 +43,7 @@ pub struct Handle {
     partitions: PartitionCount,
     draining: CancellationToken,
     serving: watch::Receiver<usize>,
+    live: LivePartitions,
     supervisor: JoinHandle<()>,
 }
 
@@ -52,9 +54,9 @@ impl fmt::Debug for Handle {
 }
 
 impl Coordinator {
-    /// Starts a coordinator on `broker`: it agrees with the others on the settings of the cluster
-    /// and takes over every partition that nobody owns. It returns before that is done; see
-    /// [`Handle::serving`].
+    /// Starts a coordinator on `broker`: it agrees with the others on the settings of the cluster,
+    /// takes over every partition that nobody owns, and gets its share of the others. It returns
+    /// before that is done; see [`Handle::serving`] and [`Handle::owned`].
     ///
     /// # Errors
     /// [`StartError`] if the settings or the read model cannot be used.
@@ -75,6 +77,7 @@ impl Coordinator {
         let (me, time, shared) = (id.clone(), Arc::clone(&clock), Arc::clone(&desks));
         let (fleet_loop, fleet) = FleetLoop::new(broker.clone(), me, time, partitions, shared);
         let live: LivePartitions = Arc::new(DashMap::new());
+        let members = Arc::new(Members::new(id.clone(), partitions, Arc::clone(&clock)));
         let catalog = Catalog::new(broker.clone());
         let config = Arc::new(config);
         let serving_sender = Arc::new(serving_sender);
@@ -93,6 +96,7 @@ impl Coordinator {
                 catalog: catalog.clone(),
                 inbox: Arc::clone(&desk.inbox),
                 ownership: Arc::clone(&desk.ownership),
+                members: Arc::clone(&members),
                 live: Arc::clone(&live),
                 asked: asked.clone(),
                 serving: Arc::clone(&serving_sender),
@@ -103,15 +107,19 @@ impl Coordinator {
             owners.spawn(partition::run(context, draining.clone()).instrument(span));
         }
 
+        let mut membership = JoinSet::new();
+        membership.spawn(members.keep(broker.clone(), draining.clone(), closing.clone()));
         let mut helpers = JoinSet::new();
         helpers.spawn(fleet_loop.run(closing.clone()));
         for partition in partitions.all() {
             helpers.spawn(read_model.follow(broker.clone(), partition));
         }
+        let served = Arc::clone(&live);
         let state = queries::State { broker, count: partitions, fleet, live, catalog, read_model };
         helpers.spawn(queries::serve(state, questions, closing.clone()));
-        let supervisor = tokio::spawn(supervise(owners, helpers, draining.clone(), closing));
-        Ok(Handle { id, partitions, draining, serving, supervisor })
+        let tasks = Tasks { owners, helpers, membership };
+        let supervisor = tokio::spawn(supervise(tasks, draining.clone(), closing));
+        Ok(Handle { id, partitions, draining, serving, live: served, supervisor })
     }
 }
 
@@ -126,7 +134,7 @@ impl Handle {
         self.partitions
     }
 
-    /// Waits until this coordinator serves every partition of the cluster.
+    /// Waits until this coordinator, as the only one, serves every partition of the cluster.
     ///
     /// # Cancel safety
     /// Safe.
@@ -135,6 +143,22 @@ impl Handle {
         let mut serving = self.serving.clone();
         // The sender lives as long as the partitions do; without it there is nothing to wait for.
         let _ = serving.wait_for(|owned| *owned == all).await;
+    }
+
+    /// Returns the partitions that this coordinator serves, in order.
+    pub fn owned(&self) -> Vec<PartitionId> {
+        let mut owned: Vec<_> = self.live.iter().map(|entry| *entry.key()).collect();
+        owned.sort_unstable();
+        owned
+    }
+
+    /// Waits until this coordinator serves other partitions than when it was asked last.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn owned_changed(&mut self) {
+        // The sender lives as long as the partitions do; without it there is nothing to wait for.
+        let _ = self.serving.changed().await;
     }
 
     /// Waits until the coordinator has ended.
@@ -177,14 +201,17 @@ impl Drop for Handle {
     }
 }
 
+/// Everything that a coordinator does.
+struct Tasks {
+    owners: JoinSet<()>,
+    helpers: JoinSet<()>,
+    membership: JoinSet<()>,
+}
+
 /// Waits for all tasks. Without one of the helpers the partitions are of no use to anybody: they
 /// are handed over.
-async fn supervise(
-    mut owners: JoinSet<()>,
-    mut helpers: JoinSet<()>,
-    draining: CancellationToken,
-    closing: CancellationToken,
-) {
+async fn supervise(mut tasks: Tasks, draining: CancellationToken, closing: CancellationToken) {
+    let Tasks { owners, helpers, membership } = &mut tasks;
     loop {
         tokio::select! {
             biased;
@@ -197,9 +224,15 @@ async fn supervise(
                 observe::task_died("helper of the partitions", &error);
                 draining.cancel();
             }
+            Some(Err(error)) = membership.join_next() => {
+                observe::task_died("membership of the coordinator", &error);
+                draining.cancel();
+            }
         }
     }
     closing.cancel();
     helpers.abort_all();
     while helpers.join_next().await.is_some() {}
+    // It says goodbye.
+    while membership.join_next().await.is_some() {}
 }

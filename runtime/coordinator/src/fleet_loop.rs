@@ -14,7 +14,7 @@ use skep_engine::fleet::{Fleet, FleetEffect, FleetInput, Link};
 use skep_protocol::limits::BOARD_EVERY;
 use skep_protocol::{
     AgentId, AttemptId, Control, CoordinatorId, Heartbeat, Order, PartitionCount, PartitionId,
-    Task, TaskBatch, Timestamp,
+    RollCall, Task, TaskBatch, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -106,7 +106,11 @@ impl<B: Broker> FleetLoop<B> {
                     Err(error) => observe::task_died("board of the fleet", &error),
                 },
                 beat = beats.next() => match beat {
-                    Some(beat) => self.handle(FleetInput::Beat(beat)),
+                    Some(mut beat) => {
+                        self.hear_of_others(&beat);
+                        beat.answers.retain(|call| call.coordinator == self.me);
+                        self.handle(FleetInput::Beat(beat));
+                    }
                     None => beats = listen(self.broker.clone()).await,
                 },
                 message = self.messages.recv() => match message {
@@ -133,6 +137,16 @@ impl<B: Broker> FleetLoop<B> {
             }
             self.perform();
             self.keep_board();
+        }
+    }
+
+    /// Agents tell who took partitions over: should one of them be owned here, it may not be any
+    /// more.
+    fn hear_of_others(&self, beat: &Heartbeat) {
+        for call in beat.answers.iter().filter(|call| call.coordinator != self.me) {
+            if let Some(desk) = self.desks.get(usize::from(call.partition.get())) {
+                desk.ownership.doubted();
+            }
         }
     }
 
@@ -223,7 +237,10 @@ impl<B: Broker> FleetLoop<B> {
                 FleetEffect::CancelAttempts { agent, attempts } => {
                     self.control(Some(agent), Control::Cancel { attempts });
                 }
-                FleetEffect::RollCall => self.control(None, Control::RollCall {}),
+                FleetEffect::RollCall { number, partition } => {
+                    let call = RollCall { coordinator: self.me.clone(), number, partition };
+                    self.control(None, Control::RollCall { call: Some(call) });
+                }
                 FleetEffect::Strays { agent, attempts } => self.strays(&agent, attempts),
                 FleetEffect::Held { partition, agent, attempt } => {
                     self.feed(partition, Feedback::Held { agent, attempt });
@@ -269,7 +286,7 @@ impl<B: Broker> FleetLoop<B> {
             | FleetEffect::ClearQueue { .. }
             | FleetEffect::AskDepth { .. }
             | FleetEffect::CancelAttempts { .. }
-            | FleetEffect::RollCall
+            | FleetEffect::RollCall { .. }
             | FleetEffect::Strays { .. }
             | FleetEffect::Held { .. }
             | FleetEffect::Failed { .. }

@@ -35,6 +35,7 @@ mod clock;
 mod config;
 mod coordinator;
 mod fleet_loop;
+mod members;
 mod observe;
 mod ownership;
 mod partition;

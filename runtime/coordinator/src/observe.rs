@@ -15,6 +15,26 @@ pub(crate) fn partition_span(partition: PartitionId, coordinator: &CoordinatorId
     info_span!("partition", partition = partition.get(), coordinator = %coordinator)
 }
 
+/// Another coordinator has the same name.
+pub(crate) fn namesake(name: &str) {
+    warn!(coordinator = name, "another coordinator has, or had until now, this name");
+}
+
+/// The owner of a partition says nothing any more.
+pub(crate) fn hung(partition: PartitionId) {
+    warn!(partition = partition.get(), "the owner of the partition hangs, or is cut off");
+}
+
+/// Another coordinator is to have a partition.
+pub(crate) fn handed_over(partition: PartitionId) {
+    info!(partition = partition.get(), "partition handed over");
+}
+
+/// A journal that was followed is known to its end.
+pub(crate) fn caught_up(partition: PartitionId, seq: Seq) {
+    debug!(partition = partition.get(), seq = seq.get(), "partition was followed to its end");
+}
+
 /// A message of the journal is durable.
 pub(crate) fn committed(partition: PartitionId, seq: Seq, records: &[Record]) {
     debug!(

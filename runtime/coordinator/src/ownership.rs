@@ -12,8 +12,11 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 
-/// How long a look at the journal counts. A standby takes a hung owner for gone after far more.
-const FRESH_FOR: Duration = Duration::from_secs(5);
+/// How long a look at the journal counts. A standby takes a hung owner for gone after more than
+/// that: four probes of 400 ms each.
+const FRESH_FOR: Duration = Duration::from_millis(1_250);
+/// What is known is renewed once it is so old.
+const RENEW_AFTER: Duration = Duration::from_millis(500);
 
 /// What is known about the ownership of one partition.
 #[derive(Debug)]
@@ -58,6 +61,12 @@ impl Ownership {
     pub(crate) fn is_sure(&self) -> bool {
         let sure = self.known().sure;
         sure.is_some_and(|sure| self.clock.moment().saturating_sub(sure) <= FRESH_FOR)
+    }
+
+    /// Returns whether it is to be found out again whether the partition is owned.
+    pub(crate) fn is_old(&self) -> bool {
+        let sure = self.known().sure;
+        sure.is_none_or(|sure| self.clock.moment().saturating_sub(sure) >= RENEW_AFTER)
     }
 
     /// Waits until it is known that the partition is owned.

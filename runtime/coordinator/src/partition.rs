@@ -7,6 +7,7 @@ mod report;
 mod requests;
 mod serve;
 mod snapshots;
+mod stand_by;
 mod stopped;
 mod stuck;
 
@@ -16,11 +17,8 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use futures::FutureExt as _;
-use skep_broker::{Broker, RequestError};
-use skep_protocol::{
-    Command, CommandReply, CoordinatorId, PartitionCount, PartitionId, Rejection, RunId, RunStatus,
-    WaitingView,
-};
+use skep_broker::Broker;
+use skep_protocol::{CoordinatorId, PartitionCount, PartitionId, RunId, RunStatus, WaitingView};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +26,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::fleet_loop::{FleetHandle, Inbox};
+use crate::members::Members;
 use crate::observe;
 use crate::ownership::Ownership;
 use crate::queries::Asked;
@@ -35,10 +34,6 @@ use crate::read_model::Positions;
 use stuck::Stuck;
 
 pub(crate) use jobs::unwound;
-
-/// An owner that does not answer for so many times in a row is hung; whether it really is, the
-/// fence decides.
-const UNANSWERED: u32 = 2;
 
 /// An owner that was replaced sooner than this after it read the journal may be so again at once.
 const SOON: Duration = Duration::from_secs(1);
@@ -72,6 +67,7 @@ pub(crate) struct Context<B> {
     pub(crate) catalog: Catalog<B>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) ownership: Arc<Ownership>,
+    pub(crate) members: Arc<Members>,
     pub(crate) live: LivePartitions,
     /// Questions of other coordinators to the owner.
     pub(crate) asked: mpsc::Sender<Asked>,
@@ -85,6 +81,8 @@ pub(crate) struct Context<B> {
 pub(crate) enum End {
     /// The coordinator drains.
     Drained,
+    /// Another coordinator is to have it.
+    HandedOver,
     /// Somebody else writes the journal.
     Replaced,
     /// The journal takes nothing in, or cannot be read.
@@ -110,18 +108,20 @@ pub(crate) async fn run<B: Broker>(context: Context<B>, draining: CancellationTo
     let mut stopped = Stopped::IsVacant;
     let mut stuck = Stuck::default();
     loop {
-        tokio::select! {
+        let (standby, epoch) = tokio::select! {
             biased;
             () = draining.cancelled() => return,
-            () = until_vacant(&context, stopped) => {}
-        }
+            vacant = stand_by::until_vacant(&context, stopped) => vacant,
+        };
         let loaded = tokio::select! {
             biased;
             () = draining.cancelled() => return,
-            loaded = load::load(&context) => loaded,
+            loaded = load::load(&context, standby) => loaded,
         };
         let since = context.clock.moment();
         let end = match loaded {
+            // While it was read, another coordinator was faster.
+            Ok(loaded) if epoch.is_some_and(|epoch| loaded.engine.epoch() > epoch) => continue,
             Ok(loaded) => {
                 pause = Pause::new();
                 serve(&context, loaded, &mut stuck, &draining).await
@@ -139,6 +139,7 @@ pub(crate) async fn run<B: Broker>(context: Context<B>, draining: CancellationTo
         context.fleet.dropped(context.id).await;
         match end {
             End::Drained => return,
+            End::HandedOver => observe::handed_over(context.id),
             End::Replaced => {
                 if context.clock.moment().saturating_sub(since) >= SOON {
                     contested = Pause::CONTESTED;
@@ -171,35 +172,6 @@ async fn serve<B: Broker>(
     match serving.catch_unwind().await {
         Ok(end) => end,
         Err(_) => End::Broken("its loop panicked; the log of the coordinator says where".into()),
-    }
-}
-
-/// Waits until nobody answers for the partition. The question changes nothing: no run has the id.
-async fn until_vacant<B: Broker>(context: &Context<B>, stopped: Stopped) {
-    let mut unanswered = 0;
-    loop {
-        let run = RunId::from_uuid(uuid::Uuid::nil());
-        let ping = Command::Resume { run, by: "standby".to_owned() };
-        match context.broker.command(context.id, ping).await {
-            Err(RequestError::NoResponders { .. }) => return,
-            Err(RequestError::TimedOut { .. }) => {
-                unanswered += 1;
-                if unanswered >= UNANSWERED {
-                    return;
-                }
-            }
-            Ok(CommandReply::Rejected(Rejection::PartitionStopped { .. }))
-                if stopped == Stopped::IsVacant =>
-            {
-                return;
-            }
-            Ok(_) => {
-                unanswered = 0;
-                observe::standing_by(context.id);
-            }
-            Err(error) => observe::trying_again("look for the owner of a partition", &error),
-        }
-        tokio::time::sleep(context.config.standby_every).await;
     }
 }
 

@@ -22,6 +22,7 @@ mod pool;
 mod progress;
 mod quarantine;
 mod queue_lane;
+mod roll_call;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -30,7 +31,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use compact_str::CompactString;
-use skep_protocol::limits::{AGENT_SILENCE, ROLL_CALL_WITHIN};
 use skep_protocol::{
     AgentId, AttemptId, Board, CoordinatorId, PartitionCount, PartitionId, Task, Timestamp,
 };
@@ -42,6 +42,7 @@ use attempt::Attempt;
 use guard::{Guard, Purse};
 use place::Place;
 use pool::Pool;
+use roll_call::RollCall;
 
 pub use board::Post;
 pub use input::{CallEnd, CallOutcome, FleetEffect, FleetInput, Link};
@@ -68,7 +69,8 @@ pub struct Fleet {
     link_since: Timestamp,
     /// When this was called last.
     looked: Timestamp,
-    roll_call_until: Option<Timestamp>,
+    roll_call: Option<RollCall>,
+    roll_calls: u64,
     /// Breakers, by name: of capabilities, and of steps that have their own.
     guards: BTreeMap<CompactString, Guard>,
     /// Retry budgets, by capability.
@@ -124,7 +126,8 @@ impl Fleet {
             link: Link::Up,
             link_since: Timestamp::EPOCH,
             looked: Timestamp::EPOCH,
-            roll_call_until: None,
+            roll_call: None,
+            roll_calls: 0,
             guards: BTreeMap::new(),
             purses: BTreeMap::new(),
             board: Board { v: Board::VERSION, breakers: BTreeMap::new(), agents: BTreeMap::new() },
@@ -236,12 +239,7 @@ impl Fleet {
             }
             self.move_to(&id, Place::RollCall);
         }
-        let until = now.after(ROLL_CALL_WITHIN);
-        if let Some(before) = self.roll_call_until.replace(until) {
-            self.timers.remove(&(before, Timer::RollCall));
-        }
-        self.timers.insert((until, Timer::RollCall));
-        effects.push(FleetEffect::RollCall);
+        self.call_roll(partition, now, effects);
     }
 
     fn caught_up(
@@ -250,7 +248,7 @@ impl Fleet {
         now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) {
-        if self.unread.remove(&partition) && self.roll_call_until.is_none() {
+        if self.unread.remove(&partition) && self.roll_call.is_none() {
             self.end_roll_call(now, effects);
         }
     }
@@ -297,32 +295,6 @@ impl Fleet {
                 Timer::Breaker(name) => self.breaker_due(&name, now, effects),
                 Timer::Budget(capability) => self.budget_due(capability, now),
                 Timer::Parole(agent) => self.parole_due(&agent, now),
-            }
-        }
-    }
-
-    /// Everybody had time to answer: what nobody holds or reported is offered. What an agent took,
-    /// by the journal, waits for that agent until its silence is long enough to tell.
-    fn end_roll_call(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
-        self.roll_call_until = None;
-        self.touched.extend(self.pools.keys().cloned());
-        let waiting: Vec<(AttemptId, Option<AgentId>)> = self
-            .attempts
-            .iter()
-            .filter(|(_, attempt)| matches!(attempt.place, Place::RollCall))
-            .filter(|(_, attempt)| !self.unread.contains(&attempt.offer.task.partition))
-            .map(|(id, attempt)| (id.clone(), attempt.offer.taken_by.clone()))
-            .collect();
-        for (id, taken_by) in waiting {
-            match taken_by {
-                None => self.make_ready(&id, now),
-                Some(agent) if self.agents.contains_key(&agent) => {
-                    let cause = format!("agent {agent} does not hold it any more");
-                    self.lose(&id, (Some(agent), cause), now, effects);
-                }
-                Some(_) => {
-                    self.move_to(&id, Place::Missing { until: now.after(AGENT_SILENCE) });
-                }
             }
         }
     }

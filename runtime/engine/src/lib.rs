@@ -9,7 +9,8 @@
 //! 4. so does when time matters next ([`Wake`]).
 //!
 //! Read [`Partition`] first: it is the fold of one journal. [`Partition::handle`] takes an
-//! [`Input`] and gives the records to append.
+//! [`Input`] and gives the records to append. Which coordinator serves which partition is decided
+//! in [`placement`].
 //!
 //! ```
 //! use skep_engine::{Effect, Input, Partition, Resolved};
@@ -49,6 +50,7 @@ mod input;
 mod invariant;
 mod larder;
 mod partition;
+pub mod placement;
 mod plan;
 pub mod planted;
 mod render;

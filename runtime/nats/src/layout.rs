@@ -18,7 +18,7 @@
 //! | journals | `skep.journal.<partition>` | stream `skep_journal_<partition>` |
 //! | snapshots | `skep.snapshot.<partition>.<seq>.<chunk>` | stream `skep_snapshots` |
 //! | blobs | `skep.blob.<hash>.<chunk>` | stream `skep_blobs` |
-//! | registry | `$KV.skep_<bucket>.<key>` | key-value buckets `skep_cluster`, `skep_workflows` |
+//! | registry | `$KV.skep_<bucket>.<key>` | buckets `skep_cluster`, `_workflows`, `_coordinators` |
 //! | synchronisation | `skep.sync` | nobody, ever |
 //!
 //! `skep` is the namespace: several clusters can share a server under different ones.
@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
-use skep_broker::Bucket;
+use skep_broker::{Bucket, COORDINATORS_KEPT};
 use skep_protocol::{AgentId, Hash, PartitionCount, PartitionId, Seq};
 
 use crate::namespace::Namespace;
@@ -184,6 +184,7 @@ impl Layout {
         match bucket {
             Bucket::Cluster => format!("{}_cluster", self.ns),
             Bucket::Workflows => format!("{}_workflows", self.ns),
+            Bucket::Coordinators => format!("{}_coordinators", self.ns),
         }
     }
 
@@ -236,7 +237,8 @@ impl Layout {
         streams.push(self.late_config(partitions));
         streams.push(self.blob_config());
         streams.push(self.snapshot_config());
-        streams.extend([Bucket::Cluster, Bucket::Workflows].map(|b| self.bucket_config(b)));
+        let buckets = [Bucket::Cluster, Bucket::Workflows, Bucket::Coordinators];
+        streams.extend(buckets.map(|bucket| self.bucket_config(bucket)));
         streams.push(self.task_config(replicas));
         for config in &mut streams {
             config.num_replicas = replicas;
@@ -322,6 +324,11 @@ impl Layout {
             deny_delete: true,
             allow_rollup: true,
             allow_direct: true,
+            max_age: match bucket {
+                Bucket::Cluster | Bucket::Workflows => Duration::ZERO,
+                // Nobody removes the record of a coordinator that crashed.
+                Bucket::Coordinators => COORDINATORS_KEPT,
+            },
             ..kept(self.bucket_stream(bucket))
         }
     }
@@ -420,6 +427,7 @@ mod tests {
             skep_snapshots: skep.snapshot.*.*.*, File, Limits, R3
             KV_skep_cluster: $KV.skep_cluster.>, File, Limits, R3
             KV_skep_workflows: $KV.skep_workflows.>, File, Limits, R3
+            KV_skep_coordinators: $KV.skep_coordinators.>, File, Limits, R3
             skep_tasks: skep.task.*, Memory, WorkQueue, R3"#]]
         .assert_eq(&lines.join("\n"));
         assert!(streams.iter().all(|stream| stream.persist_mode.is_none()));

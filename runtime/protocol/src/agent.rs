@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AgentId, AttemptId};
+use crate::ids::{AgentId, AttemptId, CoordinatorId};
+use crate::partition::PartitionId;
 use crate::time::Timestamp;
 
 /// What an agent says every [`HEARTBEAT_INTERVAL`](crate::limits::HEARTBEAT_INTERVAL): that it is
@@ -36,6 +37,9 @@ pub struct Heartbeat {
     /// The program and its version, for people.
     #[serde(default)]
     pub software: String,
+    /// The roll calls that it answers: what an agent was sent before it heard of them is listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<RollCall>,
 }
 
 impl Heartbeat {
@@ -104,6 +108,21 @@ pub enum Control {
     },
     /// Take no more tasks, finish those held, leave.
     Drain {},
-    /// Send a heartbeat at once: a coordinator has just started and knows nothing.
-    RollCall {},
+    /// Send a heartbeat at once: a coordinator has taken a partition over and knows nothing.
+    RollCall {
+        /// Which one; the heartbeat that answers it names it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<RollCall>,
+    },
+}
+
+/// One question of a coordinator that took a partition over: who holds what.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RollCall {
+    /// Who asks.
+    pub coordinator: CoordinatorId,
+    /// Which of its questions.
+    pub number: u64,
+    /// What it took over: reports to the owner before it are sent again.
+    pub partition: PartitionId,
 }

@@ -27,6 +27,7 @@ mod event;
 mod failure;
 mod ids;
 pub mod limits;
+mod member;
 mod order;
 mod partition;
 mod payload;
@@ -39,7 +40,7 @@ mod text;
 mod time;
 mod view;
 
-pub use agent::{Control, Heartbeat, Held, Lane, Offer, Progress};
+pub use agent::{Control, Heartbeat, Held, Lane, Offer, Progress, RollCall};
 pub use board::{Board, BreakerPhase, BreakerRecord, QuarantineRecord};
 pub use codec::{CodecError, decode, encode};
 pub use command::{
@@ -52,6 +53,7 @@ pub use event::{
 };
 pub use failure::{Failure, FailureKind};
 pub use ids::{AgentId, AttemptId, CoordinatorId, Hash, IdError, RunId, SignalId, StepPath};
+pub use member::{Member, MemberPhase};
 pub use order::Order;
 pub use partition::{PartitionCount, PartitionId, fnv1a32};
 pub use payload::{BlobRef, Payload, is_within_depth};

@@ -81,8 +81,13 @@ pub const MAX_AGENTS: usize = 20_000;
 pub const MAX_SOFTWARE_LEN: usize = 128;
 /// Capabilities that one agent offers; the rest is not seen.
 pub const MAX_OFFERS_PER_AGENT: usize = 64;
-/// How long agents have to say what they hold, after a coordinator took a partition over.
+/// How long agents have at most to say what they hold, after a coordinator took a partition over.
 pub const ROLL_CALL_WITHIN: Duration = Duration::from_millis(1_000);
+/// A coordinator that has listened for so long knows every agent that is there: a heartbeat and a
+/// margin.
+pub const KNOWS_ALL_AFTER: Duration = Duration::from_millis(3_000);
+/// Roll calls that one heartbeat answers; who asked for more is answered by silence.
+pub const MAX_ANSWERED_CALLS: usize = 1_024;
 /// An attempt sent to an agent and unanswered for this long is recorded as taken.
 pub const TAKEN_AFTER: Duration = Duration::from_millis(1_000);
 /// How far back a retry budget looks.

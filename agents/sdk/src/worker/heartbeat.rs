@@ -28,6 +28,7 @@ impl<B: AgentBroker> Worker<B> {
             draining: self.leases.is_draining(),
             leaving: false,
             software: self.agent.software.clone(),
+            answers: std::mem::take(&mut self.called),
         };
         shrink(&mut beat);
         beat
@@ -77,6 +78,7 @@ mod tests {
             draining: false,
             leaving: false,
             software: String::new(),
+            answers: Vec::new(),
         }
     }
 

@@ -16,10 +16,6 @@ use crate::context::{SaveCheckpoint, no_longer_wanted};
 use crate::failure::Failure;
 use crate::lease::Phase;
 
-/// How long an answer may take once there is a new coordinator: the one that took the reports is
-/// probably gone.
-const ANSWER_AFTER_ROLL_CALL: Duration = Duration::from_millis(500);
-
 /// A message with reports that left, and its answer.
 pub(super) struct Sent {
     partition: PartitionId,
@@ -47,12 +43,13 @@ impl<B: AgentBroker> Worker<B> {
         for (partition, reports) in self.outbox.take(Instant::now()) {
             let (broker, agent) = (self.broker.clone(), self.id.clone());
             // Those from here on count, not only those from when it is first looked at.
-            let roll_call = Arc::clone(&self.roll_calls).notified_owned();
+            let roll_calls = Arc::clone(&self.roll_calls);
+            let known = roll_calls.so_far(partition);
             let send = async move {
                 let answer = tokio::select! {
                     biased;
                     answer = send(&broker, &agent, partition, &reports) => answer,
-                    () = overtaken(roll_call) => Answer::Overtaken,
+                    () = roll_calls.overtake(partition, known) => Answer::Overtaken,
                 };
                 Sent { partition, reports, answer }
             };
@@ -99,6 +96,7 @@ impl<B: AgentBroker> Worker<B> {
             Answer::Overtaken => {
                 tracing::debug!(%partition, "reports are sent again, to a new coordinator");
                 self.again(partition, reports);
+                self.outbox.at_once(partition);
             }
             Answer::TooLarge(error) => self.too_large(partition, reports, &error),
         }
@@ -272,12 +270,6 @@ async fn send<B: AgentBroker>(
         }
         Err(error) => Answer::of(error),
     }
-}
-
-/// Waits until there is a new coordinator, and then for as long as an answer may still come.
-async fn overtaken(roll_call: impl Future<Output = ()>) {
-    roll_call.await;
-    tokio::time::sleep(ANSWER_AFTER_ROLL_CALL).await;
 }
 
 impl Answer {

@@ -87,7 +87,7 @@ impl Stage {
 
     /// Asks for a heartbeat and returns the first one that fits.
     pub(crate) async fn beat_where(&mut self, fits: impl Fn(&Heartbeat) -> bool) -> Heartbeat {
-        self.control(Control::RollCall {}).await;
+        self.control(Control::RollCall { call: None }).await;
         loop {
             let next = tokio::time::timeout(FOR_EVER, self.beats.next()).await;
             let beat = next.expect("a heartbeat that fits").unwrap();

@@ -31,8 +31,9 @@ async fn heartbeats_come_in_time_and_say_who_is_there() {
     for count in 1..=3 {
         let beat = stage.beats.next().await.unwrap();
         assert_eq!(start.elapsed(), HEARTBEAT_INTERVAL * count);
-        let Heartbeat { v, agent, seq, lane, offers, labels, held, draining, leaving, software } =
-            beat;
+        assert!(beat.answers.is_empty(), "{:?}", beat.answers);
+        let Heartbeat { v, agent, seq, lane, offers, labels, held, draining, leaving, .. } = beat;
+        let software = beat.software;
         assert_eq!((v, agent), (1, stage.agent.clone()));
         assert!(last.is_none_or(|last| seq == last + 1), "{seq} after {last:?}");
         last = Some(seq);

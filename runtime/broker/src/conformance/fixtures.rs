@@ -128,6 +128,7 @@ pub fn heartbeat(who: &str, seq: u64) -> Heartbeat {
         draining: false,
         leaving: false,
         software: "conformance".to_owned(),
+        answers: Vec::new(),
     }
 }
 

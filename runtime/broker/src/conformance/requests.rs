@@ -280,11 +280,11 @@ pub async fn c32_control_reaches_one_agent_or_all<H: Harness>(harness: &H) {
     let attempt = AttemptId { run: run("r"), step: StepPath::new("g[0]/s"), attempt: 3 };
     let cancel = Control::Cancel { attempts: vec![attempt] };
     client.control(Some(&a), cancel.clone()).await.expect("control");
-    client.control(None, Control::RollCall {}).await.expect("control");
+    client.control(None, Control::RollCall { call: None }).await.expect("control");
     client.control(Some(&b), Control::Drain {}).await.expect("control");
     assert_eq!(next("control", &mut of_a).await, cancel);
-    assert_eq!(next("control", &mut of_a).await, Control::RollCall {});
-    assert_eq!(next("control", &mut of_b).await, Control::RollCall {});
+    assert_eq!(next("control", &mut of_a).await, Control::RollCall { call: None });
+    assert_eq!(next("control", &mut of_b).await, Control::RollCall { call: None });
     assert_eq!(next("control", &mut of_b).await, Control::Drain {});
     assert!(futures::poll!(of_a.next()).is_pending());
 }

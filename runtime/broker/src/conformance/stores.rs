@@ -1,4 +1,4 @@
-//! C39 to C47: blobs, facts and snapshots.
+//! C39 to C47 and C53: blobs, facts and snapshots.
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -130,6 +130,24 @@ pub async fn c45_the_largest_definition_is_a_fact<H: Harness>(harness: &H) {
     let found = broker.get(Bucket::Workflows, "digest.00").await.expect("get").expect("a fact");
     assert_eq!(found.revision, revision);
     assert!(found.value == value, "{} bytes came back", found.value.len());
+}
+
+/// C53: the record of a coordinator is written again and again, and apart from other buckets.
+pub async fn c53_records_of_coordinators_are_facts<H: Harness>(harness: &H) {
+    let (one, two) = (harness.client().await, harness.client().await);
+    let bucket = Bucket::Coordinators;
+    let mut revision = Revision::ABSENT;
+    for n in 0..20_u64 {
+        let value = Bytes::from(n.to_string());
+        let next = one.put(bucket, "c-1", value.clone(), revision).await.expect("put");
+        assert!(next > revision, "{next:?} after {revision:?}");
+        revision = next;
+        let found = two.get(bucket, "c-1").await.expect("get");
+        assert_eq!(found, Some(Entry { value, revision }));
+    }
+    two.put(bucket, "c-2", Bytes::new(), Revision::ABSENT).await.expect("put");
+    assert_eq!(one.keys(bucket, "").await.expect("keys"), ["c-1", "c-2"]);
+    assert!(one.keys(Bucket::Cluster, "").await.expect("keys").is_empty());
 }
 
 /// C46: snapshots come with the highest position first, and at least the two highest are kept,

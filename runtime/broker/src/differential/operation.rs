@@ -111,7 +111,7 @@ pub(super) enum OnStore {
 pub(super) const CAPABILITIES: [&str; 3] = ["writer", "a.b", "a *"];
 const KEYS: [&str; 6] = ["a", "a.b", "a.c", "b", "not a key", "=-_"];
 const PREFIXES: [&str; 5] = ["", "a", "a.", "z", ">"];
-const BUCKETS: [Bucket; 2] = [Bucket::Cluster, Bucket::Workflows];
+const BUCKETS: [Bucket; 3] = [Bucket::Cluster, Bucket::Workflows, Bucket::Coordinators];
 
 impl Operation {
     /// Draws the next operation.

@@ -1,5 +1,7 @@
 //! `skep bench`
 
+mod failover;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -25,6 +27,9 @@ pub(crate) struct Bench {
 #[derive(Debug, Subcommand)]
 enum What {
     Plan(Plan),
+    Failover(failover::Failover),
+    #[command(hide = true)]
+    Worker(failover::Worker),
 }
 
 /// Check and plan a large generated definition: time and memory.
@@ -57,6 +62,8 @@ impl Bench {
     pub(crate) fn perform(self, global: &Global) -> Result<Exit, Error> {
         match self.what {
             What::Plan(plan) => plan.perform(global),
+            What::Failover(failover) => failover.perform(global),
+            What::Worker(worker) => worker.perform(global),
         }
     }
 }

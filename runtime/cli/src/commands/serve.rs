@@ -17,7 +17,8 @@ use crate::signals::Interrupts;
 ///
 /// It serves until SIGTERM or Ctrl-C, then hands over and ends.
 ///
-/// Several coordinators may serve one cluster: each partition has one owner, the others stand by.
+/// Several coordinators may serve one cluster: they share its partitions, and stand by for each
+/// other. One that is killed or hangs is replaced; a newcomer gets its share.
 /// All that matters lies in the journals on NATS; --data can be thrown away at any time.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {

@@ -301,6 +301,7 @@ fn what_an_agent_says_is_shown_while_it_works() {
         draining: false,
         leaving: false,
         software: String::new(),
+        answers: Vec::new(),
     });
     check(
         &told.frame(8),

@@ -41,7 +41,7 @@ pub(super) fn keep_tasks(
         FleetEffect::ClearQueue { .. }
         | FleetEffect::AskDepth { .. }
         | FleetEffect::CancelAttempts { .. }
-        | FleetEffect::RollCall
+        | FleetEffect::RollCall { .. }
         | FleetEffect::Strays { .. }
         | FleetEffect::Held { .. }
         | FleetEffect::Failed { .. }

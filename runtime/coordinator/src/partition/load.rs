@@ -1,7 +1,9 @@
 //! Recovery: the newest usable snapshot, then the rest of the journal, each message checked.
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
-use skep_broker::{Broker, ReadError, Snapshot, Unavailable};
+use skep_broker::{Broker, JournalReader, ReadError, Snapshot, Unavailable};
 use skep_engine::Partition;
 use skep_protocol::{Batch, ChainError, Record, Seq, Timestamp, decode};
 
@@ -29,19 +31,38 @@ pub(crate) enum LoadError {
     Damaged(String),
 }
 
-/// Where a replay starts.
-struct Start {
+/// How long a standby may take over what is missing at the end; beyond it, it starts afresh.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(1);
+
+/// The state of a partition as far as its journal was read: for an owner to start from, and for a
+/// standby to go on with.
+pub(crate) struct Standby {
     engine: Partition,
     chain: Chain,
-    snapshot: Option<Seq>,
+    snapshots: Vec<Seq>,
+    messages: Option<JournalReader>,
 }
 
-/// Loads the partition: from the newest snapshot that can be used, or from the beginning.
-pub(crate) async fn load<B: Broker>(context: &Context<B>) -> Result<Loaded, LoadError> {
-    // What was read, or is in a snapshot, was there: asked for first, for somebody else may go on
-    // writing.
+/// Loads the partition: what a standby knows, and what came since; from the newest snapshot that
+/// can be used, or from the beginning, without one.
+pub(crate) async fn load<B: Broker>(
+    context: &Context<B>,
+    standby: Option<Standby>,
+) -> Result<Loaded, LoadError> {
+    if let Some(standby) = standby {
+        match tokio::time::timeout(CATCH_UP_WITHIN, standby.caught_up(context)).await {
+            Ok(Ok(loaded)) => return Ok(loaded),
+            Ok(Err(error)) => observe::trying_again("take over what was followed", &error),
+            Err(_) => observe::given_up("take over what was followed", &"it took too long"),
+        }
+    }
+    Ok(Standby::open(context).await?.loaded())
+}
+
+/// Returns where the journal ends. What was read of it was there.
+async fn find_end<B: Broker>(context: &Context<B>) -> Result<Seq, LoadError> {
+    // Asked for first, for somebody else may go on writing.
     let read = context.positions.of(context.id);
-    let kept = context.broker.snapshots(context.id).await?;
     let end = context.broker.last(context.id).await?;
     // A snapshot may cover all of the journal. What cannot be read is dealt with by the replay.
     if let Some(batch) = end.as_ref().and_then(|last| decode::<Batch>(&last.bytes).ok()) {
@@ -55,97 +76,141 @@ pub(crate) async fn load<B: Broker>(context: &Context<B>) -> Result<Loaded, Load
              folder of --data)"
         )));
     }
-    let mut snapshots = Vec::new();
-    let mut damage = None;
-    let mut done = None;
-    for snapshot in &kept {
-        let Some(start) = from_snapshot(context, snapshot) else { continue };
-        snapshots.push(snapshot.seq);
-        if start.chain.seq > end {
-            let at = snapshot.seq;
+    Ok(end)
+}
+
+impl Standby {
+    /// Reads the journal to its present end.
+    pub(crate) async fn open<B: Broker>(context: &Context<B>) -> Result<Self, LoadError> {
+        // What is in a snapshot was there: asked for first, for somebody else may go on writing.
+        let kept = context.broker.snapshots(context.id).await?;
+        let end = find_end(context).await?;
+        let mut snapshots = Vec::new();
+        let mut damage = None;
+        let mut done = None;
+        for snapshot in &kept {
+            let Some(start) = Self::from_snapshot(context, snapshot) else { continue };
+            snapshots.push(snapshot.seq);
+            if start.chain.seq > end {
+                let at = snapshot.seq;
+                return Err(damaged(format!(
+                    "the journal ends at message {end}, but a snapshot includes message {at}: \
+                     acknowledged messages were lost"
+                )));
+            }
+            if done.is_none() {
+                match start.up_to(context, end).await {
+                    Ok(read) => done = Some((read, Some(snapshot.seq))),
+                    Err(LoadError::Damaged(cause)) => {
+                        observe::bad_snapshot(context.id, snapshot.seq, &cause);
+                        damage.get_or_insert(cause);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let (mut read, from) = match done {
+            Some(done) => done,
+            None => {
+                let start = Self::at(Partition::new(context.id), Chain::EMPTY);
+                match start.up_to(context, end).await {
+                    Err(LoadError::Damaged(cause)) => return Err(damaged(damage.unwrap_or(cause))),
+                    read => (read?, None),
+                }
+            }
+        };
+        observe::loaded(context.id, read.chain.seq, from, read.engine.live_runs());
+        read.snapshots = snapshots;
+        Ok(read)
+    }
+
+    /// Returns how often the partition was taken over, by what was read.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.engine.epoch()
+    }
+
+    const fn at(engine: Partition, chain: Chain) -> Self {
+        Self { engine, chain, snapshots: Vec::new(), messages: None }
+    }
+
+    fn from_snapshot<B: Broker>(context: &Context<B>, snapshot: &Snapshot) -> Option<Self> {
+        let Some((chain, state)) = open_snapshot(snapshot) else {
+            observe::bad_snapshot(context.id, snapshot.seq, "it is damaged");
+            return None;
+        };
+        match Partition::restore(context.id, &state) {
+            Ok(engine) => Some(Self::at(engine, chain)),
+            Err(error) => {
+                observe::bad_snapshot(context.id, snapshot.seq, &error.to_string());
+                None
+            }
+        }
+    }
+
+    async fn up_to<B: Broker>(mut self, context: &Context<B>, end: Seq) -> Result<Self, LoadError> {
+        while self.chain.seq < end {
+            self.next(context).await?;
+        }
+        Ok(self)
+    }
+
+    /// Reads what is missing up to the end of the journal.
+    async fn caught_up<B: Broker>(self, context: &Context<B>) -> Result<Loaded, LoadError> {
+        let end = find_end(context).await?;
+        let known = self.chain.seq;
+        if known > end {
             return Err(damaged(format!(
-                "the journal ends at message {end}, but a snapshot includes message {at}: \
-                 acknowledged messages were lost"
+                "the journal ends at message {end}, but message {known} was read: acknowledged \
+                 messages were lost"
             )));
         }
-        if done.is_none() {
-            match replay(context, start, end).await {
-                Ok(loaded) => done = Some(loaded),
-                Err(LoadError::Damaged(cause)) => {
-                    observe::bad_snapshot(context.id, snapshot.seq, &cause);
-                    damage.get_or_insert(cause);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let read = self.up_to(context, end).await?;
+        observe::caught_up(context.id, end);
+        Ok(read.loaded())
     }
-    let (engine, chain) = match done {
-        Some(done) => done,
-        None => {
-            let engine = Partition::new(context.id);
-            let start = Start { engine, chain: Chain::EMPTY, snapshot: None };
-            match replay(context, start, end).await {
-                Err(LoadError::Damaged(cause)) => return Err(damaged(damage.unwrap_or(cause))),
-                done => done?,
-            }
-        }
-    };
-    Ok(Loaded { engine, chain, snapshots })
-}
 
-fn from_snapshot<B: Broker>(context: &Context<B>, snapshot: &Snapshot) -> Option<Start> {
-    let Some((chain, state)) = open_snapshot(snapshot) else {
-        observe::bad_snapshot(context.id, snapshot.seq, "it is damaged");
-        return None;
-    };
-    match Partition::restore(context.id, &state) {
-        Ok(engine) => Some(Start { engine, chain, snapshot: Some(snapshot.seq) }),
-        Err(error) => {
-            observe::bad_snapshot(context.id, snapshot.seq, &error.to_string());
-            None
-        }
+    fn loaded(self) -> Loaded {
+        let Self { mut engine, chain, snapshots, .. } = self;
+        // What is owed is derived from the final state; the way there is of no interest.
+        drop(engine.take_changes());
+        Loaded { engine, chain, snapshots }
     }
-}
 
-async fn replay<B: Broker>(
-    context: &Context<B>,
-    start: Start,
-    end: Seq,
-) -> Result<(Partition, Chain), LoadError> {
-    let Start { mut engine, mut chain, snapshot } = start;
-    if chain.seq < end {
-        let mut messages = context.broker.follow(context.id, chain.seq.next()).await?;
-        while chain.seq < end {
-            let message = match messages.next().await {
-                Some(Ok(message)) => message,
-                Some(Err(ReadError::Unavailable(error))) => return Err(error.into()),
-                Some(Err(error)) => return Err(damaged(error.to_string())),
-                None => {
-                    let reason = "the reader ended early".to_owned();
-                    return Err(Unavailable { attempted: "read a journal", reason }.into());
-                }
-            };
-            let due = chain.seq.next();
-            if message.seq != due {
-                let hole = ChainError::Hole { expected: due, found: message.seq };
-                return Err(damaged(hole.to_string()));
+    /// Reads the next message; waits until there is one.
+    ///
+    /// # Cancel safety
+    /// Safe: a message is either taken in or read again.
+    pub(crate) async fn next<B: Broker>(&mut self, context: &Context<B>) -> Result<(), LoadError> {
+        let due = self.chain.seq.next();
+        let messages = match &mut self.messages {
+            Some(messages) => messages,
+            none => none.insert(context.broker.follow(context.id, due).await?),
+        };
+        let message = match messages.next().await {
+            Some(Ok(message)) => message,
+            Some(Err(ReadError::Unavailable(error))) => return Err(error.into()),
+            Some(Err(error)) => return Err(damaged(error.to_string())),
+            None => {
+                let reason = "the reader ended early".to_owned();
+                return Err(Unavailable { attempted: "read a journal", reason }.into());
             }
-            let batch = Batch::decode(&message.bytes, due, context.id, chain.hash)
-                .map_err(|error| damaged(chained(&error)))?;
-            for record in &batch.records {
-                context.clock.not_before(time_of(record));
-                engine
-                    .apply(record)
-                    .map_err(|error| damaged(format!("message {due}: {}", chained(&error))))?;
-            }
-            chain = chain.extended(&message.bytes);
-            // What is owed is derived from the final state; the way there is of no interest.
-            drop(engine.take_changes());
+        };
+        if message.seq != due {
+            let hole = ChainError::Hole { expected: due, found: message.seq };
+            return Err(damaged(hole.to_string()));
         }
+        let batch = Batch::decode(&message.bytes, due, context.id, self.chain.hash)
+            .map_err(|error| damaged(chained(&error)))?;
+        for record in &batch.records {
+            context.clock.not_before(time_of(record));
+            self.engine
+                .apply(record)
+                .map_err(|error| damaged(format!("message {due}: {}", chained(&error))))?;
+        }
+        self.chain = self.chain.extended(&message.bytes);
+        drop(self.engine.take_changes());
+        Ok(())
     }
-    drop(engine.take_changes());
-    observe::loaded(context.id, chain.seq, snapshot, engine.live_runs());
-    Ok((engine, chain))
 }
 
 fn time_of(record: &Record) -> Timestamp {

@@ -2,22 +2,20 @@
 
 mod backlog;
 mod effects;
+mod sources;
 mod upkeep;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
-use skep_broker::{Broker, Late, Request, Requests, Responder};
+use skep_broker::{Broker, Late, Request, Responder};
 use skep_engine::fleet::FleetInput;
 use skep_engine::{Change, Effect, EffectKey, Handled, Input, Partition, Reply};
 use skep_protocol::limits::ROLL_CALL_WITHIN;
 use skep_protocol::{Command, CommandReply, Hash, ReportBatch, ReportReply, Seq, Timestamp};
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{Commit, Landed, Release, Unit};
@@ -27,14 +25,10 @@ use super::report::{Asker, Incoming, Ticket, incoming};
 use super::requests::Preparing;
 use super::stuck::Stuck;
 use super::{Context, End, LiveQuestion};
-use crate::observe;
 use backlog::Backlog;
+use sources::{HOUSEKEEPING, Sources, listen};
 use watch::{Looked, Watch};
 
-/// How often the loop looks whether it was replaced, and whether a snapshot is due.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
-/// How long a drain may take; what is not durable by then is told to nobody.
-const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// Questions about live runs that may wait.
 const QUESTIONS: usize = 64;
 /// Reports, commands and so on that are taken in before the next append starts.
@@ -67,15 +61,6 @@ pub(crate) struct Serving<B> {
     snapshot_running: bool,
 }
 
-/// What the loop listens to.
-struct Sources {
-    reports: Requests<ReportBatch, ReportReply>,
-    durable: BoxStream<'static, Late>,
-    commands: Requests<Command, CommandReply>,
-    questions: mpsc::Receiver<LiveQuestion>,
-    housekeeping: Interval,
-}
-
 enum Happened {
     Landed(Landed),
     Looked(Looked),
@@ -98,46 +83,33 @@ pub(crate) async fn serve<B: Broker>(
     draining: &CancellationToken,
 ) -> End {
     let mut serving = Serving::new(context.clone(), loaded);
-    tokio::select! {
+    let taken = tokio::select! {
         biased;
         () = draining.cancelled() => return End::Drained,
-        taken = serving.take_over() => if let Err(end) = taken {
-            return end;
-        },
+        taken = serving.take_over() => taken,
         never = stuck.while_it_takes(&context) => match never {},
-    }
+    };
+    let (recovered, releases) = match taken {
+        Ok(taken) => taken,
+        Err(end) => return end,
+    };
     *stuck = Stuck::default();
     let (questions_sender, questions) = mpsc::channel(QUESTIONS);
     let mut sources = listen(&context, questions).await;
+    // Who hears the roll call sends its reports once more: somebody is there to hear them.
+    context.fleet.tell(recovered).await;
+    serving.release(releases).await;
     let served = context.served(questions_sender);
     let end = serving.run(&mut sources, draining).await;
+    let is_orderly = matches!(end, End::Drained | End::HandedOver);
+    if is_orderly {
+        serving.let_go().await;
+    }
     drop((served, sources));
-    match end {
-        End::Drained => {
-            if tokio::time::timeout(DRAIN_WITHIN, serving.drain()).await.is_err() {
-                observe::given_up("drain a partition", &"it took too long");
-            }
-            End::Drained
-        }
-        End::Replaced | End::Stuck(_) | End::Refused(_) | End::Broken(_) => end,
+    if matches!(end, End::Drained) {
+        serving.leave_snapshot().await;
     }
-}
-
-/// Starts to listen as the owner of the partition.
-async fn listen<B: Broker>(
-    context: &Context<B>,
-    questions: mpsc::Receiver<LiveQuestion>,
-) -> Sources {
-    let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
-    housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    Sources {
-        // Whoever finds nobody to report to leaves the report before the reader comes.
-        reports: context.reports().await,
-        durable: context.durable_reports().await,
-        commands: context.commands().await,
-        questions,
-        housekeeping,
-    }
+    end
 }
 
 impl<B: Broker> Serving<B> {
@@ -164,7 +136,7 @@ impl<B: Broker> Serving<B> {
     }
 
     /// Makes this coordinator the writer of the journal, and only then performs what is owed.
-    async fn take_over(&mut self) -> Result<(), End> {
+    async fn take_over(&mut self) -> Result<(FleetInput, Vec<Release>), End> {
         drop(self.context.inbox.take());
         let (owed, withheld) = (self.engine.outstanding(), self.engine.withheld());
         let coordinator = self.context.coordinator.clone();
@@ -199,10 +171,7 @@ impl<B: Broker> Serving<B> {
             self.timers_from = self.context.clock.now().after(ROLL_CALL_WITHIN);
         }
         let partition = self.context.id;
-        let recovered = FleetInput::Recovered { partition, owed: offers, withheld };
-        self.context.fleet.tell(recovered).await;
-        self.release(releases).await;
-        Ok(())
+        Ok((FleetInput::Recovered { partition, owed: offers, withheld }, releases))
     }
 
     async fn run(&mut self, sources: &mut Sources, draining: &CancellationToken) -> End {
@@ -292,6 +261,9 @@ impl<B: Broker> Serving<B> {
                 Ok(())
             }
             Happened::Looked(looked) => self.looked(looked),
+            Happened::Housekeeping if self.context.members.is_to_hand_over(self.context.id) => {
+                Err(End::HandedOver)
+            }
             Happened::Housekeeping => self.keep_watch(),
             Happened::Reports(Some(request)) => {
                 self.report(request.message, Asker::Live(request.responder))

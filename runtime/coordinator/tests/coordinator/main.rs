@@ -13,6 +13,7 @@ mod leases;
 mod queries;
 mod recovery;
 mod runs;
+mod shared;
 mod stopped;
 mod stuck;
 mod values;

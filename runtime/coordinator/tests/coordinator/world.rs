@@ -29,13 +29,17 @@ pub(crate) fn run_id(key: &str) -> RunId {
     RunId::from_key("test", key)
 }
 
+/// Between two tries to reach an owner.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
+
 /// Sends a command until somebody answers.
 pub(crate) async fn command<B: Broker>(broker: &B, run: RunId, command: Command) -> CommandReply {
     let partition = PartitionCount::DEFAULT.of(run);
     loop {
         match broker.command(partition, command.clone()).await {
             Ok(reply) => return reply,
-            Err(RequestError::NoResponders { .. }) => tokio::task::yield_now().await,
+            // Also time has to go on until there is somebody.
+            Err(RequestError::NoResponders { .. }) => tokio::time::sleep(AGAIN).await,
             Err(_) => {}
         }
     }

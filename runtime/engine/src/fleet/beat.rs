@@ -89,11 +89,13 @@ impl Fleet {
         }
         self.describe(&heartbeat);
         self.see_progress(&heartbeat, now, effects);
+        let answered: Vec<u64> = heartbeat.answers.iter().map(|call| call.number).collect();
         let held: BTreeSet<AttemptId> =
             heartbeat.held.into_iter().map(|held| held.attempt).filter(is_bearable).collect();
         self.see_missing(&id, &held, now, effects);
         self.see_held(&id, held, now, effects);
         self.relist(&id);
+        self.answered(&id, &answered, now, effects);
     }
 
     /// An agent does not list what it should hold. What it was sent lately it may not have had when
@@ -300,6 +302,7 @@ impl Fleet {
         effects: &mut Vec<FleetEffect>,
     ) {
         self.unlist(agent);
+        self.answers_nothing(agent);
         let Some(gone) = self.agents.remove(agent) else { return };
         self.timers.remove(&(gone.heard.after(AGENT_SILENCE), Timer::Silence(agent.clone())));
         if parting != Parting::Silent {
@@ -314,6 +317,7 @@ impl Fleet {
                 self.lose(&id, (Some(agent.clone()), cause), now, effects);
             }
         }
+        self.end_answered_roll_call(now, effects);
     }
 
     fn is_on_its_way(&self, id: &AttemptId, agent: &AgentId) -> bool {

@@ -62,7 +62,7 @@ pub enum FleetInput {
         /// What.
         attempt: AttemptId,
     },
-    /// A heartbeat.
+    /// A heartbeat; it names the questions of this coordinator that it answers, and no others'.
     Beat(Heartbeat),
     /// An agent answered a delivery: it holds everything that it did not refuse.
     Delivered {
@@ -223,8 +223,13 @@ pub enum FleetEffect {
         /// What; all of partitions that this coordinator owns.
         attempts: Vec<AttemptId>,
     },
-    /// Ask all agents for a heartbeat.
-    RollCall,
+    /// Ask all agents for a heartbeat that names this question.
+    RollCall {
+        /// Which question.
+        number: u64,
+        /// For whose sake.
+        partition: PartitionId,
+    },
     /// Tell the partition that an agent holds the attempt.
     Held {
         /// The partition.

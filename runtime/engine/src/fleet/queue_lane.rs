@@ -31,7 +31,7 @@ impl Fleet {
             }
             return;
         }
-        if self.roll_call_until.is_some() {
+        if self.roll_call.is_some() {
             return;
         }
         let room = self.queue_room(pool, capability);

@@ -5,6 +5,7 @@ mod health;
 mod intake;
 mod lanes;
 mod property;
+mod roll_call;
 mod silence;
 mod takers;
 mod timing;
@@ -107,7 +108,7 @@ impl Scene {
             FleetEffect::Strays { agent, attempts } => {
                 format!("strays at {agent}: {}", steps(attempts.clone()))
             }
-            FleetEffect::RollCall => "roll call".to_owned(),
+            FleetEffect::RollCall { .. } => "roll call".to_owned(),
             FleetEffect::Failed { attempt, failure, .. } => {
                 format!("{} fails: {failure}", attempt.step)
             }
@@ -179,6 +180,7 @@ impl Scene {
             draining: false,
             leaving: false,
             software: String::new(),
+            answers: Vec::new(),
         };
         change(&mut heartbeat);
         self.input(FleetInput::Beat(heartbeat))

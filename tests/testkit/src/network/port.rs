@@ -187,7 +187,7 @@ impl Direct for Client {
     async fn control(&self, agent: Option<&AgentId>, control: Control) -> Result<(), Unavailable> {
         self.witness().reached(match &control {
             Control::Cancel { .. } => "agent told to cancel",
-            Control::RollCall {} => "roll call",
+            Control::RollCall { .. } => "roll call",
             Control::Drain {} => "agent told to drain",
         });
         let agent = agent.cloned();

@@ -1,13 +1,19 @@
 //! What keeps a served partition going: its ears, its snapshots, its orderly end.
 
+use std::time::Duration;
+
 use futures::stream::BoxStream;
 use skep_broker::{Broker, Late, Requests};
+use skep_engine::placement::Ownership;
 use skep_protocol::{Command, CommandReply, ReportBatch, ReportReply};
 use tokio::sync::mpsc;
 
 use super::super::{Context, LiveAnswer, LiveQuestion, Pause, snapshots};
 use super::{Done, Landed, Serving};
 use crate::observe;
+
+/// How long a drain may take; what is not durable by then is told to nobody.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
 impl<B: Broker> Context<B> {
     pub(super) async fn reports(&self) -> Requests<ReportBatch, ReportReply> {
@@ -51,6 +57,7 @@ impl<B> Drop for Served<B> {
     fn drop(&mut self) {
         self.0.live.remove(&self.0.id);
         self.0.serving.send_modify(|owned| *owned -= 1);
+        self.0.members.owns(self.0.id, Ownership::Left);
     }
 }
 
@@ -58,6 +65,7 @@ impl<B: Broker> Context<B> {
     pub(super) fn served(&self, questions: mpsc::Sender<LiveQuestion>) -> Served<B> {
         self.live.insert(self.id, questions);
         self.serving.send_modify(|owned| *owned += 1);
+        self.members.owns(self.id, Ownership::Taken);
         Served(self.clone())
     }
 }
@@ -95,22 +103,45 @@ impl<B: Broker> Serving<B> {
         snapshots::keep(self.context.clone(), self.commit.chain(), state, before)
     }
 
-    /// Makes durable what was decided, answers it, and leaves a snapshot for the next owner.
-    pub(super) async fn drain(&mut self) {
+    /// Makes durable what was decided, answers it, and sends nothing any more. The successor takes
+    /// over as soon as nobody listens, so all this comes before.
+    pub(super) async fn let_go(&mut self) {
+        if tokio::time::timeout(DRAIN_WITHIN, self.flush()).await.is_err() {
+            observe::given_up("drain a partition", &"it took too long");
+        }
+        self.context.ownership.doubted();
+        self.context.fleet.dropped(self.context.id).await;
+    }
+
+    async fn flush(&mut self) {
         loop {
             let ready = self.commit.start(self.engine.epoch());
             self.release(ready).await;
             if self.commit.is_settled() {
-                break;
+                return;
             }
             match self.commit.landed().await {
                 Landed::Durable { releases, .. } => self.release(releases).await,
                 Landed::Replaced | Landed::Refused(_) => return,
             }
         }
-        if self.commit.records_since_snapshot > 0 || self.snapshot_running {
+    }
+
+    /// Leaves a snapshot for whoever comes next, if all is durable: once every partition is handed
+    /// over, for it takes its time.
+    pub(super) async fn leave_snapshot(&mut self) {
+        let mut serving = self.context.serving.subscribe();
+        let handed_over = serving.wait_for(|owned| *owned == 0);
+        if tokio::time::timeout(DRAIN_WITHIN, handed_over).await.is_err() {
+            observe::given_up("keep a snapshot", &"other partitions took too long to drain");
+            return;
+        }
+        let is_wanted = self.commit.records_since_snapshot > 0 || self.snapshot_running;
+        if is_wanted && self.commit.is_settled() {
             let keep = self.snapshot();
-            keep.await;
+            if tokio::time::timeout(DRAIN_WITHIN, keep).await.is_err() {
+                observe::given_up("keep a snapshot", &"it took too long");
+            }
         }
     }
 }

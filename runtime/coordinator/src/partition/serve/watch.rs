@@ -13,7 +13,7 @@ use super::Serving;
 
 /// A journal that takes nothing in for so many looks in a row is left alone: agents then leave
 /// their reports where they are durable, and have their slots back for other partitions.
-const STUCK_AFTER: u32 = 5;
+const STUCK_AFTER: u32 = 20;
 
 /// Where the journal ends, asked at a moment; or why that cannot be told.
 pub(super) type Looked = (Duration, Result<Seq, String>);
@@ -49,7 +49,7 @@ impl Watch {
 impl<B: Broker> Serving<B> {
     /// Looks at the journal once more, and at what came of it before.
     pub(super) fn keep_watch(&mut self) -> Result<(), End> {
-        if self.watch.look.is_none() {
+        if self.watch.look.is_none() && self.context.ownership.is_old() {
             self.watch.look = Some(look(self.context.clone()).boxed());
         }
         let end = self.commit.chain().seq;

@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use skep_broker::{Broker, RequestError};
 use skep_protocol::{
     AgentId, AttemptId, Control, Delivery, Failure, Heartbeat, Held, Lane, Offer, Outcome,
-    PartitionCount, Payload, Report, ReportBatch, ReportBody, Task, Timestamp, Verdict,
+    PartitionCount, Payload, Report, ReportBatch, ReportBody, RollCall, Task, Timestamp, Verdict,
 };
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
@@ -142,7 +142,7 @@ impl FakeAgent {
         });
         let mut tasks = broker.serve_tasks(&agent).await.unwrap();
         let mut controls = broker.controls(&agent).await.unwrap();
-        state.beat().await;
+        state.beat(None).await;
         let task = tokio::spawn(async move {
             let mut work = JoinSet::new();
             let mut beats = tokio::time::interval(Duration::from_millis(500));
@@ -161,10 +161,10 @@ impl FakeAgent {
                             state.held.lock().unwrap().remove(&id);
                             state.journal.note(&state.journal.cancelled, id);
                         },
-                        Control::RollCall {} => state.beat().await,
+                        Control::RollCall { call } => state.beat(call).await,
                         Control::Drain {} => {}
                     },
-                    _ = beats.tick() => state.beat().await,
+                    _ = beats.tick() => state.beat(None).await,
                     Some(_) = work.join_next() => {}
                 }
             }
@@ -174,7 +174,7 @@ impl FakeAgent {
 }
 
 impl<B: Broker> AgentState<B> {
-    async fn beat(&self) {
+    async fn beat(&self, answers: Option<RollCall>) {
         let held: Vec<AttemptId> = self.held.lock().unwrap().keys().cloned().collect();
         let held = held
             .into_iter()
@@ -191,6 +191,7 @@ impl<B: Broker> AgentState<B> {
             draining: false,
             leaving: false,
             software: String::new(),
+            answers: answers.into_iter().collect(),
         };
         self.broker.beat(heartbeat).await.unwrap();
     }

@@ -101,7 +101,7 @@ impl World {
                 | FleetEffect::AskDepth { .. }
                 | FleetEffect::CancelAttempts { .. }
                 | FleetEffect::Strays { .. }
-                | FleetEffect::RollCall
+                | FleetEffect::RollCall { .. }
                 | FleetEffect::Held { .. }
                 | FleetEffect::Stalling { .. } => {}
                 FleetEffect::Failed { attempt, .. } => self.lost.push(attempt),
@@ -166,6 +166,7 @@ fn beat_of(fleet: &Fleet, name: &AgentId, seq: u64, forgets: u8) -> Heartbeat {
         draining: false,
         leaving: false,
         software: String::new(),
+        answers: Vec::new(),
     }
 }
 

@@ -1,0 +1,228 @@
+//! `skep bench failover`
+
+mod load;
+mod processes;
+mod watch;
+mod worker;
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use skep_nats::server::{Options, ThrowawayServer};
+use skep_nats::{ConnectOptions, Nats};
+use skep_protocol::{PartitionCount, PartitionId};
+
+use super::clock;
+use crate::cli::Global;
+use crate::error::{Error, Exit, chain};
+use crate::human;
+use crate::output::{self, Format};
+use crate::runtime;
+use crate::signals::Interrupts;
+use load::Load;
+use processes::{Processes, Sign};
+use watch::Watch;
+
+pub(super) use worker::Worker;
+
+/// Coordinators that share the partitions.
+const NAMES: [&str; 3] = ["bench-a", "bench-b", "bench-c"];
+/// How long anything may take that has to come to its end.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause between two looks at what has no other way to tell.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A take-over is not looked for longer than this before the fault: the load has begun again.
+const LOADED_FOR: Duration = Duration::from_millis(500);
+
+/// Kill, stop and drain coordinators under load: how long each partition stands still.
+///
+/// It starts a nats-server, three coordinators and agents as processes of their own, keeps runs
+/// going, and then ends one coordinator after the other: by SIGKILL, by SIGSTOP, by SIGTERM. What
+/// is told is the time from the last step that finished under the old owner of a partition to the
+/// first one under the new owner; of each fault, that of the partition that stood still longest.
+#[derive(Debug, Args)]
+pub(super) struct Failover {
+    /// Coordinators to end by SIGKILL, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    kills: u32,
+    /// Coordinators to stop by SIGSTOP, one after the other, until they are replaced.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    stops: u32,
+    /// Coordinators to drain by SIGTERM, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    drains: u32,
+    /// Runs under way at a time.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    runs: u32,
+    /// How long each step takes, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 10)]
+    step_ms: u64,
+    /// Agents, each a process with 64 slots.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    agents: u32,
+}
+
+/// How long partitions stood still by one kind of fault.
+struct Series {
+    sign: Sign,
+    goal: Duration,
+    /// Of each fault, the longest.
+    gaps: Vec<Duration>,
+    partitions: usize,
+}
+
+impl Failover {
+    pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
+        runtime::large()?.block_on(async {
+            let mut interrupts = Interrupts::listen()?;
+            tokio::select! { biased;
+                interrupt = interrupts.next() => Ok(interrupt.exit()),
+                measured = self.measure(global) => measured,
+            }
+        })
+    }
+
+    async fn measure(&self, global: &Global) -> Result<Exit, Error> {
+        let server = ThrowawayServer::start(Options::default()).await;
+        let server = server.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))?;
+        let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
+        nats.ensure_layout(PartitionCount::DEFAULT).await?;
+        let mut processes = Processes::new(&server.url())?;
+        for name in NAMES {
+            processes.start_coordinator(name)?;
+        }
+        (0..self.agents).try_for_each(|_| processes.start_agent(self.step_ms))?;
+        let watch = Watch::start(&nats).await?;
+        let load = Load::start(&nats, self.runs, &watch).await?;
+        let faults = [
+            (Sign::Kill, self.kills, Duration::from_millis(500)),
+            (Sign::Stop, self.stops, Duration::from_secs(3)),
+            (Sign::Drain, self.drains, Duration::from_millis(200)),
+        ];
+        let mut all = Vec::new();
+        for (sign, count, goal) in faults {
+            let mut series = Series { sign, goal, gaps: Vec::new(), partitions: 0 };
+            for number in 0..count {
+                let name = NAMES[number as usize % NAMES.len()];
+                let seen = fault(&nats, &mut processes, &watch, (name, sign)).await?;
+                let longest = seen.iter().map(|(_, gap)| *gap).max().unwrap_or_default();
+                output::note(format!("{} {name}: {}", sign.word(), told(&seen)));
+                series.partitions += seen.len();
+                series.gaps.push(longest);
+            }
+            all.push(series);
+        }
+        let steps = load.finish(&watch, PATIENCE).await?;
+        report(&all, steps, watch.lost(), global.output);
+        Ok(Exit::Ok)
+    }
+}
+
+/// Ends one coordinator, waits until each of its partitions goes on elsewhere, and brings it back.
+async fn fault(
+    nats: &Nats,
+    processes: &mut Processes,
+    watch: &Watch,
+    (name, sign): (&str, Sign),
+) -> Result<Vec<(PartitionId, Duration)>, Error> {
+    within("the partitions are not shared", watch::until_shared(nats, &NAMES)).await??;
+    tokio::time::sleep(LOADED_FOR).await;
+    let partitions = watch.owned_by(name);
+    watch.begin(&partitions);
+    processes.end(name, sign)?;
+    let gaps = within("a partition stands still", watch.gaps(&partitions)).await?;
+    match sign {
+        Sign::Kill => processes.start_coordinator(name)?,
+        Sign::Stop => processes.goes_on(name)?,
+        Sign::Drain => {
+            within("a coordinator does not end", processes.ended(name)).await??;
+            processes.start_coordinator(name)?;
+        }
+    }
+    Ok(gaps)
+}
+
+async fn within<T>(what: &str, work: impl Future<Output = T>) -> Result<T, Error> {
+    let waited = tokio::time::timeout(PATIENCE, work).await;
+    let patience = human::duration(PATIENCE);
+    waited.map_err(|_| Error::new(Exit::Timeout, format!("{what} after {patience}")))
+}
+
+fn told(gaps: &[(PartitionId, Duration)]) -> String {
+    let each = gaps.iter().map(|(partition, gap)| format!("{partition}: {} ms", gap.as_millis()));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+impl Series {
+    /// Returns the gap below which so many percent of all are: of 50, the 99th is the longest.
+    fn percentile(&self, percent: usize) -> Option<Duration> {
+        let mut gaps = self.gaps.clone();
+        gaps.sort_unstable();
+        let at = (gaps.len() * percent).div_ceil(100).max(1) - 1;
+        gaps.get(at).copied()
+    }
+}
+
+fn report(all: &[Series], steps: usize, lost: usize, format: Format) {
+    let ms = |gap: Option<Duration>| gap.map(|gap| gap.as_secs_f64() * 1_000.0);
+    if format == Format::Json {
+        let faults = all.iter().map(|series| {
+            let value = json!({
+                "faults": series.gaps.len(),
+                "partitions": series.partitions,
+                "median_ms": ms(series.percentile(50)),
+                "p99_ms": ms(series.percentile(99)),
+                "goal_ms": ms(Some(series.goal)),
+            });
+            (series.sign.word().to_owned(), value)
+        });
+        let faults: serde_json::Map<String, Value> = faults.collect();
+        output::json(&json!({ "gaps": faults, "steps": steps, "attempts_lost": lost }));
+        return;
+    }
+    for series in all {
+        let (Some(median), Some(p99)) = (series.percentile(50), series.percentile(99)) else {
+            continue;
+        };
+        output::data(format!(
+            "{:<6} {} faults, {} partitions: median {} ms, p99 {} ms (goal {} ms)",
+            series.sign.word(),
+            series.gaps.len(),
+            series.partitions,
+            median.as_millis(),
+            p99.as_millis(),
+            series.goal.as_millis(),
+        ));
+    }
+    let (steps, lost) = (human::count(steps, "step"), human::count(lost, "attempt"));
+    output::data(format!("{steps} finished, {lost} lost"));
+}
+
+/// Returns the time, from the start of this process on.
+fn now() -> Duration {
+    clock()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_few_faults_the_longest_gap_is_the_99th() {
+        let series = |gaps: &[u64]| Series {
+            sign: Sign::Kill,
+            goal: Duration::ZERO,
+            gaps: gaps.iter().copied().map(Duration::from_millis).collect(),
+            partitions: 0,
+        };
+        let of = |gaps: &[u64], percent| series(gaps).percentile(percent).map(|g| g.as_millis());
+        assert_eq!(of(&[], 99), None);
+        assert_eq!((of(&[3], 50), of(&[3], 99)), (Some(3), Some(3)));
+        assert_eq!((of(&[3, 1, 2], 50), of(&[3, 1, 2], 99)), (Some(2), Some(3)));
+        let many: Vec<u64> = (1..=200).collect();
+        assert_eq!((of(&many, 50), of(&many, 99)), (Some(100), Some(198)));
+    }
+}
