@@ -35,13 +35,16 @@ pub(crate) struct Members {
     /// the same in a simulation.
     looked: Notify,
     has_looked: AtomicBool,
+    /// Partitions were taken or left; it wakes as above.
+    served: Notify,
 }
 
 impl Members {
     pub(crate) fn new(me: CoordinatorId, count: PartitionCount, clock: Arc<Clock>) -> Self {
         let placement = Mutex::new(Placement::new(me.clone(), count));
-        let (changed, looked) = (Notify::new(), Notify::new());
-        Self { me, clock, placement, changed, looked, has_looked: AtomicBool::new(false) }
+        let (changed, looked, served) = (Notify::new(), Notify::new(), Notify::new());
+        let has_looked = AtomicBool::new(false);
+        Self { me, clock, placement, changed, looked, has_looked, served }
     }
 
     /// Waits until the others were looked at.
@@ -71,6 +74,21 @@ impl Members {
     pub(crate) fn owns(&self, partition: PartitionId, owned: Ownership) {
         self.with(|placement| placement.owns(partition, owned));
         self.changed.notify_one();
+        self.served.notify_waiters();
+    }
+
+    /// Waits until this coordinator serves nothing.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn serves_nothing(&self) {
+        loop {
+            let served = self.served.notified();
+            if self.with(|placement| placement.serves_nothing()) {
+                return;
+            }
+            served.await;
+        }
     }
 
     pub(crate) fn follows(&self, partition: PartitionId, following: Following) {

@@ -160,6 +160,11 @@ impl Placement {
         self.warm.len()
     }
 
+    /// Returns whether this coordinator serves no partition.
+    pub fn serves_nothing(&self) -> bool {
+        self.owned.is_empty()
+    }
+
     /// Returns whether this coordinator takes partitions.
     pub const fn phase(&self) -> MemberPhase {
         self.phase

@@ -102,11 +102,10 @@ pub(crate) async fn serve<B: Broker>(
     let served = context.served(questions_sender);
     let end = serving.run(&mut sources, draining).await;
     let is_orderly = matches!(end, End::Drained | End::HandedOver);
-    if is_orderly {
-        serving.let_go().await;
-    }
+    // A state of which the journal does not know must not get into a snapshot.
+    let is_durable = is_orderly && serving.let_go().await;
     drop((served, sources));
-    if matches!(end, End::Drained) {
+    if is_durable && matches!(end, End::Drained) {
         serving.leave_snapshot().await;
     }
     end

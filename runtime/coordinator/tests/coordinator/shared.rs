@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::json;
-use skep_broker::{AppendError, Broker, Embedded};
+use skep_broker::faulty::{Fault, Faulty, Operation};
+use skep_broker::{AppendError, Broker, Embedded, Journal as _, Snapshots as _};
 use skep_coordinator::{Config, Coordinator, Handle};
 use skep_protocol::{CoordinatorId, PartitionCount, PartitionId, RunId};
 use tokio::task::JoinHandle;
@@ -156,4 +158,29 @@ async fn a_hung_owner_is_replaced_and_gets_nothing_in_when_it_wakes_up() {
     history_to_end(&inner, run).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_nothing_ran_again(&ledger);
+}
+
+/// A snapshot of what was decided, and never got into the journal, would make it happen.
+#[tokio::test]
+async fn who_is_replaced_while_it_drains_leaves_no_snapshot() {
+    let inner = embedded();
+    let (broker, script) = Faulty::new(inner.clone());
+    let mut first = named(&broker, "a").await;
+    first.serving().await;
+    register(&inner, CHAIN).await;
+    let partition = PartitionCount::DEFAULT.of(run_id("k"));
+    script.next(Operation::Append, Fault::Hold);
+    let client = inner.clone();
+    let asked = tokio::spawn(async move { start(&client, "k", "chain").await });
+    script.held(1).await;
+    first.drain();
+    while first.owned() != [partition] {
+        first.owned_changed().await;
+    }
+    let end = inner.last(partition).await.unwrap().unwrap().seq;
+    inner.append(partition, end, Bytes::from_static(b"of a successor")).await.unwrap();
+    script.release().await;
+    first.stopped().await;
+    assert!(inner.snapshots(partition).await.unwrap().is_empty());
+    asked.abort();
 }

@@ -104,40 +104,42 @@ impl<B: Broker> Serving<B> {
     }
 
     /// Makes durable what was decided, answers it, and sends nothing any more. The successor takes
-    /// over as soon as nobody listens, so all this comes before.
-    pub(super) async fn let_go(&mut self) {
-        if tokio::time::timeout(DRAIN_WITHIN, self.flush()).await.is_err() {
+    /// over as soon as nobody listens, so all this comes before. Returns whether all is durable.
+    pub(super) async fn let_go(&mut self) -> bool {
+        let flushed = tokio::time::timeout(DRAIN_WITHIN, self.flush()).await;
+        if flushed.is_err() {
             observe::given_up("drain a partition", &"it took too long");
         }
         self.context.ownership.doubted();
         self.context.fleet.dropped(self.context.id).await;
+        flushed.unwrap_or(false)
     }
 
-    async fn flush(&mut self) {
+    /// Returns whether all that was decided is in the journal.
+    async fn flush(&mut self) -> bool {
         loop {
             let ready = self.commit.start(self.engine.epoch());
             self.release(ready).await;
             if self.commit.is_settled() {
-                return;
+                return true;
             }
             match self.commit.landed().await {
                 Landed::Durable { releases, .. } => self.release(releases).await,
-                Landed::Replaced | Landed::Refused(_) => return,
+                Landed::Replaced | Landed::Refused(_) => return false,
             }
         }
     }
 
-    /// Leaves a snapshot for whoever comes next, if all is durable: once every partition is handed
-    /// over, for it takes its time.
+    /// Leaves a snapshot for whoever comes next, of a state that is durable: once every partition
+    /// is handed over, for it takes its time.
     pub(super) async fn leave_snapshot(&mut self) {
-        let mut serving = self.context.serving.subscribe();
-        let handed_over = serving.wait_for(|owned| *owned == 0);
+        let handed_over = self.context.members.serves_nothing();
         if tokio::time::timeout(DRAIN_WITHIN, handed_over).await.is_err() {
             observe::given_up("keep a snapshot", &"other partitions took too long to drain");
             return;
         }
         let is_wanted = self.commit.records_since_snapshot > 0 || self.snapshot_running;
-        if is_wanted && self.commit.is_settled() {
+        if is_wanted {
             let keep = self.snapshot();
             if tokio::time::timeout(DRAIN_WITHIN, keep).await.is_err() {
                 observe::given_up("keep a snapshot", &"it took too long");
