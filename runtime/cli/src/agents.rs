@@ -15,9 +15,12 @@ use skep_broker::AgentBroker;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::Cluster;
+use crate::cluster;
 use crate::error::{Error, Exit, chain};
 use crate::output;
 use crate::programs::{self, Program};
+use crate::signals::Interrupts;
 
 /// A ready-made agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -232,6 +235,23 @@ impl Running {
             tasks.spawn(async move { agent.run_until(&broker, stop.cancelled()).await });
         }
         Self { tasks, stop, capabilities }
+    }
+
+    /// Lets agents perform what a cluster has for them until a signal comes, and then for a while.
+    pub(crate) async fn until_told(
+        agents: Vec<Agent>,
+        cluster: &Cluster,
+        leave_within: Duration,
+    ) -> Result<Exit, Error> {
+        let mut interrupts = Interrupts::listen()?;
+        let nats = cluster::connect(cluster).await?;
+        let mut running = Self::start(agents, &nats);
+        tokio::select! { biased;
+            _ = interrupts.next() => {}
+            error = running.ended() => return error.map_or(Ok(Exit::Ok), Err),
+        }
+        running.stop(leave_within).await;
+        Ok(Exit::Ok)
     }
 
     /// Returns what they offer.

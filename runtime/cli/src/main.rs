@@ -21,6 +21,7 @@ mod json;
 mod local;
 mod missing;
 mod output;
+mod process;
 mod programs;
 mod progress;
 mod report;

@@ -9,11 +9,9 @@ mod journals;
 mod kinds;
 mod load;
 mod others;
-mod process;
 mod proxy;
 mod report;
 mod schedule;
-mod servers;
 mod stage;
 mod watch;
 mod worker;
@@ -25,29 +23,26 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use skep_broker::host;
-use skep_nats::server::ThrowawayServer;
-use skep_nats::{ConnectOptions, Nats};
+use skep_nats::{Nats, server};
 use skep_protocol::PartitionCount;
 
 use crate::cli::Global;
 use crate::cluster;
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, chain};
 use crate::human;
 use crate::output;
+use crate::process::failed;
 use crate::runtime;
 use crate::signals::Interrupts;
 use history::History;
 use load::Load;
 use others::Other;
-use process::failed;
 use report::Report;
 use schedule::Cast;
 use stage::Stage;
 
-/// How long servers and coordinators may take until they serve.
+/// How long coordinators may take until they serve.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// Between two tries of what has no other way to tell.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Kill, stop and cut off processes under load, and check that nothing is lost or done twice.
 ///
@@ -221,9 +216,9 @@ impl Chaos {
             return Ok(Scene { stage, cast, nats, partitions, label });
         }
         let count: usize = self.nats_servers.parse().unwrap_or(1);
-        let servers = servers::start(count).await?;
-        let serving = Box::pin(ready(&servers));
-        let nats = within("the nats-servers do not serve", serving).await?;
+        let started = Box::pin(server::start_cluster(count)).await;
+        let (servers, nats) =
+            started.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))?;
         let coordinators = usize::from(self.coordinators);
         let cast = Cast { coordinators, agents, servers: count, others: 0 };
         let addresses = stage::addresses(&servers);
@@ -233,21 +228,6 @@ impl Chaos {
 
     fn others(&self) -> Result<Vec<Other>, Error> {
         self.pids.iter().map(|pid| Other::find(*pid)).collect()
-    }
-}
-
-/// Makes the streams; servers without a leader are asked again.
-async fn ready(servers: &[ThrowawayServer]) -> Nats {
-    let urls: Vec<String> = servers.iter().map(ThrowawayServer::url).collect();
-    let replicas = Some(servers.len());
-    loop {
-        let options = ConnectOptions { replicas, ..ConnectOptions::url(&urls.join(",")) };
-        if let Ok(nats) = Nats::connect(options).await
-            && nats.ensure_layout(PartitionCount::DEFAULT).await.is_ok()
-        {
-            return nats;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

@@ -70,6 +70,21 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// There are no free ports for a cluster.
+    #[error("cannot find free ports")]
+    Ports {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The servers of a cluster run, and do not agree on who leads.
+    #[error("{count} nats-servers did not form a cluster within {} s", within.as_secs())]
+    NoLeader {
+        /// How many there are.
+        count: usize,
+        /// The bound.
+        within: Duration,
+    },
     /// The binary cannot be run.
     #[error("cannot start {}", path.display())]
     Spawn {

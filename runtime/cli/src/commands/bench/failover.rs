@@ -90,7 +90,7 @@ impl Failover {
         let server = server.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))?;
         let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
         nats.ensure_layout(PartitionCount::DEFAULT).await?;
-        let mut processes = Processes::new(&server.url())?;
+        let mut processes = Processes::new(&server.url());
         for name in NAMES {
             processes.start_coordinator(name)?;
         }
@@ -132,13 +132,13 @@ async fn fault(
     tokio::time::sleep(LOADED_FOR).await;
     let partitions = watch.owned_by(name);
     watch.begin(&partitions);
-    processes.end(name, sign)?;
+    processes.end(name, sign);
     let gaps = within("a partition stands still", watch.gaps(&partitions)).await?;
     match sign {
         Sign::Kill => processes.start_coordinator(name)?,
-        Sign::Stop => processes.goes_on(name)?,
+        Sign::Stop => processes.goes_on(name),
         Sign::Drain => {
-            within("a coordinator does not end", processes.ended(name)).await??;
+            within("a coordinator does not end", processes.ended(name)).await?;
             processes.start_coordinator(name)?;
         }
     }

@@ -6,8 +6,8 @@ use skep_nats::Nats;
 use skep_protocol::{Batch, PartitionCount, PartitionId, Seq, decode};
 
 use super::history::{Entry, Journal};
-use super::process::failed;
 use crate::error::{Error, chain};
+use crate::process::failed;
 
 /// Reads all of them.
 pub(super) async fn read(nats: &Nats, partitions: PartitionCount) -> Result<Vec<Journal>, Error> {

@@ -125,8 +125,8 @@ const BAD: RangeInclusive<Duration> = seconds(1_000, 12_000);
 const ALL_SERVERS: u64 = 4;
 
 /// Makes the faults of a run: a kill each time `every` has passed, and between two kills often
-/// a stop, a drain or bad connections. Nobody is hit while something is wrong with it, and of several
-/// servers one is away at a time, or all.
+/// a stop, a drain or bad connections. Nobody is hit while something is wrong with it, and of
+/// several servers one is away at a time, or all.
 pub(super) fn schedule(
     seed: u64,
     lasts: Duration,

@@ -1,17 +1,16 @@
 //! The processes that faults happen to.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use rustix::process::Signal;
 use skep_nats::server::ThrowawayServer;
 
 use super::others::Other;
-use super::process::{Process, failed, signal};
 use super::proxy::Link;
 use super::schedule::{Cast, Fault, Target, Weather};
-use super::servers;
 use crate::error::{Error, Exit, chain};
+use crate::process::{Process, failed, signal};
 
 /// A process, and its connections.
 struct Player {
@@ -180,11 +179,13 @@ async fn player(
     let link = Link::open(addresses).await.map_err(|error| failed("open a proxy", &error))?;
     let mut arguments: Vec<String> = arguments.iter().map(|one| (*one).to_owned()).collect();
     arguments.extend(["--nats".to_owned(), link.url().to_owned()]);
-    let process = Process::start(name, arguments, environment, folder)?;
+    let log = Some(folder.join(format!("{name}.log")));
+    let process = Process::start(arguments, environment, log)?;
     Ok(Player { name: name.to_owned(), process, link })
 }
 
 /// Returns where the servers listen.
 pub(super) fn addresses(servers: &[ThrowawayServer]) -> Vec<SocketAddr> {
-    servers.iter().map(servers::address).collect()
+    let address = |one: &ThrowawayServer| SocketAddr::from((Ipv4Addr::LOCALHOST, one.port()));
+    servers.iter().map(address).collect()
 }

@@ -11,13 +11,11 @@ use skep_agent::{Agent, Context, Failure, Lane};
 use skep_broker::host;
 
 use super::deeds::{self, Deed, Ledger, What};
-use super::process::failed;
 use crate::agents::Running;
 use crate::cli::Global;
-use crate::cluster;
 use crate::error::{Error, Exit, chain};
+use crate::process::failed;
 use crate::runtime;
-use crate::signals::Interrupts;
 
 /// The capability of the load.
 const CAPABILITY: &str = "chaos";
@@ -60,17 +58,8 @@ impl Worker {
         let agent = Agent::builder(&self.name).serve(CAPABILITY, work).slots(SLOTS);
         let agent = if self.queue { agent.lane(Lane::Queue) } else { agent };
         let agent = agent.build().map_err(|error| Error::new(Exit::Failed, chain(&error)))?;
-        runtime::large()?.block_on(async {
-            let mut interrupts = Interrupts::listen()?;
-            let nats = cluster::connect(&global.cluster).await?;
-            let mut running = Running::start(vec![agent], &nats);
-            tokio::select! { biased;
-                _ = interrupts.next() => {}
-                error = running.ended() => return error.map_or(Ok(Exit::Ok), Err),
-            }
-            running.stop(LEAVE_WITHIN).await;
-            Ok(Exit::Ok)
-        })
+        let working = Running::until_told(vec![agent], &global.cluster, LEAVE_WITHIN);
+        runtime::large()?.block_on(working)
     }
 }
 

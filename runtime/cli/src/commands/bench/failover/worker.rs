@@ -7,10 +7,8 @@ use skep_agent::{Agent, Failure};
 
 use crate::agents::Running;
 use crate::cli::Global;
-use crate::cluster;
 use crate::error::{Error, Exit, chain};
 use crate::runtime;
-use crate::signals::Interrupts;
 
 /// The capability of the load.
 pub(super) const CAPABILITY: &str = "bench";
@@ -34,16 +32,7 @@ impl Worker {
         };
         let agent = Agent::builder(CAPABILITY).serve(CAPABILITY, work).slots(SLOTS).build();
         let agent = agent.map_err(|error| Error::new(Exit::Failed, chain(&error)))?;
-        runtime::large()?.block_on(async {
-            let mut interrupts = Interrupts::listen()?;
-            let nats = cluster::connect(&global.cluster).await?;
-            let mut running = Running::start(vec![agent], &nats);
-            tokio::select! { biased;
-                _ = interrupts.next() => {}
-                error = running.ended() => return error.map_or(Ok(Exit::Ok), Err),
-            }
-            running.stop(LEAVE_WITHIN).await;
-            Ok(Exit::Ok)
-        })
+        let working = Running::until_told(vec![agent], &global.cluster, LEAVE_WITHIN);
+        runtime::large()?.block_on(working)
     }
 }

@@ -1,7 +1,7 @@
-//! A child process that ends with its handle, by its own pid.
+//! This program again, as a child process that ends with its handle, by its own pid.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,10 +10,11 @@ use crate::error::{Error, Exit};
 
 /// How a process is started, again and again, and the one that runs, if one does.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     arguments: Vec<String>,
     environment: Vec<(&'static str, String)>,
-    log: PathBuf,
+    /// What it prints is appended here.
+    log: Option<PathBuf>,
     /// None after it was killed.
     child: Option<Child>,
     /// It was asked to end.
@@ -21,24 +22,20 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts this program with other arguments; what it prints is appended to `NAME.log`.
-    pub(super) fn start(
-        name: &str,
+    /// Starts this program with other arguments.
+    pub(crate) fn start(
         arguments: Vec<String>,
         environment: Vec<(&'static str, String)>,
-        folder: &Path,
+        log: Option<PathBuf>,
     ) -> Result<Self, Error> {
-        let log = folder.join(format!("{name}.log"));
         let mut process = Self { arguments, environment, log, child: None, drains: false };
         process.start_again()?;
         Ok(process)
     }
 
     /// Starts it, if it does not run.
-    pub(super) fn start_again(&mut self) -> Result<(), Error> {
-        if let Some(child) = &mut self.child
-            && matches!(child.try_wait(), Ok(None))
-        {
+    pub(crate) fn start_again(&mut self) -> Result<(), Error> {
+        if self.runs() {
             return Ok(());
         }
         let started = self.spawn();
@@ -48,7 +45,6 @@ impl Process {
     }
 
     fn spawn(&self) -> std::io::Result<Child> {
-        let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(std::env::current_exe()?);
         // It knows nothing of the surroundings of this one.
         for (name, _) in std::env::vars_os() {
@@ -58,20 +54,25 @@ impl Process {
             }
         }
         command.args(&self.arguments).envs(self.environment.iter().map(|(k, v)| (k, v)));
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
+        let (out, err) = match &self.log {
+            Some(log) => {
+                let log = File::options().create(true).append(true).open(log)?;
+                (log.try_clone()?.into(), log.into())
+            }
+            None => (Stdio::null(), Stdio::null()),
+        };
+        command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()
     }
 
     /// Asks it to end in order: SIGTERM.
-    pub(super) fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         self.drains = true;
-        if let Some(pid) = self.pid() {
-            signal(pid, Signal::TERM);
-        }
+        self.signal(Signal::TERM);
     }
 
     /// Starts it again if it ended, as whatever keeps daemons alive would; returns how it had, if
     /// nobody had asked for that.
-    pub(super) fn keep(&mut self) -> Result<Option<ExitStatus>, Error> {
+    pub(crate) fn keep(&mut self) -> Result<Option<ExitStatus>, Error> {
         let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
         let unasked = ended.filter(|status| !(self.drains && status.success()));
         if ended.is_some() {
@@ -81,15 +82,27 @@ impl Process {
     }
 
     /// Ends it as a crash would: SIGKILL.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().ok();
             child.wait().ok();
         }
     }
 
+    /// Returns whether it runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Sends it a signal, if it runs.
+    pub(crate) fn signal(&self, what: Signal) {
+        if let Some(pid) = self.pid() {
+            signal(pid, what);
+        }
+    }
+
     /// Returns its process id, if it runs.
-    pub(super) fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 }
@@ -101,13 +114,13 @@ impl Drop for Process {
 }
 
 /// Sends a signal to a process; one that is gone does not mind.
-pub(super) fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
         kill_process(pid, signal).ok();
     }
 }
 
-pub(super) fn failed(what: &str, error: &dyn std::fmt::Display) -> Error {
+pub(crate) fn failed(what: &str, error: &dyn std::fmt::Display) -> Error {
     Error::new(Exit::Failed, format!("cannot {what}: {error}"))
 }
