@@ -38,6 +38,22 @@ impl Reader {
             Self::Run => None,
         }
     }
+
+    const fn sees(self) -> Sees {
+        match self {
+            Self::Compensation(_) => Sees::Last,
+            Self::Step(_) | Self::Around(_) | Self::Fallback(_) | Self::Run => Sees::Now,
+        }
+    }
+}
+
+/// Which outputs are seen of steps that started over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sees {
+    /// None, until they complete again.
+    Now,
+    /// Those of the last time that they completed.
+    Last,
 }
 
 /// What one evaluation sees: exactly what it reads, looked up before.
@@ -131,7 +147,7 @@ fn passed_on(
             Reader::Step(_) | Reader::Around(_) | Reader::Fallback(_) | Reader::Run => Ok(None),
         },
         Some(Reference::Step(step, part)) => match visible(run, reader, *step) {
-            Some(id) => part_of(run, id, *part, desk),
+            Some(id) => part_of(run, id, (*part, reader.sees()), desk),
             None => Ok(None),
         },
         Some(
@@ -161,6 +177,11 @@ fn item(run: &Run, reader: Reader) -> Option<(NodeId, u32)> {
 }
 
 fn item_payload(run: &Run, reader: Reader) -> Option<&Payload> {
+    if let Reader::Compensation(id) = reader
+        && let Some(item) = run.node(id).deed.as_ref().and_then(|deed| deed.item.as_ref())
+    {
+        return Some(item);
+    }
     run.state.items.get(&item(run, reader)?.0)
 }
 
@@ -208,10 +229,12 @@ impl<'a> View<'a> {
             Reference::Step(step, part) => {
                 let Some(id) = visible(run, self.reader, *step) else { return Ok(()) };
                 let key = (run.id(), id, *part);
-                let value = desk.parsed(key, || match part_of(run, id, *part, desk)? {
-                    Some(Part::Stored(payload)) => desk.value(&payload).map(Some),
-                    Some(Part::Made(text)) => desk.parse(&text).map(Some),
-                    None => Ok(None),
+                let value = desk.parsed(key, || {
+                    match part_of(run, id, (*part, self.reader.sees()), desk)? {
+                        Some(Part::Stored(payload)) => desk.value(&payload).map(Some),
+                        Some(Part::Made(text)) => desk.parse(&text).map(Some),
+                        None => Ok(None),
+                    }
                 })?;
                 self.parts.extend(value.map(|value| (*step, *part, value)));
             }

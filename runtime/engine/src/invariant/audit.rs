@@ -202,7 +202,11 @@ impl RunSeen {
         let step = self.steps.entry(path.clone()).or_default();
         step.note_deed(event);
         step.of_attempt(event, at, &bounds)?;
-        step.of_whole(path, event, at, &bounds)
+        step.of_whole(path, event, at, &bounds)?;
+        if matches!(event, Event::StepCompleted { .. }) {
+            self.absorb(path);
+        }
+        Ok(())
     }
 
     /// A group starts over: what is inside may run again, under higher attempt numbers.

@@ -4,6 +4,7 @@ use serde_json::Value;
 use skep_protocol::Payload;
 use skep_workflow::StepPart;
 
+use super::Sees;
 use crate::desk::{Desk, Obstacle};
 use crate::run::step::{Phase, Setback};
 use crate::run::{NodeId, Run, ScopeId};
@@ -21,7 +22,7 @@ pub(super) fn own_output(run: &Run, id: NodeId, desk: &Desk<'_>) -> Result<Optio
     let deed = run.node(id).deed.as_ref();
     match deed.and_then(|deed| deed.output.clone()) {
         Some(output) => Ok(Some(Part::Stored(output))),
-        None => part_of(run, id, StepPart::Output, desk),
+        None => part_of(run, id, (StepPart::Output, Sees::Last), desk),
     }
 }
 
@@ -37,42 +38,62 @@ pub(super) fn own_error(run: &Run, id: NodeId) -> Option<Value> {
 pub(super) fn part_of(
     run: &Run,
     id: NodeId,
-    part: StepPart,
+    (part, sees): (StepPart, Sees),
     desk: &Desk<'_>,
 ) -> Result<Option<Part>, Obstacle> {
-    let node = run.node(id);
     let asked = match part {
         StepPart::Output => !run.is_fan(id),
         StepPart::Outputs => run.is_fan(id),
         StepPart::Status => false,
     };
-    if !asked || node.phase != Phase::Completed || node.released {
-        return Ok(None);
-    }
+    let completed = completed(run, id, sees).filter(|_| asked && !run.node(id).released);
+    let Some(completed) = completed else { return Ok(None) };
     if part == StepPart::Output && group_scope(run, id).is_none() {
-        let output = node.output.clone().unwrap_or_else(Payload::null);
+        let output = completed.output.cloned().unwrap_or_else(Payload::null);
         return Ok(Some(Part::Stored(output)));
     }
     let mut text = String::new();
-    write_output(run, id, desk, &mut text)?;
+    write_output(run, (id, sees), desk, &mut text)?;
     Ok(Some(Part::Made(text)))
+}
+
+/// A step as it completed.
+struct Completed<'a> {
+    output: Option<&'a Payload>,
+    items: usize,
+}
+
+/// Returns how a step completed, as far as that is seen.
+fn completed(run: &Run, id: NodeId, sees: Sees) -> Option<Completed<'_>> {
+    let node = run.node(id);
+    if node.phase == Phase::Completed {
+        return Some(Completed { output: node.output.as_ref(), items: run.items_of(id).len() });
+    }
+    let before = node.before.as_deref().filter(|_| sees == Sees::Last)?;
+    Some(Completed { output: before.output.as_ref(), items: before.items })
 }
 
 fn group_scope(run: &Run, id: NodeId) -> Option<ScopeId> {
     run.node(id).inner.as_ref()?.scope
 }
 
-fn write_output(run: &Run, id: NodeId, desk: &Desk<'_>, text: &mut String) -> Result<(), Obstacle> {
-    let node = run.node(id);
-    if node.phase != Phase::Completed {
+fn write_output(
+    run: &Run,
+    (id, sees): (NodeId, Sees),
+    desk: &Desk<'_>,
+    text: &mut String,
+) -> Result<(), Obstacle> {
+    let Some(completed) = completed(run, id, sees) else {
         text.push_str("null");
-    } else if run.is_fan(id) {
+        return Ok(());
+    };
+    if run.is_fan(id) {
         text.push('[');
-        for (index, item) in run.items_of(id).iter().enumerate() {
+        for (index, item) in run.all_items_of(id).iter().take(completed.items).enumerate() {
             if index > 0 {
                 text.push(',');
             }
-            write_output(run, *item, desk, text)?;
+            write_output(run, (*item, sees), desk, text)?;
         }
         text.push(']');
     } else if let Some(scope) = group_scope(run, id) {
@@ -84,11 +105,11 @@ fn write_output(run: &Run, id: NodeId, desk: &Desk<'_>, text: &mut String) -> Re
             text.push('"');
             text.push_str(run.definition(inner).id().as_str());
             text.push_str("\":");
-            write_output(run, inner, desk, text)?;
+            write_output(run, (inner, sees), desk, text)?;
         }
         text.push('}');
     } else {
-        match &node.output {
+        match completed.output {
             Some(payload) => text.push_str(desk.text(payload)?),
             None => text.push_str("null"),
         }

@@ -97,6 +97,11 @@ impl Run {
         &inner.items[..inner.used.min(inner.items.len())]
     }
 
+    /// Returns the items of a `for_each`, those of earlier rounds included, in order.
+    pub(crate) fn all_items_of(&self, id: NodeId) -> &[NodeId] {
+        self.node(id).inner.as_ref().map_or(&[], |inner| &inner.items)
+    }
+
     /// Returns the innermost item around a step, the step itself included.
     pub(crate) fn nearest_item(&self, mut id: NodeId) -> Option<(NodeId, u32)> {
         loop {

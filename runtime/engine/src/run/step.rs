@@ -185,6 +185,21 @@ pub(crate) struct StepState {
     /// What it did, or may have done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deed: Option<Box<Deed>>,
+    /// How it completed the last time, if it started over since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) before: Option<Box<Before>>,
+}
+
+/// What came out of a step before it started over: what compensations read until it completes
+/// again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Before {
+    /// Its output; none if it is that of inner steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<Payload>,
+    /// How many items it had.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) items: usize,
 }
 
 /// What a step did, or may have done, and what became of that: kept of steps that have a
@@ -194,6 +209,9 @@ pub(crate) struct Deed {
     /// What came out; none if nobody knows, or if it is that of inner steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<Payload>,
+    /// The item it did it for, if another one has its place since its group started over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) item: Option<Payload>,
     /// The compensation, once the run unwinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) compensation: Option<NodeId>,
@@ -374,6 +392,7 @@ impl StepState {
             reporter: None,
             inner: None,
             deed: None,
+            before: None,
         }
     }
 
@@ -384,6 +403,10 @@ impl StepState {
         self.attempt = old.attempt;
         self.ignored = old.ignored;
         self.reporter = old.reporter;
+        let completed = old.phase == Phase::Completed && !old.released;
+        let items = old.inner.as_ref().map_or(0, |inner| inner.used);
+        let before = completed.then(|| Box::new(Before { output: old.output, items }));
+        self.before = before.or(old.before);
         self.inner = old.inner;
         self.deed = old.deed;
         self.compensates = old.compensates;

@@ -2,10 +2,11 @@
 //!
 //! A saga as of Garcia-Molina and Salem (1987), over a graph: a step is made good once everything
 //! that depends on it is, however far away; what is independent is made good at the same time. A
-//! group that completed and has a `compensate` is made good as a unit, any other by what is inside.
+//! group that completed and has a `compensate` is made good as a unit, any other by what is inside;
+//! if it started over after that, first what was done inside since then, then the unit.
 
 use serde::{Deserialize, Serialize};
-use skep_protocol::{Failure, StepPath, Timestamp};
+use skep_protocol::{Failure, Payload, StepPath, Timestamp};
 use skep_workflow::StepKind;
 
 use super::apply::Applied;
@@ -73,7 +74,14 @@ impl Run {
 
     /// Returns whether the turn of a compensation has come.
     pub(crate) fn is_open(&self, of: NodeId) -> bool {
-        self.soft.unwinding.marks.get(of.as_usize()).is_some_and(|mark| mark.open)
+        let own = u32::from(self.is_owed(of));
+        let mark = self.soft.unwinding.marks.get(of.as_usize());
+        mark.is_some_and(|mark| mark.open && mark.left == own)
+    }
+
+    /// Returns whether a step has a compensation of its own that is not over.
+    fn is_owed(&self, id: NodeId) -> bool {
+        self.unit(id).is_some_and(|deed| !deed.settled)
     }
 
     /// Returns the compensations that failed for good.
@@ -107,29 +115,57 @@ impl Run {
             return;
         }
         let output = node.output.clone().filter(|_| node.phase == Phase::Completed);
+        if node.inner.is_some() {
+            self.absorb(id);
+        }
         let deed = self.node_mut(id).deed.get_or_insert_default();
+        deed.item = None;
         if output.is_some() {
             deed.output = output;
         }
     }
 
-    /// Returns the steps to be made good as they stand: those that did something, without those
-    /// inside a group that is made good as a unit.
+    /// A group that is made good as a unit completed: that makes good what is inside, too. What
+    /// cannot be undone stays.
+    fn absorb(&mut self, group: NodeId) {
+        let mut inside = self.inside(group);
+        while let Some(id) = inside.pop() {
+            inside.extend(self.inside(id));
+            if !self.definition(id).is_pivot() {
+                self.node_mut(id).deed = None;
+            }
+        }
+    }
+
+    /// Another item takes the place of the one for which something was done, by its step or by what
+    /// is inside.
+    pub(super) fn keep_item(&mut self, id: NodeId, item: &Payload) {
+        let mut inside = vec![id];
+        while let Some(id) = inside.pop() {
+            let node = self.node_mut(id);
+            if let Some(deed) = &mut node.deed {
+                deed.item.get_or_insert_with(|| item.clone());
+            }
+            // What is inside a `for_each` in there has items of its own.
+            let scope = node.inner.as_ref().and_then(|inner| inner.scope);
+            inside.extend(scope.iter().flat_map(|scope| self.scope(*scope).nodes()));
+        }
+    }
+
+    /// Returns the steps to be made good as they stand: those that did something. Of what is inside
+    /// a group that is made good as a unit, that is what happened after it completed.
     fn to_make_good(&self) -> Vec<NodeId> {
         let mut found = Vec::new();
         let mut open: Vec<NodeId> = self.scope(ScopeId::ROOT).nodes().collect();
         while let Some(id) = open.pop() {
-            match self.unit(id) {
-                Some(deed) if deed.settled => {}
-                Some(_) => found.push(id),
-                None => open.extend(self.inside(id)),
-            }
+            found.extend(self.unit(id).filter(|deed| !deed.settled).map(|_| id));
+            open.extend(self.inside(id));
         }
         found.sort_unstable();
         found
     }
 
-    /// Returns the deed of a step that is made good as a unit.
+    /// Returns the deed of a step that is made good by a compensation of its own.
     fn unit(&self, id: NodeId) -> Option<&Deed> {
         let deed = self.node(id).deed.as_deref()?;
         self.definition(id).compensate().map(|_| deed)
@@ -195,11 +231,11 @@ impl Run {
     /// Counts what is left of a step.
     fn mark(&mut self, id: NodeId) -> u32 {
         let scope = self.node(id).inner.as_ref().and_then(|inner| inner.scope);
-        let left = match (self.unit(id), scope) {
-            (Some(deed), _) => u32::from(!deed.settled),
-            (None, Some(scope)) => self.mark_scope(scope),
-            (None, None) => self.inside(id).into_iter().map(|item| self.mark(item)).sum(),
+        let inside = match scope {
+            Some(scope) => self.mark_scope(scope),
+            None => self.inside(id).into_iter().map(|item| self.mark(item)).sum(),
         };
+        let left = inside + u32::from(self.is_owed(id));
         self.mark_mut(id).left = left;
         left
     }
@@ -223,10 +259,15 @@ impl Run {
                 continue;
             }
             mark.open = true;
-            match self.unit(id).and_then(|deed| deed.compensation) {
-                Some(compensation) => self.enqueue(compensation, index),
-                None => steps.extend(self.inside(id)),
-            }
+            self.enqueue_own(id, index);
+            steps.extend(self.inside(id));
+        }
+    }
+
+    /// Has the compensation of a step looked at, if there is one.
+    fn enqueue_own(&self, id: NodeId, index: &mut Index) {
+        if let Some(compensation) = self.unit(id).and_then(|deed| deed.compensation) {
+            self.enqueue(compensation, index);
         }
     }
 
@@ -240,6 +281,7 @@ impl Run {
         let mut at = Some(of);
         while let Some(id) = at {
             self.mark_mut(id).left -= 1;
+            self.enqueue_own(id, index);
             let node = self.node(id);
             at = match node.item_of {
                 Some((fan, _)) => Some(fan),

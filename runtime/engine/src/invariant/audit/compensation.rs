@@ -35,6 +35,21 @@ impl StepSeen {
 }
 
 impl RunSeen {
+    /// A group that is made good as a unit completed: that makes good what is inside, too.
+    pub(super) fn absorb(&mut self, group: &StepPath) {
+        if !self.is_unit(group) {
+            return;
+        }
+        let inside: Vec<StepPath> =
+            self.steps.keys().filter(|path| is_inside(path, group)).cloned().collect();
+        for path in inside {
+            let is_pivot = self.definition(&path).is_some_and(skep_workflow::Step::is_pivot);
+            if let Some(step) = self.steps.get_mut(&path).filter(|_| !is_pivot) {
+                step.deed = None;
+            }
+        }
+    }
+
     /// Looks at an event about the compensation of a step.
     pub(super) fn compensation(&mut self, of: &StepPath, event: &Event) -> Checked {
         if matches!(event, Event::AttemptScheduled(_)) {
@@ -82,7 +97,7 @@ impl RunSeen {
         demand(deed.is_some(), "I-10", || format!("{of} is made good and did nothing"))?;
         let again = self.steps.get(&of.compensation()).is_some_and(|step| step.settled);
         demand(!again, "I-10", || format!("{of} is made good twice"))?;
-        match self.left().find(|left| self.depends(left, of)) {
+        match self.left().find(|left| is_inside(left, of) || self.depends(left, of)) {
             Some(left) => demand(false, "I-10", || format!("{of} is made good before {left}")),
             None => Ok(()),
         }
@@ -93,7 +108,6 @@ impl RunSeen {
         let left = self.steps.iter().filter(|(path, step)| {
             step.deed == Some(Deed::Certain)
                 && self.is_unit(path)
-                && !self.is_inside_a_unit(path)
                 && !self.steps.get(&path.compensation()).is_some_and(|step| step.settled)
         });
         left.map(|(path, _)| path)
@@ -107,19 +121,6 @@ impl RunSeen {
         let Some(step) = self.definition(path) else { return false };
         let is_fan = step.for_each().is_some() && !path.as_str().ends_with(']');
         step.compensate().is_some() && !is_fan
-    }
-
-    fn is_inside_a_unit(&self, path: &StepPath) -> bool {
-        let mut around = path.as_str();
-        while let Some((outer, _)) = around.rsplit_once('/') {
-            let outer_path = StepPath::new(outer);
-            let did = self.steps.get(&outer_path).is_some_and(|step| step.deed.is_some());
-            if did && self.is_unit(&outer_path) {
-                return true;
-            }
-            around = outer;
-        }
-        false
     }
 
     /// Returns whether `later` depends on `earlier`: where their paths part, the one on the other.
@@ -158,4 +159,10 @@ impl RunSeen {
         }
         false
     }
+}
+
+/// Returns whether a step is inside a group.
+fn is_inside(path: &StepPath, group: &StepPath) -> bool {
+    let rest = path.as_str().strip_prefix(group.as_str());
+    rest.is_some_and(|rest| rest.starts_with('/'))
 }

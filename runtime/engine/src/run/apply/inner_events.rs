@@ -24,7 +24,9 @@ impl Run {
         }
         for (index, payload) in (event.offset as usize..).zip(&event.items) {
             let item = self.items_of(id)[index];
-            self.state.items.insert(item, payload.clone());
+            if let Some(before) = self.state.items.insert(item, payload.clone()) {
+                self.keep_item(item, &before);
+            }
             progress.known += 1;
         }
         if progress.known == progress.total {
