@@ -78,3 +78,25 @@ async fn a_cluster_that_is_there_is_hurt_only_if_that_is_said() -> Result<()> {
     ensure!(count(&report, "takeovers") == 0, "{report:#}");
     Ok(())
 }
+
+/// Nobody waits for the runs to end, so they have not: that is told, with what the journal says.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_hold_is_told_and_kept() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut command = command()?;
+    command.args(["chaos", "--duration", "1s", "--patience", "1ms", "--runs", "8"]);
+    command.args(["--coordinators", "1", "--agents", "1", "--output", "json"]);
+    command.arg("--keep").arg(folder.path());
+    let called = call(command).await?;
+    ensure!(called.exit == 1, "that should not hold: {}", called.text());
+    let report = called.json()?;
+    ensure!(report["holds"] == false, "{report:#}");
+    let first = &report["checks"][0];
+    ensure!(first["numbers"] == "I-1" && first["violated"].as_u64() > Some(0), "{first:#}");
+    let journal = first["violations"][0]["journal"].as_array().context("no evidence")?;
+    ensure!(!journal.is_empty(), "{first:#}");
+    for kept in ["report.json", "partition-0.jsonl", "agent-1.deeds", "coordinator-1.log"] {
+        ensure!(folder.path().join(kept).exists(), "{kept} is not kept");
+    }
+    Ok(())
+}

@@ -86,8 +86,8 @@ pub(crate) struct Chaos {
     /// The nats-servers of an own cluster: 1, 3 or 5.
     #[arg(long, value_name = "N", default_value = "1", value_parser = ["1", "3", "5"])]
     nats_servers: String,
-    /// Where the processes write, and what is kept: logs, deeds, the report. Without it, a folder
-    /// that is removed if all holds.
+    /// Where the processes write, and what is kept: logs, deeds, journals, the report. Without it, a
+    /// folder that is removed if all holds.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// With --nats: the cluster there is for development, and may be hurt.
@@ -163,6 +163,7 @@ impl Chaos {
         let begun = host::now();
         let blows = schedule::schedule(seed, self.duration, &self.every, scene.cast);
         let mut done = director::direct(&mut scene.stage, &blows, self.duration).await?;
+        let broken = (begun, host::now());
         output::note("all is mended, waiting for the runs to end");
         let notes = load.finish(self.patience);
         let notes = director::keep(&mut scene.stage, &mut done, notes).await?;
@@ -174,7 +175,7 @@ impl Chaos {
             deeds,
             entries: journals::entries(&journals),
             journals,
-            begun,
+            broken,
             seen_stuck: notes.seen_stuck,
             surprises: notes.surprises,
             label: scene.label,
@@ -182,7 +183,7 @@ impl Chaos {
         };
         let report = Report::of(&history, seed, done);
         report.print(global.output);
-        self.put_away(&report, &folder, made);
+        self.put_away(&report, &history, (&folder, made));
         Ok(if report.holds() { Exit::Ok } else { Exit::Failed })
     }
 
@@ -195,14 +196,18 @@ impl Chaos {
     }
 
     /// Keeps what explains a violation, and what was asked to be kept.
-    fn put_away(&self, report: &Report, folder: &Path, made: bool) {
+    fn put_away(&self, report: &Report, history: &History, (folder, made): (&Path, bool)) {
         if made && report.holds() {
             std::fs::remove_dir_all(folder).ok();
             return;
         }
         let text = format!("{:#}\n", report.to_json());
-        std::fs::write(folder.join("report.json"), text).ok();
-        output::note(format!("logs, deeds and the report are in {}", folder.display()));
+        let written = std::fs::write(folder.join("report.json"), text);
+        if let Err(error) = written.and_then(|()| journals::keep(&history.entries, folder)) {
+            output::warn(format!("cannot keep everything in {}: {error}", folder.display()));
+        }
+        let kept = folder.display();
+        output::note(format!("logs, deeds, journals and the report are in {kept}"));
     }
 
     async fn scene(&self, global: &Global, label: String, folder: &Path) -> Result<Scene, Error> {

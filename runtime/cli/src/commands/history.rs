@@ -126,7 +126,8 @@ fn help_with_stuck(progress: &Progress, home: Home) {
             let steps = steps.join(", ");
             output::note(format!("  {help}: make good by hand what is left of: {steps}"));
             output::note(format!(
-                "  {help}: the run ends with this process; on a cluster it would wait for `skep resume`"
+                "  {help}: the run ends with this process; on a cluster it would wait for \
+                 `skep resume`"
             ));
         }
     }

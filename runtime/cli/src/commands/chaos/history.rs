@@ -47,8 +47,8 @@ pub(super) struct History {
     pub(super) journals: Vec<Journal>,
     /// The records of the journals, as far as they can be read.
     pub(super) entries: Vec<Entry>,
-    /// When the first fault could happen.
-    pub(super) begun: Timestamp,
+    /// When the first fault could happen, and when all was mended.
+    pub(super) broken: (Timestamp, Timestamp),
     /// The runs that a query showed as stuck.
     pub(super) seen_stuck: BTreeSet<RunId>,
     /// What clients were told that no client should be.

@@ -1,6 +1,12 @@
 //! Reads the journals to their present ends, once all is over.
 
+use std::collections::{BTreeMap, btree_map};
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+
 use futures::StreamExt as _;
+use serde_json::json;
 use skep_broker::Journal as _;
 use skep_nats::Nats;
 use skep_protocol::{Batch, PartitionCount, PartitionId, Seq, decode};
@@ -32,6 +38,24 @@ async fn journal(nats: &Nats, partition: PartitionId) -> Result<Journal, Error> 
         }
     }
     Ok(Journal { partition, messages })
+}
+
+/// Writes the records down, a line for each, for people and their tools.
+pub(super) fn keep(entries: &[Entry], folder: &Path) -> io::Result<()> {
+    let mut files = BTreeMap::new();
+    for entry in entries {
+        let Entry { partition, seq, epoch, record } = entry;
+        let file = match files.entry(*partition) {
+            btree_map::Entry::Occupied(file) => file.into_mut(),
+            btree_map::Entry::Vacant(none) => {
+                let path = folder.join(format!("partition-{partition}.jsonl"));
+                none.insert(BufWriter::new(File::create(path)?))
+            }
+        };
+        let line = json!({ "seq": seq, "epoch": epoch, "record": record });
+        writeln!(file, "{line}")?;
+    }
+    files.into_values().try_for_each(|mut file| file.flush())
 }
 
 /// Returns the records of the messages that can be read; the audit finds the others.

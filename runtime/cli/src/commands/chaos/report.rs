@@ -41,7 +41,7 @@ struct Counts {
     stuck: usize,
     records: usize,
     deeds: usize,
-    /// The longest time in which nothing completed, and since when, from the first fault on.
+    /// The longest time in which nothing completed while things were broken, and since when.
     longest_gap: (Duration, Duration),
 }
 
@@ -171,8 +171,10 @@ impl Counts {
         }
         counts.takeovers = epochs.values().map(took_over).sum();
         completed.sort_unstable();
-        let since = |at: Timestamp| at.since(history.begun);
-        let gaps = completed.windows(2).map(|two| (two[1].since(two[0]), since(two[0])));
+        // Afterwards there is less and less to do.
+        let (begun, mended) = history.broken;
+        completed.retain(|at| *at <= mended);
+        let gaps = completed.windows(2).map(|two| (two[1].since(two[0]), two[0].since(begun)));
         counts.longest_gap = gaps.max().unwrap_or_default();
         counts
     }

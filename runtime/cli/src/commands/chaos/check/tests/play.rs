@@ -60,7 +60,7 @@ pub(super) fn play() -> History {
         deeds: play.deeds,
         entries: journals::entries(&journals),
         journals,
-        begun: Timestamp::EPOCH,
+        broken: (Timestamp::EPOCH, Timestamp::EPOCH),
         seen_stuck: play.stuck.iter().map(|(run, _)| *run).collect::<BTreeSet<_>>(),
         surprises: Vec::new(),
         label: LABEL_VALUE.to_owned(),
