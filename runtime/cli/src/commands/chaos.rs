@@ -86,8 +86,8 @@ pub(crate) struct Chaos {
     /// The nats-servers of an own cluster: 1, 3 or 5.
     #[arg(long, value_name = "N", default_value = "1", value_parser = ["1", "3", "5"])]
     nats_servers: String,
-    /// Where the processes write, and what is kept: logs, deeds, journals, the report. Without it, a
-    /// folder that is removed if all holds.
+    /// Where the processes write, and what is kept: logs, deeds, journals, the report. Without it,
+    /// a folder that is removed if all holds.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// With --nats: the cluster there is for development, and may be hurt.
