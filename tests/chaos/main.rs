@@ -100,3 +100,38 @@ async fn what_does_not_hold_is_told_and_kept() -> Result<()> {
     }
     Ok(())
 }
+
+/// Chaos that is killed leaves no process behind: all of them name the folder they write to.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn who_kills_chaos_kills_its_processes() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let place = folder.path().to_str().context("a path is text")?;
+    let mut chaos = command()?;
+    chaos.args(["chaos", "--duration", "10m", "--nats-servers", "1", "--keep", place]);
+    let mut chaos = tokio::process::Command::from(chaos);
+    let mut chaos = chaos.stderr(std::process::Stdio::null()).kill_on_drop(true).spawn()?;
+    // Itself, three coordinators, four agents; who is not yet connected might end by itself.
+    let works = |name: &str| {
+        let deeds = folder.path().join(name).metadata();
+        deeds.is_ok_and(|deeds| deeds.len() > 0)
+    };
+    until(|| works("agent-1.deeds") && works("agent-2.deeds") && named(place).len() == 8).await;
+    chaos.kill().await?;
+    until(|| named(place).is_empty()).await;
+    Ok(())
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::time::sleep(skep_tests::LOOK_EVERY).await;
+    }
+}
+
+/// Returns the processes whose command lines contain a text.
+fn named(text: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+    lines.filter(|line| line.contains(text)).collect()
+}

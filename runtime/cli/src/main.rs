@@ -40,6 +40,7 @@ use crate::error::{Error, Exit};
 use crate::output::Format;
 
 fn main() -> ExitCode {
+    process::end_with_parent();
     let args: Vec<_> = std::env::args_os().collect();
     let (exit, format) = match Cli::try_parse_from(&args) {
         Ok(cli) => {

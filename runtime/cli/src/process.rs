@@ -8,6 +8,22 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::{Error, Exit};
 
+/// Set for a process that is to end with the one that started it.
+const ENDS_WITH_PARENT: &str = "SKEP_ENDS_WITH_PARENT";
+
+/// Sees to it that this process is killed when the one that started it ends, however it ends, if
+/// that one wants it and the system can.
+pub(crate) fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    if let Some(parent) = std::env::var_os(ENDS_WITH_PARENT) {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).ok();
+        let is_there = rustix::process::getppid().map(|pid| pid.to_string());
+        if is_there.as_deref().map(std::ffi::OsStr::new) != Some(&parent) {
+            std::process::exit(Exit::Failed.number().into());
+        }
+    }
+}
+
 /// How a process is started, again and again, and the one that runs, if one does.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -54,6 +70,7 @@ impl Process {
             }
         }
         command.args(&self.arguments).envs(self.environment.iter().map(|(k, v)| (k, v)));
+        command.env(ENDS_WITH_PARENT, std::process::id().to_string());
         let (out, err) = match &self.log {
             Some(log) => {
                 let log = File::options().create(true).append(true).open(log)?;
