@@ -21,7 +21,8 @@ use crate::runtime;
 const CAPABILITY: &str = "chaos";
 /// How many tasks an agent performs at a time.
 pub(super) const SLOTS: u32 = 8;
-const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// Longer than a step takes.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Perform the steps of chaos.
 #[derive(Debug, Args)]
