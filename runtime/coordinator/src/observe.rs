@@ -25,6 +25,26 @@ pub(crate) fn hung(partition: PartitionId) {
     warn!(partition = partition.get(), "the owner of the partition hangs, or is cut off");
 }
 
+/// A partition is to be taken over.
+pub(crate) fn vacant(partition: PartitionId) {
+    debug!(partition = partition.get(), "nobody serves the partition");
+}
+
+/// The owner of a partition sends and answers nothing any more.
+pub(crate) fn let_go(partition: PartitionId) {
+    debug!(partition = partition.get(), "the partition can be taken over");
+}
+
+/// The new owner of a partition can be asked.
+pub(crate) fn listens(partition: PartitionId) {
+    debug!(partition = partition.get(), "listening as the owner of the partition");
+}
+
+/// What agents left while nobody owned a partition was decided.
+pub(crate) fn backlog_decided(partition: PartitionId) {
+    debug!(partition = partition.get(), "what was left for the owner of the partition is decided");
+}
+
 /// Another coordinator is to have a partition.
 pub(crate) fn handed_over(partition: PartitionId) {
     info!(partition = partition.get(), "partition handed over");

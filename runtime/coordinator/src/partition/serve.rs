@@ -25,6 +25,7 @@ use super::report::{Asker, Incoming, Ticket, incoming};
 use super::requests::Preparing;
 use super::stuck::Stuck;
 use super::{Context, End, LiveQuestion};
+use crate::observe;
 use backlog::Backlog;
 use sources::{HOUSEKEEPING, Sources, listen};
 use watch::{Looked, Watch};
@@ -96,6 +97,7 @@ pub(crate) async fn serve<B: Broker>(
     *stuck = Stuck::default();
     let (questions_sender, questions) = mpsc::channel(QUESTIONS);
     let mut sources = listen(&context, questions).await;
+    observe::listens(context.id);
     // Who hears the roll call sends its reports once more: somebody is there to hear them.
     context.fleet.tell(recovered).await;
     serving.release(releases).await;

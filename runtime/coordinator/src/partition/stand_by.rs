@@ -76,7 +76,10 @@ async fn watch<B: Broker>(context: &Context<B>, stopped: Stopped, read: &Read) -
         match vigil.probed(probe, rank, now) {
             Verdict::Wait => {}
             Verdict::Vacant if !context.members.has_company() => return None,
-            Verdict::Vacant if taken.is_settled(context).await => return taken.epoch,
+            Verdict::Vacant if taken.is_settled(context).await => {
+                observe::vacant(context.id);
+                return taken.epoch;
+            }
             // Another coordinator has just taken it over, and is about to listen.
             Verdict::Vacant => {}
             // A journal without a leader makes every owner look hung.

@@ -5,12 +5,14 @@ mod processes;
 mod watch;
 mod worker;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 use skep_nats::server::{Options, ThrowawayServer};
 use skep_nats::{ConnectOptions, Nats};
+use skep_protocol::limits::AGENT_SILENCE;
 use skep_protocol::{PartitionCount, PartitionId};
 
 use super::clock;
@@ -32,6 +34,8 @@ const NAMES: [&str; 3] = ["bench-a", "bench-b", "bench-c"];
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two looks at what has no other way to tell.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// After so long, agents that came have work, and those that vanished are missed.
+const AGENTS_SETTLE: Duration = Duration::from_secs(2);
 /// A take-over is not looked for longer than this before the fault: the load has begun again.
 const LOADED_FOR: Duration = Duration::from_millis(500);
 
@@ -41,6 +45,8 @@ const LOADED_FOR: Duration = Duration::from_millis(500);
 /// going, and then ends one coordinator after the other: by SIGKILL, by SIGSTOP, by SIGTERM. What
 /// is told is the time from the last step that finished under the old owner of a partition to the
 /// first one under the new owner; of each fault, that of the partition that stood still longest.
+/// Then it kills and stops agents, and tells how long it took until the last step that was lost
+/// with one of them was begun by another.
 #[derive(Debug, Args)]
 pub(super) struct Failover {
     /// Coordinators to end by SIGKILL, one after the other.
@@ -52,6 +58,12 @@ pub(super) struct Failover {
     /// Coordinators to drain by SIGTERM, one after the other.
     #[arg(long, value_name = "N", default_value_t = 50)]
     drains: u32,
+    /// Agents to end by SIGKILL, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    agent_kills: u32,
+    /// Agents to stop by SIGSTOP, one after the other, until their work is done elsewhere.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    agent_stops: u32,
     /// Runs under way at a time.
     #[arg(long, value_name = "N", default_value_t = 64)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -63,15 +75,18 @@ pub(super) struct Failover {
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
     agents: u32,
+    /// An existing folder for the logs of the processes, as SKEP_LOG says.
+    #[arg(long, value_name = "DIR")]
+    logs: Option<PathBuf>,
 }
 
-/// How long partitions stood still by one kind of fault.
+/// How long it took to get over one kind of fault.
 struct Series {
+    who: &'static str,
     sign: Sign,
     goal: Duration,
     /// Of each fault, the longest.
     gaps: Vec<Duration>,
-    partitions: usize,
 }
 
 impl Failover {
@@ -90,7 +105,7 @@ impl Failover {
         let server = server.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))?;
         let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
         nats.ensure_layout(PartitionCount::DEFAULT).await?;
-        let mut processes = Processes::new(&server.url());
+        let mut processes = Processes::new(&server.url(), self.logs.clone());
         for name in NAMES {
             processes.start_coordinator(name)?;
         }
@@ -104,20 +119,61 @@ impl Failover {
         ];
         let mut all = Vec::new();
         for (sign, count, goal) in faults {
-            let mut series = Series { sign, goal, gaps: Vec::new(), partitions: 0 };
+            let mut series = Series { who: "coordinator", sign, goal, gaps: Vec::new() };
             for number in 0..count {
                 let name = NAMES[number as usize % NAMES.len()];
                 let seen = fault(&nats, &mut processes, &watch, (name, sign)).await?;
                 let longest = seen.iter().map(|(_, gap)| *gap).max().unwrap_or_default();
                 output::note(format!("{} {name}: {}", sign.word(), told(&seen)));
-                series.partitions += seen.len();
                 series.gaps.push(longest);
+            }
+            all.push(series);
+        }
+        let faults = [
+            (Sign::Kill, self.agent_kills, Duration::from_secs(1)),
+            (Sign::Stop, self.agent_stops, Duration::from_secs(8)),
+        ];
+        for (sign, count, goal) in faults {
+            let mut series = Series { who: "agent", sign, goal, gaps: Vec::new() };
+            for _ in 0..count {
+                let gap = self.agent_fault(&mut processes, &watch, sign).await?;
+                output::note(format!("{} agent: {} ms", sign.word(), gap.as_millis()));
+                series.gaps.push(gap);
             }
             all.push(series);
         }
         let steps = load.finish(&watch, PATIENCE).await?;
         report(&all, steps, watch.lost(), global.output);
         Ok(Exit::Ok)
+    }
+
+    /// Kills or stops one agent, waits until others have begun all that it had, and brings it back.
+    async fn agent_fault(
+        &self,
+        processes: &mut Processes,
+        watch: &Watch,
+        sign: Sign,
+    ) -> Result<Duration, Error> {
+        let rescued = || within("lost steps are not done elsewhere", watch.rescued());
+        tokio::time::sleep(AGENTS_SETTLE).await;
+        rescued().await?;
+        let from = now();
+        let is_stopped = sign == Sign::Stop;
+        if is_stopped {
+            processes.stop_agent();
+            tokio::time::sleep(AGENT_SILENCE).await;
+        } else {
+            processes.kill_agent();
+        }
+        // Each coordinator notices for itself.
+        tokio::time::sleep(AGENTS_SETTLE).await;
+        let begun = rescued().await?;
+        if is_stopped {
+            processes.agent_goes_on();
+        } else {
+            processes.start_agent(self.step_ms)?;
+        }
+        Ok(begun.unwrap_or(from).saturating_sub(from))
     }
 }
 
@@ -172,12 +228,11 @@ fn report(all: &[Series], steps: usize, lost: usize, format: Format) {
         let faults = all.iter().map(|series| {
             let value = json!({
                 "faults": series.gaps.len(),
-                "partitions": series.partitions,
                 "median_ms": ms(series.percentile(50)),
                 "p99_ms": ms(series.percentile(99)),
                 "goal_ms": ms(Some(series.goal)),
             });
-            (series.sign.word().to_owned(), value)
+            (format!("{}_{}", series.who, series.sign.word()), value)
         });
         let faults: serde_json::Map<String, Value> = faults.collect();
         output::json(&json!({ "gaps": faults, "steps": steps, "attempts_lost": lost }));
@@ -188,10 +243,10 @@ fn report(all: &[Series], steps: usize, lost: usize, format: Format) {
             continue;
         };
         output::data(format!(
-            "{:<6} {} faults, {} partitions: median {} ms, p99 {} ms (goal {} ms)",
+            "{} {}: {} faults, median {} ms, p99 {} ms (goal {} ms)",
             series.sign.word(),
+            series.who,
             series.gaps.len(),
-            series.partitions,
             median.as_millis(),
             p99.as_millis(),
             series.goal.as_millis(),
@@ -213,10 +268,10 @@ mod tests {
     #[test]
     fn of_few_faults_the_longest_gap_is_the_99th() {
         let series = |gaps: &[u64]| Series {
+            who: "coordinator",
             sign: Sign::Kill,
             goal: Duration::ZERO,
             gaps: gaps.iter().copied().map(Duration::from_millis).collect(),
-            partitions: 0,
         };
         let of = |gaps: &[u64], percent| series(gaps).percentile(percent).map(|g| g.as_millis());
         assert_eq!(of(&[], 99), None);

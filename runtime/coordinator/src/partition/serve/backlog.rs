@@ -8,6 +8,7 @@ use skep_engine::planted::{self, Bug};
 
 use super::super::commit::{Release, Unit};
 use super::Serving;
+use crate::observe;
 
 /// How far the reports are that were left before the take-over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,7 @@ impl<B: Broker> Serving<B> {
             return;
         }
         self.backlog = Backlog::Decided;
+        observe::backlog_decided(self.context.id);
         let caught_up = FleetInput::CaughtUp { partition: self.context.id };
         self.commit.push(Unit::new(Vec::new(), Vec::new(), vec![Release::Fleet(caught_up)]));
     }

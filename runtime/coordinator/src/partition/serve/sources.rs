@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use futures::stream::BoxStream;
 use skep_broker::{Broker, Late, Requests};
 use skep_protocol::{Command, CommandReply, ReportBatch, ReportReply};
@@ -30,12 +31,8 @@ pub(super) async fn listen<B: Broker>(
 ) -> Sources {
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    Sources {
-        // Whoever finds nobody to report to leaves the report before the reader comes.
-        reports: context.reports().await,
-        durable: context.durable_reports().await,
-        commands: context.commands().await,
-        questions,
-        housekeeping,
-    }
+    // Whoever finds nobody to report to leaves the report before the reader comes.
+    let reports = context.reports().await;
+    let (durable, commands) = join(context.durable_reports(), context.commands()).await;
+    Sources { reports, durable, commands, questions, housekeeping }
 }

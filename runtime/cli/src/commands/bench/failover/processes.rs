@@ -1,6 +1,7 @@
 //! The processes of the cluster: each ends with its handle.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use rustix::process::Signal;
 
@@ -29,30 +30,35 @@ impl Sign {
 /// All of them.
 pub(super) struct Processes {
     url: String,
+    /// Where their logs go.
+    logs: Option<PathBuf>,
     coordinators: BTreeMap<String, Process>,
     agents: Vec<Process>,
 }
 
 impl Processes {
-    pub(super) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), coordinators: BTreeMap::new(), agents: Vec::new() }
+    pub(super) fn new(url: &str, logs: Option<PathBuf>) -> Self {
+        let (coordinators, agents) = (BTreeMap::new(), Vec::new());
+        Self { url: url.to_owned(), logs, coordinators, agents }
     }
 
     pub(super) fn start_coordinator(&mut self, name: &str) -> Result<(), Error> {
-        let process = self.start(&["serve", "--name", name])?;
+        let process = self.start(name, &["serve", "--name", name])?;
         self.coordinators.insert(name.to_owned(), process);
         Ok(())
     }
 
     pub(super) fn start_agent(&mut self, step_ms: u64) -> Result<(), Error> {
-        let process = self.start(&["bench", "worker", "--step-ms", &step_ms.to_string()])?;
+        let step_ms = step_ms.to_string();
+        let process = self.start("agents", &["bench", "worker", "--step-ms", &step_ms])?;
         self.agents.push(process);
         Ok(())
     }
 
-    fn start(&self, args: &[&str]) -> Result<Process, Error> {
+    fn start(&self, name: &str, args: &[&str]) -> Result<Process, Error> {
         let args = args.iter().chain(&["--nats"]).map(|arg| (*arg).to_owned());
-        Process::start(args.chain([self.url.clone()]).collect(), Vec::new(), None)
+        let log = self.logs.as_ref().map(|folder| folder.join(format!("{name}.log")));
+        Process::start(args.chain([self.url.clone()]).collect(), Vec::new(), log)
     }
 
     /// Ends a coordinator.
@@ -68,6 +74,31 @@ impl Processes {
     /// Lets a stopped coordinator go on.
     pub(super) fn goes_on(&self, name: &str) {
         self.signal(name, Signal::CONT);
+    }
+
+    /// Kills the agent that has been there longest.
+    pub(super) fn kill_agent(&mut self) {
+        if !self.agents.is_empty() {
+            drop(self.agents.remove(0));
+        }
+    }
+
+    /// Stops the agent that has been there longest; afterwards it is the one that came last.
+    pub(super) fn stop_agent(&mut self) {
+        let first = self.agents.len().min(1);
+        self.agents.rotate_left(first);
+        self.signal_last(Signal::STOP);
+    }
+
+    /// Lets the agent go on that was stopped.
+    pub(super) fn agent_goes_on(&self) {
+        self.signal_last(Signal::CONT);
+    }
+
+    fn signal_last(&self, what: Signal) {
+        if let Some(agent) = self.agents.last() {
+            agent.signal(what);
+        }
     }
 
     fn signal(&self, name: &str, what: Signal) {

@@ -1,6 +1,6 @@
 //! What the journals say, and when: who owns what, which steps finish, how long nothing does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,8 @@ use futures::StreamExt as _;
 use skep_broker::{Bucket, Journal as _, JournalReader, Registry as _};
 use skep_nats::Nats;
 use skep_protocol::{
-    Batch, Event, Member, MemberPhase, PartitionCount, PartitionId, Record, Seq, decode,
+    Batch, Event, Member, MemberPhase, PartitionCount, PartitionId, Record, RunId, Seq, StepPath,
+    decode,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -30,6 +31,10 @@ struct Seen {
     partitions: BTreeMap<PartitionId, Journal>,
     steps: usize,
     lost: usize,
+    /// Steps whose attempt was lost with its agent, until another attempt completes.
+    missing: BTreeSet<(RunId, StepPath)>,
+    /// When the last of them was begun elsewhere.
+    rescued: Option<Duration>,
     runs_ended: u64,
 }
 
@@ -98,6 +103,22 @@ impl Watch {
         }
     }
 
+    /// Waits until nothing is missing that was lost with an agent; returns when the last of it was
+    /// begun elsewhere.
+    pub(super) async fn rescued(&self) -> Option<Duration> {
+        let mut news = self.news();
+        loop {
+            {
+                let mut seen = self.seen();
+                if seen.missing.is_empty() {
+                    return seen.rescued.take();
+                }
+            }
+            // The sender is in `self`.
+            let _ = news.changed().await;
+        }
+    }
+
     /// Returns the count of runs that ended; it goes on.
     pub(super) fn ended_runs(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.ended)
@@ -143,10 +164,17 @@ impl Seen {
             }
             Record::WorkflowAdded(_) => {}
             Record::Run(record) => {
-                self.lost += usize::from(matches!(record.event, Event::AttemptLost { .. }));
                 self.runs_ended += u64::from(record.event.ends_run());
-                if matches!(record.event, Event::AttemptCompleted(_)) {
+                if let Event::AttemptLost { step, .. } = &record.event {
+                    self.lost += 1;
+                    self.missing.insert((record.run, step.clone()));
+                }
+                if let Event::AttemptCompleted(done) = &record.event {
                     self.steps += 1;
+                    if self.missing.remove(&(record.run, done.step.clone())) {
+                        let begun = at.saturating_sub(Duration::from_millis(done.duration_ms));
+                        self.rescued = self.rescued.max(Some(begun));
+                    }
                     if let Some(since) = journal.standing.take() {
                         journal.gap = journal.gap.or_else(|| Some(at.saturating_sub(since)));
                     }
