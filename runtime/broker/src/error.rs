@@ -37,6 +37,8 @@ pub enum RequestError {
     NoResponders {
         /// For what: "commands of partition 3".
         what: String,
+        /// Somebody listened when it was sent: it may have got there, and had its effect.
+        sent: bool,
     },
     /// Somebody listens but did not answer in time: the outcome is unknown.
     #[error("no answer to {what} within {within_ms} ms")]

@@ -51,7 +51,7 @@ impl<R> fmt::Debug for Responder<R> {
 /// - **C24** Each asker gets the answer to its own request, in whatever order they are answered.
 /// - **C25** When a listener was dropped, nobody listens any more; one that comes later is heard.
 /// - **C26** A listener that goes with requests unanswered, taken or not, leaves `NoResponders` to
-///   their askers. The request may have had its effect.
+///   their askers, with `sent`: the request may have had its effect.
 /// - **C27** A listener that stays and does not answer leaves `TimedOut`.
 /// - **C28** A message over the limit is `TooLarge` and reaches nobody. The limit of a command is
 ///   `MAX_MESSAGE`.

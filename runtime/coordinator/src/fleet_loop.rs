@@ -13,8 +13,8 @@ use skep_broker::{Broker, RequestError, Revision};
 use skep_engine::fleet::{Fleet, FleetEffect, FleetInput, Link};
 use skep_protocol::limits::BOARD_EVERY;
 use skep_protocol::{
-    AgentId, AttemptId, Control, CoordinatorId, Heartbeat, Order, PartitionCount, PartitionId,
-    RollCall, Task, TaskBatch, Timestamp,
+    AgentId, AttemptId, Board, Control, CoordinatorId, Heartbeat, Order, PartitionCount,
+    PartitionId, RollCall, Task, TaskBatch, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -51,7 +51,7 @@ pub(crate) struct FleetLoop<B> {
     items: Vec<Item>,
     keeping: JoinSet<Seen>,
     /// When the board was looked at last, and in which state it was.
-    looked: Option<(Timestamp, Revision)>,
+    looked: Option<(Timestamp, (Revision, Board))>,
 }
 
 impl<B: Broker> FleetLoop<B> {
@@ -300,18 +300,20 @@ impl<B: Broker> FleetLoop<B> {
     /// what is seen is never older than what was seen before.
     fn keep_board(&mut self) {
         let now = self.clock.now();
-        let due = self.looked.is_none_or(|(at, _)| now.since(at) >= BOARD_EVERY);
+        let due = self.looked.as_ref().is_none_or(|(at, _)| now.since(*at) >= BOARD_EVERY);
         if !self.keeping.is_empty() || (self.items.is_empty() && !due) {
             return;
         }
         let (broker, me, clock) = (self.broker.clone(), self.me.clone(), Arc::clone(&self.clock));
-        let items = std::mem::take(&mut self.items);
-        self.keeping.spawn(board::keep(broker, me, items, move || clock.now()));
+        let known = self.looked.as_ref().map(|(_, known)| known.clone());
+        let todo = (std::mem::take(&mut self.items), known);
+        self.keeping.spawn(board::keep(broker, me, todo, move || clock.now()));
     }
 
     fn seen(&mut self, seen: Seen) {
         let Seen { board, revision, posted, done } = seen;
-        let known = self.looked.replace((self.clock.now(), revision)).map(|(_, known)| known);
+        let looked = (self.clock.now(), (revision, board.clone()));
+        let known = self.looked.replace(looked).map(|(_, (known, _))| known);
         if known != Some(revision) || posted.is_some() {
             let (me, posted) = (self.me.clone(), posted.unwrap_or_default());
             self.handle(FleetInput::Board { board, me, posted });
@@ -377,7 +379,9 @@ async fn deliver<B: Broker>(broker: B, agent: AgentId, tasks: Vec<Task>) -> Opti
     };
     Some(match delivered {
         Ok(delivery) => FleetInput::Delivered { agent, attempts, refused: delivery.refused },
-        Err(RequestError::NoResponders { .. }) => FleetInput::NoAgent { agent, attempts },
+        Err(RequestError::NoResponders { sent, .. }) => {
+            FleetInput::NoAgent { agent, attempts, sent }
+        }
         Err(error) => {
             observe::delivery_failed(&agent, &error);
             FleetInput::DeliveryUnknown { agent, attempts }

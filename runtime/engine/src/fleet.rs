@@ -130,7 +130,12 @@ impl Fleet {
             roll_calls: 0,
             guards: BTreeMap::new(),
             purses: BTreeMap::new(),
-            board: Board { v: Board::VERSION, breakers: BTreeMap::new(), agents: BTreeMap::new() },
+            board: Board {
+                v: Board::VERSION,
+                at: Timestamp::EPOCH,
+                breakers: BTreeMap::new(),
+                agents: BTreeMap::new(),
+            },
             me: None,
             posts: 0,
             posted: 0,
@@ -185,8 +190,8 @@ impl Fleet {
             FleetInput::Delivered { agent, attempts, refused } => {
                 self.delivered(&agent, attempts, &refused, now);
             }
-            FleetInput::NoAgent { agent, attempts } => {
-                self.no_agent(&agent, attempts, now, effects);
+            FleetInput::NoAgent { agent, attempts, sent } => {
+                self.no_agent(&agent, (attempts, sent), now, effects);
             }
             FleetInput::DeliveryUnknown { agent, attempts } => {
                 self.delivered(&agent, attempts, &[], now);

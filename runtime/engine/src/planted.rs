@@ -18,6 +18,10 @@ pub enum Bug {
     PerformTooSoon,
     /// An attempt that was lost is sent again under its old number.
     SendLostAgain,
+    /// What was done is made good in the order in which it was done.
+    CompensateForwards,
+    /// A probe that is never heard of again holds its breaker up for ever.
+    LeakProbe,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -1,6 +1,7 @@
 //! The state of one run.
 
 pub(crate) mod apply;
+pub(crate) mod deed;
 mod navigate;
 mod release;
 pub(crate) mod scope;

@@ -61,10 +61,15 @@ impl Nats {
         if size > limit {
             return Err(RequestError::TooLarge { what: what(), size, limit });
         }
+        let mut sent_before = false;
         loop {
             match self.ask_once(&what, (&subject, extent), payload.clone(), within).await {
-                Err(RequestError::NoResponders { .. }) if self.shared.link.is_settling() => {
+                Err(RequestError::NoResponders { sent, .. }) if self.shared.link.is_settling() => {
+                    sent_before |= sent;
                     tokio::time::sleep(ASK_AGAIN).await;
+                }
+                Err(RequestError::NoResponders { what, sent }) => {
+                    return Err(RequestError::NoResponders { what, sent: sent || sent_before });
                 }
                 answer => return answer,
             }
@@ -92,13 +97,13 @@ impl Nats {
             biased;
             answered = self.while_connected(within, exchange) => answered,
             () = self.deserted(subject) => {
-                return Err(RequestError::NoResponders { what: what() });
+                return Err(RequestError::NoResponders { what: what(), sent: true });
             }
         };
         let answer = match answered {
             Ok(Ok(answer)) => answer,
             Ok(Err(Failed::NoResponders)) => {
-                return Err(RequestError::NoResponders { what: what() });
+                return Err(RequestError::NoResponders { what: what(), sent: false });
             }
             Ok(Err(Failed::TooLarge { answer, size, limit })) => {
                 let what = if answer { format!("the answer to {}", what()) } else { what() };

@@ -14,6 +14,10 @@ use crate::time::Timestamp;
 pub struct Board {
     /// The version of the format.
     pub v: u32,
+    /// When it was written, by the clock of whoever wrote it, as are the other times in it: who
+    /// reads it counts from when it was first seen, if the clocks differ.
+    #[serde(default)]
+    pub at: Timestamp,
     /// Circuit breakers that are not closed, by name: that of a capability, or `WORKFLOW/STEP`.
     #[serde(default)]
     pub breakers: BTreeMap<String, BreakerRecord>,

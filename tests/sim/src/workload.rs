@@ -163,6 +163,15 @@ fn write_work(chance: &mut Chance, kind: u64, key: &mut dyn FnMut(&str)) {
             if chance.one_in(3) {
                 key("expect: { type: object }");
             }
+            if chance.one_in(4) {
+                let few = "min_calls: 2, window: 5m, cooldown: 5s, probes: 1";
+                key(&format!("breaker: {{ failure_rate: 50%, {few} }}"));
+                let otherwise = *chance.pick(&["wait", "wait", "fail"]);
+                key(&format!("when_open: {otherwise}"));
+            }
+            if chance.one_in(6) {
+                key("progress_within: 15s");
+            }
         }
     }
 }

@@ -44,6 +44,16 @@ fn an_effect_before_its_record() {
 }
 
 #[test]
+fn compensations_in_the_order_of_their_steps() {
+    is_found(Bug::CompensateForwards);
+}
+
+#[test]
+fn a_leaked_probe() {
+    is_found(Bug::LeakProbe);
+}
+
+#[test]
 fn a_lost_attempt_under_its_old_number() {
     is_found(Bug::SendLostAgain);
 }

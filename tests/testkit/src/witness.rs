@@ -13,8 +13,8 @@ use skep_agent::Context;
 use skep_broker::Bucket;
 use skep_engine::Violation;
 use skep_protocol::{
-    AgentId, AttemptId, Event, Failure, FailureKind, Hash, Outcome, PartitionId, Payload, Record,
-    ReportBatch, ReportBody, RunId, RunRecord, RunStatus, Seq, StepPath, Task,
+    AgentId, AttemptId, Board, Event, Failure, FailureKind, Hash, Outcome, PartitionId, Payload,
+    Record, ReportBatch, ReportBody, RunId, RunRecord, RunStatus, Seq, StepPath, Task, decode,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -114,7 +114,12 @@ impl Witness {
 
     /// A fact is kept.
     pub(crate) fn kept_fact(&self, bucket: Bucket, key: &str, value: &Bytes) {
-        let facts = &mut lock(&self.seen).stores.facts;
+        let mut seen = lock(&self.seen);
+        if let (Bucket::Cluster, Ok(board)) = (bucket, decode::<Board>(value)) {
+            board.breakers.values().for_each(|breaker| seen.reach(names::of_breaker(breaker)));
+            board.agents.values().for_each(|_| seen.reach("agent in quarantine"));
+        }
+        let facts = &mut seen.stores.facts;
         facts.retain(|(other, name, _)| (*other, name.as_str()) != (bucket, key));
         facts.push((bucket, key.to_owned(), value.clone()));
     }

@@ -33,7 +33,10 @@ pub async fn c23_with_nobody_listening_there_are_no_responders<H: Harness>(harne
         ]
     });
     for (kind, outcome) in outcomes.await.into_iter().enumerate() {
-        assert!(matches!(outcome, Some(RequestError::NoResponders { .. })), "{kind}: {outcome:?}");
+        assert!(
+            matches!(outcome, Some(RequestError::NoResponders { sent: false, .. })),
+            "{kind}: {outcome:?}"
+        );
     }
 }
 
@@ -118,7 +121,10 @@ pub async fn c26_leaving_in_the_middle_of_a_request_is_noticed<H: Harness>(harne
     };
     let both = async { tokio::join!(join_all(asking), leaving) };
     for outcome in soon("all to learn", both).await.0 {
-        assert!(matches!(outcome, Err(RequestError::NoResponders { .. })), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(RequestError::NoResponders { sent: true, .. })),
+            "{outcome:?}"
+        );
     }
 }
 

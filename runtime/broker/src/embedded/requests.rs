@@ -143,7 +143,7 @@ pub(super) async fn ask<K: Ord + Clone, M, R>(
 ) -> Result<R, RequestError> {
     let asked = part.with(|mailboxes, ready| mailboxes.ask(key, message, ready));
     let asker = asked.map_err(|refused| match refused {
-        AskRefused::Nobody => RequestError::NoResponders { what: what.to_string() },
+        AskRefused::Nobody => RequestError::NoResponders { what: what.to_string(), sent: false },
         AskRefused::Full => {
             let reason = format!("too many {what} wait");
             Unavailable { attempted: "send a request", reason }.into()
@@ -152,7 +152,7 @@ pub(super) async fn ask<K: Ord + Clone, M, R>(
     let asking = Asking { part, asker };
     match timeout(within, asking.answer()).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(Deserted)) => Err(RequestError::NoResponders { what: what.to_string() }),
+        Ok(Err(Deserted)) => Err(RequestError::NoResponders { what: what.to_string(), sent: true }),
         Err(_) => {
             let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
             Err(RequestError::TimedOut { what: what.to_string(), within_ms })

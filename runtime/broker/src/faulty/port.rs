@@ -55,7 +55,7 @@ impl Failed for RequestError {
     }
 
     fn refused() -> Self {
-        Self::NoResponders { what: "a request that the script fails".to_owned() }
+        Self::NoResponders { what: "a request that the script fails".to_owned(), sent: false }
     }
 }
 

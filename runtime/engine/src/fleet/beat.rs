@@ -250,17 +250,22 @@ impl Fleet {
     }
 
     /// Nobody listens in the name of an agent: its process is gone. Right after an outage of the
-    /// broker it may also just not be back yet; then its silence decides.
+    /// broker it may also just not be back yet; then its silence decides. What was sent while it
+    /// still listened it may have begun.
     pub(super) fn no_agent(
         &mut self,
         agent: &AgentId,
-        attempts: Vec<AttemptId>,
+        (attempts, sent): (Vec<AttemptId>, bool),
         now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) {
-        for id in attempts {
-            if self.is_on_its_way(&id, agent) {
-                self.make_ready(&id, now);
+        if sent {
+            self.delivered(agent, attempts, &[], now);
+        } else {
+            for id in attempts {
+                if self.is_on_its_way(&id, agent) {
+                    self.make_ready(&id, now);
+                }
             }
         }
         let Some(known) = self.agents.get_mut(agent) else { return };

@@ -17,6 +17,7 @@ use skep_protocol::{AttemptId, BreakerPhase, Timestamp};
 use skep_workflow::{Breaker as Policy, Share};
 
 use super::window::Window;
+use crate::planted::{self, Bug};
 use round::Round;
 
 /// How much longer each cool-down is than the one before, in halves of it.
@@ -123,7 +124,10 @@ impl Breaker {
 
     /// A call is made.
     pub(super) fn admit(&mut self, id: &AttemptId, now: Timestamp) {
-        let lease = now.after(self.lease());
+        let lease = match planted::is(Bug::LeakProbe) {
+            true => Timestamp::from_millis(u64::MAX),
+            false => now.after(self.lease()),
+        };
         match &mut self.state {
             State::Closed | State::Open(_) => {}
             State::HalfOpen(_, round) | State::Closing { round, .. } => round.admit(id, lease),
@@ -134,6 +138,7 @@ impl Breaker {
     pub(super) fn withdraw(&mut self, id: &AttemptId) {
         match &mut self.state {
             State::Closed | State::Open(_) => {}
+            State::HalfOpen(..) | State::Closing { .. } if planted::is(Bug::LeakProbe) => {}
             State::HalfOpen(_, round) | State::Closing { round, .. } => round.withdraw(id),
         }
     }

@@ -79,6 +79,8 @@ pub enum FleetInput {
         agent: AgentId,
         /// What was to be sent.
         attempts: Vec<AttemptId>,
+        /// It still listened when they were sent, and may have begun them.
+        sent: bool,
     },
     /// A delivery was not answered: the agent may hold the attempts or not.
     DeliveryUnknown {

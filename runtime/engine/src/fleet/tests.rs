@@ -254,7 +254,8 @@ fn a_busy_agent_is_left_alone_and_its_task_goes_elsewhere() {
 fn a_dead_process_loses_what_it_held_and_not_what_was_on_its_way() {
     let mut scene = Scene::new();
     scene.beat("a", 2, &[]).owe("held").delivered("a", &["held"]).owe("sent");
-    scene.input(FleetInput::NoAgent { agent: agent("a"), attempts: vec![id("sent")] });
+    let attempts = vec![id("sent")];
+    scene.input(FleetInput::NoAgent { agent: agent("a"), attempts, sent: false });
     scene.explain("sent").beat("b", 2, &[]).check(expect![[r#"
         0: deliver to a: held
         0: deliver to a: sent
@@ -267,13 +268,26 @@ fn a_dead_process_loses_what_it_held_and_not_what_was_on_its_way() {
 }
 
 #[test]
+fn what_reached_a_process_that_died_then_is_lost_with_it() {
+    let mut scene = Scene::new();
+    scene.beat("a", 2, &[]).owe("sent");
+    let attempts = vec![id("sent")];
+    scene.input(FleetInput::NoAgent { agent: agent("a"), attempts, sent: true });
+    scene.beat("b", 2, &[]).check(expect![[r#"
+        0: deliver to a: sent
+        0: sent lost: agent a is gone
+    "#]]);
+}
+
+#[test]
 fn right_after_an_outage_nobody_answering_means_nothing() {
     let mut scene = Scene::new();
     scene.beat("a", 3, &[]).owe("held").delivered("a", &["held"]);
     scene.after(2_000).beat("a", 3, &["held"]);
     scene.input(FleetInput::Link(Link::Down)).after(60_000);
     scene.input(FleetInput::Link(Link::Up)).after(500).owe("next");
-    scene.input(FleetInput::NoAgent { agent: agent("a"), attempts: vec![id("next")] });
+    let attempts = vec![id("next")];
+    scene.input(FleetInput::NoAgent { agent: agent("a"), attempts, sent: false });
     scene.after(1_000).beat("a", 3, &["held"]).check(expect![[r#"
         0: deliver to a: held
         1000: held held by a

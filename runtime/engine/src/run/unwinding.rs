@@ -7,13 +7,15 @@
 
 use serde::{Deserialize, Serialize};
 use skep_protocol::{Failure, Payload, StepPath, Timestamp};
-use skep_workflow::StepKind;
+use skep_workflow::{Step, StepIndex, StepKind};
 
 use super::apply::Applied;
+use super::deed::Deed;
 use super::standing::Index;
-use super::step::{Deed, Phase, StepState};
+use super::step::{Phase, StepState};
 use super::{NodeId, Run, ScopeId};
 use crate::error::FoldError;
+use crate::planted::{self, Bug};
 
 /// What the journal says of an unwinding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,10 +221,13 @@ impl Run {
         let left = nodes.iter().map(|id| self.mark(*id)).sum();
         // Dependents before what they depend on.
         nodes.sort_unstable_by_key(|id| std::cmp::Reverse(self.definition(*id).rank()));
+        if planted::is(Bug::CompensateForwards) {
+            nodes.reverse();
+        }
         for id in nodes {
-            let dependents = self.definition(id).dependents().iter();
-            let dependents = dependents.filter_map(|step| self.in_scope(scope, *step));
-            let after = dependents.filter(|dependent| !self.is_clear(*dependent)).count();
+            let first = first_made_good(self.definition(id)).iter();
+            let first = first.filter_map(|step| self.in_scope(scope, *step));
+            let after = first.filter(|dependent| !self.is_clear(*dependent)).count();
             self.mark_mut(id).after = u32::try_from(after).expect("edges are bounded");
         }
         left
@@ -304,7 +309,7 @@ impl Run {
         let plan = std::sync::Arc::clone(&self.plan);
         let mut clear = vec![id];
         while let Some(id) = clear.pop() {
-            for step in plan.step(self.step_index(id)).needs() {
+            for step in then_made_good(plan.step(self.step_index(id))) {
                 let Some(need) = self.in_scope(scope, *step) else { continue };
                 let mark = self.mark_mut(need);
                 mark.after -= 1;
@@ -364,4 +369,14 @@ impl Run {
     pub(super) fn may_be_sent(&self, not_before: Timestamp, now: Timestamp) -> bool {
         not_before <= self.state.paused_at.unwrap_or(now).min(now).after(super::START_MARGIN)
     }
+}
+
+/// Returns the steps that are made good before a step: those that depend on it.
+fn first_made_good(step: &Step) -> &[StepIndex] {
+    if planted::is(Bug::CompensateForwards) { step.needs() } else { step.dependents() }
+}
+
+/// Returns the steps that are made good after a step: those that it depends on.
+fn then_made_good(step: &Step) -> &[StepIndex] {
+    if planted::is(Bug::CompensateForwards) { step.dependents() } else { step.needs() }
 }

@@ -67,8 +67,10 @@ impl Journal for Client {
 
 impl Tasks for Client {
     async fn offer(&self, task: Task, sending: u32) -> Result<(), RequestError> {
-        self.link.running().await;
+        // A process that is stopped between its decision and the socket sends late what is stale by
+        // then; agents and stores know by the fencing token.
         self.witness().sent(&self.link.name, &task);
+        self.link.running().await;
         self.witness().reached(if sending > 0 { "task queued again" } else { "task queued" });
         self.send(Repeats::Perhaps, move |broker| {
             let task = task.clone();
@@ -164,10 +166,10 @@ impl Queries for Client {
 
 impl Direct for Client {
     async fn deliver(&self, agent: &AgentId, tasks: TaskBatch) -> Result<Delivery, RequestError> {
-        self.link.running().await;
         for task in &tasks.tasks {
             self.witness().sent(&self.link.name, task);
         }
+        self.link.running().await;
         let agent = agent.clone();
         self.send(Repeats::Perhaps, move |broker| {
             let (agent, tasks) = (agent.clone(), tasks.clone());

@@ -1,6 +1,6 @@
 //! Records in the words of coverage and traces.
 
-use skep_protocol::{Event, IgnoreReason, Record};
+use skep_protocol::{BreakerPhase, BreakerRecord, Event, FailureKind, IgnoreReason, Record};
 
 /// Returns the name of a record: a point that some simulation has to reach.
 pub(super) fn of(record: &Record) -> &'static str {
@@ -9,6 +9,16 @@ pub(super) fn of(record: &Record) -> &'static str {
         Record::OwnerChanged(_) => "partition owned first",
         Record::WorkflowAdded(_) => "definition added",
         Record::Run(record) => event(&record.event),
+    }
+}
+
+/// Returns the name of what became of a breaker.
+pub(super) const fn of_breaker(breaker: &BreakerRecord) -> &'static str {
+    match breaker.phase {
+        BreakerPhase::Closed => "breaker closed",
+        BreakerPhase::Open => "breaker open",
+        BreakerPhase::HalfOpen => "breaker half-open",
+        BreakerPhase::Closing => "breaker closing",
     }
 }
 
@@ -43,6 +53,12 @@ fn event(event: &Event) -> &'static str {
         Event::AttemptReleased { .. } => "attempt released",
         Event::CheckpointSaved { .. } => "checkpoint saved",
         Event::AttemptCompleted(_) => "attempt completed",
+        Event::AttemptFailed(failed) if failed.failure.kind == FailureKind::Stalled => {
+            "attempt stalled"
+        }
+        Event::AttemptFailed(failed) if failed.failure.kind == FailureKind::BreakerOpen => {
+            "attempt refused by a breaker"
+        }
         Event::AttemptFailed(_) => "attempt failed",
         Event::AttemptLost { .. } => "attempt lost",
         Event::ReportIgnored(ignored) => match ignored.reason {

@@ -171,7 +171,8 @@ fn beat_of(fleet: &Fleet, name: &AgentId, seq: u64, forgets: u8) -> Heartbeat {
 }
 
 fn no_agent(agent: AgentId, attempts: Vec<AttemptId>) -> FleetInput {
-    FleetInput::NoAgent { agent, attempts }
+    let sent = attempts.len().is_multiple_of(2);
+    FleetInput::NoAgent { agent, attempts, sent }
 }
 
 fn no_answer(agent: AgentId, attempts: Vec<AttemptId>) -> FleetInput {
