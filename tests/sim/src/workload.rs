@@ -43,14 +43,18 @@ fn small(chance: &mut Chance, bound: u64) -> u32 {
     u32::try_from(chance.below(bound)).unwrap_or_default()
 }
 
-/// Answers with something that nobody else would, at times with what is not expected.
+/// Answers with something that nobody else would, at times late, with what is not expected, or not
+/// at all.
 async fn perform(context: Context, _input: Value) -> Result<Value, Failure> {
     let attempt = context.attempt_id().to_string();
     let sum: u64 = attempt.bytes().map(u64::from).sum();
-    Ok(match sum % 13 {
-        0 => json!([attempt]),
-        _ => json!({ "agent": context.agent().to_string(), "attempt": attempt }),
-    })
+    match sum % 13 {
+        0 => return Ok(json!([attempt])),
+        1 | 2 => return Err(Failure::new("overloaded", "come back later")),
+        3 | 4 => tokio::time::sleep(Duration::from_secs(4)).await,
+        _ => {}
+    }
+    Ok(json!({ "agent": context.agent().to_string(), "attempt": attempt }))
 }
 
 /// Writes a workflow with every kind of step and key.
@@ -164,7 +168,7 @@ fn write_work(chance: &mut Chance, kind: u64, key: &mut dyn FnMut(&str)) {
                 key("expect: { type: object }");
             }
             if chance.one_in(4) {
-                let few = "min_calls: 2, window: 5m, cooldown: 5s, probes: 1";
+                let few = "min_calls: 1, window: 5m, cooldown: 2s, probes: 1";
                 key(&format!("breaker: {{ failure_rate: 50%, {few} }}"));
                 let otherwise = *chance.pick(&["wait", "wait", "fail"]);
                 key(&format!("when_open: {otherwise}"));

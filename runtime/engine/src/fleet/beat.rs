@@ -33,16 +33,6 @@ enum Parting {
     Silent,
 }
 
-impl Parting {
-    /// Returns whether what is on its way to the agent reaches nobody.
-    fn is_sure(self) -> bool {
-        match self {
-            Self::Left | Self::Ended => true,
-            Self::Restarted | Self::Silent => false,
-        }
-    }
-}
-
 impl fmt::Display for Parting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -297,8 +287,8 @@ impl Fleet {
         }
     }
 
-    /// Drops an agent. What it held is lost. What was only on its way to it is offered again if it
-    /// cannot have got there; otherwise it may be performed yet, and is lost, too.
+    /// Drops an agent. What it held is lost, and so is what is on its way to it: it may have got
+    /// there, and be under way.
     fn agent_gone(
         &mut self,
         agent: &AgentId,
@@ -314,13 +304,8 @@ impl Fleet {
             self.forget_health(agent, effects);
         }
         for id in gone.attempts {
-            let Some(attempt) = self.attempts.get(&id) else { continue };
-            if parting.is_sure() && matches!(attempt.place, Place::Delivering { .. }) {
-                self.make_ready(&id, now);
-            } else {
-                let cause = format!("agent {agent} {parting}");
-                self.lose(&id, (Some(agent.clone()), cause), now, effects);
-            }
+            let cause = format!("agent {agent} {parting}");
+            self.lose(&id, (Some(agent.clone()), cause), now, effects);
         }
         self.end_answered_roll_call(now, effects);
     }
