@@ -1,5 +1,6 @@
 //! The whole, end to end: real processes, a real nats-server, real `kill -9`.
 
+mod again;
 mod cluster;
 mod crash;
 mod expect;

@@ -65,6 +65,7 @@ async fn coordinate(
         attempt: 1,
         fencing_token: 1,
         ask: false,
+        origin: None,
         capability: capability.to_owned(),
         workflow: "perform".to_owned(),
         partition: PARTITION,

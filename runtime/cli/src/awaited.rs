@@ -13,6 +13,12 @@ use crate::error::Error;
 /// A check that takes longer is left out: the definition may be out of reach for this user.
 const KNOWN_WITHIN: Duration = Duration::from_secs(3);
 
+/// Returns the definition of a run, if it can be had.
+pub(crate) async fn definition<B: Broker>(client: &Client<B>, digest: Hash) -> Option<Workflow> {
+    let found = skep_coordinator::definition(client.broker().clone(), digest);
+    tokio::time::timeout(KNOWN_WITHIN, found).await.ok()?.ok()?
+}
+
 /// What a workflow waits for.
 #[derive(Debug)]
 pub(crate) struct Awaited {
@@ -42,9 +48,7 @@ impl Awaited {
 
     /// Looks at the definition of a run, if it can be had.
     pub(crate) async fn by_digest<B: Broker>(client: &Client<B>, digest: Hash) -> Option<Self> {
-        let found = skep_coordinator::definition(client.broker().clone(), digest);
-        let found = tokio::time::timeout(KNOWN_WITHIN, found).await.ok()?.ok()??;
-        Some(Self::by(&found))
+        Some(Self::by(&definition(client, digest).await?))
     }
 
     /// Refuses a signal that no step can ever take.

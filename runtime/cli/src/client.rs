@@ -6,8 +6,8 @@ use serde_json::Value;
 use skep_broker::{Broker, RequestError};
 use skep_protocol::{
     AgentView, BreakerView, Command, CommandReply, Hash, HistoryEntry, Order, PartitionCount,
-    PartitionId, Payload, Query, QueryReply, RegisterWorkflow, Rejection, RunDetail, RunFilter,
-    RunId, RunSummary, StartRun,
+    PartitionId, Payload, Query, QueryReply, RegisterWorkflow, Rejection, RetryRun, RunDetail,
+    RunFilter, RunId, RunSummary, StartRun,
 };
 use tokio::time::{Instant, sleep};
 
@@ -37,6 +37,11 @@ impl<B: Broker> Client<B> {
         Self { broker, partitions, patience: PATIENCE }
     }
 
+    /// Returns how many partitions the cluster has.
+    pub(crate) const fn partitions(&self) -> PartitionCount {
+        self.partitions
+    }
+
     /// Returns the broker.
     pub(crate) const fn broker(&self) -> &B {
         &self.broker
@@ -56,6 +61,14 @@ impl<B: Broker> Client<B> {
     pub(crate) async fn start(&self, start: StartRun) -> Result<Existed, Error> {
         let run = start.run;
         let reply = self.ask(self.partitions.of(run), Command::Start(Box::new(start))).await?;
+        let CommandReply::Started { existing, .. } = reply else { return Err(unexpected()) };
+        Ok(if existing { Existed::Before } else { Existed::NotBefore })
+    }
+
+    /// Has a run done over, and returns whether that was done before.
+    pub(crate) async fn retry(&self, retry: RetryRun) -> Result<Existed, Error> {
+        let partition = self.partitions.of(retry.run);
+        let reply = self.ask(partition, Command::Retry(Box::new(retry))).await?;
         let CommandReply::Started { existing, .. } = reply else { return Err(unexpected()) };
         Ok(if existing { Existed::Before } else { Existed::NotBefore })
     }
@@ -293,6 +306,7 @@ mod tests {
             steps: 0,
             steps_ended: 0,
             labels: Default::default(),
+            retry_of: None,
         };
         let answering = tokio::spawn(async move {
             while let Some(request) = questions.next().await {

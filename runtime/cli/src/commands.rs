@@ -14,6 +14,7 @@ pub(crate) mod get;
 mod graph;
 pub(crate) mod history;
 mod list;
+mod retry;
 pub(crate) mod run;
 mod run_ref;
 mod schema;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Pause(change::Pause),
     Resume(change::Resume),
     Skip(change::Skip),
+    Retry(retry::Retry),
     Why(why::Why),
     Cancel(change::Cancel),
     Agents(agents::Agents),
@@ -77,6 +79,7 @@ impl Command {
             | Self::Pause(_)
             | Self::Resume(_)
             | Self::Skip(_)
+            | Self::Retry(_)
             | Self::Why(_)
             | Self::Cancel(_)
             | Self::Agents(_)
@@ -111,6 +114,7 @@ pub(crate) fn perform(command: Command, global: &Global) -> Result<Exit, Error> 
         Command::Resume(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Why(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Skip(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::Retry(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Cancel(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Breakers(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Agents(one) => ask(cluster, async |client| one.perform(&client, global).await),

@@ -19,12 +19,24 @@ pub(crate) struct InputArgs {
     /// as JSON; `NAME=@FILE` takes the value from a file.
     #[arg(short = 'i', long = "set", value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
-    /// A JSON file with an object of inputs (`-` for stdin); `-i` outranks it.
+    /// All inputs: a JSON object, or a file with one (`-` for stdin); `-i` outranks it.
     #[arg(long, value_name = "FILE.json")]
     pub(crate) input: Option<String>,
 }
 
 impl InputArgs {
+    /// Returns whether nothing was given.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.input.is_none()
+    }
+
+    /// Reads what was given, which may be a part of all inputs.
+    pub(crate) fn given(&self, workflow: Option<&Workflow>) -> Result<Map<String, Value>, Error> {
+        let (given, broken) = self.gather(workflow.map(Workflow::inputs))?;
+        let lines: Vec<String> = broken.into_values().collect();
+        if lines.is_empty() { Ok(given) } else { Err(error::inputs(&lines)) }
+    }
+
     /// Reads what was given without knowing what is declared.
     pub(crate) fn read(&self) -> Result<Map<String, Value>, Error> {
         Ok(self.gather(None)?.0)
@@ -77,7 +89,10 @@ fn sentence(problem: &InputProblem) -> String {
 }
 
 fn object(file: &str) -> Result<Map<String, Value>, Error> {
-    let text = text(file)?;
+    let (file, text) = match file.trim_start().starts_with('{') {
+        true => ("what --input gives", file.to_owned()),
+        false => (file, text(file.strip_prefix('@').unwrap_or(file))?),
+    };
     match serde_json::from_str(&text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Error::usage(format!("{file} is no JSON object"))

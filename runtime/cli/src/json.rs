@@ -72,6 +72,9 @@ pub(crate) fn summary(run: &RunSummary) -> Value {
     if let Some(parent) = &run.parent {
         object["parent"] = json!(parent);
     }
+    if let Some(before) = run.retry_of {
+        object["retry_of"] = json!(before);
+    }
     if !run.labels.is_empty() {
         object["labels"] = json!(run.labels);
     }
@@ -86,6 +89,9 @@ pub(crate) fn detail(detail: &RunDetail) -> Value {
     object["error"] = error(detail);
     if let Some(reason) = &detail.cancelled {
         object["cancelled"] = json!(reason);
+    }
+    if !detail.retried_by.is_empty() {
+        object["retried_by"] = json!(detail.retried_by);
     }
     let steps = detail.steps.iter().map(|view| (view.step.to_string(), step(view)));
     object["steps"] = Value::Object(steps.collect());
@@ -114,6 +120,9 @@ pub(crate) fn step(view: &StepView) -> Value {
     }
     if let Some(items) = view.items {
         object["items"] = json!(items);
+    }
+    if view.kept {
+        object["kept"] = json!(true);
     }
     object
 }
@@ -211,7 +220,7 @@ pub(crate) fn entry(entry: &HistoryEntry) -> Value {
 
 /// The fields of events that hold payloads; everything else is left as it is.
 const PAYLOADS: &[&str] =
-    &["inputs", "outputs", "input", "output", "payload", "checkpoint", "details"];
+    &["inputs", "outputs", "input", "output", "payload", "checkpoint", "details", "item"];
 /// The fields of events that hold times.
 const TIMES: &[&str] = &["not_before", "until"];
 

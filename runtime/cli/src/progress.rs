@@ -206,7 +206,8 @@ impl Progress {
                 self.end(RunStatus::Compensated, at);
             }
             Event::ParentNotified {} | Event::SignalReceived { .. } => {}
-            Event::StepSkipped { .. }
+            Event::StepKept(_)
+            | Event::StepSkipped { .. }
             | Event::StepExpanded(_)
             | Event::GroupStarted { .. }
             | Event::GroupRestarted { .. }
@@ -240,6 +241,10 @@ impl Progress {
             }
         } else if let Event::StepExpanded(event) = event {
             return self.rows.expand(step, event.total, at);
+        } else if let Event::StepKept(kept) = event {
+            if let Some(items) = kept.items {
+                self.rows.expand(step, items, at);
+            }
         } else if let Event::GroupRestarted { .. } = event {
             self.rows.restart(step);
         } else if let Event::StepRestarted { .. } = event {
@@ -270,6 +275,12 @@ impl Progress {
 fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
     match event {
         Event::GroupStarted { .. } => one.enter(StepStatus::Running, at).forget(),
+        Event::StepKept(kept) => {
+            one.attempt = kept.attempt;
+            if kept.status.is_final() {
+                one.enter(kept.status, at).tell("kept from the run before".to_owned());
+            }
+        }
         Event::StepSkipped { reason, .. } => {
             one.enter(StepStatus::Skipped, at).tell(skipped(reason));
         }

@@ -101,6 +101,7 @@ impl Coordinator {
                 asked: asked.clone(),
                 serving: Arc::clone(&serving_sender),
                 positions: read_model.positions(),
+                read_model: read_model.clone(),
                 config: Arc::clone(&config),
             };
             let span = observe::partition_span(partition, &id);

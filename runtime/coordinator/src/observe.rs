@@ -116,6 +116,7 @@ fn run_event(seq: Seq, record: &RunRecord) {
         | Event::CompensationSkipped { .. }
         | Event::ParentNotified {}
         | Event::SignalReceived { .. }
+        | Event::StepKept(_)
         | Event::StepSkipped { .. }
         | Event::StepExpanded(_)
         | Event::GroupStarted { .. }
@@ -157,6 +158,7 @@ pub(crate) const fn name(event: &Event) -> &'static str {
         Event::CompensationSkipped { .. } => "compensation_skipped",
         Event::ParentNotified {} => "parent_notified",
         Event::SignalReceived { .. } => "signal_received",
+        Event::StepKept(_) => "step_kept",
         Event::StepSkipped { .. } => "step_skipped",
         Event::StepExpanded(_) => "step_expanded",
         Event::GroupStarted { .. } => "group_started",

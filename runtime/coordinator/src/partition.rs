@@ -5,6 +5,7 @@ mod jobs;
 mod load;
 mod report;
 mod requests;
+mod retry;
 mod serve;
 mod snapshots;
 mod stand_by;
@@ -30,7 +31,7 @@ use crate::members::Members;
 use crate::observe;
 use crate::ownership::Ownership;
 use crate::queries::Asked;
-use crate::read_model::Positions;
+use crate::read_model::{Positions, ReadModel};
 use stuck::Stuck;
 
 pub(crate) use jobs::unwound;
@@ -73,6 +74,7 @@ pub(crate) struct Context<B> {
     pub(crate) asked: mpsc::Sender<Asked>,
     pub(crate) serving: Arc<watch::Sender<usize>>,
     pub(crate) positions: Positions,
+    pub(crate) read_model: ReadModel,
     pub(crate) config: Arc<Config>,
 }
 

@@ -108,6 +108,11 @@ impl ReadModel {
         self.positions.clone()
     }
 
+    /// Returns whether there is one: without it nothing is answered.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.work.is_closed()
+    }
+
     /// Returns what sees each change of one run.
     pub(crate) fn news(&self, run: RunId) -> News {
         self.followers.follow(run)

@@ -18,6 +18,7 @@ use crate::partition::Partition;
 use crate::run::Run;
 use crate::size;
 
+pub(crate) use command::cut;
 pub(crate) use timer::timer;
 
 /// What follows from an input.
@@ -63,6 +64,7 @@ impl Asker {
     pub(crate) fn of(input: &Input) -> Self {
         match input {
             Input::Start { .. }
+            | Input::Retry { .. }
             | Input::Cancel { .. }
             | Input::Pause { .. }
             | Input::Resume { .. }
@@ -105,7 +107,12 @@ pub(crate) fn decide(
             let changed = OwnerChanged { epoch, coordinator, at: desk.now };
             Decision { records: vec![Record::OwnerChanged(changed)], reply: None }
         }
-        Input::Start { start, workflow } => return start::start(partition, *start, workflow, desk),
+        Input::Start { start, workflow } => {
+            return start::start(partition, *start, (workflow, None), desk);
+        }
+        Input::Retry { start, workflow, retry } => {
+            return start::start(partition, *start, (workflow, Some(retry)), desk);
+        }
         Input::Cancel { run, reason } => command::cancel(partition, run, reason, desk),
         Input::Pause { run, by } => command::pause(partition, run, by, desk),
         Input::Resume { run, by } => command::resume(partition, run, by, desk),

@@ -6,6 +6,7 @@
 
 mod begin;
 mod conclude;
+mod keep;
 mod unwind;
 
 pub(crate) use conclude::deadline_passed;

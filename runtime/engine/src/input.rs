@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use skep_protocol::{
     AgentId, AttemptId, BlobRef, ChildOutcome, CommandReply, CoordinatorId, Failure, Hash, Parent,
-    Record, Report, RunId, Signal, StartRun, StepPath, Verdict,
+    Record, Report, RetryOf, RunId, Signal, StartRun, StepPath, Verdict,
 };
 use skep_workflow::Workflow;
 
@@ -23,6 +23,15 @@ pub enum Input {
         start: Box<StartRun>,
         /// What its `workflow` means.
         workflow: Resolved,
+    },
+    /// Start a run that does over one that is over.
+    Retry {
+        /// The new run.
+        start: Box<StartRun>,
+        /// What its `workflow` means.
+        workflow: Resolved,
+        /// The run before, and what is kept of it: see [`Past`](crate::Past).
+        retry: Box<RetryOf>,
     },
     /// End a run early.
     Cancel {

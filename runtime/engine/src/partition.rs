@@ -61,6 +61,13 @@ impl Partition {
         }
     }
 
+    /// Creates a state that knows a definition, for the history of one run.
+    pub(crate) fn of_workflow(id: PartitionId, workflow: &Workflow) -> Self {
+        let mut partition = Self::new(id);
+        partition.workflows.know(workflow.clone());
+        partition
+    }
+
     /// Returns which partition this is.
     pub fn id(&self) -> PartitionId {
         self.id
@@ -94,6 +101,7 @@ impl Partition {
                 }
             }
             Input::Start { .. }
+            | Input::Retry { .. }
             | Input::Cancel { .. }
             | Input::Pause { .. }
             | Input::Resume { .. }
@@ -117,7 +125,7 @@ impl Partition {
         handled: &mut Handled,
     ) -> Result<(), FoldError> {
         let (outside, asker) = (Waiter::of(&input), decide::Asker::of(&input));
-        if let Input::Start { workflow, .. } = &input {
+        if let Input::Start { workflow, .. } | Input::Retry { workflow, .. } = &input {
             self.workflows.offer(workflow);
         }
         let desk = Desk::new(now, &self.larder, &self.parsed);

@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod deed;
+mod kept;
 mod navigate;
 mod release;
 pub(crate) mod scope;
@@ -87,6 +88,9 @@ pub(crate) struct RunState {
     /// It makes good what it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unwind: Option<Unwind>,
+    /// How many facts of the run that this one does over were told.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) kept: u32,
     pub(crate) nodes: Vec<StepState>,
     pub(crate) scopes: Vec<ScopeState>,
     /// Items of every `for_each`, by the item's step; dropped when the item is over.
@@ -94,6 +98,11 @@ pub(crate) struct RunState {
     pub(crate) items: BTreeMap<NodeId, Payload>,
     #[serde(default)]
     pub(crate) signals: Signals,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What follows from the state of a run and is kept to save time.

@@ -3,7 +3,7 @@
 use skep_protocol::limits::MAX_RECORD_BYTES;
 use skep_protocol::{
     AttemptFailed, ChildStarted, Event, Failure, FailureKind, Payload, Record, RunStarted,
-    SkipReason, StoredText, WaitStarted, WaitingFor, encode,
+    SkipReason, StepKept, StoredText, WaitStarted, WaitingFor, encode,
 };
 
 /// What ids, numbers and the names of fields take at most.
@@ -60,6 +60,10 @@ pub(crate) fn of(event: &Event) -> usize {
         Event::StepSkipped { reason: SkipReason::Upstream(step), .. }
         | Event::RestartDecided { failed: step, .. }
         | Event::RestartsExhausted { failed: step, .. } => text(step.as_str()),
+        Event::StepKept(kept) => {
+            let StepKept { output, item, .. } = &**kept;
+            output.iter().chain(item).map(payload).sum()
+        }
         Event::StepExpanded(expanded) => expanded.items.iter().map(payload).sum(),
         Event::WaitStarted(WaitStarted { waiting_for: WaitingFor::Signal(name), .. }) => text(name),
         Event::ChildStarted(started) => {
@@ -89,12 +93,16 @@ pub(crate) fn of(event: &Event) -> usize {
 }
 
 fn of_start(started: &RunStarted) -> usize {
-    let RunStarted { workflow, version, inputs, pinned, parent, labels, .. } = started;
+    let RunStarted { workflow, version, inputs, pinned, parent, labels, retry, .. } = started;
     let pinned: usize = pinned.keys().map(|name| text(name) + 80).sum();
     let labels: usize = labels.iter().map(|(name, value)| text(name) + text(value) + 8).sum();
     let parent = parent.as_ref().map_or(0, |parent| text(parent.step.as_str()));
     let version = version.as_deref().map_or(0, text);
-    text(workflow) + version + payload(inputs) + pinned + parent + labels
+    let retry = retry.as_ref().map_or(0, |retry| {
+        let from = retry.from.as_ref().map_or(0, |from| text(from.as_str()));
+        from + text(&retry.by) + retry.kept.as_ref().map_or(0, payload)
+    });
+    text(workflow) + version + payload(inputs) + pinned + parent + labels + retry
 }
 
 fn failure(failure: &Failure) -> usize {
@@ -109,14 +117,15 @@ fn text(text: &str) -> usize {
     text.len().saturating_mul(ESCAPED)
 }
 
-fn payload(payload: &Payload) -> usize {
+pub(crate) fn payload(payload: &Payload) -> usize {
     payload.text().map_or(REFERENCE, str::len) + 32
 }
 
 #[cfg(test)]
 mod tests {
     use skep_protocol::{
-        AgentId, Parent, Record, RunId, RunRecord, StepPath, Timestamp, WorkflowAdded,
+        AgentId, Parent, Record, RetryOf, RunId, RunRecord, StepPath, StepStatus, Timestamp,
+        WorkflowAdded,
     };
 
     use super::*;
@@ -155,12 +164,30 @@ mod tests {
             workflow: control.clone(),
             version: Some(control.clone()),
             digest: skep_protocol::Hash::ZERO,
-            inputs: payload,
+            inputs: payload.clone(),
             pinned: names().map(|name| (name, skep_protocol::Hash::ZERO)).collect(),
-            parent: Some(Parent { run: RunId::from_key("w", "k"), step, attempt }),
+            parent: Some(Parent { run: RunId::from_key("w", "k"), step: step.clone(), attempt }),
             depth: 7,
             labels: names().map(|name| (name.clone(), name)).collect(),
             steps: Some(u32::MAX),
+            retry: Some(Box::new(RetryOf {
+                run: RunId::from_key("w", "k"),
+                from: Some(step.clone()),
+                only: true,
+                by: control.clone(),
+                kept: Some(payload.clone()),
+                facts: u32::MAX,
+            })),
+        })));
+        check(Event::StepKept(Box::new(StepKept {
+            step,
+            status: StepStatus::Completed,
+            attempt,
+            deed: true,
+            output: Some(payload.clone()),
+            item: Some(payload),
+            origin: Some(RunId::from_key("w", "k")),
+            items: Some(u32::MAX),
         })));
     }
 

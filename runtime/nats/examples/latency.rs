@@ -112,6 +112,7 @@ fn task(number: usize) -> Task {
         attempt: 1,
         fencing_token: 1,
         ask: false,
+        origin: None,
         capability: CAPABILITY.to_owned(),
         workflow: "latency".to_owned(),
         partition: PartitionId::new(0),

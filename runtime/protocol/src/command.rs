@@ -12,6 +12,7 @@ use crate::limits::{
     RESERVED_RUNS_PER_LEVEL,
 };
 use crate::order::Order;
+use crate::partition::PartitionCount;
 use crate::payload::Payload;
 use crate::query::{Query, QueryReply, RunStatus};
 
@@ -23,6 +24,8 @@ pub enum Command {
     Register(RegisterWorkflow),
     /// Start a run.
     Start(Box<StartRun>),
+    /// Start a run that does over one that is over. Goes to the owner of the new run.
+    Retry(Box<RetryRun>),
     /// End a run early.
     Cancel {
         /// The run.
@@ -135,6 +138,50 @@ impl StartRun {
     }
 }
 
+/// See [`Command::Retry`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryRun {
+    /// The id of the new run, see [`RetryRun::new`]: a retry sent twice makes one run.
+    pub run: RunId,
+    /// The run to be done over.
+    pub of: RunId,
+    /// A step that is to run again, with what follows from it; without it, whatever did not
+    /// complete runs again, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<StepPath>,
+    /// What follows `from` and completed is not to run again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only: bool,
+    /// Other inputs than it had: a JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Payload>,
+    /// Who asks.
+    pub by: String,
+}
+
+impl RetryRun {
+    /// Asks for `of` to be done over, from a step and perhaps without what follows it. The id of
+    /// the new run follows from what is asked for; `key` tells one from another of the same kind.
+    /// It lies in the partition of the old one, so that fencing tokens go on rising.
+    pub fn new(
+        (of, key, partitions): (RunId, &str, PartitionCount),
+        (from, only): (Option<StepPath>, bool),
+        inputs: Option<Payload>,
+        by: String,
+    ) -> Self {
+        let text = inputs.as_ref().map(|inputs| match inputs {
+            Payload::Json(raw) => Hash::of(raw.get().as_bytes()).to_string(),
+            Payload::Blob(blob) => blob.hash.to_string(),
+        });
+        let step = from.as_ref().map_or("", |from| from.as_str());
+        let parts = [step, if only { "only" } else { "" }, text.as_deref().unwrap_or(""), key];
+        let asked = parts.join("\n");
+        let mut ids = (0_u64..).map(|number| RunId::retry(of, &asked, number));
+        let run = ids.find(|run| partitions.of(*run) == partitions.of(of)).unwrap_or(of);
+        Self { run, of, from, only, inputs, by }
+    }
+}
+
 /// See [`Command::Signal`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signal {
@@ -235,6 +282,16 @@ pub enum Rejection {
         run: RunId,
         /// How it ended.
         status: RunStatus,
+    },
+    /// What is over cannot be done over in the way that was asked for.
+    #[error("run {run} cannot be retried: {cause}")]
+    CannotRetry {
+        /// The run that was to be done over.
+        run: RunId,
+        /// Why.
+        cause: String,
+        /// What can be done.
+        help: String,
     },
     /// No compensation of that step failed for good.
     #[error("step `{step}` of run {run} is not stuck")]

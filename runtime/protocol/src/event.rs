@@ -17,8 +17,10 @@ use crate::query::RunStatus;
 use crate::time::Timestamp;
 
 pub use attempt::{AttemptCompleted, AttemptFailed, AttemptScheduled, IgnoreReason, ReportIgnored};
-pub use run::{Parent, RunStarted};
-pub use step::{CancelReason, ChildStarted, SkipReason, StepExpanded, WaitStarted, WaitingFor};
+pub use run::{Parent, RetryOf, RunStarted};
+pub use step::{
+    CancelReason, ChildStarted, SkipReason, StepExpanded, StepKept, WaitStarted, WaitingFor,
+};
 
 /// One fact about one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +92,9 @@ pub enum Event {
         /// What it carries.
         payload: Payload,
     },
+    /// What the run that this one does over did: a step is as it was there, and does not run; or it
+    /// runs again, and goes on counting its attempts. Comes before any step begins.
+    StepKept(Box<StepKept>),
     /// A step will not run.
     StepSkipped {
         /// The step.
@@ -246,6 +251,7 @@ impl Event {
             | Self::StepCompleted { step, .. }
             | Self::StepFailed { step, .. }
             | Self::StepCancelled { step, .. } => Some(step),
+            Self::StepKept(event) => Some(&event.step),
             Self::StepExpanded(event) => Some(&event.step),
             Self::WaitStarted(event) => Some(&event.step),
             Self::ChildStarted(event) => Some(&event.step),
@@ -283,6 +289,7 @@ impl Event {
             | Self::CancelRequested { .. }
             | Self::ParentNotified {}
             | Self::SignalReceived { .. }
+            | Self::StepKept(_)
             | Self::StepSkipped { .. }
             | Self::StepExpanded(_)
             | Self::GroupStarted { .. }

@@ -40,6 +40,13 @@ impl RunId {
         Self::derived(&[b"child", parent.0.as_bytes(), step.as_str().as_bytes(), &attempt])
     }
 
+    /// Returns an id for the run that does `run` over; `request` tells one way to do so from
+    /// another, and `number` which of many ids is meant.
+    pub fn retry(run: Self, request: &str, number: u64) -> Self {
+        let number = number.to_be_bytes();
+        Self::derived(&[b"retry", run.0.as_bytes(), request.as_bytes(), &number])
+    }
+
     /// Returns the UUID.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
@@ -95,6 +102,12 @@ impl StepPath {
     #[must_use]
     pub fn item(&self, index: u32) -> Self {
         Self(format_compact!("{}[{index}]", self.0))
+    }
+
+    /// Returns the step and the index, if this is an item of a `for_each`.
+    pub fn as_item(&self) -> Option<(Self, u32)> {
+        let (step, index) = self.0.strip_suffix(']')?.rsplit_once('[')?;
+        Some((Self::new(step), index.parse().ok()?))
     }
 
     /// Returns the path of `step` inside this group.

@@ -44,12 +44,12 @@ pub use agent::{Control, Heartbeat, Held, Lane, Offer, Progress, RollCall};
 pub use board::{Board, BreakerPhase, BreakerRecord, QuarantineRecord};
 pub use codec::{CodecError, decode, encode};
 pub use command::{
-    ChildOutcome, Command, CommandReply, RegisterWorkflow, Rejection, Signal, StartRun,
+    ChildOutcome, Command, CommandReply, RegisterWorkflow, Rejection, RetryRun, Signal, StartRun,
 };
 pub use event::{
     AttemptCompleted, AttemptFailed, AttemptScheduled, CancelReason, ChildStarted, Event,
-    IgnoreReason, Parent, ReportIgnored, RunStarted, SkipReason, StepExpanded, WaitStarted,
-    WaitingFor,
+    IgnoreReason, Parent, ReportIgnored, RetryOf, RunStarted, SkipReason, StepExpanded, StepKept,
+    WaitStarted, WaitingFor,
 };
 pub use failure::{Failure, FailureKind};
 pub use ids::{AgentId, AttemptId, CoordinatorId, Hash, IdError, RunId, SignalId, StepPath};

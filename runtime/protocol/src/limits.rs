@@ -28,6 +28,8 @@ pub const MAX_RECORD_BYTES: usize = MAX_BATCH_BYTES - 8 * 1024;
 pub const MAX_DECIDED_AT_ONCE: usize = 4 * 1024 * 1024;
 /// All items of a `for_each` together, in bytes: they stay in memory until their steps are over.
 pub const MAX_ITEMS_BYTES: usize = 16 * 1024 * 1024;
+/// What a run keeps of the one that it does over, in bytes, large values apart.
+pub const MAX_KEPT_BYTES: usize = 16 * 1024 * 1024;
 /// Longest path of a step, in bytes: groups in groups and items in items included.
 pub const MAX_STEP_PATH: usize = 4 * 1024;
 /// Longest text that people give a command, in bytes; the rest is cut.

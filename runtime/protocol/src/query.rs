@@ -223,6 +223,9 @@ pub struct RunSummary {
     /// Free words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The run that this one does over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<RunId>,
 }
 
 /// Everything about one run.
@@ -241,6 +244,9 @@ pub struct RunDetail {
     /// Why it was to be cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<String>,
+    /// The runs that do this one over, in the order in which they were started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retried_by: Vec<RunId>,
     /// Its steps in the order of the definition, those to come included, what is inside a step
     /// right after it. Without the definition at hand, those that came into being, in that order.
     pub steps: Vec<StepView>,
@@ -277,6 +283,9 @@ pub struct StepView {
     /// How many items its `for_each` has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<u32>,
+    /// It did not run: it is as it was in the run that this one does over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
 }
 
 /// One attempt of a step.

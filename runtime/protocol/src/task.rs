@@ -34,6 +34,10 @@ pub struct Task {
     /// somebody else may have begun it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ask: bool,
+    /// The run in which the step was first attempted, if this one does that one over: the step
+    /// goes on under its idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<RunId>,
     /// What the agent is asked to do.
     pub capability: String,
     /// The name of the workflow.
@@ -75,13 +79,17 @@ impl Task {
 
     /// Returns the idempotency key of the step that this compensation makes good, if it is one.
     pub fn compensates(&self) -> Option<String> {
-        self.step.compensated().map(|step| format!("{}/{step}", self.run))
+        self.step.compensated().map(|step| format!("{}/{step}", self.key_of()))
     }
 
     /// Returns the key under which a handler makes its side effects idempotent: the same for every
-    /// attempt of the step.
+    /// attempt of the step, and in a run that does this one over.
     pub fn idempotency_key(&self) -> String {
-        format!("{}/{}", self.run, self.step)
+        format!("{}/{}", self.key_of(), self.step)
+    }
+
+    fn key_of(&self) -> RunId {
+        self.origin.unwrap_or(self.run)
     }
 }
 

@@ -1,21 +1,21 @@
 //! Clients: they register, start, meddle, and want every run to end.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::Value;
 use skep_broker::Commands as _;
 use skep_protocol::{
-    Command, CommandReply, PartitionCount, PartitionId, RegisterWorkflow, Rejection, RunId, Signal,
-    SignalId, StartRun,
+    Command, CommandReply, PartitionCount, PartitionId, RegisterWorkflow, Rejection, RetryRun,
+    RunId, Signal, SignalId, StartRun, StepPath,
 };
 use tokio::time::sleep;
 
 use crate::chance::Chance;
 use crate::faults::Fault;
-use crate::network::Client;
+use crate::network::{Client, lock};
 
 /// A run that is to be started.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub(crate) struct Clients {
     pub(crate) client: Client,
     pub(crate) count: PartitionCount,
     pub(crate) plan: Arc<Plan>,
+    /// Runs that do others over.
+    pub(crate) retried: Arc<Mutex<Vec<RunId>>>,
 }
 
 impl Clients {
@@ -83,7 +85,7 @@ impl Clients {
         self.start_once(start).await;
         while self.client.network.has(Fault::ClientsMeddle) {
             sleep(chance.between(Duration::from_millis(10), Duration::from_secs(20))).await;
-            match chance.below(9) {
+            match chance.below(11) {
                 0 => self.start_once(start).await,
                 1 | 2 => {
                     self.tell(Command::Pause { run: start.run(), by: "client".to_owned() }).await
@@ -93,6 +95,7 @@ impl Clients {
                     let reason = "a client says so".to_owned();
                     self.tell(Command::Cancel { run: start.run(), reason }).await;
                 }
+                6 | 7 => self.retry(start, &mut chance).await,
                 _ => self.signal(start.run(), chance.below(10)).await,
             }
         }
@@ -120,11 +123,53 @@ impl Clients {
         }
     }
 
+    /// I-1, I-2: does a run over, or one that did one over.
+    async fn retry(&self, start: &Start, chance: &mut Chance) {
+        let of = match chance.one_in(3) {
+            true => lock(&self.retried).last().copied().unwrap_or_else(|| start.run()),
+            false => start.run(),
+        };
+        let step = format!("s{}", 1 + chance.below(4));
+        let from = chance.one_in(2).then(|| StepPath::new(&step));
+        let only = from.is_some() && chance.one_in(3);
+        let key = chance.below(2).to_string();
+        let retry = RetryRun::new((of, &key, self.count), (from, only), None, "client".to_owned());
+        let run = retry.run;
+        // Known before it exists, so that it is helped in any case.
+        lock(&self.retried).push(run);
+        let again = if chance.one_in(2) { 2 } else { 1 };
+        for _ in 0..again {
+            self.retry_once(&retry).await;
+        }
+    }
+
+    async fn retry_once(&self, retry: &RetryRun) {
+        let (run, witness) = (retry.run, &self.client.network.witness);
+        let command = Command::Retry(Box::new(retry.clone()));
+        let reply = self.until_answered(self.count.of(run), command).await;
+        if let CommandReply::Started { existing, .. } = reply {
+            witness.acknowledged(run);
+            if existing {
+                witness.reached("run retried before");
+            }
+        } else if matches!(
+            &reply,
+            // Its journal may be trimmed.
+            CommandReply::Rejected(Rejection::CannotRetry { .. } | Rejection::RunNotFound { .. })
+        ) {
+            witness.reached("retry refused");
+        } else {
+            self.wrong("I-2", &format!("run {} cannot be done over: {reply:?}", retry.of));
+        }
+    }
+
     /// Lets runs go on that wait for somebody.
     pub(crate) async fn help(&self, number: u64) {
-        for start in &self.plan.starts {
-            self.resume(start.run()).await;
-            self.signal(start.run(), number).await;
+        let retried = lock(&self.retried).clone();
+        let started = self.plan.starts.iter().map(Start::run);
+        for run in started.chain(retried).collect::<BTreeSet<_>>() {
+            self.resume(run).await;
+            self.signal(run, number).await;
         }
     }
 
@@ -150,6 +195,7 @@ impl Clients {
             Command::Signal(signal) => signal.run,
             Command::Register(_)
             | Command::Start(_)
+            | Command::Retry(_)
             | Command::ChildEnded { .. }
             | Command::Order(_)
             | Command::Ask(_) => return,
@@ -187,6 +233,7 @@ impl Clients {
             | Rejection::RunNotFound { .. }
             | Rejection::RunAlreadyFinished { .. }
             | Rejection::RunIdTaken { .. }
+            | Rejection::CannotRetry { .. }
             | Rejection::NotStuck { .. }
             | Rejection::LimitExceeded { .. } => false,
         }

@@ -63,7 +63,8 @@ async fn act(
     let link = Arc::new(Link::new("client".to_owned(), Role::Client));
     let client = Client::new(&world.shared_network(), &link);
     let plan = Arc::new(simulation.plan.clone());
-    let clients = Clients { client, count, plan };
+    let retried = Arc::default();
+    let clients = Clients { client, count, plan, retried };
     let faults = simulation.faults.clone();
     let lasts = match faults == Faults::none() {
         true => Duration::ZERO,

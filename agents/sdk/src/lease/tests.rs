@@ -15,6 +15,7 @@ fn task(step: u8, capability: &str) -> Task {
         attempt: 1,
         fencing_token: 1,
         ask: false,
+        origin: None,
         capability: capability.to_owned(),
         workflow: "w".to_owned(),
         partition: PartitionId::new(0),

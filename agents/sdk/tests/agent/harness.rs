@@ -157,6 +157,7 @@ pub(crate) fn task(step: &str, capability: &str, input: impl Into<Payload>) -> T
         attempt: 1,
         fencing_token: 1,
         ask: false,
+        origin: None,
         capability: capability.to_owned(),
         workflow: "test".to_owned(),
         partition: PARTITION,

@@ -91,6 +91,7 @@ pub fn task(capability: &str, step: &str) -> Task {
         attempt: 1,
         fencing_token: 1,
         ask: false,
+        origin: None,
         capability: capability.to_owned(),
         workflow: "conformance".to_owned(),
         partition: partition(0),

@@ -301,6 +301,7 @@ pub(super) fn echo(command: Command) -> CommandReply {
         Command::Cancel { reason, .. } => reason,
         other @ (Command::Register(_)
         | Command::Start(_)
+        | Command::Retry(_)
         | Command::Pause { .. }
         | Command::Resume { .. }
         | Command::Skip { .. }

@@ -59,6 +59,10 @@ impl Weigh for Command {
         match self {
             Self::Register(register) => register.source.len(),
             Self::Start(start) => start.inputs.weight(),
+            Self::Retry(retry) => {
+                let from = retry.from.as_ref().map_or(0, |from| from.as_str().len());
+                retry.inputs.as_ref().map_or(0, Payload::weight) + from + retry.by.len()
+            }
             Self::Cancel { reason, .. } => reason.len(),
             Self::Pause { by, .. } | Self::Resume { by, .. } => by.len(),
             Self::Skip { step, by, .. } => step.as_str().len() + by.len(),

@@ -250,7 +250,7 @@ pub(crate) fn payload(
 }
 
 /// Names the person at the keyboard, for the journal.
-fn person() -> String {
+pub(crate) fn person() -> String {
     let named = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let account = || {
         let uid = std::fs::metadata("/proc/self").ok()?.uid();

@@ -217,6 +217,12 @@ fn text(detail: &RunDetail, done: &BTreeMap<StepPath, u32>) -> String {
     if let Some(parent) = &run.parent {
         lines.push(format!("started by step {} of run {}", parent.step, parent.run));
     }
+    if let Some(before) = run.retry_of {
+        lines.push(format!("does over run {before}"));
+    }
+    for after in &detail.retried_by {
+        lines.push(format!("done over by run {after}"));
+    }
     lines.push(format!("inputs   {}", compact(&json::payload(&detail.inputs))));
     if let Some(outputs) = &detail.outputs {
         lines.push(format!("outputs  {}", compact(&json::payload(outputs))));
@@ -253,6 +259,7 @@ fn row(detail: &RunDetail, view: &StepView, done: &BTreeMap<StepPath, u32>) -> V
         (Some(waiting), _, _) => Cell::painted(YELLOW, reason(view, &waiting.reason)),
         (None, Some(error), _) => Cell::painted(RED, human::first_line(&error.to_string(), 80)),
         (None, None, Some(child)) => format!("run {child}").into(),
+        (None, None, None) if view.kept => Cell::painted(DIM, "kept from the run before"),
         (None, None, None) => agent.map(|agent| format!("by {agent}")).unwrap_or_default().into(),
     };
     let attempts = match view.items {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use skep_protocol::{
-    AttemptCompleted, Event, Failure, HistoryEntry, Payload, StepExpanded, StepPath, Timestamp,
-    WaitStarted, WaitingFor,
+    AttemptCompleted, Event, Failure, HistoryEntry, Payload, StepExpanded, StepKept, StepPath,
+    Timestamp, WaitStarted, WaitingFor,
 };
 
 use super::{Progress, cancelled, skipped};
@@ -121,6 +121,7 @@ fn counted(progress: &Progress, step: &StepPath, event: &Event) -> Option<(Strin
 
 fn brief(event: &Event) -> Option<String> {
     let untold = matches!(event, Event::AttemptScheduled(attempt) if attempt.attempt == 1)
+        || matches!(event, Event::StepKept(kept) if is_untold(kept))
         || matches!(event, Event::StepExpanded(expanded) if expanded.offset > 0)
         || matches!(
             event,
@@ -132,6 +133,10 @@ fn brief(event: &Event) -> Option<String> {
                 | Event::ReportIgnored(_)
         );
     (!untold).then(|| full(event))
+}
+
+fn is_untold(kept: &StepKept) -> bool {
+    !kept.status.is_final() || kept.step.as_str().contains(['/', '['])
 }
 
 fn failure(event: &Event) -> Option<String> {
@@ -149,7 +154,9 @@ fn full(event: &Event) -> String {
 fn run_text(event: &Event) -> String {
     match event {
         Event::RunStarted(run) => {
-            format!("run of {} started (definition {})", run.workflow, run.digest.short())
+            let before = run.retry.as_ref().map(|retry| format!(", does over run {}", retry.run));
+            let (digest, before) = (run.digest.short(), before.unwrap_or_default());
+            format!("run of {} started (definition {digest}){before}", run.workflow)
         }
         Event::RunPaused { by } => paint(YELLOW, format!("paused by {by}")),
         Event::RunResumed { by } => format!("resumed by {by}"),
@@ -174,6 +181,7 @@ fn run_text(event: &Event) -> String {
         }
         Event::RunStuck { .. }
         | Event::CompensationSkipped { .. }
+        | Event::StepKept(_)
         | Event::StepSkipped { .. }
         | Event::StepExpanded(_)
         | Event::GroupStarted { .. }
@@ -201,6 +209,7 @@ fn run_text(event: &Event) -> String {
 #[expect(clippy::too_many_lines, reason = "a table with a line for each kind of event")]
 fn step_text(event: &Event) -> String {
     match event {
+        Event::StepKept(kept) => kept_text(kept),
         Event::StepSkipped { reason, .. } => paint(DIM, format!("skipped: {}", skipped(reason))),
         Event::StepExpanded(event) => expanded(event),
         Event::GroupStarted { .. } => "group started".to_owned(),
@@ -260,6 +269,14 @@ fn step_text(event: &Event) -> String {
         | Event::RunCompensated { .. }
         | Event::ParentNotified {}
         | Event::SignalReceived { .. } => String::new(),
+    }
+}
+
+fn kept_text(kept: &StepKept) -> String {
+    let attempt = kept.attempt;
+    match kept.status.is_final() {
+        true => paint(DIM, format!("{}, kept from the run before", kept.status)),
+        false => paint(DIM, format!("runs again, after attempt {attempt} in the run before")),
     }
 }
 

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use skep_broker::{Broker, Responder};
-use skep_engine::{EffectKey, Input, Resolved};
+use skep_engine::{EffectKey, Input};
 use skep_protocol::{
     BlobRef, ChildOutcome, Command, CommandReply, Failure, FailureKind, Parent, Rejection, RunId,
     Seq, StartRun, Timestamp,
@@ -26,12 +26,7 @@ pub(crate) enum Done {
     /// A large value was looked up.
     Blob { blob: BlobRef, bytes: Option<Bytes> },
     /// The definition and the inputs of a start were looked at.
-    Prepared {
-        start: Box<StartRun>,
-        resolved: Result<Resolved, Rejection>,
-        responder: Responder<CommandReply>,
-        size: usize,
-    },
+    Prepared { input: Result<Input, Rejection>, responder: Responder<CommandReply>, size: usize },
     /// A definition or a start of this size was looked at.
     LookedAt { size: usize },
     /// A snapshot is kept, or it could not be.
@@ -233,6 +228,7 @@ fn final_rejection(rejection: Rejection) -> Option<Rejection> {
         | Rejection::RunNotFound { .. }
         | Rejection::RunAlreadyFinished { .. }
         | Rejection::RunIdTaken { .. }
+        | Rejection::CannotRetry { .. }
         | Rejection::NotStuck { .. }
         | Rejection::LimitExceeded { .. } => Some(rejection),
     }

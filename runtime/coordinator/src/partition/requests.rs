@@ -1,18 +1,20 @@
 //! Commands on their way to the engine.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 use skep_broker::{Broker, PutBlobError, Request, Responder, Unavailable};
 use skep_engine::{Input, Resolved};
 use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD};
 use skep_protocol::{
-    Command, CommandReply, Order, Payload, Rejection, RunId, StartRun, StoredText, encode,
+    Command, CommandReply, Order, Payload, Rejection, RetryRun, RunId, StartRun, StoredText, encode,
 };
 use skep_workflow::{InputProblem, Workflow};
 
 use super::jobs::Done;
 use super::report::payload_problem;
 use super::serve::{Origin, Serving};
-use super::{Context, End, Pause};
+use super::{Context, End, Pause, retry};
 use crate::catalog::CatalogError;
 use crate::observe;
 
@@ -68,16 +70,11 @@ impl<B: Broker> Serving<B> {
                 Ok(())
             }
             Command::Start(start) => {
-                match self.refusal(&start) {
-                    Some(rejection) => responder.send(CommandReply::Rejected(rejection)),
-                    None => {
-                        let inputs = usize::try_from(start.inputs.size()).unwrap_or(usize::MAX);
-                        let size = inputs.saturating_add(START_OVERHEAD);
-                        self.preparing.begin(size);
-                        let prepare = prepare(self.context.clone(), start, responder, size);
-                        self.jobs.spawn(prepare, Done::LookedAt { size });
-                    }
-                }
+                self.look_at(&start.clone(), Wanted::Start(start), responder);
+                Ok(())
+            }
+            Command::Retry(retry) => {
+                self.look_at(&new_run(&retry), Wanted::Retry(retry), responder);
                 Ok(())
             }
             Command::Cancel { run, reason } => {
@@ -114,6 +111,18 @@ impl<B: Broker> Serving<B> {
         }
     }
 
+    /// Looks at what a run is to be started from, unless that is refused at once.
+    fn look_at(&mut self, start: &StartRun, wanted: Wanted, responder: Responder<CommandReply>) {
+        if let Some(rejection) = self.refusal(start) {
+            return responder.send(CommandReply::Rejected(rejection));
+        }
+        let inputs = usize::try_from(start.inputs.size()).unwrap_or(usize::MAX);
+        let size = inputs.saturating_add(START_OVERHEAD);
+        self.preparing.begin(size);
+        let prepare = prepare(self.context.clone(), wanted, responder, size);
+        self.jobs.spawn(prepare, Done::LookedAt { size });
+    }
+
     fn about_run(
         &mut self,
         run: RunId,
@@ -146,17 +155,14 @@ impl<B: Broker> Serving<B> {
             .then_some(Rejection::Busy { retry_after_ms: BUSY_RETRY_MS })
     }
 
-    /// The definition and the inputs of a start were looked at.
+    /// What a run is to be started from was looked at.
     pub(crate) fn prepared(
         &mut self,
-        start: Box<StartRun>,
-        resolved: Result<Resolved, Rejection>,
+        input: Result<Input, Rejection>,
         responder: Responder<CommandReply>,
     ) -> Result<(), End> {
-        match resolved {
-            Ok(workflow) => {
-                self.decide(Input::Start { start, workflow }, Origin::Command(responder))
-            }
+        match input {
+            Ok(input) => self.decide(input, Origin::Command(responder)),
             Err(rejection) => {
                 responder.send(CommandReply::Rejected(rejection));
                 Ok(())
@@ -178,18 +184,36 @@ async fn obey<B: Broker>(
     Done::Nothing
 }
 
+/// What a run is to be started from.
+#[derive(Debug, Clone)]
+enum Wanted {
+    Start(Box<StartRun>),
+    Retry(Box<RetryRun>),
+}
+
+/// Returns what is known of the run that a retry starts before it is looked at.
+fn new_run(retry: &RetryRun) -> StartRun {
+    let inputs = retry.inputs.clone().unwrap_or_else(Payload::null);
+    let (workflow, parent, depth, labels) = (String::new(), None, 0, BTreeMap::new());
+    StartRun { run: retry.run, workflow, inputs, parent, depth, labels }
+}
+
 /// Finds out what a start means and whether its inputs will do.
 async fn prepare<B: Broker>(
     context: Context<B>,
-    mut start: Box<StartRun>,
+    wanted: Wanted,
     responder: Responder<CommandReply>,
     size: usize,
 ) -> Done {
     let mut pause = Pause::new();
     let mut tries = 0;
-    let resolved = loop {
-        match resolve(&context, &mut start).await {
-            Ok(resolved) => break Ok(resolved),
+    let input = loop {
+        let resolved = match wanted.clone() {
+            Wanted::Start(start) => resolve(&context, start).await,
+            Wanted::Retry(retry) => retry::resolve(&context, *retry).await,
+        };
+        match resolved {
+            Ok(input) => break Ok(input),
             Err(CatalogError::Rejected(rejection)) => break Err(rejection),
             Err(CatalogError::Unavailable(error)) => {
                 observe::trying_again("look at the start of a run", &error);
@@ -201,26 +225,36 @@ async fn prepare<B: Broker>(
         }
         pause.rest().await;
     };
-    Done::Prepared { start, resolved, responder, size }
+    Done::Prepared { input, responder, size }
 }
 
 async fn resolve<B: Broker>(
     context: &Context<B>,
-    start: &mut StartRun,
-) -> Result<Resolved, CatalogError> {
+    mut start: Box<StartRun>,
+) -> Result<Input, CatalogError> {
     let (digest, workflow) = context.catalog.find(&start.workflow).await?;
     fits_journal(&workflow)?;
     let pinned = context.catalog.pin(&workflow).await?;
-    let given = given_inputs(context, &start.inputs).await?;
+    start.inputs = accepted_inputs(context, &workflow, &start.inputs).await?;
+    let workflow = Resolved { digest, workflow: Some(workflow), pinned };
+    Ok(Input::Start { start, workflow })
+}
+
+/// Returns the inputs of a run, checked and with defaults filled in.
+pub(super) async fn accepted_inputs<B: Broker>(
+    context: &Context<B>,
+    workflow: &Workflow,
+    inputs: &Payload,
+) -> Result<Payload, CatalogError> {
+    let given = given_inputs(context, inputs).await?;
     let accepted = workflow.inputs().accept(given).map_err(|problems| {
         Rejection::InvalidInputs { problems: problems.iter().map(line).collect() }
     })?;
-    start.inputs = keep_inputs(context, accepted).await?;
-    Ok(Resolved { digest, workflow: Some(workflow), pinned })
+    keep_inputs(context, accepted).await
 }
 
 /// A definition becomes one record of the journal.
-fn fits_journal(workflow: &Workflow) -> Result<(), Rejection> {
+pub(super) fn fits_journal(workflow: &Workflow) -> Result<(), Rejection> {
     let source = workflow.source();
     if source.len() * 2 < MAX_BATCH_BYTES {
         return Ok(());

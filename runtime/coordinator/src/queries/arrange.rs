@@ -89,6 +89,7 @@ fn pending(step: StepPath) -> StepView {
         error: None,
         child: None,
         items: None,
+        kept: false,
     }
 }
 
@@ -132,11 +133,13 @@ steps:
                 steps: 0,
                 steps_ended: 0,
                 labels: BTreeMap::new(),
+                retry_of: None,
             },
             inputs: Payload::null(),
             outputs: None,
             error: None,
             cancelled: None,
+            retried_by: Vec::new(),
             steps: known.iter().map(view).collect(),
             waiting: Vec::new(),
         };

@@ -20,7 +20,7 @@ const MAX_LIMIT: u32 = 10_000;
 const MAX_HISTORY_BYTES: usize = 512 * 1024;
 
 const SUMMARY: &str = "run, workflow, digest, status, started, ended, parent, labels, steps, \
-                       steps_ended, active, waiting";
+                       steps_ended, active, waiting, retry_of";
 
 pub(super) fn answer(connection: &Connection, question: &Question) -> rusqlite::Result<QueryReply> {
     match question {
@@ -71,6 +71,7 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
         labels: json(row, 7)?,
         steps: row.get(8)?,
         steps_ended: row.get(9)?,
+        retry_of: optional_word(row, 12)?,
     })
 }
 
@@ -82,10 +83,11 @@ fn detail(connection: &Connection, run: RunId) -> rusqlite::Result<QueryReply> {
         .query_row([run.to_string()], |row| {
             Ok(RunDetail {
                 summary: summary(row)?,
-                inputs: json(row, 12)?,
-                outputs: optional_json(row, 13)?,
-                error: optional_json(row, 14)?,
-                cancelled: row.get(15)?,
+                inputs: json(row, 13)?,
+                outputs: optional_json(row, 14)?,
+                error: optional_json(row, 15)?,
+                cancelled: row.get(16)?,
+                retried_by: Vec::new(),
                 steps: Vec::new(),
                 waiting: Vec::new(),
             })
@@ -93,13 +95,22 @@ fn detail(connection: &Connection, run: RunId) -> rusqlite::Result<QueryReply> {
         .optional()?;
     let Some(mut detail) = detail else { return Ok(QueryReply::NotFound {}) };
     detail.steps = steps(connection, run)?;
+    detail.retried_by = retried_by(connection, run)?;
     Ok(QueryReply::Run(Box::new(detail)))
+}
+
+/// Returns the runs that do a run over, in the order in which they were started.
+fn retried_by(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<RunId>> {
+    let sql = "SELECT run FROM runs WHERE retry_of = ?1 ORDER BY started, run";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_map([run.to_string()], |row| word(row, 0))?.collect()
 }
 
 fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>> {
     let mut steps: Vec<StepView> = connection
         .prepare_cached(
-            "SELECT step, status, started, ended, output, error, child, items FROM steps
+            "SELECT step, status, started, ended, output, error, child, items, kept
+             FROM steps
              WHERE run = ?1 ORDER BY ordinal",
         )?
         .query_map([run.to_string()], |row| {
@@ -113,6 +124,7 @@ fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>>
                 error: optional_json(row, 5)?,
                 child: optional_word(row, 6)?,
                 items: row.get(7)?,
+                kept: row.get(8)?,
             })
         })?
         .collect::<rusqlite::Result<_>>()?;

@@ -214,7 +214,8 @@ impl Fold<'_> {
             }
             Event::RunStuck { .. } => self.status(RunStatus::Stuck),
             Event::CompensationSkipped { step, .. } => self.skipped(step),
-            Event::StepSkipped { .. }
+            Event::StepKept(_)
+            | Event::StepSkipped { .. }
             | Event::StepExpanded(_)
             | Event::GroupStarted { .. }
             | Event::GroupRestarted { .. }
@@ -239,6 +240,7 @@ impl Fold<'_> {
 
     fn step_event(&self, step: &StepPath) -> rusqlite::Result<()> {
         match &self.record.event {
+            Event::StepKept(kept) => self.kept(kept),
             Event::StepSkipped { .. } => self.step(step, StepStatus::Skipped, Leaf::Keep),
             Event::StepExpanded(expanded) => {
                 self.step(step, StepStatus::Running, Leaf::No)?;
@@ -300,8 +302,8 @@ impl Fold<'_> {
         self.change(
             "INSERT OR REPLACE INTO runs
              (run, workflow, digest, status, started, parent, parent_run, labels, inputs,
-              declared, steps)
-             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+              declared, steps, retry_of)
+             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)",
             &[
                 &self.run(),
                 &started.workflow,
@@ -312,6 +314,7 @@ impl Fold<'_> {
                 &json(&started.labels),
                 &json(&started.inputs),
                 &started.steps.unwrap_or_default(),
+                &started.retry.as_ref().map(|retry| retry.run.to_string()),
             ],
         )
         .map(|_| ())

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::settings::Settings;
 
 /// Rises with every change of the tables; a database of another version is thrown away.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 const TABLES: &str = "
     CREATE TABLE cluster (id TEXT NOT NULL);
@@ -24,6 +24,8 @@ const TABLES: &str = "
         outputs TEXT,
         error TEXT,
         cancelled TEXT,
+        -- The run that this one does over.
+        retry_of TEXT,
         -- Steps of the definition's top level that were counted before they came into being.
         declared INTEGER NOT NULL DEFAULT 0,
         steps INTEGER NOT NULL DEFAULT 0,
@@ -36,6 +38,7 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
     CREATE INDEX runs_by_start ON runs (started DESC);
     CREATE INDEX runs_by_parent ON runs (parent_run) WHERE parent_run IS NOT NULL;
+    CREATE INDEX runs_by_retry ON runs (retry_of) WHERE retry_of IS NOT NULL;
     CREATE TABLE steps (
         run TEXT NOT NULL,
         step TEXT NOT NULL,
@@ -48,6 +51,8 @@ const TABLES: &str = "
         error TEXT,
         child TEXT,
         items INTEGER,
+        -- It did not run: it is as it was in the run before.
+        kept INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (run, step)
     ) WITHOUT ROWID;
     CREATE TABLE attempts (

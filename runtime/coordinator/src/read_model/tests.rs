@@ -34,6 +34,7 @@ fn started() -> Event {
         depth: 0,
         labels: BTreeMap::new(),
         steps: None,
+        retry: None,
     }))
 }
 

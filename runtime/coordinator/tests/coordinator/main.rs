@@ -12,6 +12,7 @@ mod healing;
 mod leases;
 mod queries;
 mod recovery;
+mod retry;
 mod runs;
 mod shared;
 mod stopped;

@@ -93,7 +93,7 @@ pub(super) fn unbearable_payload(payload: &Payload) -> Option<String> {
     deep.then(|| format!("the JSON is nested more than {MAX_JSON_DEPTH} deep"))
 }
 
-pub(super) fn cut(mut text: String) -> String {
+pub(crate) fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(MAX_COMMAND_TEXT));
     text
 }

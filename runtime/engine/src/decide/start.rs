@@ -3,7 +3,7 @@
 use serde_json::Value;
 use skep_protocol::limits::{MAX_JSON_DEPTH, MAX_RUNS_PER_PARTITION};
 use skep_protocol::{
-    CommandReply, Event, Payload, Record, Rejection, RunStarted, StartRun, StoredText,
+    CommandReply, Event, Payload, Record, Rejection, RetryOf, RunStarted, StartRun, StoredText,
     WorkflowAdded, is_within_depth,
 };
 use skep_workflow::Workflow;
@@ -16,7 +16,7 @@ use crate::partition::{Partition, fingerprint};
 pub(super) fn start(
     partition: &Partition,
     start: StartRun,
-    resolved: Resolved,
+    (resolved, retry): (Resolved, Option<Box<RetryOf>>),
     desk: &Desk<'_>,
 ) -> Result<Decision, Obstacle> {
     let workflow = match (partition.workflow(resolved.digest), &resolved.workflow) {
@@ -45,6 +45,7 @@ pub(super) fn start(
         depth: start.depth,
         labels: start.labels,
         steps: u32::try_from(top_level(&workflow)).ok(),
+        retry,
     };
     if let Some(existing) = partition.fingerprint_of(run) {
         return Ok(if existing == fingerprint(&started) {

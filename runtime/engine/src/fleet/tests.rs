@@ -50,6 +50,7 @@ fn task(step: &str, capability: &str, priority: u8) -> Task {
         attempt: 1,
         fencing_token: 1,
         ask: false,
+        origin: None,
         capability: capability.to_owned(),
         workflow: "w".to_owned(),
         partition: PartitionCount::DEFAULT.of(run),

@@ -22,7 +22,7 @@ const ITEMS_BYTES: usize = 4 * MAX_INLINE_PAYLOAD;
 
 /// Looks at a step that has not started.
 pub(super) fn pending(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
-    if run.state.paused {
+    if run.state.paused || run.to_keep() > 0 {
         return Ok(Vec::new());
     }
     if let Some((fan, index)) = run.node(id).item_of {

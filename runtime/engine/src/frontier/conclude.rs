@@ -4,7 +4,7 @@ use skep_protocol::{CancelReason, Event, Failure, FailureKind, Payload};
 
 use skep_workflow::OnFailure;
 
-use super::{Followed, begin, failed, unwind};
+use super::{Followed, begin, failed, keep, unwind};
 use crate::desk::{Desk, Obstacle};
 use crate::render::{Reader, render_into};
 use crate::run::step::{Phase, Progress};
@@ -13,6 +13,9 @@ use crate::run::{NodeId, Run, ScopeId};
 /// Looks at a `for_each` that is under way.
 pub(super) fn for_each(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
     let Phase::Expanded(progress) = run.node(id).phase else { return Ok(Vec::new()) };
+    if run.to_keep() > 0 {
+        return Ok(Vec::new());
+    }
     if progress.known < progress.total {
         // The journal was cut between the parts of the expansion.
         return super::or_fail(run, id, begin::expand(run, id, desk));
@@ -111,6 +114,9 @@ fn inner_failure(run: &Run, scope: ScopeId) -> Option<Failure> {
 
 /// Looks at the run as a whole.
 pub(super) fn run(run: &Run, desk: &Desk<'_>) -> Followed {
+    if run.to_keep() > 0 && run.state.cancelling.is_none() {
+        return keep::next(run, desk);
+    }
     let root = run.scope(ScopeId::ROOT);
     if root.open > 0 {
         return Ok(Vec::new());

@@ -7,7 +7,9 @@ mod supervision;
 
 use std::collections::BTreeMap;
 
-use skep_protocol::{Event, Failure, Record, RunId, RunRecord, StepPath, StepStatus, Timestamp};
+use skep_protocol::{
+    Event, Failure, Record, RunId, RunRecord, StepKept, StepPath, StepStatus, Timestamp,
+};
 use skep_workflow::{Join, Step, Workflow};
 
 use super::{Checked, Violation, demand};
@@ -25,6 +27,8 @@ pub struct Audit {
 struct RunSeen {
     workflow: Workflow,
     steps: BTreeMap<StepPath, StepSeen>,
+    /// Something other than the items of a `for_each` began.
+    began: bool,
     cancelled: bool,
     unwinding: bool,
     over: bool,
@@ -82,8 +86,8 @@ impl Audit {
             let fresh = !self.runs.contains_key(run);
             let Some(workflow) = partition.workflow(started.digest).cloned() else { return Ok(()) };
             let steps = BTreeMap::new();
-            let (cancelled, unwinding, over) = (false, false, false);
-            let seen = RunSeen { workflow, steps, cancelled, unwinding, over };
+            let (began, cancelled, unwinding, over) = (false, false, false, false);
+            let seen = RunSeen { workflow, steps, began, cancelled, unwinding, over };
             self.runs.insert(*run, seen);
             return demand(fresh, "I-2", || format!("run {run} is started twice"));
         }
@@ -97,10 +101,14 @@ impl Audit {
             seen.resumed();
         }
         seen.made_good(event)?;
+        if let Event::StepKept(kept) = event {
+            return seen.kept(kept);
+        }
         let Some(path) = event.step() else { return Ok(()) };
         if let Some(of) = path.compensated() {
             seen.compensation(&of, event)?;
         } else if starts(event) {
+            seen.began |= !matches!(event, Event::StepExpanded(_));
             demand(!seen.cancelled, "I-15", || format!("{path} starts after the cancellation"))?;
             seen.may_start(path, event)?;
         }
@@ -131,6 +139,16 @@ fn whole(path: &StepPath) -> StepPath {
 }
 
 impl RunSeen {
+    /// What the run before did counts as done here.
+    fn kept(&mut self, kept: &StepKept) -> Checked {
+        demand(!self.began, "I-7", || format!("{} is kept after steps began", kept.step))?;
+        let step = self.steps.entry(kept.step.clone()).or_default();
+        step.status = Some(kept.status).filter(|status| status.is_final());
+        step.attempt = kept.attempt;
+        step.deed = kept.deed.then_some(compensation::Deed::Certain);
+        Ok(())
+    }
+
     fn definition(&self, path: &StepPath) -> Option<&Step> {
         let whole = whole(&path.compensated().unwrap_or_else(|| path.clone()));
         let name = whole.as_str().rsplit('/').next()?;

@@ -71,6 +71,7 @@ impl Partition {
             | Event::RunStuck { .. }
             | Event::CompensationSkipped { .. }
             | Event::SignalReceived { .. }
+            | Event::StepKept(_)
             | Event::StepSkipped { .. }
             | Event::StepExpanded(_)
             | Event::GroupStarted { .. }
@@ -113,6 +114,7 @@ impl Partition {
             paused_at: None,
             cancelling: None,
             unwind: None,
+            kept: 0,
             nodes: Vec::new(),
             scopes: Vec::new(),
             items: std::collections::BTreeMap::new(),

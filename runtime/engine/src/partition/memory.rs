@@ -73,6 +73,14 @@ impl Workflows {
         Ok(true)
     }
 
+    /// Takes a definition in without a record.
+    pub(super) fn know(&mut self, workflow: Workflow) {
+        let digest = digest_of(&workflow);
+        let plan = Arc::new(Plan::new(workflow));
+        self.known.insert(digest, Known { plan, live: 0 });
+        self.now_idle(digest);
+    }
+
     /// All runs that use a definition that was read have begun.
     pub(super) fn settle(&mut self, digest: Hash) {
         if self.known.get(&digest).is_some_and(|known| known.live == 0) {

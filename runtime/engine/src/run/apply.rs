@@ -42,6 +42,7 @@ impl Run {
             | Event::RunCancelled {}
             | Event::RunCompensated { .. }
             | Event::ParentNotified {} => self.out_of_place("an event of the partition"),
+            Event::StepKept(event) => self.step_kept(event, at, index),
             Event::StepSkipped { .. }
             | Event::StepExpanded(_)
             | Event::GroupStarted { .. }

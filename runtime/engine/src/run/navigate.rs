@@ -49,14 +49,7 @@ impl Run {
         let mut scope = ScopeId::ROOT;
         let mut segments = path.as_str().split('/');
         loop {
-            let segment = segments.next()?;
-            let (name, item) = match segment.strip_suffix(']') {
-                Some(rest) => {
-                    let (name, index) = rest.split_once('[')?;
-                    (name, Some(item_index(index)?))
-                }
-                None => (segment, None),
-            };
+            let (name, item) = segment(segments.next()?)?;
             let step = self.plan.workflow().find(name)?;
             let mut id = self.in_scope(scope, step)?;
             if let Some(index) = item {
@@ -117,6 +110,13 @@ impl Run {
     pub(crate) fn is_over(&self, id: NodeId) -> bool {
         self.node(id).phase.is_final()
     }
+}
+
+/// Reads a part of a path: the name of a step, and which of its items is meant.
+pub(super) fn segment(text: &str) -> Option<(&str, Option<u32>)> {
+    let Some(rest) = text.strip_suffix(']') else { return Some((text, None)) };
+    let (name, index) = rest.split_once('[')?;
+    Some((name, Some(item_index(index)?)))
 }
 
 /// Reads the index of an item; a path is written in one way only.

@@ -61,7 +61,7 @@ impl Run {
         id
     }
 
-    fn create_scope(&mut self, owner: Option<NodeId>) -> ScopeId {
+    pub(super) fn create_scope(&mut self, owner: Option<NodeId>) -> ScopeId {
         let id = ScopeId(u32::try_from(self.state.scopes.len()).expect("steps are bounded"));
         let group = owner.map(|owner| StepIndex::from_u32(self.node(owner).step));
         let plan = std::sync::Arc::clone(&self.plan);

@@ -274,6 +274,7 @@ impl Run {
             attempt: node.attempt,
             fencing_token: self.fencing_token(id),
             ask: false,
+            origin: node.compensates.map_or(node, |of| self.node(of)).origin,
             capability: work.capability?.to_string(),
             workflow: self.state.started.workflow.clone(),
             partition: self.partition,

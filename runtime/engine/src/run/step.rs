@@ -181,6 +181,9 @@ pub(crate) struct StepState {
     /// Who reported last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reporter: Option<(AgentId, u32)>,
+    /// The run in which it was first attempted, under whose key it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<RunId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inner: Option<Box<Inner>>,
     /// What it did, or may have done.
@@ -358,6 +361,7 @@ impl StepState {
             output: None,
             failure: None,
             reporter: None,
+            origin: None,
             inner: None,
             deed: None,
             before: None,
@@ -371,6 +375,7 @@ impl StepState {
         self.attempt = old.attempt;
         self.ignored = old.ignored;
         self.reporter = old.reporter;
+        self.origin = old.origin;
         let completed = old.phase == Phase::Completed && !old.released;
         let items = old.inner.as_ref().map_or(0, |inner| inner.used);
         let before = completed.then(|| Box::new(Before { output: old.output, items }));

@@ -32,11 +32,13 @@ impl Run {
                 steps: count(steps.len()),
                 steps_ended: count(ended),
                 labels: started.labels.clone(),
+                retry_of: started.retry.as_ref().map(|retry| retry.run),
             },
             inputs: started.inputs.clone(),
             outputs: None,
             error: None,
             cancelled: self.state.cancelling.clone(),
+            retried_by: Vec::new(),
             steps,
             waiting: Vec::new(),
         }
@@ -81,7 +83,15 @@ impl Run {
             error: node.failure.as_deref().filter(|_| is_failed).cloned(),
             child,
             items: node.phase.progress().map(|progress| progress.total),
+            kept: self.is_kept(id),
         }
+    }
+
+    /// Returns whether a step that agents perform is as it was in the run before.
+    fn is_kept(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        let untried = node.attempt > 0 && node.tries + node.losses == 0;
+        self.state.started.retry.is_some() && node.phase == Phase::Completed && untried
     }
 
     /// Returns the last attempt of a step that is performed by agents.

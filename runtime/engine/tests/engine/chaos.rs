@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use skep_engine::{Effect, Input, Reply};
+use skep_engine::{Again, Effect, Input, Reply};
 use skep_protocol::{
     AgentId, AttemptId, ChildOutcome, Failure, FailureKind, Outcome, Parent, Payload, Report,
     ReportBody, RunId, Signal, SignalId, StepPath,
@@ -266,17 +266,37 @@ fn survive(seed: u64) {
     let workflow = crate::world::read(&text);
     let mut world = if chance.one_in(8) { World::new() } else { World::quick() };
     world.start(&workflow, "{}");
+    live(&mut world, &mut chance, seed, &text);
+    for _ in 0..chance.below(4) {
+        let from = chance.one_in(2).then(|| {
+            let step = 1 + chance.below(4);
+            let item = if chance.one_in(4) { "[1]" } else { "" };
+            StepPath::new(&format!("s{step}{item}"))
+        });
+        let only = from.is_some() && chance.one_in(3);
+        let again = Again { from, only, inputs_change: chance.one_in(5) };
+        let apart = chance.one_in(3);
+        let Ok(next) = world.retried(&workflow, &again, apart) else { continue };
+        world = next;
+        live(&mut world, &mut chance, seed, &text);
+    }
+}
+
+/// Lets whatever may happen happen to a run, and then lets it end.
+fn live(world: &mut World, chance: &mut Chance, seed: u64, text: &str) {
+    let thorough = world.thorough;
     for number in 0..chance.below(60) {
         world.now = world.now.after(Duration::from_millis(chance.below(4_000) as u64));
         let wake = world.partition.next_wake();
-        let input = anything(&world, &mut chance, number);
+        let input = anything(world, chance, number);
         let early = matches!(input, Input::Wake) && wake.is_none_or(|wake| wake.at > world.now);
         let handled = world.handle(input).handled;
         assert!(!early || handled.records.is_empty(), "seed={seed}: a wake came early\n{text}");
         assert!(!matches!(handled.reply, Some(Reply::NeedsBlob(_))));
     }
     world.thorough = false;
-    heal(&mut world, seed, &text);
+    heal(world, seed, text);
+    world.thorough = thorough;
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use skep_engine::{Change, Effect, EffectKey, Handled, Reply};
 use skep_protocol::{
     CancelReason, ChildOutcome, CommandReply, Event, Failure, Payload, Record, SkipReason,
-    Timestamp, Verdict, WaitingFor,
+    StepKept, Timestamp, Verdict, WaitingFor,
 };
 
 use crate::world::START;
@@ -77,6 +77,7 @@ fn cancel(reason: CancelReason) -> &'static str {
 
 fn event(event: &Event) -> String {
     match event {
+        Event::StepKept(e) => kept(e),
         Event::RunStarted(e) => format!("RunStarted {} {:?}", e.workflow, e.inputs),
         Event::RunPaused { by } => format!("RunPaused by {by}"),
         Event::RunResumed { by } => format!("RunResumed by {by}"),
@@ -129,6 +130,18 @@ fn event(event: &Event) -> String {
         | Event::ReportIgnored(_) => of_attempt(event),
         _ => of_step_end(event),
     }
+}
+
+fn kept(event: &StepKept) -> String {
+    let StepKept { step, status, attempt, deed, origin, output, item, items } = event;
+    let mut text = format!("StepKept {step}#{attempt} {status}");
+    for (name, value) in [("output", output), ("item", item)] {
+        text.push_str(&value.as_ref().map(|v| format!(" {name} {v:?}")).unwrap_or_default());
+    }
+    text.push_str(&items.map(|items| format!(" {items} items")).unwrap_or_default());
+    text.push_str(if *deed { " did something" } else { "" });
+    text.push_str(if origin.is_some() { " under its key" } else { "" });
+    text
 }
 
 fn of_attempt(event: &Event) -> String {

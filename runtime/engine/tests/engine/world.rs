@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::prelude::ProptestConfig;
-use skep_engine::{Audit, Change, Effect, EffectKey, Handled, Input, Partition, Resolved};
+use skep_engine::{
+    Again, Audit, CannotRetry, Change, Effect, EffectKey, Handled, Input, Partition, Past, Resolved,
+};
 use skep_protocol::{
-    BlobRef, Hash, PartitionId, Payload, Record, RunId, StartRun, StepPath, Timestamp,
+    BlobRef, Hash, PartitionId, Payload, Record, RetryOf, RunId, RunRecord, StartRun, StepPath,
+    Timestamp,
 };
 use skep_workflow::Workflow;
 
@@ -97,6 +100,60 @@ impl World {
         };
         let workflow = self.resolved(workflow);
         self.handle(Input::Start { start: Box::new(start), workflow }).handled.records
+    }
+
+    /// Starts the run once more in a world of its own, as one that does the run of this one over;
+    /// what is kept goes into the blob store if `apart`.
+    pub(crate) fn retried(
+        &self,
+        workflow: &Workflow,
+        again: &Again,
+        apart: bool,
+    ) -> Result<Self, CannotRetry> {
+        let past = Past::new(workflow, &self.history())?;
+        let facts = past.keep(again)?;
+        let mut world = Self { now: self.now, thorough: self.thorough, ..Self::new() };
+        let text = skep_protocol::encode(&facts);
+        let kept = match apart {
+            true => {
+                let blob = BlobRef::of(&text);
+                world.blobs.insert(blob.hash, text);
+                Payload::Blob(blob)
+            }
+            false => Payload::from_text(std::str::from_utf8(&text).unwrap()).unwrap(),
+        };
+        world.blobs.extend(self.blobs.clone());
+        let kept = (!facts.is_empty()).then_some(kept);
+        world.retry_as(workflow, kept, u32::try_from(facts.len()).unwrap());
+        Ok(world)
+    }
+
+    /// Starts the run as one that does another one over, of which this is kept.
+    pub(crate) fn retry_as(&mut self, workflow: &Workflow, kept: Option<Payload>, facts: u32) {
+        let (run, from, only, by) = (run_id(), None, false, "ada".to_owned());
+        let retry = Box::new(RetryOf { run, from, only, by, kept, facts });
+        let start = Box::new(StartRun {
+            run,
+            workflow: workflow.name().to_string(),
+            inputs: Payload::from_text("{}").unwrap(),
+            parent: None,
+            depth: 0,
+            labels: BTreeMap::new(),
+        });
+        let workflow = self.resolved(workflow);
+        self.handle(Input::Retry { start, workflow, retry });
+        while let Some(answer) = self.fetched(&self.partition).into_iter().next() {
+            self.handle(answer);
+        }
+    }
+
+    /// Returns what happened to the run.
+    pub(crate) fn history(&self) -> Vec<RunRecord> {
+        let records = self.records.iter().filter_map(|record| match record {
+            Record::Run(record) if record.run == run_id() => Some(record.clone()),
+            _ => None,
+        });
+        records.collect()
     }
 
     /// Handles one input and checks whatever can be checked.

@@ -34,6 +34,32 @@ pub struct RunStarted {
     /// How many steps the definition has at its top level; unknown in journals of old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u32>,
+    /// The run that this one does over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Box<RetryOf>>,
+}
+
+/// A run that is over, and what another one that does it over keeps of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryOf {
+    /// The run that is over.
+    pub run: RunId,
+    /// The step that runs again although it may have completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<StepPath>,
+    /// What follows `from` and completed does not run again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only: bool,
+    /// Who asked for it.
+    pub by: String,
+    /// What is kept, as a list of events: [`StepKept`](super::Event::StepKept), and
+    /// [`StepExpanded`](super::Event::StepExpanded) for a `for_each` that goes on. Each becomes a
+    /// fact of the journal before any step begins. None if nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Payload>,
+    /// How many events that list has.
+    #[serde(default)]
+    pub facts: u32,
 }
 
 /// The step that a run was started for.

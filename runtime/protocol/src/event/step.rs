@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Hash, RunId, StepPath};
 use crate::payload::Payload;
+use crate::query::StepStatus;
 use crate::time::Timestamp;
 
 /// See [`Event::StepExpanded`](super::Event::StepExpanded).
@@ -18,6 +19,33 @@ pub struct StepExpanded {
     pub offset: u32,
     /// How many items there are over all events.
     pub total: u32,
+}
+
+/// See [`Event::StepKept`](super::Event::StepKept).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepKept {
+    /// The step.
+    pub step: StepPath,
+    /// How it ended; pending if it runs again.
+    pub status: StepStatus,
+    /// The number of its last attempt: those to come go on from there.
+    #[serde(default)]
+    pub attempt: u32,
+    /// It did something, or may have, that was not made good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deed: bool,
+    /// The run under whose idempotency key it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<RunId>,
+    /// What came out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Payload>,
+    /// The item, if it is that of a `for_each`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<Payload>,
+    /// How many items it has, if it is a `for_each`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<u32>,
 }
 
 /// See [`Event::WaitStarted`](super::Event::WaitStarted).

@@ -25,6 +25,7 @@ pub(super) const fn of_breaker(breaker: &BreakerRecord) -> &'static str {
 fn event(event: &Event) -> &'static str {
     match event {
         Event::RunStarted(started) if started.parent.is_some() => "child run started",
+        Event::RunStarted(started) if started.retry.is_some() => "run retried",
         Event::RunStarted(_) => "run started",
         Event::RunPaused { .. } => "run paused",
         Event::RunResumed { .. } => "run resumed",
@@ -41,6 +42,8 @@ fn event(event: &Event) -> &'static str {
         Event::RestartsExhausted { .. } => "restarts exhausted",
         Event::ParentNotified {} => "parent notified",
         Event::SignalReceived { .. } => "signal received",
+        Event::StepKept(kept) if kept.status.is_final() => "step kept",
+        Event::StepKept(_) => "step to run again",
         Event::StepSkipped { .. } => "step skipped",
         Event::StepExpanded(_) => "step expanded",
         Event::GroupStarted { .. } => "group started",

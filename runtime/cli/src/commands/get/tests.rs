@@ -21,6 +21,7 @@ pub(crate) fn view(step: &str, status: StepStatus) -> StepView {
         error: None,
         child: None,
         items: None,
+        kept: false,
     }
 }
 
@@ -53,11 +54,13 @@ pub(crate) fn detail(steps: Vec<StepView>) -> RunDetail {
             steps: 0,
             steps_ended: 0,
             labels: BTreeMap::new(),
+            retry_of: None,
         },
         inputs: Payload::null(),
         outputs: None,
         error: None,
         cancelled: None,
+        retried_by: Vec::new(),
         steps,
         waiting: Vec::new(),
     }

@@ -36,6 +36,7 @@ impl Told {
             depth: 0,
             labels: Default::default(),
             steps: None,
+            retry: None,
         })));
         told
     }

@@ -172,9 +172,9 @@ impl<B: Broker> Serving<B> {
                 }
                 Ok(())
             }
-            Done::Prepared { start, resolved, responder, size } => {
+            Done::Prepared { input, responder, size } => {
                 self.preparing.done(size);
-                self.prepared(start, resolved, responder)
+                self.prepared(input, responder)
             }
             Done::LookedAt { size } => {
                 self.preparing.done(size);

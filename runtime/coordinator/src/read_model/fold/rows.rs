@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 use rusqlite::types::ToSql;
-use skep_protocol::{Event, StepPath, StepStatus, Timestamp};
+use skep_protocol::{Event, StepKept, StepPath, StepStatus, Timestamp};
 
 use super::{Fold, json, millis};
 
@@ -60,6 +60,7 @@ impl Fold<'_> {
             | Event::RunCancelled {}
             | Event::ParentNotified {}
             | Event::SignalReceived { .. }
+            | Event::StepKept(_)
             | Event::StepSkipped { .. }
             | Event::StepExpanded(_)
             | Event::GroupStarted { .. }
@@ -76,6 +77,20 @@ impl Fold<'_> {
             | Event::StepFailed { .. }
             | Event::StepCancelled { .. } => Ok(()),
         }
+    }
+
+    /// A step is as it was in the run before.
+    pub(super) fn kept(&self, kept: &StepKept) -> rusqlite::Result<()> {
+        if kept.status == StepStatus::Pending {
+            return Ok(());
+        }
+        self.step(&kept.step, kept.status, Leaf::Keep)?;
+        self.on_step("kept", &kept.step, &true)?;
+        if let Some(items) = kept.items {
+            self.expanded(&kept.step, items)?;
+        }
+        let output = kept.output.as_ref();
+        output.map_or(Ok(()), |output| self.on_step("output", &kept.step, &json(output)))
     }
 
     /// What was under way when a step ended by itself or was stopped.

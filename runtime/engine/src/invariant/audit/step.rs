@@ -65,6 +65,7 @@ impl StepSeen {
             | Event::StepCancelled { .. }
             | Event::CheckpointSaved { .. }
             | Event::ReportIgnored(_)
+            | Event::StepKept(_)
             | Event::RunStarted(_)
             | Event::RunPaused { .. }
             | Event::RunResumed { .. }
@@ -128,6 +129,7 @@ impl StepSeen {
             | Event::StepStopping { .. }
             | Event::CheckpointSaved { .. }
             | Event::ReportIgnored(_)
+            | Event::StepKept(_)
             | Event::RunStarted(_)
             | Event::RunPaused { .. }
             | Event::RunResumed { .. }

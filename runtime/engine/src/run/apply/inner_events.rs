@@ -38,6 +38,9 @@ impl Run {
             node.began.get_or_insert(at);
             node.phase = Phase::Expanded(progress);
         });
+        if self.to_keep() > 0 {
+            self.fact_kept(index);
+        }
         for position in 0..progress.admitted as usize {
             let item = self.items_of(id)[position];
             self.enqueue(item, index);

@@ -73,6 +73,7 @@ impl Run {
             | Event::UnwindStarted { .. }
             | Event::RunCompensated { .. }
             | Event::ParentNotified {}
+            | Event::StepKept(_)
             | Event::SignalReceived { .. } => self.out_of_place("a step event of no step"),
         }
     }
@@ -142,7 +143,7 @@ impl Run {
     }
 
     /// Leads a step to its end.
-    pub(super) fn end(&mut self, id: NodeId, to: Phase, index: &mut Index) -> Applied {
+    pub(in crate::run) fn end(&mut self, id: NodeId, to: Phase, index: &mut Index) -> Applied {
         let completes = to == Phase::Completed;
         self.shift(id, to, index)?;
         if completes {

@@ -1,0 +1,221 @@
+//! A run that is over is done over: what it did is looked up, and what another run keeps of it is
+//! worked out, before the new run exists.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use skep_broker::{Broker, PutBlobError, Unavailable, host};
+use skep_engine::{Again, CannotRetry, Input, Past, Resolved};
+use skep_protocol::limits::{MAX_INLINE_PAYLOAD, MAX_KEPT_BYTES};
+use skep_protocol::{
+    Batch, Event, Payload, QueryReply, Record, Rejection, RetryOf, RetryRun, RunId, RunRecord,
+    RunStarted, Seq, StartRun, decode, encode,
+};
+
+use super::Context;
+use super::requests::{accepted_inputs, fits_journal};
+use crate::catalog::CatalogError;
+use crate::read_model::Question;
+
+/// How long the read model may take to learn what is durable by now.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
+/// Entries of a history that are asked for at a time.
+const PAGE: u32 = 10_000;
+/// With more than is kept inline altogether, outputs of more bytes than this lie in the blob store.
+const SMALL: usize = 512;
+
+/// Finds out what a retry means.
+pub(super) async fn resolve<B: Broker>(
+    context: &Context<B>,
+    retry: RetryRun,
+) -> Result<Input, CatalogError> {
+    let history = history(context, retry.of).await?;
+    let Some(started) = history.first().and_then(|record| started(&record.event)) else {
+        return Err(Rejection::RunNotFound { run: retry.of }.into());
+    };
+    let started = started.clone();
+    if let Some(parent) = &started.parent {
+        let (step, run) = (&parent.step, parent.run);
+        let cause = format!("step `{step}` of run {run} started it");
+        let help = format!("retry that run, which starts this one anew: skep retry {run}");
+        return Err(Rejection::CannotRetry { run: retry.of, cause, help }.into());
+    }
+    let wanted = started.digest.to_string();
+    let (digest, workflow) = context.catalog.find(&wanted).await.map_err(|error| match error {
+        CatalogError::Rejected(Rejection::UnknownWorkflow { .. }) => unregistered(&retry, &started),
+        error @ (CatalogError::Rejected(_) | CatalogError::Unavailable(_)) => error,
+    })?;
+    fits_journal(&workflow)?;
+    let inputs = match &retry.inputs {
+        Some(inputs) => accepted_inputs(context, &workflow, inputs).await?,
+        None => started.inputs.clone(),
+    };
+    let again = Again {
+        from: retry.from.clone(),
+        only: retry.only,
+        inputs_change: inputs != started.inputs,
+    };
+    let looked_at = workflow.clone();
+    let facts = host::apart(move || Past::new(&looked_at, &history)?.keep(&again)).await;
+    let facts = facts.ok_or_else(|| crashed(retry.of))?.map_err(|refused| {
+        let CannotRetry { cause, help } = refused;
+        Rejection::CannotRetry { run: retry.of, cause, help }
+    })?;
+    let start = StartRun {
+        run: retry.run,
+        workflow: wanted,
+        inputs,
+        parent: None,
+        depth: 0,
+        labels: started.labels.clone(),
+    };
+    let count = u32::try_from(facts.len()).unwrap_or(u32::MAX);
+    let kept = if facts.is_empty() { None } else { Some(keep(context, retry.of, facts).await?) };
+    let RetryRun { of: run, from, only, by, .. } = retry;
+    let retry = Box::new(RetryOf { run, from, only, by, kept, facts: count });
+    let pinned: BTreeMap<_, _> = started.pinned;
+    let workflow = Resolved { digest, workflow: Some(workflow), pinned };
+    Ok(Input::Retry { start: Box::new(start), workflow, retry })
+}
+
+fn started(event: &Event) -> Option<&RunStarted> {
+    if let Event::RunStarted(started) = event { Some(started) } else { None }
+}
+
+fn unregistered(retry: &RetryRun, started: &RunStarted) -> CatalogError {
+    let cause = format!(
+        "the definition of `{}` that it used, {}, is not registered any more",
+        started.workflow,
+        started.digest.short()
+    );
+    let help = "register the same file again: skep apply FILE".to_owned();
+    Rejection::CannotRetry { run: retry.of, cause, help }.into()
+}
+
+fn crashed(run: RunId) -> Rejection {
+    let cause = "what it did cannot be made out".to_owned();
+    let help = "the log of the coordinator says more; start it anew: skep run".to_owned();
+    Rejection::CannotRetry { run, cause, help }
+}
+
+/// Returns what happened to a run, as far as is known; nothing if there is no such run.
+async fn history<B: Broker>(
+    context: &Context<B>,
+    run: RunId,
+) -> Result<Vec<RunRecord>, CatalogError> {
+    let partition = context.count.of(run);
+    let Some(end) = context.broker.last(partition).await?.map(|last| last.seq) else {
+        return Ok(Vec::new());
+    };
+    if !context.read_model.is_there() {
+        return Ok(from_journal(context, run, end).await?);
+    }
+    // Late is better than never: what is known by then will do, or is seen not to.
+    let known = context.read_model.positions();
+    let _ = tokio::time::timeout(KNOWN_WITHIN, known.until(partition, end)).await;
+    let mut history = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = Question::History { run, after, limit: PAGE };
+        match context.read_model.ask(page).await {
+            QueryReply::History(entries) => {
+                let Some(last) = entries.last() else { return Ok(history) };
+                after = last.number;
+                history.extend(entries.into_iter().map(|entry| entry.record));
+            }
+            QueryReply::Failed { message } => {
+                return Err(unavailable(message).into());
+            }
+            QueryReply::Runs(_)
+            | QueryReply::Run(_)
+            | QueryReply::Agents(_)
+            | QueryReply::Breakers(_)
+            | QueryReply::Workflows(_)
+            | QueryReply::NotFound {} => return Ok(history),
+        }
+    }
+}
+
+/// Without a read model the journal itself is read.
+async fn from_journal<B: Broker>(
+    context: &Context<B>,
+    run: RunId,
+    end: Seq,
+) -> Result<Vec<RunRecord>, Unavailable> {
+    let mut messages = context.broker.follow(context.count.of(run), Seq::ZERO.next()).await?;
+    let mut history = Vec::new();
+    while let Some(message) = messages.next().await {
+        let message = message.map_err(|error| unavailable(error.to_string()))?;
+        let batch =
+            decode::<Batch>(&message.bytes).map_err(|error| unavailable(error.to_string()))?;
+        history.extend(batch.records.into_iter().filter_map(|record| match record {
+            Record::Run(record) if record.run == run => Some(record),
+            Record::Run(_) | Record::OwnerChanged(_) | Record::WorkflowAdded(_) => None,
+        }));
+        if message.seq >= end {
+            break;
+        }
+    }
+    Ok(history)
+}
+
+fn unavailable(reason: String) -> Unavailable {
+    Unavailable { attempted: "look up what a run did", reason }
+}
+
+/// Stores what is kept: in the journal if it is small, else in the blob store.
+async fn keep<B: Broker>(
+    context: &Context<B>,
+    of: RunId,
+    mut facts: Vec<Event>,
+) -> Result<Payload, CatalogError> {
+    let mut text = encode(&facts);
+    if text.len() > MAX_KEPT_BYTES {
+        for fact in &mut facts {
+            move_apart(context, fact).await?;
+        }
+        text = encode(&facts);
+    }
+    if text.len() > MAX_KEPT_BYTES {
+        let cause = format!(
+            "what its steps left has {} bytes, large values apart; {MAX_KEPT_BYTES} can be kept",
+            text.len()
+        );
+        let help =
+            format!("retry from an early step, so that less is kept: skep retry {of} --from");
+        return Err(Rejection::CannotRetry { run: of, cause, help }.into());
+    }
+    if text.len() > MAX_INLINE_PAYLOAD {
+        return Ok(Payload::Blob(put(context, text).await?));
+    }
+    let text = String::from_utf8_lossy(&text);
+    Payload::from_text(&text).map_err(|error| unavailable(error.to_string()).into())
+}
+
+async fn move_apart<B: Broker>(context: &Context<B>, fact: &mut Event) -> Result<(), Unavailable> {
+    let mut payloads: Vec<&mut Payload> = Vec::new();
+    if let Event::StepKept(kept) = fact {
+        payloads.extend(kept.output.iter_mut().chain(&mut kept.item));
+    } else if let Event::StepExpanded(expanded) = fact {
+        payloads.extend(&mut expanded.items);
+    }
+    for payload in payloads {
+        if let Some(text) = payload.text().filter(|text| text.len() > SMALL) {
+            let bytes = Bytes::copy_from_slice(text.as_bytes());
+            *payload = Payload::Blob(put(context, bytes).await?);
+        }
+    }
+    Ok(())
+}
+
+async fn put<B: Broker>(
+    context: &Context<B>,
+    bytes: Bytes,
+) -> Result<skep_protocol::BlobRef, Unavailable> {
+    context.broker.put_blob(bytes).await.map_err(|error| match error {
+        PutBlobError::Unavailable(error) => error,
+        error @ PutBlobError::Full { .. } => unavailable(error.to_string()),
+    })
+}

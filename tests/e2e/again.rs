@@ -1,0 +1,149 @@
+//! Runs that failed are done over, by people.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use skep_tests::{Cluster, LOOK_EVERY, command};
+
+use crate::expect::{exits, holds, ok, refused};
+
+const SHOP: &str = "\
+name: shop
+inputs:
+  order: { type: integer }
+  note: { type: string, default: none }
+steps:
+  reserve: { agent: write, with: { order: \"${{ inputs.order }}\", note: \"${{ inputs.note }}\" } }
+  charge:
+    agent: charge
+    needs: [reserve]
+    retry: { attempts: 1 }
+    with: { order: \"${{ inputs.order }}\", note: \"${{ inputs.note }}\" }
+  ship: { agent: write, with: { paid: \"${{ steps.charge.output.order }}\" } }
+outputs:
+  order: ${{ steps.ship.output.paid }}
+";
+
+/// An agent that writes down what it is asked, and fails for as long as a file is there.
+const CHARGE: &str = "#!/bin/sh\ninput=$(cat)\necho \"$input\" >> charged\n\
+    if [ -e broken ]; then echo 'the till is shut' >&2; exit 3; fi\necho \"$input\"\n";
+
+/// A cluster with a shop whose till is shut.
+pub(crate) struct Shop {
+    pub(crate) cluster: Cluster,
+}
+
+impl Shop {
+    pub(crate) async fn open() -> Result<Self> {
+        let mut cluster = Cluster::start().await?;
+        fs::write(cluster.path().join("shop.skep.yaml"), SHOP)?;
+        fs::write(cluster.path().join("broken"), "")?;
+        ok(&cluster, &["apply", "shop.skep.yaml"]).await?;
+        let charge = program(cluster.path())?;
+        let mut agent = command()?;
+        let charge = format!("charge={}", charge.display());
+        agent.args(["agent", "exec", "--agent", "write=cat", "--agent", &charge, "--slots", "3"]);
+        agent.current_dir(cluster.path());
+        cluster.start_agent(agent)?;
+        while ok(&cluster, &["agents", "--capability", "charge"]).await? == json!([]) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(Self { cluster })
+    }
+
+    /// Opens the till.
+    pub(crate) fn mend(&self) -> Result<()> {
+        Ok(fs::remove_file(self.cluster.path().join("broken"))?)
+    }
+
+    /// Lets an order fail, and returns its run.
+    pub(crate) async fn order(&self, number: u32) -> Result<String> {
+        let order = format!("order={number}");
+        let called = self.cluster.skep(&["run", "shop", "-i", &order, "--quiet"]).await?;
+        let ended = exits(called, 1)?.json()?;
+        holds(&ended, json!({ "status": "failed", "steps": { "ship": { "status": "skipped" } } }))?;
+        ended["run"].as_str().map(str::to_owned).context("an id is text")
+    }
+
+    /// Returns what was charged, one entry for each time.
+    pub(crate) fn charged(&self) -> Result<Vec<Value>> {
+        let text = fs::read_to_string(self.cluster.path().join("charged"))?;
+        text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+}
+
+fn program(folder: &Path) -> Result<PathBuf> {
+    let program = folder.join("charge.sh");
+    fs::write(&program, CHARGE)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    Ok(program)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_done_over_from_where_it_failed() -> Result<()> {
+    let shop = Shop::open().await?;
+    let told = retry(&shop).await;
+    told.with_context(|| format!("the processes printed:\n{}", shop.cluster.printed()))
+}
+
+async fn retry(shop: &Shop) -> Result<()> {
+    let cluster = &shop.cluster;
+    let run = shop.order(7).await?;
+    let step = json!({ "exit": 6, "help": ["its steps are reserve, charge, ship"] });
+    refused(cluster, &["retry", &run, "--from", "shipp"], step).await?;
+    let only = exits(cluster.skep(&["retry", &run, "--only"]).await?, 2)?;
+    ensure!(only.stderr.contains("--from"), "{}", only.text());
+    shop.mend()?;
+
+    let ended = exits(cluster.skep(&["retry", &run, "--quiet"]).await?, 0)?.json()?;
+    holds(&ended, json!({ "status": "completed", "outputs": { "order": 7 } }))?;
+    let again = ended["run"].as_str().context("an id is text")?;
+    let got = ok(cluster, &["get", again]).await?;
+    let steps = json!({
+        "reserve": { "kept": true, "attempts": 0, "output": { "order": 7 } },
+        "charge": { "attempts": 1, "tries": [{ "attempt": 2 }] },
+    });
+    holds(&got, json!({ "retry_of": run, "steps": steps }))?;
+    holds(&ok(cluster, &["get", &run]).await?, json!({ "retried_by": [again] }))?;
+    let same = ok(cluster, &["retry", &run, "--detach"]).await?;
+    holds(&same, json!({ "run": again, "retry_of": run, "existing": true }))?;
+    let history = cluster.skep(&["history", again]).await?.json_lines()?;
+    holds(&history[0], json!({ "event": "run_started", "retry": { "run": run } }))?;
+    let kept: Vec<&str> = history
+        .iter()
+        .filter(|fact| fact["event"] == "step_kept" && fact["status"] == "completed")
+        .filter_map(|fact| fact["step"].as_str())
+        .collect();
+    ensure!(kept == ["reserve"], "{kept:?} were kept");
+    ensure!(shop.charged()?.len() == 2, "it was charged again and again");
+
+    // It is over and well; a step may run again all the same, with another input.
+    let none = json!({ "exit": 6, "message": format!(
+        "run {again} cannot be retried: it is completed, and every step of it completed"
+    ) });
+    refused(cluster, &["retry", again], none).await?;
+    let from = ["retry", again, "--from", "charge", "--only", "-i", "note=again", "--quiet"];
+    let ended = exits(cluster.skep(&from).await?, 0)?.json()?;
+    let third = ended["run"].as_str().context("an id is text")?;
+    let got = ok(cluster, &["get", third]).await?;
+    holds(&got["inputs"], json!({ "order": 7, "note": "again" }))?;
+    let steps = json!({ "reserve": { "kept": true }, "ship": { "kept": true } });
+    holds(&got, json!({ "retry_of": again, "status": "completed", "steps": steps }))?;
+    holds(&shop.charged()?[2], json!({ "note": "again" }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_goes_on_is_not_done_over() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    fs::write(cluster.path().join("shop.skep.yaml"), SHOP)?;
+    ok(&cluster, &["apply", "shop.skep.yaml"]).await?;
+    let started = ok(&cluster, &["run", "shop", "-i", "order=1", "--detach"]).await?;
+    let run = started["run"].as_str().context("an id is text")?;
+    let help = format!("wait for its end, or end it: skep cancel {run}");
+    let message = format!("run {run} cannot be retried: it is not over");
+    refused(&cluster, &["retry", run], json!({ "exit": 6, "message": message, "help": [help] }))
+        .await
+}
