@@ -136,6 +136,103 @@ async fn retry(shop: &Shop) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_on_is_listed_redriven_and_dropped() -> Result<()> {
+    let mut shop = Shop::open().await?;
+    let told = letters(&mut shop).await;
+    told.with_context(|| format!("the processes printed:\n{}", shop.cluster.printed()))
+}
+
+async fn letters(shop: &mut Shop) -> Result<()> {
+    let runs = find_letters(shop).await?;
+    deal_with_letters(shop, &runs).await
+}
+
+/// Counts the dead letters that these options find.
+async fn count(cluster: &Cluster, args: &[&str]) -> Result<usize> {
+    let args = [&["deadletters", "list"], args].concat();
+    let found = ok(cluster, &args).await?;
+    Ok(found.as_array().context("a list")?.len())
+}
+
+/// `list` and `show`; returns the runs of three letters.
+async fn find_letters(shop: &Shop) -> Result<[String; 3]> {
+    ensure!(ok(&shop.cluster, &["deadletters"]).await? == json!([]), "there are none");
+    let (first, second, third) = (shop.order(1).await?, shop.order(2).await?, shop.order(3).await?);
+    let cluster = &shop.cluster;
+    let all = ok(cluster, &["deadletters", "list"]).await?;
+    holds(
+        &all,
+        json!([
+            { "run": third, "workflow": "shop", "step": "charge", "capability": "charge",
+              "attempts": 1, "error": { "kind": "agent" }, "redriven_by": [], "dropped": null },
+            { "run": second },
+            { "run": first },
+        ]),
+    )?;
+    let code = all[0]["error"]["code"].as_str().context("a code")?.to_owned();
+    let agent = all[0]["agent"].as_str().context("an agent")?.to_owned();
+    for (args, found) in [
+        (&["-n", "2"][..], 2),
+        (&["--run", &first], 1),
+        (&["--code", &code, "--agent", &agent, "--kind", "agent", "--since", "1h"], 3),
+        (&["--capability", "charge", "--workflow", "shop", "--step", "charge"], 3),
+        (&["--capability", "write"], 0),
+        (&["--code", "nope"], 0),
+        (&["--before", "1h"], 0),
+        (&["--step", "char"], 0),
+    ] {
+        ensure!(count(cluster, args).await? == found, "{args:?} do not find {found}");
+    }
+    let shown = ok(cluster, &["deadletters", "show", &first, "charge"]).await?;
+    let input = json!({ "order": 1, "note": "none" });
+    let tries = json!([{ "attempt": 1, "status": "failed", "agent": agent }]);
+    holds(&shown, json!([{ "run": first, "input": input, "tries": tries }]))?;
+    Ok([first, second, third])
+}
+
+/// `redrive` and `drop`, and what is known of them to a coordinator that begins anew.
+async fn deal_with_letters(shop: &mut Shop, [first, second, third]: &[String; 3]) -> Result<()> {
+    let cluster = &shop.cluster;
+    refused(cluster, &["deadletters", "redrive"], json!({ "exit": 2 })).await?;
+    let unsure = json!({ "exit": 2, "message": "3 dead letters of 3 runs would be dealt with" });
+    refused(cluster, &["deadletters", "drop", "--every"], unsure).await?;
+    let dry = ok(cluster, &["deadletters", "redrive", "--every", "--dry-run"]).await?;
+    ensure!(dry.as_array().is_some_and(|dry| dry.len() == 3), "{dry}");
+    ensure!(count(cluster, &[]).await? == 3, "a rehearsal did something");
+
+    let dropped = ok(cluster, &["deadletters", "drop", first, "charge"]).await?;
+    holds(&dropped, json!({ "done": [{ "run": first, "dropped": ["charge"] }], "failed": [] }))?;
+    let again = json!({ "exit": 6 });
+    refused(cluster, &["deadletters", "drop", first], again.clone()).await?;
+    fs::remove_file(cluster.path().join("broken"))?;
+    let redrive = ["deadletters", "redrive", "--workflow", "shop", "--yes"];
+    let redriven = ok(cluster, &redrive).await?;
+    holds(&redriven, json!({ "done": [{ "run": second }, { "run": third }], "failed": [] }))?;
+    let by = redriven["done"][0]["redriven_by"].as_str().context("a run")?;
+    exits(cluster.skep(&["watch", by]).await?, 0)?;
+    refused(cluster, &["deadletters", "redrive", second], again).await?;
+    ensure!(count(cluster, &[]).await? == 0, "letters are left");
+    ensure!(count(cluster, &["--all"]).await? == 3, "letters are gone");
+    let none = ok(cluster, &redrive).await?;
+    holds(&none, json!({ "done": [], "failed": [] }))?;
+
+    // What was dealt with is in the journals: a coordinator that begins from them knows it.
+    let cluster = &mut shop.cluster;
+    cluster.kill_coordinator()?;
+    fs::remove_dir_all(cluster.path().join("data"))?;
+    cluster.start_coordinator()?;
+    let all = ok(cluster, &["deadletters", "list", "--all"]).await?;
+    holds(&all, json!([{ "run": third }, { "redriven_by": [by] }, { "run": first }]))?;
+    ensure!(all[2]["dropped"]["by"].is_string(), "{all}");
+    ensure!(ok(cluster, &["deadletters"]).await? == json!([]), "some are open again");
+    let history = cluster.skep(&["history", first]).await?.json_lines()?;
+    holds(
+        history.last().context("facts")?,
+        json!({ "event": "dead_letter_dropped", "step": "charge" }),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_goes_on_is_not_done_over() -> Result<()> {
     let cluster = Cluster::start().await?;
     fs::write(cluster.path().join("shop.skep.yaml"), SHOP)?;

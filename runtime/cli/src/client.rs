@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use skep_broker::{Broker, RequestError};
 use skep_protocol::{
-    AgentView, BreakerView, Command, CommandReply, Hash, HistoryEntry, Order, PartitionCount,
-    PartitionId, Payload, Query, QueryReply, RegisterWorkflow, Rejection, RetryRun, RunDetail,
-    RunFilter, RunId, RunSummary, StartRun,
+    AgentView, BreakerView, Command, CommandReply, DeadLetter, Hash, HistoryEntry, LetterFilter,
+    Order, PartitionCount, PartitionId, Payload, Query, QueryReply, RegisterWorkflow, Rejection,
+    RetryRun, RunDetail, RunFilter, RunId, RunSummary, StartRun,
 };
 use tokio::time::{Instant, sleep};
 
@@ -110,6 +110,25 @@ impl<B: Broker> Client<B> {
         };
         runs.retain(has);
         Ok(runs)
+    }
+
+    /// Returns the dead letters that a filter lets through, newest first; all of them if its limit
+    /// is 0.
+    pub(crate) async fn letters(&self, mut filter: LetterFilter) -> Result<Vec<DeadLetter>, Error> {
+        let wanted = if filter.limit == 0 { usize::MAX } else { filter.limit as usize };
+        let mut letters: Vec<DeadLetter> = Vec::new();
+        loop {
+            let most = wanted.saturating_sub(letters.len()).min(RUNS_PAGE);
+            filter.limit = u32::try_from(most).unwrap_or(u32::MAX);
+            let reply = self.query(Query::Letters(filter.clone())).await?;
+            let QueryReply::Letters(page) = reply else { return Err(unexpected()) };
+            let is_last = page.len() < most || page.is_empty();
+            letters.extend(page);
+            if is_last || letters.len() >= wanted {
+                return Ok(letters);
+            }
+            filter.after = letters.last().map(|letter| (letter.run, letter.step.clone()));
+        }
     }
 
     /// Returns everything about a run, if there is one.

@@ -8,6 +8,7 @@ mod breakers;
 pub(crate) mod change;
 mod chaos;
 mod completions;
+mod deadletters;
 mod dev;
 mod doctor;
 pub(crate) mod get;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Resume(change::Resume),
     Skip(change::Skip),
     Retry(retry::Retry),
+    #[command(name = "deadletters")]
+    DeadLetters(Box<deadletters::DeadLetters>),
     Why(why::Why),
     Cancel(change::Cancel),
     Agents(agents::Agents),
@@ -80,6 +83,7 @@ impl Command {
             | Self::Resume(_)
             | Self::Skip(_)
             | Self::Retry(_)
+            | Self::DeadLetters(_)
             | Self::Why(_)
             | Self::Cancel(_)
             | Self::Agents(_)
@@ -115,6 +119,9 @@ pub(crate) fn perform(command: Command, global: &Global) -> Result<Exit, Error> 
         Command::Why(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Skip(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Retry(one) => ask(cluster, async |client| one.perform(&client, global).await),
+        Command::DeadLetters(one) => {
+            ask(cluster, async |client| one.perform(&client, global).await)
+        }
         Command::Cancel(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Breakers(one) => ask(cluster, async |client| one.perform(&client, global).await),
         Command::Agents(one) => ask(cluster, async |client| one.perform(&client, global).await),

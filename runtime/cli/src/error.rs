@@ -147,6 +147,8 @@ impl From<Rejection> for Error {
                 Self::new(Exit::NotFound, message).help("see what there is: skep list")
             }
             Rejection::RunAlreadyFinished { .. } => Self::new(Exit::Conflict, message),
+            Rejection::NoDeadLetter { run, .. } => Self::new(Exit::NotFound, message)
+                .help(format!("see what was given up on: skep deadletters show {run}")),
             Rejection::CannotRetry { help, .. } => Self::new(Exit::Conflict, message).help(help),
             Rejection::NotStuck { run, .. } => Self::new(Exit::Conflict, message)
                 .help(format!("see which compensations failed for good: skep get {run}")),

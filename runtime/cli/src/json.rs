@@ -1,9 +1,10 @@
 //! What users and scripts see of the protocol's types: payloads as plain values, times as RFC 3339.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use skep_protocol::{
-    AgentHealth, AgentView, AttemptView, BlobRef, BreakerView, Failure, FailureKind, HistoryEntry,
-    Payload, RunDetail, RunSummary, StepView, Timestamp,
+    AgentHealth, AgentView, AttemptView, BlobRef, BreakerView, DeadLetter, Failure, FailureKind,
+    HistoryEntry, Payload, RunDetail, RunSummary, StepView, Timestamp,
 };
 
 use crate::human::rfc3339;
@@ -127,7 +128,8 @@ pub(crate) fn step(view: &StepView) -> Value {
     object
 }
 
-fn attempt(view: &AttemptView) -> Value {
+/// Returns an attempt of a step.
+pub(crate) fn attempt(view: &AttemptView) -> Value {
     let mut object = json!({
         "attempt": view.attempt,
         "status": view.status,
@@ -140,6 +142,32 @@ fn attempt(view: &AttemptView) -> Value {
         object["error"] = failure(error);
     }
     object
+}
+
+/// Returns a dead letter.
+pub(crate) fn letter(letter: &DeadLetter) -> Value {
+    let dropped = letter.dropped.as_ref();
+    let dropped = dropped.map(|dropped| json!({ "by": dropped.by, "at": rfc3339(dropped.at) }));
+    json!({
+        "run": letter.run,
+        "workflow": letter.workflow,
+        "digest": letter.digest,
+        "labels": letter.labels,
+        "step": letter.step,
+        "capability": letter.capability,
+        "agent": letter.agent,
+        "attempts": letter.attempts,
+        "error": failure(&letter.failure),
+        "at": rfc3339(letter.at),
+        "child": letter.child,
+        "redriven_by": letter.redriven,
+        "dropped": dropped,
+    })
+}
+
+/// Returns the word of the protocol for something.
+pub(crate) fn word(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default().trim_matches('"').to_owned()
 }
 
 /// Returns the milliseconds between two times that are both known.

@@ -178,7 +178,7 @@ impl Progress {
         let at = entry.record.at;
         let event = &entry.record.event;
         self.unwinding.follow(event);
-        match event.step() {
+        match event.step().filter(|_| !matches!(event, Event::DeadLetterDropped { .. })) {
             Some(step) => self.apply_to_step(step, event, at),
             None => self.apply_to_run(event, at),
         }
@@ -226,6 +226,7 @@ impl Progress {
             | Event::ReportIgnored(_)
             | Event::RunStuck { .. }
             | Event::CompensationSkipped { .. }
+            | Event::DeadLetterDropped { .. }
             | Event::StepCompleted { .. }
             | Event::StepStopping { .. }
             | Event::StepFailed { .. }
@@ -343,6 +344,7 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
         | Event::RunCompensated { .. }
         | Event::RunStuck { .. }
         | Event::CompensationSkipped { .. }
+        | Event::DeadLetterDropped { .. }
         | Event::ParentNotified {}
         | Event::SignalReceived { .. }
         | Event::StepExpanded(_)

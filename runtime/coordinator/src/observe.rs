@@ -115,6 +115,7 @@ fn run_event(seq: Seq, record: &RunRecord) {
         | Event::CancelRequested { .. }
         | Event::CompensationSkipped { .. }
         | Event::ParentNotified {}
+        | Event::DeadLetterDropped { .. }
         | Event::SignalReceived { .. }
         | Event::StepKept(_)
         | Event::StepSkipped { .. }
@@ -157,6 +158,7 @@ pub(crate) const fn name(event: &Event) -> &'static str {
         Event::RunStuck { .. } => "run_stuck",
         Event::CompensationSkipped { .. } => "compensation_skipped",
         Event::ParentNotified {} => "parent_notified",
+        Event::DeadLetterDropped { .. } => "dead_letter_dropped",
         Event::SignalReceived { .. } => "signal_received",
         Event::StepKept(_) => "step_kept",
         Event::StepSkipped { .. } => "step_skipped",

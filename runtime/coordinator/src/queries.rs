@@ -2,6 +2,7 @@
 
 mod arrange;
 mod fit;
+mod letters;
 mod turns;
 
 use std::time::Duration;
@@ -107,6 +108,11 @@ impl<B: Broker> State<B> {
                 let page = Question::History { run, after, limit };
                 self.history(run, page, Duration::from_millis(wait_ms), turn).await
             }
+            Query::Letters(filter) => {
+                let known = tokio::time::timeout(LIVE_WITHIN, self.catch_up());
+                let _ = turn.while_waiting(known).await;
+                self.letters(filter).await
+            }
             Query::Agents {} => QueryReply::Agents(self.fleet.agents().await),
             Query::Breakers {} => QueryReply::Breakers(self.fleet.breakers().await),
             Query::Workflows {} => match self.catalog.list().await {
@@ -122,6 +128,7 @@ impl<B: Broker> State<B> {
         match query {
             Query::Run { run } => self.fitting(self.run_here(run, turn).await).await,
             query @ (Query::Runs(_)
+            | Query::Letters(_)
             | Query::History { .. }
             | Query::Agents {}
             | Query::Breakers {}
@@ -202,6 +209,7 @@ impl<B: Broker> State<B> {
                     over && !detail.summary.status.is_final()
                 }
                 QueryReply::Runs(_)
+                | QueryReply::Letters(_)
                 | QueryReply::History(_)
                 | QueryReply::Agents(_)
                 | QueryReply::Breakers(_)

@@ -4,6 +4,7 @@
 mod answer;
 mod fold;
 mod follow;
+mod letters;
 mod news;
 mod positions;
 mod repair;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use futures::future::join;
 use rusqlite::Connection;
 use skep_broker::Broker;
-use skep_protocol::{PartitionCount, PartitionId, QueryReply, RunFilter, RunId};
+use skep_protocol::{LetterFilter, PartitionCount, PartitionId, QueryReply, RunFilter, RunId};
 use tokio::sync::{mpsc, oneshot};
 
 use self::fold::Entry;
@@ -48,6 +49,7 @@ pub struct OpenError(#[from] rusqlite::Error);
 pub(crate) enum Question {
     Runs(RunFilter),
     Run(RunId),
+    Letters(LetterFilter),
     History { run: RunId, after: u64, limit: u32 },
 }
 

@@ -69,6 +69,7 @@ impl Asker {
             | Input::Pause { .. }
             | Input::Resume { .. }
             | Input::Skip { .. }
+            | Input::Drop { .. }
             | Input::Signal(_)
             | Input::ChildEnded { .. } => Self::Command,
             Input::Report { .. } => Self::Agent,
@@ -117,6 +118,7 @@ pub(crate) fn decide(
         Input::Pause { run, by } => command::pause(partition, run, by, desk),
         Input::Resume { run, by } => command::resume(partition, run, by, desk),
         Input::Skip { run, step, by } => command::skip(partition, (run, step), by, desk),
+        Input::Drop { run, steps, by } => command::drop(partition, (run, steps), by, desk),
         Input::Signal(signal) => command::signal(partition, signal, desk),
         Input::ChildEnded { parent, child, outcome } => {
             return child::ended(partition, &parent, (child, outcome), desk);

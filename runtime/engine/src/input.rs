@@ -63,6 +63,15 @@ pub enum Input {
         /// Who asks.
         by: String,
     },
+    /// Take dead letters of a run that is over off the list.
+    Drop {
+        /// The run.
+        run: RunId,
+        /// The steps; that they were given up on is known to whoever asks.
+        steps: Vec<StepPath>,
+        /// Who asks.
+        by: String,
+    },
     /// A signal to a run.
     Signal(Signal),
     /// A sub-workflow ended, or was never started because its start was rejected.

@@ -47,6 +47,7 @@ impl Waiter {
             | Input::Pause { .. }
             | Input::Resume { .. }
             | Input::Skip { .. }
+            | Input::Drop { .. }
             | Input::Signal(_)
             | Input::Held { .. }
             | Input::Lost { .. }

@@ -106,6 +106,7 @@ impl Partition {
             | Input::Pause { .. }
             | Input::Resume { .. }
             | Input::Skip { .. }
+            | Input::Drop { .. }
             | Input::Signal(_)
             | Input::ChildEnded { .. }
             | Input::Report { .. }

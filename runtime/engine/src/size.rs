@@ -48,6 +48,7 @@ pub(crate) fn of(event: &Event) -> usize {
         Event::RunStarted(started) => of_start(started),
         Event::RunPaused { by }
         | Event::RunResumed { by }
+        | Event::DeadLetterDropped { by, .. }
         | Event::CompensationSkipped { by, .. } => text(by),
         Event::CancelRequested { reason } => text(reason),
         Event::RunCompleted { outputs } => payload(outputs),

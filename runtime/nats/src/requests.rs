@@ -107,6 +107,7 @@ fn patience(query: &Query) -> Duration {
     match query {
         Query::History { wait_ms, .. } => Duration::from_millis(*wait_ms),
         Query::Runs(_)
+        | Query::Letters(_)
         | Query::Run { .. }
         | Query::Agents {}
         | Query::Breakers {}

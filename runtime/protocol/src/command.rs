@@ -56,6 +56,15 @@ pub enum Command {
         /// Who asks.
         by: String,
     },
+    /// Take dead letters of a run that is over off the list.
+    Drop {
+        /// The run.
+        run: RunId,
+        /// The steps that failed for good.
+        steps: Vec<StepPath>,
+        /// Who asks.
+        by: String,
+    },
     /// Send a signal to a run.
     Signal(Signal),
     /// Tell a run that a sub-workflow of its ended. Sent by coordinators, again until confirmed.
@@ -292,6 +301,14 @@ pub enum Rejection {
         cause: String,
         /// What can be done.
         help: String,
+    },
+    /// No step of that path was given up on in a run that is over.
+    #[error("step `{step}` of run {run} is no dead letter")]
+    NoDeadLetter {
+        /// The run.
+        run: RunId,
+        /// The step asked for.
+        step: StepPath,
     },
     /// No compensation of that step failed for good.
     #[error("step `{step}` of run {run} is not stuck")]

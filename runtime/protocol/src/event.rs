@@ -81,6 +81,14 @@ pub enum Event {
         /// Who asked for it.
         by: String,
     },
+    /// A step that failed for good, and its run with it, is of no interest any more. Comes after
+    /// the end of the run.
+    DeadLetterDropped {
+        /// The step.
+        step: StepPath,
+        /// Who says so.
+        by: String,
+    },
     /// The parent of this run has recorded how it ended.
     ParentNotified {},
     /// A signal arrived; it is kept until a step asks for it.
@@ -238,6 +246,7 @@ impl Event {
             Self::StepSkipped { step, .. }
             | Self::RunStuck { step, .. }
             | Self::CompensationSkipped { step, .. }
+            | Self::DeadLetterDropped { step, .. }
             | Self::GroupStarted { step }
             | Self::GroupRestarted { step, .. }
             | Self::RestartDecided { step, .. }
@@ -283,6 +292,7 @@ impl Event {
             Self::UnwindStarted { .. }
             | Self::RunStuck { .. }
             | Self::CompensationSkipped { .. }
+            | Self::DeadLetterDropped { .. }
             | Self::RunStarted(_)
             | Self::RunPaused { .. }
             | Self::RunResumed { .. }

@@ -26,6 +26,7 @@ mod command;
 mod event;
 mod failure;
 mod ids;
+mod letter;
 pub mod limits;
 mod member;
 mod order;
@@ -53,6 +54,7 @@ pub use event::{
 };
 pub use failure::{Failure, FailureKind};
 pub use ids::{AgentId, AttemptId, CoordinatorId, Hash, IdError, RunId, SignalId, StepPath};
+pub use letter::{DeadLetter, Dropped, LetterFilter};
 pub use member::{Member, MemberPhase};
 pub use order::Order;
 pub use partition::{PartitionCount, PartitionId, fnv1a32};

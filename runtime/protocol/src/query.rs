@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Parent;
 use crate::failure::Failure;
 use crate::ids::{AgentId, Hash, RunId, StepPath};
+use crate::letter::{DeadLetter, LetterFilter};
 use crate::payload::Payload;
 use crate::record::RunRecord;
 use crate::time::Timestamp;
@@ -35,6 +36,8 @@ pub enum Query {
         /// With nothing to tell, wait so long for something to happen, in milliseconds.
         wait_ms: u64,
     },
+    /// Which dead letters are there?
+    Letters(LetterFilter),
     /// Which agents are there?
     Agents {},
     /// Which circuit breakers are there?
@@ -79,6 +82,8 @@ pub enum QueryReply {
     Run(Box<RunDetail>),
     /// To [`Query::History`].
     History(Vec<HistoryEntry>),
+    /// To [`Query::Letters`].
+    Letters(Vec<DeadLetter>),
     /// To [`Query::Agents`].
     Agents(Vec<AgentView>),
     /// To [`Query::Breakers`].

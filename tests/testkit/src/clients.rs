@@ -196,6 +196,7 @@ impl Clients {
             Command::Register(_)
             | Command::Start(_)
             | Command::Retry(_)
+            | Command::Drop { .. }
             | Command::ChildEnded { .. }
             | Command::Order(_)
             | Command::Ask(_) => return,
@@ -234,6 +235,7 @@ impl Clients {
             | Rejection::RunAlreadyFinished { .. }
             | Rejection::RunIdTaken { .. }
             | Rejection::CannotRetry { .. }
+            | Rejection::NoDeadLetter { .. }
             | Rejection::NotStuck { .. }
             | Rejection::LimitExceeded { .. } => false,
         }

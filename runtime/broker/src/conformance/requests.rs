@@ -305,6 +305,7 @@ pub(super) fn echo(command: Command) -> CommandReply {
         | Command::Pause { .. }
         | Command::Resume { .. }
         | Command::Skip { .. }
+        | Command::Drop { .. }
         | Command::Signal(_)
         | Command::Order(_)
         | Command::ChildEnded { .. }

@@ -126,6 +126,7 @@ fn query_wait(query: &Query) -> Duration {
     match query {
         Query::History { wait_ms, .. } => Duration::from_millis(*wait_ms),
         Query::Runs(_)
+        | Query::Letters(_)
         | Query::Run { .. }
         | Query::Agents {}
         | Query::Breakers {}

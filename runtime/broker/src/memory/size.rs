@@ -66,6 +66,9 @@ impl Weigh for Command {
             Self::Cancel { reason, .. } => reason.len(),
             Self::Pause { by, .. } | Self::Resume { by, .. } => by.len(),
             Self::Skip { step, by, .. } => step.as_str().len() + by.len(),
+            Self::Drop { steps, by, .. } => {
+                steps.iter().map(|step| step.as_str().len()).sum::<usize>() + by.len()
+            }
             Self::Signal(signal) => signal.payload.weight(),
             Self::ChildEnded { outcome, .. } => match outcome {
                 ChildOutcome::Completed(payload) => payload.weight(),
@@ -89,6 +92,11 @@ impl Weigh for Query {
     fn weight(&self) -> usize {
         match self {
             Self::Runs(filter) => filter.workflow.as_ref().map_or(0, String::len),
+            Self::Letters(filter) => {
+                let texts = [&filter.workflow, &filter.capability, &filter.code];
+                let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
+                texts + filter.step.as_ref().map_or(0, |step| step.as_str().len())
+            }
             Self::Run { .. }
             | Self::History { .. }
             | Self::Agents {}

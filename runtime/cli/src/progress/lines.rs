@@ -181,6 +181,7 @@ fn run_text(event: &Event) -> String {
         }
         Event::RunStuck { .. }
         | Event::CompensationSkipped { .. }
+        | Event::DeadLetterDropped { .. }
         | Event::StepKept(_)
         | Event::StepSkipped { .. }
         | Event::StepExpanded(_)
@@ -250,6 +251,7 @@ fn step_text(event: &Event) -> String {
             format!("{}: {}", paint(RED, "the run is stuck"), why(failure))
         }
         Event::CompensationSkipped { by, .. } => format!("taken as done, says {by}"),
+        Event::DeadLetterDropped { by, .. } => format!("dead letter dropped by {by}"),
         Event::StepCompleted { .. } => paint(GREEN, "completed"),
         Event::StepStopping { .. } => paint(YELLOW, "stopping"),
         Event::StepFailed { failure, .. } => {

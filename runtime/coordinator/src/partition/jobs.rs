@@ -229,6 +229,7 @@ fn final_rejection(rejection: Rejection) -> Option<Rejection> {
         | Rejection::RunAlreadyFinished { .. }
         | Rejection::RunIdTaken { .. }
         | Rejection::CannotRetry { .. }
+        | Rejection::NoDeadLetter { .. }
         | Rejection::NotStuck { .. }
         | Rejection::LimitExceeded { .. } => Some(rejection),
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use skep_broker::{Broker, PutBlobError, Request, Responder, Unavailable};
 use skep_engine::{Input, Resolved};
-use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD};
+use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD, MAX_STEPS_PER_RUN};
 use skep_protocol::{
-    Command, CommandReply, Order, Payload, Rejection, RetryRun, RunId, StartRun, StoredText, encode,
+    Command, CommandReply, Order, Payload, Rejection, RetryRun, RunId, StartRun, StepPath,
+    StoredText, encode,
 };
 use skep_workflow::{InputProblem, Workflow};
 
@@ -87,6 +88,10 @@ impl<B: Broker> Serving<B> {
             Command::Skip { run, step, by } => {
                 self.about_run(run, Input::Skip { run, step, by }, responder)
             }
+            Command::Drop { run, steps, by } => {
+                self.look_for_letters((run, steps), by, responder);
+                Ok(())
+            }
             Command::Signal(signal) => {
                 if let Some(message) = payload_problem("signal", &signal.payload) {
                     let rejection = Rejection::LimitExceeded { message };
@@ -121,6 +126,30 @@ impl<B: Broker> Serving<B> {
         self.preparing.begin(size);
         let prepare = prepare(self.context.clone(), wanted, responder, size);
         self.jobs.spawn(prepare, Done::LookedAt { size });
+    }
+
+    /// Looks whether dead letters are there that are to be dropped.
+    fn look_for_letters(
+        &mut self,
+        (run, steps): (RunId, Vec<StepPath>),
+        by: String,
+        responder: Responder<CommandReply>,
+    ) {
+        if self.context.count.of(run) != self.context.id {
+            return responder.send(CommandReply::Rejected(Rejection::NotOwner {}));
+        }
+        if steps.len() > MAX_STEPS_PER_RUN {
+            let message = format!("a run has at most {MAX_STEPS_PER_RUN} steps");
+            return responder.send(CommandReply::Rejected(Rejection::LimitExceeded { message }));
+        }
+        if !self.preparing.has_room() {
+            let busy = Rejection::Busy { retry_after_ms: BUSY_RETRY_MS };
+            return responder.send(CommandReply::Rejected(busy));
+        }
+        self.preparing.begin(START_OVERHEAD);
+        let wanted = Wanted::Drop { run, steps, by };
+        let prepare = prepare(self.context.clone(), wanted, responder, START_OVERHEAD);
+        self.jobs.spawn(prepare, Done::LookedAt { size: START_OVERHEAD });
     }
 
     fn about_run(
@@ -189,6 +218,7 @@ async fn obey<B: Broker>(
 enum Wanted {
     Start(Box<StartRun>),
     Retry(Box<RetryRun>),
+    Drop { run: RunId, steps: Vec<StepPath>, by: String },
 }
 
 /// Returns what is known of the run that a retry starts before it is looked at.
@@ -211,6 +241,7 @@ async fn prepare<B: Broker>(
         let resolved = match wanted.clone() {
             Wanted::Start(start) => resolve(&context, start).await,
             Wanted::Retry(retry) => retry::resolve(&context, *retry).await,
+            Wanted::Drop { run, steps, by } => retry::to_drop(&context, (run, steps), by).await,
         };
         match resolved {
             Ok(input) => break Ok(input),

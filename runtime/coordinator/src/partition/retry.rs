@@ -10,8 +10,8 @@ use skep_broker::{Broker, PutBlobError, Unavailable, host};
 use skep_engine::{Again, CannotRetry, Input, Past, Resolved};
 use skep_protocol::limits::{MAX_INLINE_PAYLOAD, MAX_KEPT_BYTES};
 use skep_protocol::{
-    Batch, Event, Payload, QueryReply, Record, Rejection, RetryOf, RetryRun, RunId, RunRecord,
-    RunStarted, Seq, StartRun, decode, encode,
+    Batch, Event, LetterFilter, Payload, QueryReply, Record, Rejection, RetryOf, RetryRun, RunId,
+    RunRecord, RunStarted, Seq, StartRun, StepPath, decode, encode,
 };
 
 use super::Context;
@@ -130,6 +130,7 @@ async fn history<B: Broker>(
             }
             QueryReply::Runs(_)
             | QueryReply::Run(_)
+            | QueryReply::Letters(_)
             | QueryReply::Agents(_)
             | QueryReply::Breakers(_)
             | QueryReply::Workflows(_)
@@ -159,6 +160,31 @@ async fn from_journal<B: Broker>(
         }
     }
     Ok(history)
+}
+
+/// Finds out which dead letters are to be dropped.
+pub(super) async fn to_drop<B: Broker>(
+    context: &Context<B>,
+    (run, steps): (RunId, Vec<StepPath>),
+    by: String,
+) -> Result<Input, CatalogError> {
+    if let Some(end) = context.broker.last(context.id).await? {
+        let known = context.read_model.positions();
+        let _ = tokio::time::timeout(KNOWN_WITHIN, known.until(context.id, end.seq)).await;
+    }
+    let limit = PAGE;
+    let all = LetterFilter { run: Some(run), all: true, limit, ..LetterFilter::default() };
+    let reply = context.read_model.ask(Question::Letters(all)).await;
+    let QueryReply::Letters(letters) = reply else {
+        return Err(unavailable("the read model does not answer".to_owned()).into());
+    };
+    let known: BTreeMap<_, _> =
+        letters.iter().map(|letter| (&letter.step, letter.dropped.is_some())).collect();
+    if let Some(step) = steps.iter().find(|step| !known.contains_key(step)) {
+        return Err(Rejection::NoDeadLetter { run, step: step.clone() }.into());
+    }
+    let steps = steps.iter().filter(|step| known.get(step) == Some(&false)).cloned().collect();
+    Ok(Input::Drop { run, steps, by })
 }
 
 fn unavailable(reason: String) -> Unavailable {

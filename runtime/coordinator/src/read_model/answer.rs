@@ -11,6 +11,7 @@ use skep_protocol::{
 };
 
 use super::Question;
+use super::letters::letters;
 
 /// Runs in a list, and entries of a history, if no number is asked for.
 const DEFAULT_LIMIT: u32 = 100;
@@ -26,6 +27,7 @@ pub(super) fn answer(connection: &Connection, question: &Question) -> rusqlite::
     match question {
         Question::Runs(filter) => runs(connection, filter).map(QueryReply::Runs),
         Question::Run(run) => detail(connection, *run),
+        Question::Letters(filter) => letters(connection, filter).map(QueryReply::Letters),
         Question::History { run, after, limit } => history(connection, *run, *after, *limit),
     }
 }
@@ -50,7 +52,7 @@ fn runs(connection: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<Run
     rows.filter(|row| row.as_ref().map_or(true, &wanted)).take(limit).collect()
 }
 
-fn bounded(limit: u32) -> usize {
+pub(super) fn bounded(limit: u32) -> usize {
     let limit = if limit == 0 { DEFAULT_LIMIT } else { limit.min(MAX_LIMIT) };
     limit as usize
 }
@@ -183,23 +185,26 @@ fn history(
     Ok(QueryReply::History(entries))
 }
 
-fn time(ms: i64) -> Timestamp {
+pub(super) fn time(ms: i64) -> Timestamp {
     Timestamp::from_millis(ms.unsigned_abs())
 }
 
 /// Reads a value whose JSON is a bare text.
-fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
     serde_json::from_value(text.into()).map_err(|error| wrong(column, error))
 }
 
-fn optional_word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+pub(super) fn optional_word<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
     text.map(|text| serde_json::from_value(text.into()).map_err(|error| wrong(column, error)))
         .transpose()
 }
 
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text).map_err(|error| wrong(column, error))
 }

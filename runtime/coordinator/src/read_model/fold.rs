@@ -6,8 +6,8 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 use serde::Serialize;
 use skep_protocol::{
-    Batch, Event, Failure, PartitionCount, PartitionId, Record, RunId, RunRecord, RunStarted,
-    RunStatus, Seq, StepPath, StepStatus, Timestamp,
+    Batch, Event, PartitionCount, PartitionId, Record, RunId, RunRecord, RunStarted, RunStatus,
+    Seq, StepPath, StepStatus, Timestamp,
 };
 
 use self::rows::Leaf;
@@ -214,6 +214,7 @@ impl Fold<'_> {
             }
             Event::RunStuck { .. } => self.status(RunStatus::Stuck),
             Event::CompensationSkipped { step, .. } => self.skipped(step),
+            Event::DeadLetterDropped { step, by } => self.letter_dropped(step, by),
             Event::StepKept(_)
             | Event::StepSkipped { .. }
             | Event::StepExpanded(_)
@@ -287,6 +288,7 @@ impl Fold<'_> {
             | Event::RunFailed { .. }
             | Event::RunCancelled {}
             | Event::ParentNotified {}
+            | Event::DeadLetterDropped { .. }
             | Event::SignalReceived { .. }
             | Event::CheckpointSaved { .. }
             | Event::StepStopping { .. }
@@ -299,6 +301,7 @@ impl Fold<'_> {
         self.change("DELETE FROM steps WHERE run = ?1", &[&self.run()])?;
         self.change("DELETE FROM attempts WHERE run = ?1", &[&self.run()])?;
         self.change("DELETE FROM history WHERE run = ?1", &[&self.run()])?;
+        self.change("DELETE FROM dropped WHERE run = ?1", &[&self.run()])?;
         self.change(
             "INSERT OR REPLACE INTO runs
              (run, workflow, digest, status, started, parent, parent_run, labels, inputs,
@@ -318,11 +321,6 @@ impl Fold<'_> {
             ],
         )
         .map(|_| ())
-    }
-
-    fn error(&self, failure: &Failure) -> rusqlite::Result<()> {
-        let sql = "UPDATE runs SET error = ?2 WHERE run = ?1";
-        self.change(sql, &[&self.run(), &json(failure)]).map(|_| ())
     }
 
     /// The compensations that failed for good are tried again.

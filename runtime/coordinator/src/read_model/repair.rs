@@ -100,7 +100,7 @@ fn open_runs(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<RunId>> {
 
 /// Nobody knows how the run ended.
 fn forget(transaction: &Transaction<'_>, run: RunId) -> rusqlite::Result<()> {
-    for table in ["runs", "steps", "attempts", "history"] {
+    for table in ["runs", "steps", "attempts", "history", "dropped"] {
         let sql = format!("DELETE FROM {table} WHERE run = ?1");
         transaction.prepare_cached(&sql)?.execute([run.to_string()])?;
     }

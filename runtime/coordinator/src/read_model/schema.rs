@@ -55,6 +55,14 @@ const TABLES: &str = "
         kept INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (run, step)
     ) WITHOUT ROWID;
+    CREATE INDEX steps_failed ON steps (run, step) WHERE status = 'failed';
+    CREATE TABLE dropped (
+        run TEXT NOT NULL,
+        step TEXT NOT NULL,
+        by_whom TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (run, step)
+    ) WITHOUT ROWID;
     CREATE TABLE attempts (
         run TEXT NOT NULL,
         step TEXT NOT NULL,
@@ -94,7 +102,7 @@ pub(super) fn prepare(connection: Connection, settings: &Settings) -> rusqlite::
             return Ok(connection);
         }
     }
-    for table in ["cluster", "positions", "runs", "steps", "attempts", "history"] {
+    for table in ["cluster", "positions", "runs", "steps", "attempts", "history", "dropped"] {
         connection.execute_batch(&format!("DROP TABLE IF EXISTS {table}"))?;
     }
     connection.execute_batch(TABLES)?;

@@ -57,6 +57,21 @@ pub(super) fn skip(
     }
 }
 
+pub(super) fn drop(
+    partition: &Partition,
+    (run, steps): (RunId, Vec<StepPath>),
+    by: String,
+    desk: &Desk<'_>,
+) -> Decision {
+    if let (Some(_), Some(step)) = (partition.run(run), steps.first().cloned()) {
+        return Decision::rejected(Rejection::NoDeadLetter { run, step });
+    }
+    let by = cut(by);
+    steps.into_iter().fold(Decision::done(), |decision, step| {
+        decision.event(run, Event::DeadLetterDropped { step, by: by.clone() }, desk)
+    })
+}
+
 pub(super) fn signal(partition: &Partition, signal: Signal, desk: &Desk<'_>) -> Decision {
     let run = match live(partition, signal.run) {
         Ok(run) => run,

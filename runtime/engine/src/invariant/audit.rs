@@ -92,8 +92,12 @@ impl Audit {
             return demand(fresh, "I-2", || format!("run {run} is started twice"));
         }
         let Some(seen) = self.runs.get_mut(run) else { return Ok(()) };
-        let notice = matches!(event, Event::ParentNotified {});
+        let later = matches!(event, Event::DeadLetterDropped { .. });
+        let notice = later || matches!(event, Event::ParentNotified {});
         demand(!seen.over || notice, "I-1", || format!("run {run} goes on after its end"))?;
+        if later {
+            return demand(seen.over, "I-1", || format!("run {run} goes on and is a dead letter"));
+        }
         seen.over |= event.ends_run();
         seen.cancelled |= matches!(event, Event::CancelRequested { .. });
         seen.unwinding |= matches!(event, Event::UnwindStarted { .. });

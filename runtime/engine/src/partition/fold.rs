@@ -56,6 +56,7 @@ impl Partition {
             Event::RunCompensated { failure } => {
                 self.end(run, RunStatus::Compensated, ChildOutcome::Compensated(failure.clone()))
             }
+            Event::DeadLetterDropped { .. } => self.letter_dropped(run),
             Event::ParentNotified {} => {
                 if self.notices.remove(&run).is_none() {
                     let what = "a notice that nobody owes";
@@ -97,6 +98,13 @@ impl Partition {
                 None => Err(FoldError::UnknownRun { run }),
             },
         }
+    }
+
+    fn letter_dropped(&self, run: RunId) -> Result<(), FoldError> {
+        if self.runs.contains_key(&run) {
+            return Err(FoldError::OutOfPlace { run, what: "a dead letter while it goes on" });
+        }
+        Ok(())
     }
 
     fn start(&mut self, id: RunId, at: Timestamp, started: &RunStarted) -> Result<(), FoldError> {

@@ -41,6 +41,7 @@ impl Run {
             | Event::RunFailed { .. }
             | Event::RunCancelled {}
             | Event::RunCompensated { .. }
+            | Event::DeadLetterDropped { .. }
             | Event::ParentNotified {} => self.out_of_place("an event of the partition"),
             Event::StepKept(event) => self.step_kept(event, at, index),
             Event::StepSkipped { .. }

@@ -92,6 +92,7 @@ fn event(event: &Event) -> String {
         Event::RunCompensated { failure: f } => format!("RunCompensated {}", failure(f)),
         Event::RunStuck { step, failure: f } => format!("RunStuck {step} {}", failure(f)),
         Event::CompensationSkipped { step, by } => format!("CompensationSkipped {step} by {by}"),
+        Event::DeadLetterDropped { step, by } => format!("DeadLetterDropped {step} by {by}"),
         Event::ParentNotified {} => "ParentNotified".to_owned(),
         Event::SignalReceived { name, id, payload } => {
             format!("SignalReceived {name} {id} {payload:?}")

@@ -40,6 +40,7 @@ fn event(event: &Event) -> &'static str {
         Event::RestartDecided { .. } => "restart decided",
         Event::StepRestarted { .. } => "step restarted",
         Event::RestartsExhausted { .. } => "restarts exhausted",
+        Event::DeadLetterDropped { .. } => "dead letter dropped",
         Event::ParentNotified {} => "parent notified",
         Event::SignalReceived { .. } => "signal received",
         Event::StepKept(kept) if kept.status.is_final() => "step kept",

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 use rusqlite::types::ToSql;
-use skep_protocol::{Event, StepKept, StepPath, StepStatus, Timestamp};
+use skep_protocol::{Event, Failure, StepKept, StepPath, StepStatus, Timestamp};
 
 use super::{Fold, json, millis};
 
@@ -59,6 +59,7 @@ impl Fold<'_> {
             | Event::RunFailed { .. }
             | Event::RunCancelled {}
             | Event::ParentNotified {}
+            | Event::DeadLetterDropped { .. }
             | Event::SignalReceived { .. }
             | Event::StepKept(_)
             | Event::StepSkipped { .. }
@@ -91,6 +92,21 @@ impl Fold<'_> {
         }
         let output = kept.output.as_ref();
         output.map_or(Ok(()), |output| self.on_step("output", &kept.step, &json(output)))
+    }
+
+    /// Sets why a run failed.
+    pub(super) fn error(&self, failure: &Failure) -> rusqlite::Result<()> {
+        let sql = "UPDATE runs SET error = ?2 WHERE run = ?1";
+        self.change(sql, &[&self.run(), &json(failure)]).map(|_| ())
+    }
+
+    /// A dead letter is taken off the list.
+    pub(super) fn letter_dropped(&self, step: &StepPath, by: &str) -> rusqlite::Result<()> {
+        self.change(
+            "INSERT OR IGNORE INTO dropped (run, step, by_whom, at) VALUES (?1, ?2, ?3, ?4)",
+            &[&self.run(), &step.as_str(), &by, &self.at()],
+        )
+        .map(|_| ())
     }
 
     /// What was under way when a step ended by itself or was stopped.

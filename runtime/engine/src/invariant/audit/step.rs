@@ -78,6 +78,7 @@ impl StepSeen {
             | Event::RunStuck { .. }
             | Event::CompensationSkipped { .. }
             | Event::ParentNotified {}
+            | Event::DeadLetterDropped { .. }
             | Event::SignalReceived { .. } => {}
         }
         Ok(())
@@ -142,6 +143,7 @@ impl StepSeen {
             | Event::RunStuck { .. }
             | Event::CompensationSkipped { .. }
             | Event::ParentNotified {}
+            | Event::DeadLetterDropped { .. }
             | Event::SignalReceived { .. } => {}
         }
         Ok(())

@@ -73,6 +73,7 @@ impl Run {
             | Event::UnwindStarted { .. }
             | Event::RunCompensated { .. }
             | Event::ParentNotified {}
+            | Event::DeadLetterDropped { .. }
             | Event::StepKept(_)
             | Event::SignalReceived { .. } => self.out_of_place("a step event of no step"),
         }
