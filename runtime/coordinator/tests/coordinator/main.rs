@@ -10,6 +10,7 @@ mod fence;
 mod flaky;
 mod healing;
 mod leases;
+mod letters;
 mod queries;
 mod recovery;
 mod retry;
