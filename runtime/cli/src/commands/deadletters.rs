@@ -33,9 +33,9 @@ const WHY: usize = 120;
 /// A dead letter is a step that failed for good and its run with it: its attempts are used up, or
 /// more of them cannot help. It stays on the list until somebody deals with it, by `redrive` or
 /// `drop`. What a run that completed tolerates (`tolerate`, `on_failure: continue`) is none, nor is
-/// what was cancelled; if the run failed all the same, what it tolerated is on the list, too, but a
-/// `for_each` that completed is kept as it is. A compensation that failed for good leaves its run stuck, which is not over: see
-/// `skep list --status stuck`, `skep resume` and `skep skip`.
+/// what was cancelled. If the run failed all the same, what it tolerated is on the list, too, but a
+/// `for_each` that completed is kept as it is. A compensation that failed for good leaves its run
+/// stuck, which is not over: see `skep list --status stuck`, `skep resume` and `skep skip`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DeadLetters {
