@@ -1,6 +1,7 @@
 //! The loop that owns the fleet: heartbeats in, deliveries and queue traffic out.
 
 mod board;
+mod deliver;
 mod desk;
 mod handle;
 
@@ -9,12 +10,12 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use skep_broker::{Broker, RequestError, Revision};
+use skep_broker::{Broker, Revision};
 use skep_engine::fleet::{Fleet, FleetEffect, FleetInput, Link};
 use skep_protocol::limits::BOARD_EVERY;
 use skep_protocol::{
     AgentId, AttemptId, Board, Control, CoordinatorId, Heartbeat, Order, PartitionCount,
-    PartitionId, RollCall, Task, TaskBatch, Timestamp,
+    PartitionId, RollCall, Task, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -22,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::observe;
-use crate::partition::unwound;
 use board::{Item, Seen};
+use deliver::deliver;
 pub(crate) use desk::{Desk, Feedback, Inbox};
 use handle::Message;
 pub(crate) use handle::{FleetHandle, Place};
@@ -369,24 +370,6 @@ impl<B: Broker> FleetLoop<B> {
             desk.inbox.put(feedback);
         }
     }
-}
-
-async fn deliver<B: Broker>(broker: B, agent: AgentId, tasks: Vec<Task>) -> Option<FleetInput> {
-    let attempts: Vec<AttemptId> = tasks.iter().map(Task::id).collect();
-    let delivering = unwound(broker.deliver(&agent, TaskBatch { tasks }));
-    let Some(delivered) = delivering.await else {
-        return Some(FleetInput::DeliveryUnknown { agent, attempts });
-    };
-    Some(match delivered {
-        Ok(delivery) => FleetInput::Delivered { agent, attempts, refused: delivery.refused },
-        Err(RequestError::NoResponders { sent, .. }) => {
-            FleetInput::NoAgent { agent, attempts, sent }
-        }
-        Err(error) => {
-            observe::delivery_failed(&agent, &error);
-            FleetInput::DeliveryUnknown { agent, attempts }
-        }
-    })
 }
 
 async fn listen<B: Broker>(broker: B) -> BoxStream<'static, Heartbeat> {

@@ -297,7 +297,7 @@ impl Fleet {
                 Timer::Silence(agent) => self.check_silence(agent, now, effects),
                 Timer::Busy(agent) => self.unpause(&agent),
                 Timer::Depth(capability) => self.ask_depth(capability, now, effects),
-                Timer::Breaker(name) => self.breaker_due(&name, now, effects),
+                Timer::Breaker(name) => self.breaker_due(&name, now),
                 Timer::Budget(capability) => self.budget_due(capability, now),
                 Timer::Parole(agent) => self.parole_due(&agent, now),
             }

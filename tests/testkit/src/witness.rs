@@ -1,5 +1,6 @@
 //! Sees everything that happens in a simulation, and holds it against the invariants.
 
+mod fail;
 mod names;
 mod shadow;
 
@@ -13,12 +14,13 @@ use skep_agent::Context;
 use skep_broker::Bucket;
 use skep_engine::Violation;
 use skep_protocol::{
-    AgentId, AttemptId, Board, Event, Failure, FailureKind, Hash, Outcome, PartitionId, Payload,
-    Record, ReportBatch, ReportBody, RunId, RunRecord, RunStatus, Seq, StepPath, Task, decode,
+    AgentId, AttemptId, Board, Event, FailureKind, Hash, Outcome, PartitionId, Payload, Record,
+    ReportBatch, ReportBody, RunId, RunRecord, RunStatus, Seq, StepPath, Task, decode,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::fail::fail;
 use self::shadow::Shadow;
 use crate::network::lock;
 
@@ -390,12 +392,4 @@ fn demand(
 
 fn violated(number: &'static str, what: String) -> Result<(), Violation> {
     Err(Violation { number, what })
-}
-
-/// Makes a failure of what completed.
-fn fail(body: &mut ReportBody) {
-    if let ReportBody::Outcome(outcome @ Outcome::Completed { .. }) = body {
-        let failure = Failure::new(FailureKind::Agent, "simulated", "the simulation fails this");
-        *outcome = Outcome::Failed { failure: failure.fatal(), duration_ms: 0 };
-    }
 }

@@ -15,6 +15,7 @@ impl Fleet {
     /// Hands out what can be handed out, in every pool in which something changed.
     pub(super) fn dispatch(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         while let Some(capability) = self.touched.pop_first() {
+            self.ask_to_probe(&capability, now, effects);
             self.turn_away(&capability, now, effects);
             while let Some((id, agent)) = self.next_match(&capability, now) {
                 self.send_direct(&id, agent, now);

@@ -1,5 +1,7 @@
 //! Breakers and retry budgets in front of dispatch: what may go out, and what came of it.
 
+use std::collections::BTreeMap;
+
 use compact_str::CompactString;
 use skep_protocol::limits::RETRY_WINDOW;
 use skep_protocol::{
@@ -179,12 +181,7 @@ impl Fleet {
     }
 
     /// The time of a breaker has come.
-    pub(super) fn breaker_due(
-        &mut self,
-        name: &CompactString,
-        now: Timestamp,
-        effects: &mut Vec<FleetEffect>,
-    ) {
+    pub(super) fn breaker_due(&mut self, name: &CompactString, now: Timestamp) {
         let Some(guard) = self.guards.get_mut(name) else { return };
         guard.armed = None;
         guard.breaker.tick(now);
@@ -192,12 +189,28 @@ impl Fleet {
             self.guards.remove(name);
             return;
         }
-        if guard.breaker.is_due(now) && guard.posted <= self.posted {
-            let lease = guard.breaker.lease();
-            let post = Post::Probe { name: name.to_string(), lease };
-            self.post_of(name, post, effects);
-        }
         self.arm(name, now);
+    }
+
+    /// Asks to probe the breakers whose cool-down is over and which hold work of this coordinator:
+    /// one that has nothing to send would find out nothing, and keep the others from it.
+    pub(super) fn ask_to_probe(
+        &mut self,
+        capability: &CompactString,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let Some(pool) = self.pools.get(capability) else { return };
+        let names = pool.lines().map(|line| Self::breaker_of(capability, line));
+        let due = names.filter_map(|name| {
+            let guard = self.guards.get(name)?;
+            let due = guard.breaker.is_due(now) && guard.posted <= self.posted;
+            due.then(|| (name.clone(), guard.breaker.lease()))
+        });
+        for (name, lease) in due.collect::<BTreeMap<_, _>>() {
+            let post = Post::Probe { name: name.to_string(), lease };
+            self.post_of(&name, post, effects);
+        }
     }
 
     /// Sees to it that a breaker is looked at in time, and its pool with it.

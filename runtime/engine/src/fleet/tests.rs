@@ -269,18 +269,6 @@ fn a_dead_process_loses_what_it_held_and_not_what_was_on_its_way() {
 }
 
 #[test]
-fn what_reached_a_process_that_died_then_is_lost_with_it() {
-    let mut scene = Scene::new();
-    scene.beat("a", 2, &[]).owe("sent");
-    let attempts = vec![id("sent")];
-    scene.input(FleetInput::NoAgent { agent: agent("a"), attempts, sent: true });
-    scene.beat("b", 2, &[]).check(expect![[r#"
-        0: deliver to a: sent
-        0: sent lost: agent a is gone
-    "#]]);
-}
-
-#[test]
 fn right_after_an_outage_nobody_answering_means_nothing() {
     let mut scene = Scene::new();
     scene.beat("a", 3, &[]).owe("held").delivered("a", &["held"]);

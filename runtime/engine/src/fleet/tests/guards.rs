@@ -237,3 +237,23 @@ fn repeated_attempts_stay_within_the_budget() {
     scene.alive(11);
     assert!(scene.done.lines().count() >= 10, "{}", scene.done);
 }
+
+#[test]
+fn who_holds_no_work_of_a_breaker_leaves_its_probing_to_others() {
+    let mut scene = Scene::new();
+    let record = BreakerRecord {
+        capability: "c".to_owned(),
+        phase: BreakerPhase::Open,
+        since: Timestamp::from_millis(100_000),
+        until: Some(Timestamp::from_millis(110_000)),
+        cause: "so they say".to_owned(),
+        trips: 1,
+        by: None,
+    };
+    scene.beat("a", 50, &[]).elsewhere(Post::Opened { name: "c".to_owned(), record });
+    scene.alive(20).owe("x").keep_board();
+    scene.check(expect![[r#"
+        20000: breaker c is to be probed
+        20000: deliver to a: x
+    "#]]);
+}
