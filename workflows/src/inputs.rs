@@ -10,6 +10,10 @@ use crate::suggest::suggest;
 
 /// Unknown inputs that are named; somebody may pass a whole document.
 const UNKNOWN: usize = 20;
+/// Inputs that are listed for those that are not there.
+const LISTED: usize = 20;
+/// Characters of a schema that are shown with what does not match it.
+const SCHEMA_SHOWN: usize = 200;
 
 /// One declared input.
 #[derive(Clone, Debug)]
@@ -106,8 +110,9 @@ impl Inputs {
             Some(near) => format!("there is no such input; did you mean `{near}`?"),
             None if self.0.is_empty() => "the workflow has no inputs".to_owned(),
             None => {
-                let names: Vec<&str> = names().collect();
-                format!("there is no such input; the inputs are: {}", names.join(", "))
+                let listed: Vec<&str> = names().take(LISTED).collect();
+                let more = if listed.len() < self.0.len() { ", …" } else { "" };
+                format!("there is no such input; the inputs are: {}{more}", listed.join(", "))
             }
         };
         InputProblem { input: name.chars().take(64).collect(), message, schema: Value::Null }
@@ -117,6 +122,21 @@ impl Inputs {
 impl Input {
     fn problem(&self, message: String) -> InputProblem {
         InputProblem { input: self.name.to_string(), message, schema: self.schema.json().clone() }
+    }
+}
+
+impl InputProblem {
+    /// Says what is wrong, with the schema that was not matched, as far as people read it.
+    pub fn sentence(&self) -> String {
+        if self.schema.is_null() {
+            return self.to_string();
+        }
+        let mut schema = self.schema.to_string();
+        if let Some((end, _)) = schema.char_indices().nth(SCHEMA_SHOWN) {
+            schema.truncate(end);
+            schema.push('…');
+        }
+        format!("{self} (schema: {schema})")
     }
 }
 

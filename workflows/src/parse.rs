@@ -165,6 +165,10 @@ fn report(error: &serde_saphyr::Error, body: &str, shift: usize, problems: &mut 
         problems
             .error(codes::SYNTAX, span, "a key cannot be empty or null")
             .help("name it, or quote it if the name is `null` or `~`");
+    } else if says("!!binary") {
+        problems
+            .error(codes::SYNTAX, span, "`!!binary` does not hold text in UTF-8")
+            .help("a definition is text; let an agent read what is binary");
     } else {
         let problem = problems.error(codes::SYNTAX, span, format!("not valid YAML: {message}"));
         if says("tab") {

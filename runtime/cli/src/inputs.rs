@@ -7,6 +7,7 @@ use std::path::Path;
 
 use clap::Args;
 use serde_json::{Map, Value};
+use skep_protocol::flaw;
 use skep_workflow::{InputProblem, Inputs, Workflow};
 
 use crate::error::{self, Error, Exit};
@@ -49,7 +50,8 @@ impl InputArgs {
         let problems = workflow.inputs().accept(given.clone()).err().unwrap_or_default();
         // Of an input that is no JSON, that is all there is to say.
         let others = problems.iter().filter(|problem| !broken.contains_key(&*problem.input));
-        let lines: Vec<String> = broken.values().cloned().chain(others.map(sentence)).collect();
+        let lines: Vec<String> =
+            broken.values().cloned().chain(others.map(InputProblem::sentence)).collect();
         if lines.is_empty() { Ok(given) } else { Err(error::inputs(&lines)) }
     }
 
@@ -80,21 +82,16 @@ impl InputArgs {
 /// What is wrong with inputs, by name.
 type Broken = BTreeMap<String, String>;
 
-/// Says what is wrong with an input, as coordinators do.
-fn sentence(problem: &InputProblem) -> String {
-    if problem.schema.is_null() {
-        return problem.to_string();
-    }
-    format!("{problem} (schema: {})", problem.schema)
-}
-
 fn object(file: &str) -> Result<Map<String, Value>, Error> {
     let (file, text) = match file.trim_start().starts_with('{') {
         true => ("what --input gives", file.to_owned()),
         false => (file, text(file.strip_prefix('@').unwrap_or(file))?),
     };
     match serde_json::from_str(&text) {
-        Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Object(object)) => match flaw(&text) {
+            Some(flaw) => Err(Error::usage(format!("the JSON of {file} {flaw}"))),
+            None => Ok(object),
+        },
         Ok(_) => Err(Error::usage(format!("{file} is no JSON object"))
             .help("it has to look like {\"topic\": \"bees\"}")),
         Err(error) => Err(Error::usage(format!("{file} is not JSON: {error}"))),
@@ -118,7 +115,10 @@ fn one(
     let schema = input.schema().json();
     Ok(match (Types::of(schema), json) {
         (Types::String, _) | (Types::StringAmongOthers, None) => (Value::String(text), None),
-        (_, Some(json)) => (json, None),
+        (_, Some(json)) => {
+            let problem = flaw(&text).map(|flaw| format!("input `{name}`: its JSON {flaw}"));
+            (json, problem)
+        }
         (Types::NoString, None) => {
             let shown = human::first_line(value, 80);
             let problem = format!("input `{name}`: `{shown}` is not JSON (schema: {schema})");
@@ -203,6 +203,12 @@ steps:
         let all = read(&["topic=12", "count=4", "any=[1]"]).unwrap();
         assert_eq!(all, r#"{"topic":"12","count":4,"any":[1]}"#);
         assert_eq!(read(&["topic=a=b", "any=x y"]).unwrap(), r#"{"topic":"a=b","any":"x y"}"#);
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused() {
+        let refused = read(&["topic=x", r#"any={"a":1,"a":2}"#]).unwrap_err();
+        assert_eq!(refused, "input `any`: its JSON has the key `a` twice at line 1 column 10");
     }
 
     #[test]

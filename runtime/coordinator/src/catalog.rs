@@ -17,6 +17,9 @@ const MAX_VERSIONS: usize = 500;
 /// How often a name that others change at the same time is tried.
 const MAX_RACES: usize = 50;
 
+/// Bytes of the name of a file or a workflow that are repeated: answers are short.
+const MAX_REPEATED: usize = 256;
+
 /// A definition of more bytes is checked away from the threads that serve requests.
 const LARGE: usize = 16 * 1024;
 
@@ -82,7 +85,8 @@ impl<B: Registry> Catalog<B> {
         request: RegisterWorkflow,
     ) -> Result<CommandReply, Unavailable> {
         let publish = request.publish;
-        let workflow = match check(request.source.into_bytes(), request.file).await {
+        let file = cut(&request.file);
+        let workflow = match check(request.source.into_bytes(), file).await {
             Ok(workflow) => workflow,
             Err(rejection) => return Ok(CommandReply::Rejected(rejection)),
         };
@@ -169,7 +173,7 @@ impl<B: Registry> Catalog<B> {
     }
 
     async fn find_name(&self, wanted: &str) -> Result<Hash, CatalogError> {
-        let unknown = || Rejection::UnknownWorkflow { workflow: wanted.to_owned() };
+        let unknown = || Rejection::UnknownWorkflow { workflow: cut(wanted) };
         let (name, version) = match wanted.split_once('@') {
             Some((name, version)) => (name, Some(version)),
             None => (wanted, None),
@@ -194,7 +198,7 @@ impl<B: Registry> Catalog<B> {
             return Ok(workflow);
         }
         let entry = self.registry.get(Bucket::Workflows, &format!("digest.{digest}")).await?;
-        let unknown = || Rejection::UnknownWorkflow { workflow: wanted.to_owned() };
+        let unknown = || Rejection::UnknownWorkflow { workflow: cut(wanted) };
         let source = unpack(entry.ok_or_else(unknown)?.value)
             .map_err(|error| cannot("read a definition", error.to_string()))?;
         let workflow = check(source, wanted.to_owned()).await?;
@@ -292,6 +296,11 @@ fn version_taken(workflow: &Workflow) -> Rejection {
     );
     let diagnostic = serde_json::json!({ "severity": "error", "message": message });
     Rejection::InvalidDefinition { diagnostics: vec![diagnostic.into()], rendered: message }
+}
+
+/// Cuts a text that was sent down to what is repeated of it.
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_REPEATED)].to_owned()
 }
 
 fn cannot(attempted: &'static str, reason: String) -> CatalogError {

@@ -19,7 +19,7 @@ pub struct IdError {
 }
 
 /// Identifies one execution of a workflow; also the idempotency key of its start.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct RunId(Uuid);
 
@@ -83,6 +83,26 @@ impl FromStr for RunId {
         let reason = "a UUID such as 0192d3a4-1b2c-7def-8123-456789abcdef is wanted";
         let id = Uuid::try_parse(text);
         id.map(Self).map_err(|_| IdError { kind: "run id", text: shortened(text), reason })
+    }
+}
+
+impl<'de> Deserialize<'de> for RunId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl serde::de::Visitor<'_> for Text {
+            type Value = RunId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a run id")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<RunId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 

@@ -25,6 +25,7 @@ mod codec;
 mod command;
 mod event;
 mod failure;
+mod flaw;
 mod ids;
 mod letter;
 pub mod limits;
@@ -53,6 +54,7 @@ pub use event::{
     WaitStarted, WaitingFor,
 };
 pub use failure::{Failure, FailureKind};
+pub use flaw::flaw;
 pub use ids::{AgentId, AttemptId, CoordinatorId, Hash, IdError, RunId, SignalId, StepPath};
 pub use letter::{DeadLetter, Dropped, LetterFilter};
 pub use member::{Member, MemberPhase};

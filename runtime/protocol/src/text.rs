@@ -53,7 +53,10 @@ impl<'de> Deserialize<'de> for StoredText {
         let reader = zstd::Decoder::new(packed.as_slice()).map_err(D::Error::custom)?;
         let mut text = String::new();
         let limit = MAX_DEFINITION_BYTES as u64 + 1;
-        reader.take(limit).read_to_string(&mut text).map_err(D::Error::custom)?;
+        let unpacked = reader.take(limit).read_to_string(&mut text);
+        unpacked.map_err(|error| {
+            D::Error::custom(format_args!("the text cannot be unpacked: {error}"))
+        })?;
         if text.len() > MAX_DEFINITION_BYTES {
             return Err(D::Error::custom("the text is longer than a definition may be"));
         }

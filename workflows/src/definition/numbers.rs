@@ -22,6 +22,9 @@ described! {
     };
 }
 
+/// A whole number from here on is read as one with a fraction.
+const TOO_LARGE: f64 = 1e18;
+
 /// A whole number; what it counts knows its bounds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count(pub(crate) i128);
@@ -31,8 +34,10 @@ impl Shape for Count {
         match node.data {
             Data::Int(number) => Some(Self(number.into())),
             Data::UInt(number) => Some(Self(number.into())),
-            Data::Float(_) => {
-                let message = format!("{what} must be a whole number");
+            Data::Float(number) => {
+                let large = number.is_finite() && number.abs() >= TOO_LARGE;
+                let wrong = if large { "is too large a number" } else { "must be a whole number" };
+                let message = format!("{what} {wrong}");
                 problems.error(codes::WRONG_TYPE, node.span, message);
                 None
             }

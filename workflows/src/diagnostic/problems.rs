@@ -159,6 +159,7 @@ impl Problems {
     pub(crate) fn finish(mut self, source: &str, file_name: &str) -> Vec<Diagnostic> {
         self.count_the_rest(Span { offset: source.len() as u32, len: 0 });
         let lines = Lines::of(source);
+        let file = bounded(file_name.to_owned(), 1_000);
         let mut diagnostics: Vec<Diagnostic> = self
             .errors
             .into_iter()
@@ -169,7 +170,7 @@ impl Problems {
                     code: problem.code,
                     severity: problem.severity,
                     message: bounded(problem.message, 400),
-                    file: file_name.to_owned(),
+                    file: file.clone(),
                     span: problem.span,
                     line,
                     column,
@@ -187,7 +188,7 @@ impl Problems {
     }
 }
 
-/// Cuts a text that repeats too much of a file, and shows control characters as escapes.
+/// Cuts a text that repeats too much of a file, and shows as escapes what a terminal obeys.
 fn bounded(text: String, max: usize) -> String {
     let mut clean = String::with_capacity(text.len().min(max));
     for (count, character) in text.chars().enumerate() {
@@ -195,13 +196,20 @@ fn bounded(text: String, max: usize) -> String {
             clean.push('…');
             break;
         }
-        if character.is_control() && character != '\n' {
+        if is_obeyed(character) {
             clean.extend(character.escape_default());
         } else {
             clean.push(character);
         }
     }
     clean
+}
+
+/// Tells whether a character is no letter, but moves or hides others.
+fn is_obeyed(character: char) -> bool {
+    let turns = matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}');
+    let isolates = matches!(character, '\u{2066}'..='\u{2069}');
+    turns || isolates || character.is_control() && character != '\n'
 }
 
 /// Tells whether a line ends with this byte: a line feed, or a carriage return without one.

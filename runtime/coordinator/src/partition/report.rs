@@ -5,7 +5,7 @@ use skep_engine::Input;
 use skep_engine::fleet::FleetInput;
 use skep_protocol::limits::{MAX_JSON_DEPTH, MAX_PAYLOAD};
 use skep_protocol::{
-    AgentId, AttemptId, Payload, Report, ReportBatch, ReportBody, ReportReply, Verdict,
+    AgentId, AttemptId, Payload, Report, ReportBatch, ReportBody, ReportReply, Verdict, flaw,
 };
 
 use super::commit::Release;
@@ -109,8 +109,10 @@ pub(crate) fn payload_problem(what: &str, payload: &Payload) -> Option<String> {
         let size = payload.size();
         return Some(format!("the {what} has {size} bytes, at most {MAX_PAYLOAD} are taken"));
     }
-    (!payload.is_within_depth(MAX_JSON_DEPTH))
-        .then(|| format!("the {what} is nested deeper than {MAX_JSON_DEPTH} levels"))
+    if !payload.is_within_depth(MAX_JSON_DEPTH) {
+        return Some(format!("the {what} is nested deeper than {MAX_JSON_DEPTH} levels"));
+    }
+    payload.text().and_then(flaw).map(|flaw| format!("the JSON of the {what} {flaw}"))
 }
 
 #[cfg(test)]

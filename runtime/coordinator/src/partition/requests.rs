@@ -206,7 +206,11 @@ async fn obey<B: Broker>(
     order: Order,
     responder: Responder<CommandReply>,
 ) -> Done {
-    responder.send(match context.fleet.order(order).await {
+    let obeyed = match order.bounded() {
+        Ok(order) => context.fleet.order(order).await,
+        Err(too_long) => Err(too_long),
+    };
+    responder.send(match obeyed {
         Ok(()) => CommandReply::Done {},
         Err(message) => CommandReply::Rejected(Rejection::LimitExceeded { message }),
     });
@@ -279,7 +283,7 @@ pub(super) async fn accepted_inputs<B: Broker>(
 ) -> Result<Payload, CatalogError> {
     let given = given_inputs(context, inputs).await?;
     let accepted = workflow.inputs().accept(given).map_err(|problems| {
-        Rejection::InvalidInputs { problems: problems.iter().map(line).collect() }
+        Rejection::InvalidInputs { problems: problems.iter().map(InputProblem::sentence).collect() }
     })?;
     keep_inputs(context, accepted).await
 }
@@ -336,14 +340,5 @@ async fn keep_inputs<B: Broker>(
             })?))
         }
         Some(_) | None => Ok(payload),
-    }
-}
-
-fn line(problem: &InputProblem) -> String {
-    let InputProblem { input, message, schema } = problem;
-    if schema.is_null() {
-        format!("input `{input}`: {message}")
-    } else {
-        format!("input `{input}`: {message} (schema: {schema})")
     }
 }

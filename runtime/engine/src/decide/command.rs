@@ -1,7 +1,7 @@
 //! Commands about a run that is there.
 
 use skep_protocol::limits::{MAX_COMMAND_TEXT, MAX_JSON_DEPTH, MAX_NAME_LEN, MAX_PAYLOAD};
-use skep_protocol::{Event, Payload, Rejection, RunId, RunStatus, Signal, StepPath};
+use skep_protocol::{Event, Payload, Rejection, RunId, RunStatus, Signal, StepPath, flaw};
 
 use super::{Decision, live};
 use crate::desk::Desk;
@@ -49,7 +49,10 @@ pub(super) fn skip(
 ) -> Decision {
     match live(partition, run).map(|live| live.find_stuck(&step).map(|stuck| live.path(stuck))) {
         Err(rejection) => Decision::rejected(rejection),
-        Ok(None) => Decision::rejected(Rejection::NotStuck { run, step }),
+        Ok(None) => {
+            let step = StepPath::new(&cut(step.to_string()));
+            Decision::rejected(Rejection::NotStuck { run, step })
+        }
         Ok(Some(step)) => {
             let event = Event::CompensationSkipped { step, by: cut(by) };
             Decision::done().event(run, event, desk)
@@ -99,13 +102,16 @@ fn unbearable(run: &Run, name: &str, payload: &Payload) -> Option<String> {
     unbearable_payload(payload)
 }
 
-/// Returns what is wrong with a payload from outside, if it is too large or too deep.
+/// Returns what is wrong with a payload from outside: it is too large or too deep, or nobody, or
+/// not everybody, would read it in the same way.
 pub(super) fn unbearable_payload(payload: &Payload) -> Option<String> {
     if payload.size() > MAX_PAYLOAD as u64 {
         return Some(format!("{} bytes are more than {MAX_PAYLOAD}", payload.size()));
     }
-    let deep = !payload.is_within_depth(MAX_JSON_DEPTH);
-    deep.then(|| format!("the JSON is nested more than {MAX_JSON_DEPTH} deep"))
+    if !payload.is_within_depth(MAX_JSON_DEPTH) {
+        return Some(format!("the JSON is nested more than {MAX_JSON_DEPTH} deep"));
+    }
+    payload.text().and_then(flaw).map(|flaw| format!("the JSON {flaw}"))
 }
 
 pub(crate) fn cut(mut text: String) -> String {

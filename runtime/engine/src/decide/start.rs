@@ -4,9 +4,9 @@ use serde_json::Value;
 use skep_protocol::limits::{MAX_JSON_DEPTH, MAX_RUNS_PER_PARTITION};
 use skep_protocol::{
     CommandReply, Event, Payload, Record, Rejection, RetryOf, RunStarted, StartRun, StoredText,
-    WorkflowAdded, is_within_depth,
+    WorkflowAdded, flaw, is_within_depth,
 };
-use skep_workflow::Workflow;
+use skep_workflow::{InputProblem, Workflow};
 
 use super::Decision;
 use crate::desk::{Desk, Obstacle};
@@ -91,22 +91,17 @@ fn accept(
         let message = format!("the inputs are nested more than {MAX_JSON_DEPTH} deep");
         return Ok(Err(Rejection::LimitExceeded { message }));
     }
+    if let Some(flaw) = flaw(text) {
+        return Ok(Err(invalid(format!("the JSON of the inputs {flaw}"))));
+    }
     let Ok(Value::Object(given)) = serde_json::from_str(text) else {
         return Ok(Err(invalid("the inputs are not a JSON object".to_owned())));
     };
     match workflow.inputs().accept(given) {
         Ok(filled) => Ok(Ok(desk.encode(&Value::Object(filled))?)),
         Err(problems) => {
-            let problems = problems.iter().map(sentence).collect();
+            let problems = problems.iter().map(InputProblem::sentence).collect();
             Ok(Err(Rejection::InvalidInputs { problems }))
         }
     }
-}
-
-fn sentence(problem: &skep_workflow::InputProblem) -> String {
-    let skep_workflow::InputProblem { input, message, schema } = problem;
-    if schema.is_null() {
-        return format!("input `{input}`: {message}");
-    }
-    format!("input `{input}`: {message} (schema: {schema})")
 }
