@@ -5,6 +5,7 @@ mod cluster;
 mod crash;
 mod expect;
 mod failover;
+mod hostile;
 mod journal;
 mod lend;
 mod operate;

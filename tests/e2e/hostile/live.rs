@@ -1,0 +1,306 @@
+//! What anybody who reaches NATS may send, to a cluster that has other things to do.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use async_nats::{Client, Subscriber};
+use futures::{FutureExt as _, StreamExt as _};
+use skep_broker::Tasks as _;
+use skep_protocol::{
+    AgentId, AgentView, Command, CommandReply, Delivery, Heartbeat, Query, QueryReply, Rejection,
+    ReportBatch, ReportReply, RunId, Task, TaskBatch, Verdict, decode,
+};
+use skep_tests::LOOK_EVERY;
+
+use super::bystanders::{agents, begin, go_on, held, partition_of, start};
+use super::causes::chain;
+use super::files::{Case, cases, compare};
+use crate::cluster::Cluster;
+
+/// The kinds of messages.
+pub(crate) const MESSAGES: [&str; 8] = [
+    "messages/commands",
+    "messages/queries",
+    "messages/reports",
+    "messages/late",
+    "messages/heartbeats",
+    "messages/deliveries",
+    "messages/tasks",
+    "messages/answers",
+];
+/// How often each heartbeat is sent.
+const FLOOD: usize = 1_000;
+/// Is offered to agents that answer with what no agent answers.
+const PREY: &str = "\
+name: prey
+inputs: { items: { type: array } }
+steps:
+  a: { agent: prey, for_each: \"${{ inputs.items }}\", with: \"${{ item }}\" }
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_are_made_to_do_harm_disturb_nobody() -> Result<()> {
+    let cluster = Cluster::start(1).await?;
+    let told = storm(&cluster).await;
+    told.with_context(|| format!("the processes printed:\n{:.20000}", cluster.printed()))
+}
+
+async fn storm(cluster: &Cluster) -> Result<()> {
+    let before = begin(cluster).await?;
+    let mallory = async_nats::connect(cluster.server.url()).await?;
+    let worker = agents(cluster).await?.pop().context("there is one agent")?.agent;
+    let mut silent = Vec::new();
+    for kind in ["commands", "queries", "reports", "deliveries"] {
+        let storm = Asking { mallory: &mallory, worker: &worker, kind };
+        silent.extend(storm.ask_all().await?);
+    }
+    leave(&mallory).await?;
+    beat(cluster, &mallory).await?;
+    offer(cluster, &mallory).await?;
+    answer(cluster, &mallory).await?;
+    go_on(cluster, before).await?;
+    for (name, mut inbox) in silent {
+        let answered = inbox.next().now_or_never();
+        ensure!(answered.is_none(), "{name} was answered: {answered:?}");
+    }
+    Ok(())
+}
+
+/// Messages that ask for an answer.
+struct Asking<'a> {
+    mallory: &'a Client,
+    worker: &'a AgentId,
+    kind: &'static str,
+}
+
+impl Asking<'_> {
+    /// Sends all of a kind; returns where no answer is to come.
+    async fn ask_all(&self) -> Result<Vec<(String, Subscriber)>> {
+        let kind = format!("messages/{}", self.kind);
+        let (mut told, mut silent) = (Vec::new(), Vec::new());
+        for case in cases(&kind)? {
+            let case = filled(case);
+            let inbox = self.mallory.new_inbox();
+            let mut answers = self.mallory.subscribe(inbox.clone()).await?;
+            let sent =
+                self.mallory.publish_with_reply(self.subject(), inbox, case.bytes.clone().into());
+            sent.await.with_context(|| case.name.clone())?;
+            let cause = match self.unread(&case.bytes) {
+                Some(cause) => {
+                    silent.push((case.name.clone(), answers));
+                    cause
+                }
+                None => {
+                    let answer = answers.next().await.context("the connection is closed")?;
+                    self.cause(&answer.payload).with_context(|| case.name.clone())?
+                }
+            };
+            told.push((case, cause));
+        }
+        self.mallory.flush().await?;
+        compare(&kind, &told)?;
+        Ok(silent)
+    }
+
+    fn subject(&self) -> String {
+        let partition = partition_of(held());
+        match self.kind {
+            "commands" => format!("skep.command.{partition}"),
+            "queries" => "skep.query".to_owned(),
+            "reports" => format!("skep.report.{partition}.mallory"),
+            _ => format!("skep.direct.{}", self.worker),
+        }
+    }
+
+    /// Returns why nobody reads the message, if that is so.
+    fn unread(&self, bytes: &[u8]) -> Option<String> {
+        match self.kind {
+            "commands" => decode::<Command>(bytes).err().map(|error| chain(&error)),
+            "queries" => decode::<Query>(bytes).err().map(|error| chain(&error)),
+            "reports" => unread_reports(bytes),
+            _ => decode::<TaskBatch>(bytes).err().map(|error| chain(&error)),
+        }
+    }
+
+    /// Returns what the answer says.
+    fn cause(&self, answer: &[u8]) -> Result<String> {
+        Ok(match self.kind {
+            "commands" => rejection(decode(answer)?)?,
+            "queries" => {
+                let reply = decode::<QueryReply>(answer)?;
+                let none =
+                    reply == QueryReply::NotFound {} || reply == QueryReply::Runs(Vec::new());
+                ensure!(none, "it is answered: {reply:?}");
+                "there is no such run".to_owned()
+            }
+            "reports" => verdicts(&decode::<ReportReply>(answer)?),
+            _ => {
+                let refused = decode::<Delivery>(answer)?.refused;
+                let reasons: Vec<_> = refused.iter().map(|(_, reason)| reason).collect();
+                format!("refused: {reasons:?}")
+            }
+        })
+    }
+}
+
+fn rejection(reply: CommandReply) -> Result<String> {
+    match reply {
+        CommandReply::Rejected(Rejection::InvalidDefinition { rendered, .. }) => Ok(rendered),
+        CommandReply::Rejected(rejection) => Ok(rejection.to_string()),
+        CommandReply::Done {} => Ok("there is nothing to do".to_owned()),
+        CommandReply::Registered { .. }
+        | CommandReply::Started { .. }
+        | CommandReply::Answer(_) => bail!("it is done: {reply:?}"),
+    }
+}
+
+/// Says which verdicts there are, and how many of each.
+fn verdicts(reply: &ReportReply) -> String {
+    let mut counted: BTreeMap<String, usize> = BTreeMap::new();
+    for verdict in &reply.verdicts {
+        let text = match verdict {
+            Verdict::Applied => "applied".to_owned(),
+            Verdict::Ignored(reason) => format!("ignored, {reason:?}").to_lowercase(),
+            Verdict::Rejected(cause) => format!("rejected, {cause}"),
+        };
+        *counted.entry(text).or_default() += 1;
+    }
+    let lines: Vec<_> = counted.iter().map(|(text, many)| format!("{many} x {text}")).collect();
+    lines.join("\n")
+}
+
+fn unread_reports(bytes: &[u8]) -> Option<String> {
+    match decode::<ReportBatch>(bytes) {
+        Ok(batch) if batch.agent.as_str() == "mallory" => None,
+        Ok(_) => Some("it speaks in the name of another".to_owned()),
+        Err(error) => Some(chain(&error)),
+    }
+}
+
+/// Leaves reports for the owner to find; all of them are removed.
+async fn leave(mallory: &Client) -> Result<()> {
+    let js = async_nats::jetstream::new(mallory.clone());
+    let mut told = Vec::new();
+    for case in cases("messages/late")? {
+        let case = filled(case);
+        let cause = unread_reports(&case.bytes).context("it is read")?;
+        let subject = format!("skep.late.{}.mallory", partition_of(held()));
+        js.publish(subject, case.bytes.clone().into()).await?.await?;
+        told.push((case, cause));
+    }
+    let mut stream = js.get_stream("skep_late").await?;
+    while stream.info().await?.state.messages > 0 {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    compare("messages/late", &told)
+}
+
+/// Floods the coordinator with heartbeats; of those that can be read, it keeps little.
+async fn beat(cluster: &Cluster, mallory: &Client) -> Result<()> {
+    let mut told = Vec::new();
+    for case in cases("messages/heartbeats")? {
+        let name = format!("m-{}", case.stem());
+        let case = filled(case).filled("SENDER", &name);
+        for _ in 0..FLOOD.min(100_000_000 / case.bytes.len().max(1)) {
+            mallory.publish(format!("skep.beat.{name}"), case.bytes.clone().into()).await?;
+        }
+        mallory.flush().await?;
+        let cause = match decode::<Heartbeat>(&case.bytes) {
+            Ok(beat) if beat.agent.as_str() == name => seen(cluster, &beat.agent).await?,
+            Ok(_) => "it speaks in the name of another".to_owned(),
+            Err(error) => chain(&error),
+        };
+        told.push((case, cause));
+    }
+    compare("messages/heartbeats", &told)
+}
+
+/// Says what the coordinator keeps of an agent.
+async fn seen(cluster: &Cluster, agent: &AgentId) -> Result<String> {
+    let view = loop {
+        match agents(cluster).await?.into_iter().find(|view| view.agent == *agent) {
+            Some(view) => break view,
+            None => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    };
+    let AgentView { offers, labels, held, software, .. } = view;
+    Ok(format!(
+        "kept are {} capabilities, {} labels, {held} attempts, {} bytes of its software's name",
+        offers.len(),
+        labels.len(),
+        software.len()
+    ))
+}
+
+/// Puts into the queue what is no task; who pulls gets the one that is.
+async fn offer(cluster: &Cluster, mallory: &Client) -> Result<()> {
+    let js = async_nats::jetstream::new(mallory.clone());
+    let mut told = Vec::new();
+    for case in cases("messages/tasks")? {
+        let case = filled(case);
+        let error = decode::<Task>(&case.bytes).err().context("it is read")?;
+        js.publish("skep.task.queued", case.bytes.clone().into()).await?.await?;
+        told.push((case, chain(&error)));
+    }
+    let honest = Task { capability: "queued".to_owned(), ..task()? };
+    cluster.nats.offer(honest.clone(), 1).await?;
+    let mut pulled = Vec::new();
+    while pulled.is_empty() {
+        pulled = cluster.nats.pull("queued", told.len() + 1, Duration::from_secs(1)).await?;
+    }
+    ensure!(pulled.len() == 1 && pulled[0].task == honest, "{} tasks came", pulled.len());
+    compare("messages/tasks", &told)
+}
+
+fn task() -> Result<Task> {
+    let text = format!(
+        r#"{{"v":1,"run":"{}","step":"a","attempt":1,"fencing_token":1,"capability":"x",
+            "workflow":"w","partition":0,"input":{{"json":{{}}}},"timeout_ms":1000,"priority":5}}"#,
+        held()
+    );
+    Ok(decode(text.as_bytes())?)
+}
+
+/// Pretends to be agents, and answers what they are sent with something else.
+async fn answer(cluster: &Cluster, mallory: &Client) -> Result<()> {
+    let (mut told, mut lying) = (Vec::new(), Vec::new());
+    let all = cases("messages/answers")?;
+    for (number, case) in all.iter().enumerate() {
+        let name = format!("liar-{number}");
+        let mut tasks = mallory.subscribe(format!("skep.direct.{name}")).await?;
+        let beat = format!(
+            r#"{{"v":1,"agent":"{name}","seq":1,"lane":"direct",
+                "offers":[{{"capability":"prey","slots":1}}]}}"#
+        );
+        mallory.publish(format!("skep.beat.{name}"), beat.into()).await?;
+        mallory.flush().await?;
+        seen(cluster, &name.parse()?).await?;
+        let error = decode::<Delivery>(&case.bytes).err().context("it is read")?;
+        told.push((case.clone(), chain(&error)));
+        let (mallory, bytes) = (mallory.clone(), case.bytes.clone());
+        lying.push(async move {
+            let sent = tasks.next().await.context("the connection is closed")?;
+            let reply = sent.reply.context("an answer is wanted")?;
+            mallory.publish(reply, bytes.into()).await?;
+            anyhow::Ok(())
+        });
+    }
+    let items: Vec<usize> = (0..all.len()).collect();
+    let inputs = serde_json::json!({ "items": items }).to_string();
+    start(cluster, PREY, RunId::from_key("hostile", "prey"), &inputs).await?;
+    futures::future::try_join_all(lying).await?;
+    compare("messages/answers", &told)
+}
+
+/// Puts the ids of what is there into a message.
+fn filled(case: Case) -> Case {
+    let elsewhere = (0..100).map(|n| RunId::from_key("hostile", &n.to_string()));
+    let elsewhere = elsewhere.into_iter().find(|run| partition_of(*run) != partition_of(held()));
+    let gone = (0..100).map(|n| RunId::from_key("gone", &n.to_string()));
+    let gone = gone.into_iter().find(|run| partition_of(*run) == partition_of(held()));
+    let text = |run: Option<RunId>| run.map(|run| run.to_string()).unwrap_or_default();
+    case.filled("HELD", &held().to_string())
+        .filled("ELSEWHERE", &text(elsewhere))
+        .filled("GONE", &text(gone))
+}
