@@ -145,13 +145,14 @@ impl Run {
         Ok(())
     }
 
-    /// Checks that a state read from outside refers to nothing that is not there.
+    /// Checks that a state read from outside refers to nothing that is not there, and that what is
+    /// around a step, or made good by it, came into being before it: no way leads in a circle.
     fn check_shape(&self) -> Result<(), &'static str> {
         let (nodes, scopes) = (self.state.nodes.len(), self.state.scopes.len());
         let steps = self.plan.workflow().steps().len();
         let is_node = |id: &NodeId| id.as_usize() < nodes;
         let is_scope = |id: &ScopeId| (id.0 as usize) < scopes;
-        for scope in &self.state.scopes {
+        for (number, scope) in self.state.scopes.iter().enumerate() {
             let end = scope.first.as_usize() + scope.len as usize;
             if end > nodes
                 || !scope.owner.iter().all(is_node)
@@ -159,8 +160,19 @@ impl Run {
             {
                 return Err("a scope has steps that are not there");
             }
+            if scope.owner.is_none() != (number == 0)
+                || scope.owner.is_some_and(|owner| owner >= scope.first)
+            {
+                return Err("a scope is around itself");
+            }
         }
-        for node in &self.state.nodes {
+        for (id, node) in self.all_nodes().zip(&self.state.nodes) {
+            let around = self.state.scopes.get(node.scope.0 as usize);
+            let before = around.and_then(|scope| scope.owner);
+            let fan = node.item_of.map(|(fan, _)| fan);
+            if [before, fan, node.compensates].into_iter().flatten().any(|other| other >= id) {
+                return Err("a step is around itself");
+            }
             let inner = node.inner.as_deref();
             let items = inner.map(|inner| inner.items.as_slice()).unwrap_or_default();
             let inside = inner.and_then(|inner| inner.scope);

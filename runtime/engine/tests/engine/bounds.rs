@@ -161,6 +161,10 @@ fn a_damaged_snapshot_is_refused() {
         ("\"workflows\":[[", "\"workflows\":[], \"x\":[["),
         ("agent: x", "agent: y"),
         ("\"runs\"", "\"runners\""),
+        // What would be around itself.
+        ("\"len\":1", "\"len\":1,\"owner\":0"),
+        ("\"step\":0", "\"step\":0,\"compensates\":0"),
+        ("\"step\":0", "\"step\":0,\"item_of\":[0,0]"),
     ] {
         assert!(snapshot.contains(from), "{from} is not in {snapshot}");
         assert!(restore(&snapshot.replacen(from, to, 1)).is_err(), "{to} was taken");
