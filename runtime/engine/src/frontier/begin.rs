@@ -207,7 +207,7 @@ pub(super) fn again(run: &Run, id: NodeId, setback: Setback, desk: &Desk<'_>) ->
     let entropy = run.entropy(id, node.attempt);
     let not_before = match setback_failure(run, id, setback) {
         Some(failure) => {
-            let made = (node.tries, node.began.unwrap_or(now));
+            let made = (node.tries, node.fallback.or(node.began).unwrap_or(now));
             let policy = run.work(id).retry;
             match retry::after_failure(policy, failure, made, (now, entropy)) {
                 Some(at) => at,
@@ -241,7 +241,7 @@ pub(super) fn again(run: &Run, id: NodeId, setback: Setback, desk: &Desk<'_>) ->
 fn used_up(run: &Run, id: NodeId, failure: &Failure, desk: &Desk<'_>) -> Followed {
     let node = run.node(id);
     let fallback = run.definition(id).fallback();
-    let fallback = fallback.filter(|_| !node.fallback && node.compensates.is_none());
+    let fallback = fallback.filter(|_| node.fallback.is_none() && node.compensates.is_none());
     let Some(fallback) = fallback else { return Ok(failed(run, id, failure.clone())) };
     let scheduled = render(run, Reader::Fallback(id), &fallback.with, desk).map(|input| {
         let (step, attempt, not_before) = (run.path(id), node.attempt + 1, desk.now);

@@ -146,9 +146,9 @@ pub(crate) struct StepState {
     /// Attempts under the policy of the step since it (last) began.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) tries: u32,
-    /// Its attempts are used up, and its fallback performs it.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) fallback: bool,
+    /// Since when its attempts are used up, and its fallback performs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fallback: Option<Timestamp>,
     /// Attempts lost to infrastructure since it (last) began.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) losses: u32,
@@ -348,7 +348,7 @@ impl StepState {
             needs: Tally::default(),
             attempt: 0,
             tries: 0,
-            fallback: false,
+            fallback: None,
             losses: 0,
             releases: 0,
             began: None,

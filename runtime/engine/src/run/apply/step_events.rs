@@ -205,7 +205,8 @@ impl Run {
             node.attempt = event.attempt;
             node.tries += u32::from(!lost);
             if event.fallback {
-                (node.fallback, node.tries, node.losses, node.releases) = (true, 1, 0, 0);
+                node.fallback = Some(at);
+                (node.tries, node.losses, node.releases) = (1, 0, 0);
             }
             node.began.get_or_insert(at);
             if let Some(input) = &event.input {
