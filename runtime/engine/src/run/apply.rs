@@ -203,19 +203,30 @@ impl Run {
     fn item_ended(&mut self, fan: NodeId, item: NodeId, index: &mut Index) {
         let completed = self.node(item).phase == Phase::Completed;
         let skipped = matches!(self.node(item).phase, Phase::Skipped { .. });
-        let next = {
-            let Phase::Expanded(progress) = &mut self.node_mut(fan).phase else { return };
-            progress.ended += 1;
-            progress.failed += u32::from(!completed && !skipped);
-            let next = (progress.admitted < progress.total).then_some(progress.admitted);
-            progress.admitted += u32::from(next.is_some());
-            next
-        };
+        let Phase::Expanded(progress) = &mut self.node_mut(fan).phase else { return };
+        progress.ended += 1;
+        progress.failed += u32::from(!completed && !skipped);
+        let admitted = progress.admitted;
         // The whole goes first: with one failure too many, no further item starts.
         self.enqueue(fan, index);
-        if let Some(next) = next {
-            let next = self.items_of(fan)[next as usize];
-            self.enqueue(next, index);
+        // One that was kept before its turn had no place that another could take.
+        let had_place = self.node(item).item_of.is_some_and(|(_, number)| number < admitted);
+        if had_place {
+            self.admit_next(fan, index);
+        }
+    }
+
+    /// Lets the next item of a `for_each` start that is not over yet.
+    fn admit_next(&mut self, fan: NodeId, index: &mut Index) {
+        while let Phase::Expanded(progress) = &mut self.node_mut(fan).phase
+            && progress.admitted < progress.total
+        {
+            let next = progress.admitted;
+            progress.admitted += 1;
+            let item = self.items_of(fan)[next as usize];
+            if !self.is_over(item) {
+                return self.enqueue(item, index);
+            }
         }
     }
 

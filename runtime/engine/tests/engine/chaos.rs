@@ -307,3 +307,18 @@ proptest! {
         survive(seed);
     }
 }
+
+/// Seeds that failed once.
+#[test]
+fn what_happened_once_is_survived() {
+    let seeds = [
+        2087094360046096814,
+        2285880253391159665,
+        3105292350723892911,
+        9460348608993620095,
+        10384887503583996381,
+        12594919865511813685,
+        16541303614165172527,
+    ];
+    seeds.into_iter().for_each(survive);
+}
