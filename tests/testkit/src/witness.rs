@@ -24,8 +24,9 @@ use self::fail::fail;
 use self::shadow::Shadow;
 use crate::network::lock;
 
-/// A coordinator sends nothing on the strength of a look at a journal that is older than 5 s.
-const STALE_AFTER: Duration = Duration::from_secs(6);
+/// A coordinator sends nothing on the strength of a look at a journal that is older than
+/// 1.25 s; two hosts may be a little apart.
+const STALE_AFTER: Duration = Duration::from_secs(2);
 
 /// Who wrote what was there before.
 const BEFORE: &str = "before";

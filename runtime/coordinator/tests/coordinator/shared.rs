@@ -62,6 +62,30 @@ async fn workers(broker: &Embedded, ledger: &Arc<Ledger>) -> Vec<FakeAgent> {
     agents
 }
 
+/// Starts three coordinators that share everything, and 200 runs; returns once some work is done.
+async fn three_under_load(
+    broker: &Embedded,
+    ledger: &Arc<Ledger>,
+) -> ([Handle; 3], Vec<FakeAgent>, JoinHandle<Vec<RunId>>) {
+    let (mut a, mut b, mut c) =
+        (named(broker, "a").await, named(broker, "b").await, named(broker, "c").await);
+    until_shared(&mut [&mut a, &mut b, &mut c]).await;
+    register(broker, CHAIN).await;
+    let agents = workers(broker, ledger).await;
+    let runs = load(broker, 200);
+    ledger.until(|ledger| ledger.performed().len() >= 100).await;
+    ([a, b, c], agents, runs)
+}
+
+/// Waits for the end of 200 runs, each step of which was done once.
+async fn all_done_once(broker: &Embedded, ledger: &Ledger, runs: JoinHandle<Vec<RunId>>) {
+    for run in runs.await.unwrap() {
+        history_to_end(broker, run).await;
+    }
+    assert_eq!(ledger.performed().len(), 600);
+    assert_nothing_ran_again(ledger);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_gets_its_share_under_load_and_nothing_is_done_twice() {
     let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
@@ -72,55 +96,31 @@ async fn a_newcomer_gets_its_share_under_load_and_nothing_is_done_twice() {
     let runs = load(&broker, 200);
     let (mut b, mut c) = (named(&broker, "b").await, named(&broker, "c").await);
     until_shared(&mut [&mut a, &mut b, &mut c]).await;
-    for run in runs.await.unwrap() {
-        history_to_end(&broker, run).await;
-    }
-    assert_eq!(ledger.performed().len(), 600);
-    assert_nothing_ran_again(&ledger);
+    all_done_once(&broker, &ledger, runs).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_drains_hands_over_and_the_others_go_on() {
     let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
-    let (mut a, mut b, mut c) =
-        (named(&broker, "a").await, named(&broker, "b").await, named(&broker, "c").await);
-    until_shared(&mut [&mut a, &mut b, &mut c]).await;
-    register(&broker, CHAIN).await;
-    let _agents = workers(&broker, &ledger).await;
-    let runs = load(&broker, 200);
-    ledger.until(|ledger| ledger.performed().len() >= 100).await;
+    let ([a, mut b, mut c], _agents, runs) = three_under_load(&broker, &ledger).await;
     a.shutdown().await;
     until_served(&mut [&mut b, &mut c], |_| true).await;
     b.shutdown().await;
     c.serving().await;
-    for run in runs.await.unwrap() {
-        history_to_end(&broker, run).await;
-    }
-    assert_eq!(ledger.performed().len(), 600);
-    assert_nothing_ran_again(&ledger);
+    all_done_once(&broker, &ledger, runs).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_dead_are_replaced_under_load_and_nothing_is_done_twice() {
     let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
-    let (mut a, mut b, mut c) =
-        (named(&broker, "a").await, named(&broker, "b").await, named(&broker, "c").await);
-    until_shared(&mut [&mut a, &mut b, &mut c]).await;
-    register(&broker, CHAIN).await;
-    let _agents = workers(&broker, &ledger).await;
-    let runs = load(&broker, 200);
-    ledger.until(|ledger| ledger.performed().len() >= 100).await;
+    let ([a, mut b, mut c], _agents, runs) = three_under_load(&broker, &ledger).await;
     a.kill().await;
     until_served(&mut [&mut b, &mut c], |_| true).await;
     ledger.until(|ledger| ledger.performed().len() >= 200).await;
     let mut again = named(&broker, "a").await;
     until_shared(&mut [&mut again, &mut b, &mut c]).await;
     b.kill().await;
-    for run in runs.await.unwrap() {
-        history_to_end(&broker, run).await;
-    }
-    assert_eq!(ledger.performed().len(), 600);
-    assert_nothing_ran_again(&ledger);
+    all_done_once(&broker, &ledger, runs).await;
 }
 
 /// What the world sees of a stopped process: it listens, and answers nobody; nothing it sends gets
