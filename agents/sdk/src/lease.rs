@@ -315,7 +315,7 @@ pub(crate) fn inline_size(report: &Report) -> u64 {
     use skep_protocol::{Outcome, Payload};
     let inline = |payload: &Payload| payload.text().map_or(0, |text| text.len() as u64);
     let body = match &report.body {
-        ReportBody::Taken {} | ReportBody::Released {} => 0,
+        ReportBody::Taken {} | ReportBody::Released { .. } => 0,
         ReportBody::Checkpoint(payload) => inline(payload),
         ReportBody::Outcome(Outcome::Completed { output, .. }) => inline(output),
         ReportBody::Outcome(Outcome::Failed { failure, .. }) => {

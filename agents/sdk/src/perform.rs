@@ -90,7 +90,7 @@ async fn coordinate(
         request.responder.send(ReportReply { verdicts });
         for report in batch.reports {
             match report.body {
-                ReportBody::Taken {} | ReportBody::Checkpoint(_) | ReportBody::Released {} => {}
+                ReportBody::Taken {} | ReportBody::Checkpoint(_) | ReportBody::Released { .. } => {}
                 ReportBody::Outcome(Outcome::Completed { output, .. }) => {
                     return value(broker, &output).await;
                 }

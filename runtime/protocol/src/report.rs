@@ -35,8 +35,12 @@ pub enum ReportBody {
     Taken {},
     /// Something for the next attempt, should there be one.
     Checkpoint(Payload),
-    /// The agent gives it back untouched, because it drains.
-    Released {},
+    /// The agent gives it back without an outcome, because it drains.
+    Released {
+        /// It worked on it: another agent may begin it only as another attempt.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        begun: bool,
+    },
     /// It is over.
     Outcome(Outcome),
 }

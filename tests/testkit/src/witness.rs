@@ -152,7 +152,7 @@ impl Witness {
             if seen.failing.as_ref() == Some(&report.step) {
                 fail(&mut report.body);
             }
-            if let ReportBody::Released {} = &report.body {
+            if let ReportBody::Released { .. } = &report.body {
                 seen.released.insert((report.id(), batch.agent.clone()));
             }
             let ReportBody::Outcome(outcome) = &report.body else { continue };

@@ -72,7 +72,7 @@ impl<B: AgentBroker> Worker<B> {
                 self.report_last(attempt, ReportBody::Outcome(outcome));
             }
             (Some(Phase::Working | Phase::GivingBack), _) => {
-                self.report_last(attempt, ReportBody::Released {});
+                self.report_last(attempt, ReportBody::Released { begun: true });
             }
             (Some(Phase::Asking | Phase::Cancelled | Phase::Reporting) | None, _) => {
                 self.leases.forget(&attempt);

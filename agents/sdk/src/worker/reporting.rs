@@ -129,7 +129,7 @@ impl<B: AgentBroker> Worker<B> {
         let id = only.id();
         tracing::warn!(attempt = %id, %error, "a report is too large");
         match &only.body {
-            ReportBody::Taken {} | ReportBody::Released {} => self.again(partition, reports),
+            ReportBody::Taken {} | ReportBody::Released { .. } => self.again(partition, reports),
             ReportBody::Checkpoint(_) => {
                 self.outbox.answered(partition);
                 self.answered_checkpoint(&id, Verdict::Rejected(error.to_string()));
@@ -156,7 +156,7 @@ impl<B: AgentBroker> Worker<B> {
         match &report.body {
             ReportBody::Taken {} => self.answered_question(&id, &verdict),
             ReportBody::Checkpoint(_) => self.answered_checkpoint(&id, verdict),
-            ReportBody::Released {} | ReportBody::Outcome(_) => {
+            ReportBody::Released { .. } | ReportBody::Outcome(_) => {
                 debug_assert_eq!(
                     self.leases.lease(&id).map(|lease| lease.partition),
                     Some(partition),
@@ -174,7 +174,7 @@ impl<B: AgentBroker> Worker<B> {
         match verdict {
             Verdict::Applied if self.drain.has_begun() => {
                 self.leases.free_slots(&task.capability, 1);
-                self.report_last(id.clone(), ReportBody::Released {});
+                self.report_last(id.clone(), ReportBody::Released { begun: false });
             }
             Verdict::Applied => self.begin(task),
             Verdict::Ignored(_) | Verdict::Rejected(_) => self.drop_unbegun(&task, Settle::Ack),
@@ -231,7 +231,7 @@ impl<B: AgentBroker> Worker<B> {
             self.drop_unbegun(&task, Settle::Return(Duration::ZERO));
         } else {
             self.leases.free_slots(&task.capability, 1);
-            self.report_last(attempt.clone(), ReportBody::Released {});
+            self.report_last(attempt.clone(), ReportBody::Released { begun: false });
         }
     }
 }

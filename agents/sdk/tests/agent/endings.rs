@@ -171,7 +171,7 @@ async fn what_cannot_be_finished_is_given_back() {
     task.timeout_ms = 3_600_000;
     stage.give(&task).await;
     stage.control(Control::Drain {}).await;
-    expect!["s/1 released"].assert_eq(&line(&owner.apply().await));
+    expect!["s/1 released unfinished"].assert_eq(&line(&owner.apply().await));
     assert_eq!((started.get(), warned.get(), dropped.get()), (1, 1, 1));
     stage.beat_where(|beat| beat.leaving).await;
     stage.left().await.unwrap();
@@ -196,7 +196,7 @@ async fn an_output_in_the_grace_counts_and_a_failure_is_given_back() {
     reports.sort_by(|a, b| a.step.cmp(&b.step));
     expect![[r#"
         fine/1 completed "saved"
-        torn/1 released
+        torn/1 released unfinished
     "#]]
     .assert_eq(&lines(&reports));
     stage.left().await.unwrap();

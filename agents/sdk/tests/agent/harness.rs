@@ -175,7 +175,8 @@ pub(crate) fn line(report: &Report) -> String {
     let mut line = format!("{}/{} ", report.step, report.attempt);
     match &report.body {
         ReportBody::Taken {} => line.push_str("taken"),
-        ReportBody::Released {} => line.push_str("released"),
+        ReportBody::Released { begun: false } => line.push_str("released"),
+        ReportBody::Released { begun: true } => line.push_str("released unfinished"),
         ReportBody::Checkpoint(payload) => write!(line, "checkpoint {payload:?}").unwrap(),
         ReportBody::Outcome(Outcome::Completed { output, .. }) => {
             write!(line, "completed {output:?}").unwrap();

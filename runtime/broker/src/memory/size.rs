@@ -46,7 +46,7 @@ impl Weigh for ReportBatch {
 impl Weigh for ReportBody {
     fn weight(&self) -> usize {
         match self {
-            Self::Taken {} | Self::Released {} => 0,
+            Self::Taken {} | Self::Released { .. } => 0,
             Self::Checkpoint(payload) => payload.weight(),
             Self::Outcome(Outcome::Completed { output, .. }) => output.weight(),
             Self::Outcome(Outcome::Failed { failure, .. }) => failure.weight(),

@@ -73,8 +73,10 @@ impl Incoming {
     pub(crate) fn new(ticket: u64, index: usize, agent: &AgentId, report: Report) -> (Self, Input) {
         let kind = match report.body {
             ReportBody::Taken {} => Kind::Taken,
-            ReportBody::Released {} => Kind::Released,
-            ReportBody::Checkpoint(_) | ReportBody::Outcome(_) => Kind::Other,
+            ReportBody::Released { begun: false } => Kind::Released,
+            ReportBody::Released { begun: true }
+            | ReportBody::Checkpoint(_)
+            | ReportBody::Outcome(_) => Kind::Other,
         };
         let (agent, attempt) = (agent.clone(), report.id());
         let input = Input::Report { agent: agent.clone(), report };

@@ -108,11 +108,15 @@ fn apply(
     let event = match body {
         ReportBody::Taken {} if taken => return Ok(applied),
         ReportBody::Taken {} => Event::AttemptTaken { step, attempt, agent },
-        ReportBody::Released {} if run.node(id).releases >= MAX_RELEASES_PER_STEP => {
+        ReportBody::Released { begun: true } => {
+            let cause = format!("agent {agent} left and gave it back unfinished");
+            Event::AttemptLost { step, attempt, agent: Some(agent), cause }
+        }
+        ReportBody::Released { begun: false } if run.node(id).releases >= MAX_RELEASES_PER_STEP => {
             let cause = "the task was given back untouched time and again".to_owned();
             Event::AttemptLost { step, attempt, agent: Some(agent), cause }
         }
-        ReportBody::Released {} => Event::AttemptReleased { step, attempt, agent },
+        ReportBody::Released { begun: false } => Event::AttemptReleased { step, attempt, agent },
         ReportBody::Checkpoint(checkpoint) => match unbearable_payload(&checkpoint) {
             Some(problem) => return Ok(Decision::verdict(Verdict::Rejected(problem))),
             None => {

@@ -189,7 +189,7 @@ fn anything(world: &World, chance: &mut Chance, number: usize) -> Input {
             report(agent(chance), id, body)
         }
         8 => report(agent(chance), id, ReportBody::Taken {}),
-        9 => report(agent(chance), id, ReportBody::Released {}),
+        9 => report(agent(chance), id, ReportBody::Released { begun: chance.one_in(2) }),
         10 => report(agent(chance), id, ReportBody::Checkpoint(Payload::null())),
         11 => Input::Held { agent: agent(chance), attempt: id },
         12 => Input::Lost { attempt: id, agent: Some(agent(chance)), cause: "gone".to_owned() },

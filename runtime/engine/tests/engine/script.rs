@@ -120,7 +120,8 @@ impl Player {
             "taken" => {
                 self.report(first, if more.is_empty() { "a1" } else { more }, ReportBody::Taken {})
             }
-            "released" => self.report(first, "a1", ReportBody::Released {}),
+            "released" => self.report(first, "a1", ReportBody::Released { begun: false }),
+            "left" => self.report(first, "a1", ReportBody::Released { begun: true }),
             "checkpoint" => self.report(first, "a1", ReportBody::Checkpoint(payload(more))),
             "held" => Input::Held { agent: agent("a1"), attempt: self.attempt(first) },
             "lost" => Input::Lost {
