@@ -208,9 +208,8 @@ impl<B: Broker> FleetLoop<B> {
             let Some(effect) = self.if_sure(effect) else { continue };
             let broker = self.broker.clone();
             match effect {
-                FleetEffect::Deliver { agent, tasks } => {
-                    self.jobs.spawn(deliver(broker, agent, tasks));
-                }
+                FleetEffect::Deliver { agent, tasks } => self.deliver(agent, tasks),
+                FleetEffect::Look { agent } => self.deliver(agent, Vec::new()),
                 FleetEffect::Enqueue { task, sending } => {
                     self.jobs.spawn(async move {
                         // A task that did not get there is missed when the depth is asked for.
@@ -263,6 +262,10 @@ impl<B: Broker> FleetLoop<B> {
         }
     }
 
+    fn deliver(&mut self, agent: AgentId, tasks: Vec<Task>) {
+        self.jobs.spawn(deliver(self.broker.clone(), agent, tasks));
+    }
+
     /// Returns the effect without tasks whose partition may have another owner; those are kept.
     fn if_sure(&mut self, effect: FleetEffect) -> Option<FleetEffect> {
         let desks = Arc::clone(&self.desks);
@@ -283,7 +286,8 @@ impl<B: Broker> FleetLoop<B> {
                 self.doubtful.push(FleetEffect::Enqueue { task, sending });
                 None
             }
-            FleetEffect::Enqueue { .. }
+            FleetEffect::Look { .. }
+            | FleetEffect::Enqueue { .. }
             | FleetEffect::ClearQueue { .. }
             | FleetEffect::AskDepth { .. }
             | FleetEffect::CancelAttempts { .. }

@@ -19,6 +19,7 @@ mod health;
 mod input;
 mod place;
 mod pool;
+mod presence;
 mod progress;
 mod quarantine;
 mod queue_lane;
@@ -96,6 +97,8 @@ enum Timer {
     Attempt(AttemptId),
     /// An agent may have been silent for too long.
     Silence(AgentId),
+    /// An agent that holds something may be gone.
+    Look(AgentId),
     /// An agent that was busy may be asked again.
     Busy(AgentId),
     /// The queue of a capability may have lost tasks.
@@ -188,6 +191,7 @@ impl Fleet {
             FleetInput::Taken { agent, attempt } => self.taken(&agent, &attempt, now),
             FleetInput::Beat(heartbeat) => self.beat(heartbeat, now, effects),
             FleetInput::Delivered { agent, attempts, refused } => {
+                self.reached(&agent, now);
                 self.delivered(&agent, attempts, &refused, now);
             }
             FleetInput::NoAgent { agent, attempts, sent } => {
@@ -295,6 +299,7 @@ impl Fleet {
                 Timer::RollCall => self.end_roll_call(now, effects),
                 Timer::Attempt(id) => self.attempt_due(&id, now, effects),
                 Timer::Silence(agent) => self.check_silence(agent, now, effects),
+                Timer::Look(agent) => self.look(agent, now, effects),
                 Timer::Busy(agent) => self.unpause(&agent),
                 Timer::Depth(capability) => self.ask_depth(capability, now, effects),
                 Timer::Breaker(name) => self.breaker_due(&name, now),

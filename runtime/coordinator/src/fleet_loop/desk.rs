@@ -38,7 +38,8 @@ pub(super) fn keep_tasks(
             !tasks.is_empty()
         }
         FleetEffect::Enqueue { task, .. } => wanted(task, None),
-        FleetEffect::ClearQueue { .. }
+        FleetEffect::Look { .. }
+        | FleetEffect::ClearQueue { .. }
         | FleetEffect::AskDepth { .. }
         | FleetEffect::CancelAttempts { .. }
         | FleetEffect::RollCall { .. }

@@ -60,7 +60,7 @@ async fn watch<B: Broker>(context: &Context<B>, stopped: Stopped, read: &Read) -
     let mut taken = Taken::default();
     loop {
         let mut probe = probe(context, stopped).await;
-        let now = context.clock.moment();
+        let (now, answered) = (context.clock.moment(), probe == Probe::Answered);
         if probe == Probe::Unknown {
             lost = Some(now);
         } else if probe == Probe::Unanswered {
@@ -73,6 +73,7 @@ async fn watch<B: Broker>(context: &Context<B>, stopped: Stopped, read: &Read) -
         }
         let rank = context.members.rank(context.id);
         taken.seen(read.epoch.load(Ordering::Relaxed), now);
+        taken.listens |= answered;
         match vigil.probed(probe, rank, now) {
             Verdict::Wait => {}
             Verdict::Vacant if !context.members.has_company() => return None,
@@ -98,17 +99,19 @@ async fn watch<B: Broker>(context: &Context<B>, stopped: Stopped, read: &Read) -
 struct Taken {
     epoch: Option<u64>,
     since: Duration,
+    /// Its author was heard since then.
+    listens: bool,
 }
 
 impl Taken {
     fn seen(&mut self, epoch: u64, now: Duration) {
         if epoch > 0 && self.epoch.is_none_or(|known| known < epoch) {
-            *self = Self { epoch: Some(epoch), since: now };
+            *self = Self { epoch: Some(epoch), since: now, listens: false };
         }
     }
 
-    /// Returns whether the last take-over is so long ago that its author would listen by now. Who
-    /// does not follow the journal looks at its end.
+    /// Returns whether the author of the last take-over would listen by now: it did, or it has had
+    /// the time. Who does not follow the journal looks at its end.
     async fn is_settled<B: Broker>(&mut self, context: &Context<B>) -> bool {
         let end = tokio::time::timeout(JOURNAL_WITHIN, context.broker.last(context.id));
         let now = context.clock.moment();
@@ -121,7 +124,7 @@ impl Taken {
             },
             Ok(Err(_)) | Err(_) => return false,
         }
-        now.saturating_sub(self.since) >= LISTENS_WITHIN
+        self.listens || now.saturating_sub(self.since) >= LISTENS_WITHIN
     }
 }
 

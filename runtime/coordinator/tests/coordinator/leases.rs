@@ -10,6 +10,7 @@ use skep_protocol::{
     AgentId, AttemptId, Command, Control, Delivery, Event, Heartbeat, Held, Lane, Offer, StepPath,
     Timestamp,
 };
+use tokio::time::Instant;
 
 use crate::world::*;
 
@@ -99,4 +100,26 @@ async fn a_paused_run_sends_nothing_twice_after_a_crash() {
     gate.open();
     history_to_end(&broker, run).await;
     assert_nothing_ran_again(&ledger);
+}
+
+/// Nobody is sent anything any more, and still the death of a process is seen within a second.
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_dies_over_a_long_step_is_missed_at_once() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, CHAIN).await;
+    let keeper = FakeAgent::start(&broker, "keeper", &[("work", 1)], &ledger, |_| Act::Keep).await;
+    let run = start(&broker, "k", "chain").await;
+    history_until(&broker, run, |event| matches!(event, Event::AttemptTaken { .. })).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let died = Instant::now();
+    drop(keeper);
+    let is_lost = |event: &Event| matches!(event, Event::AttemptLost { .. });
+    let history = history_until(&broker, run, is_lost).await;
+    assert!(died.elapsed() <= Duration::from_secs(1), "{:?}", died.elapsed());
+    let cause = history.iter().find_map(|entry| match &entry.record.event {
+        Event::AttemptLost { cause, .. } => Some(cause.as_str()),
+        _ => None,
+    });
+    assert_eq!(cause, Some("agent keeper is gone"));
 }

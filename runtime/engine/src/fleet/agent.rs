@@ -24,8 +24,15 @@ pub(super) struct Agent {
     pub(super) attempts: BTreeSet<AttemptId>,
     /// What it holds for other coordinators.
     pub(super) foreign: u32,
-    /// Nobody answered in its name although it may be alive: nothing is sent before it is heard.
-    pub(super) unreachable: bool,
+    /// It listens to who asks for it by name. Who pulls from the queue need not.
+    pub(super) listens: bool,
+    /// When it answered such a question last.
+    pub(super) answered: Timestamp,
+    /// Since when nobody answers in its name, although it may be alive: nothing is sent before it
+    /// is heard.
+    pub(super) unanswered: Option<Timestamp>,
+    /// When it is looked after next.
+    pub(super) look_at: Option<Timestamp>,
     pub(super) paused_until: Option<Timestamp>,
     /// When the partitions were told of its strays.
     pub(super) strays_told: Option<Timestamp>,
@@ -55,7 +62,10 @@ impl Agent {
             heard: now,
             attempts: BTreeSet::new(),
             foreign: 0,
-            unreachable: false,
+            listens: heartbeat.lane == Lane::Direct,
+            answered: Timestamp::EPOCH,
+            unanswered: None,
+            look_at: None,
             paused_until: None,
             strays_told: None,
             health: Health::new(),
@@ -92,7 +102,7 @@ impl Agent {
     /// Returns the load in thousandths if the agent can take one more task of the capability.
     fn load(&self, capability: &str) -> Option<u32> {
         let room = self.offers.get(capability)?;
-        let takes = self.lane == Lane::Direct && !self.draining && !self.unreachable;
+        let takes = self.lane == Lane::Direct && !self.draining && self.unanswered.is_none();
         if !takes || self.paused_until.is_some() || room.used >= room.slots {
             return None;
         }
@@ -117,6 +127,7 @@ impl Fleet {
         {
             room.used += 1;
         }
+        self.look_after(agent);
         self.relist(agent);
     }
 
@@ -178,7 +189,7 @@ impl Fleet {
         let software = &heartbeat.software;
         let end = software.floor_char_boundary(MAX_SOFTWARE_LEN);
         software[..end].clone_into(&mut known.software);
-        known.unreachable = false;
+        known.unanswered = None;
         known.paused_until = None;
         known.offers = heartbeat
             .offers

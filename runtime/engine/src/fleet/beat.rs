@@ -1,7 +1,6 @@
-//! Presence and leases: what heartbeats, deliveries and silence say about agents.
+//! Leases: what heartbeats and deliveries say about what agents hold.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 use skep_protocol::limits::{
@@ -12,37 +11,14 @@ use skep_protocol::{AgentId, AttemptId, Heartbeat, Refusal, Timestamp};
 use super::agent::Agent;
 use super::attempt::Attempt;
 use super::place::Place;
-use super::{Fleet, FleetEffect, Link, Timer};
+use super::presence::Parting;
+use super::{Fleet, FleetEffect, Timer};
 
 /// A heartbeat whose number is lower than the last by no more than this is a late one; lower by
 /// more, and the process was replaced by another of the same name.
 const LATE_BEATS: u64 = 5;
 /// How often one agent's strays are looked into; it lists them in each heartbeat.
 const STRAYS_EVERY: Duration = Duration::from_millis(500);
-
-/// How an agent was seen to be no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Parting {
-    /// It said goodbye.
-    Left,
-    /// Nobody listens in its name.
-    Ended,
-    /// Another process has its name.
-    Restarted,
-    /// It has been silent for too long.
-    Silent,
-}
-
-impl fmt::Display for Parting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Left => "left",
-            Self::Ended => "is gone",
-            Self::Restarted => "was restarted",
-            Self::Silent => "was not heard of any more",
-        })
-    }
-}
 
 impl Fleet {
     pub(super) fn beat(
@@ -239,78 +215,7 @@ impl Fleet {
         }
     }
 
-    /// Nobody listens in the name of an agent: its process is gone. Right after an outage of the
-    /// broker it may also just not be back yet; then its silence decides. What was sent while it
-    /// still listened it may have begun.
-    pub(super) fn no_agent(
-        &mut self,
-        agent: &AgentId,
-        (attempts, sent): (Vec<AttemptId>, bool),
-        now: Timestamp,
-        effects: &mut Vec<FleetEffect>,
-    ) {
-        if sent {
-            self.delivered(agent, attempts, &[], now);
-        } else {
-            for id in attempts {
-                if self.is_on_its_way(&id, agent) {
-                    self.make_ready(&id, now);
-                }
-            }
-        }
-        let Some(known) = self.agents.get_mut(agent) else { return };
-        if known.heard >= self.link_since && self.link == Link::Up {
-            self.agent_gone(agent, Parting::Ended, now, effects);
-        } else {
-            known.unreachable = true;
-            self.takes_nothing(agent);
-        }
-    }
-
-    /// Looks whether an agent has been silent for too long. Silence counts only while this
-    /// coordinator would have heard it.
-    pub(super) fn check_silence(
-        &mut self,
-        agent: AgentId,
-        now: Timestamp,
-        effects: &mut Vec<FleetEffect>,
-    ) {
-        let Some(known) = self.agents.get(&agent) else { return };
-        let limit = match self.link {
-            Link::Up => known.heard.max(self.link_since).after(AGENT_SILENCE),
-            Link::Down => now.after(AGENT_SILENCE),
-        };
-        if limit <= now {
-            self.agent_gone(&agent, Parting::Silent, now, effects);
-        } else {
-            self.timers.insert((limit, Timer::Silence(agent)));
-        }
-    }
-
-    /// Drops an agent. What it held is lost, and so is what is on its way to it: it may have got
-    /// there, and be under way.
-    fn agent_gone(
-        &mut self,
-        agent: &AgentId,
-        parting: Parting,
-        now: Timestamp,
-        effects: &mut Vec<FleetEffect>,
-    ) {
-        self.unlist(agent);
-        self.answers_nothing(agent);
-        let Some(gone) = self.agents.remove(agent) else { return };
-        self.timers.remove(&(gone.heard.after(AGENT_SILENCE), Timer::Silence(agent.clone())));
-        if parting != Parting::Silent {
-            self.forget_health(agent, effects);
-        }
-        for id in gone.attempts {
-            let cause = format!("agent {agent} {parting}");
-            self.lose(&id, (Some(agent.clone()), cause), now, effects);
-        }
-        self.end_answered_roll_call(now, effects);
-    }
-
-    fn is_on_its_way(&self, id: &AttemptId, agent: &AgentId) -> bool {
+    pub(super) fn is_on_its_way(&self, id: &AttemptId, agent: &AgentId) -> bool {
         self.is_to_go(id, Some(agent))
     }
 

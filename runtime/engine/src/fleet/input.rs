@@ -64,7 +64,8 @@ pub enum FleetInput {
     },
     /// A heartbeat; it names the questions of this coordinator that it answers, and no others'.
     Beat(Heartbeat),
-    /// An agent answered a delivery: it holds everything that it did not refuse.
+    /// An agent answered a delivery: it holds everything that it did not refuse. The answer to a
+    /// look names nothing.
     Delivered {
         /// Who.
         agent: AgentId,
@@ -192,6 +193,11 @@ pub enum FleetEffect {
         agent: AgentId,
         /// What.
         tasks: Vec<Task>,
+    },
+    /// Send an agent no tasks, to see whether it is there; the answer comes back as an input.
+    Look {
+        /// Who.
+        agent: AgentId,
     },
     /// Put a task into the queue of its capability.
     Enqueue {

@@ -25,7 +25,8 @@ impl Fleet {
         let direct = self.takers(&pool.direct, capability).next().is_some();
         let pulled = self.takers(&pool.pullers, capability).next().is_some();
         if direct && !pulled {
-            let reached = self.takers(&pool.direct, capability).any(|agent| !agent.unreachable);
+            let reached =
+                self.takers(&pool.direct, capability).any(|agent| agent.unanswered.is_none());
             if reached && !pool.queued.is_empty() {
                 self.take_back(capability, now, effects);
             }

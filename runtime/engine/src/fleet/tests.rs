@@ -4,6 +4,7 @@ mod guards;
 mod health;
 mod intake;
 mod lanes;
+mod presence;
 mod property;
 mod roll_call;
 mod silence;
@@ -35,6 +36,10 @@ struct Scene {
     /// What was posted and is not on the board yet.
     posts: Vec<(u64, Post)>,
     board: Board,
+    /// Looks for agents that nobody answered yet.
+    looks: Vec<AgentId>,
+    /// Those in whose names nobody listens; others do not answer a look in time.
+    dead: Vec<AgentId>,
 }
 
 fn agent(name: &str) -> AgentId {
@@ -76,7 +81,8 @@ impl Scene {
     fn new() -> Self {
         let fleet = Fleet::new(PartitionCount::DEFAULT);
         let (done, board) = (String::new(), Board::default());
-        Self { fleet, now: 100_000, seq: 0, done, posts: Vec::new(), board }
+        let (posts, looks, dead) = (Vec::new(), Vec::new(), Vec::new());
+        Self { fleet, now: 100_000, seq: 0, done, posts, board, looks, dead }
     }
 
     fn input(&mut self, input: FleetInput) -> &mut Self {
@@ -86,6 +92,11 @@ impl Scene {
             self.write(&effect);
         }
         self.fleet.assert_consistent();
+        while let Some(agent) = self.looks.pop() {
+            if self.dead.contains(&agent) {
+                self.input(FleetInput::NoAgent { agent, attempts: Vec::new(), sent: false });
+            }
+        }
         self.keep_board()
     }
 
@@ -101,6 +112,7 @@ impl Scene {
             FleetEffect::Enqueue { task, sending } => {
                 format!("enqueue {} (sending {sending})", task.step)
             }
+            FleetEffect::Look { agent } => return self.looks.push(agent.clone()),
             FleetEffect::ClearQueue { capability } => format!("clear {capability}"),
             FleetEffect::AskDepth { capability } => format!("ask depth of {capability}"),
             FleetEffect::CancelAttempts { agent, attempts } => {
@@ -192,6 +204,13 @@ impl Scene {
         self.input(FleetInput::Delivered { agent: agent(name), attempts, refused: Vec::new() })
     }
 
+    /// Nobody listens in the name of an agent, and it was seen by sending it this.
+    fn dies(&mut self, name: &str, steps: &[&str], sent: bool) -> &mut Self {
+        self.dead.push(agent(name));
+        let attempts = steps.iter().map(|step| id(step)).collect();
+        self.input(FleetInput::NoAgent { agent: agent(name), attempts, sent })
+    }
+
     fn settled(&mut self, step: &str, by: Option<&str>) -> &mut Self {
         self.input(FleetInput::Settled { attempt: id(step), reported_by: by.map(agent) })
     }
@@ -248,40 +267,6 @@ fn a_busy_agent_is_left_alone_and_its_task_goes_elsewhere() {
         0: deliver to a: x
         0: x waits: waiting for a free slot of c (1 agent, 2 slots, 0 waiting before it)
         0: deliver to b: x
-    "#]]);
-}
-
-#[test]
-fn a_dead_process_loses_what_it_held_and_not_what_was_on_its_way() {
-    let mut scene = Scene::new();
-    scene.beat("a", 2, &[]).owe("held").delivered("a", &["held"]).owe("sent");
-    let attempts = vec![id("sent")];
-    scene.input(FleetInput::NoAgent { agent: agent("a"), attempts, sent: false });
-    scene.explain("sent").beat("b", 2, &[]).check(expect![[r#"
-        0: deliver to a: held
-        0: deliver to a: sent
-        0: held lost: agent a is gone
-        0: enqueue sent (sending 0)
-        0: sent waits: no live agent offers c
-        0: clear c
-        0: deliver to b: sent
-    "#]]);
-}
-
-#[test]
-fn right_after_an_outage_nobody_answering_means_nothing() {
-    let mut scene = Scene::new();
-    scene.beat("a", 3, &[]).owe("held").delivered("a", &["held"]);
-    scene.after(2_000).beat("a", 3, &["held"]);
-    scene.input(FleetInput::Link(Link::Down)).after(60_000);
-    scene.input(FleetInput::Link(Link::Up)).after(500).owe("next");
-    let attempts = vec![id("next")];
-    scene.input(FleetInput::NoAgent { agent: agent("a"), attempts, sent: false });
-    scene.after(1_000).beat("a", 3, &["held"]).check(expect![[r#"
-        0: deliver to a: held
-        1000: held held by a
-        62500: deliver to a: next
-        63500: deliver to a: next
     "#]]);
 }
 

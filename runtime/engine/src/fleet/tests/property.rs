@@ -92,6 +92,7 @@ impl World {
                     assert!(known.offers.values().all(within), "{agent} is over its slots");
                     self.deliveries.push((agent, ids));
                 }
+                FleetEffect::Look { agent } => self.deliveries.push((agent, Vec::new())),
                 FleetEffect::Enqueue { task, .. } => {
                     assert!(self.owed.contains(&task.id()), "{} is queued, not owed", task.step);
                 }

@@ -59,15 +59,3 @@ fn what_was_lost_on_its_way_is_not_to_go_there_any_more() {
     scene.after(7_000);
     assert!(!to_go(&scene, Some("a")));
 }
-
-#[test]
-fn what_reached_a_process_that_died_then_is_lost_with_it() {
-    let mut scene = Scene::new();
-    scene.beat("a", 2, &[]).owe("sent");
-    let attempts = vec![id("sent")];
-    scene.input(FleetInput::NoAgent { agent: agent("a"), attempts, sent: true });
-    scene.beat("b", 2, &[]).check(expect![[r#"
-        0: deliver to a: sent
-        0: sent lost: agent a is gone
-    "#]]);
-}
