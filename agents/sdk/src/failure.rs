@@ -16,6 +16,9 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 /// Every [`std::error::Error`] becomes one through `?`: retryable, with the code `error` and the
 /// messages of the whole chain of sources. For that reason it is no `Error` itself.
 ///
+/// A failure says that the attempt left nothing behind that would have to be made good, unless it
+/// is [`unclear`](Self::unclear).
+///
 /// ```
 /// use std::time::Duration;
 /// use skep_agent::Failure;
@@ -25,6 +28,8 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 /// assert!(busy.is_retryable());
 /// let declined = Failure::fatal("card_declined", "the bank said no");
 /// assert!(!declined.is_retryable());
+/// let lost = Failure::new("no_answer", "the bank did not answer in time").unclear();
+/// assert!(lost.is_unclear());
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure(skep_protocol::Failure);
@@ -38,6 +43,15 @@ impl Failure {
     /// Creates a failure that trying again cannot mend.
     pub fn fatal(code: &str, message: impl Into<String>) -> Self {
         Self::new(code, message).not_retryable()
+    }
+
+    /// Says that something may have been done all the same: the answer to a call was lost, say. A
+    /// step that ends with it is made good like one that completed; any other failure that a handler
+    /// returns says that nothing is left of the attempt.
+    #[must_use]
+    pub const fn unclear(mut self) -> Self {
+        self.0.kind = FailureKind::Unclear;
+        self
     }
 
     /// Creates the failure for an input that the handler cannot work with: code `invalid_input`,
@@ -87,6 +101,11 @@ impl Failure {
     /// Returns whether trying again can help.
     pub const fn is_retryable(&self) -> bool {
         self.0.retryable
+    }
+
+    /// Returns whether something may have been done all the same.
+    pub const fn is_unclear(&self) -> bool {
+        !self.0.kind.leaves_nothing()
     }
 
     /// Returns in which way the attempt failed: the handler said so, panicked, took too long.

@@ -177,6 +177,8 @@ pub enum ExecError {
         stderr: String,
         /// The start of standard output.
         stdout: String,
+        /// Whether it ended by itself, with an exit code.
+        exited: bool,
         /// Whether the task asks for another attempt after this.
         retryable: bool,
     },
@@ -295,6 +297,7 @@ impl ExecError {
     /// Returns the failure that the attempt ends with.
     pub fn failure(self) -> Failure {
         let message = fault::chain(&self);
+        let is_unclear = self.is_unclear();
         let (code, worth) = match self {
             Self::InvalidInput(_) => ("invalid_input", WorthRetrying::No),
             Self::CommandNotAllowed { .. } => ("command_not_allowed", WorthRetrying::No),
@@ -306,12 +309,33 @@ impl ExecError {
             Self::StdoutNotJson(_) => ("stdout_not_json", WorthRetrying::No),
             Self::Exit { code, stderr, stdout, retryable, .. } => {
                 let details = serde_json::json!({ "stdout": stdout, "stderr": stderr });
-                return fault::failure(&code, message, retryable.into()).with_details(&details);
+                let failure = fault::failure(&code, message, retryable.into());
+                let failure = failure.with_details(&details);
+                return if is_unclear { failure.unclear() } else { failure };
             }
             Self::Stopped => ("stopped", WorthRetrying::Yes),
             Self::Io(_) => ("lost_contact", WorthRetrying::Yes),
         };
-        fault::failure(code, message, worth)
+        let failure = fault::failure(code, message, worth);
+        if is_unclear { failure.unclear() } else { failure }
+    }
+
+    /// Tells whether the program may have done something: it ran, and did not say itself that it
+    /// failed.
+    const fn is_unclear(&self) -> bool {
+        match self {
+            Self::InvalidInput(_)
+            | Self::CommandNotAllowed { .. }
+            | Self::EnvNotAllowed(_)
+            | Self::DirectoryNotAllowed { .. }
+            | Self::Spawn { .. } => false,
+            Self::Exit { exited, .. } => !*exited,
+            Self::StdoutTooLarge { .. }
+            | Self::StdoutFormat(_)
+            | Self::StdoutNotJson(_)
+            | Self::Stopped
+            | Self::Io(_) => true,
+        }
     }
 }
 

@@ -145,6 +145,9 @@ pub enum HttpError {
     /// The body is not what the task says it is.
     #[error("the body of the response is not what was expected: {0}")]
     BodyFormat(String),
+    /// The server may have done what it was asked for all the same.
+    #[error(transparent)]
+    Unclear(Box<Self>),
 }
 
 impl HttpError {
@@ -152,6 +155,7 @@ impl HttpError {
     pub fn failure(self) -> Failure {
         let message = fault::chain(&self);
         let (code, worth) = match self {
+            Self::Unclear(error) => return error.failure().unclear(),
             Self::InvalidInput(_) => ("invalid_input", WorthRetrying::No),
             Self::Refused(Refused::Address { .. }) => ("address_refused", WorthRetrying::No),
             Self::Refused(Refused::Host(_)) => ("host_refused", WorthRetrying::No),
@@ -177,6 +181,24 @@ impl HttpError {
             Self::BodyFormat(_) => ("body_format", WorthRetrying::No),
         };
         fault::failure(code, message, worth)
+    }
+}
+
+impl HttpError {
+    /// Says that the server may have done it all the same, if that is so. Safe methods do nothing.
+    fn of_request(self, is_safe: bool) -> Self {
+        let is_unclear = match &self {
+            // Refused after the first server was asked: it redirected.
+            Self::Refused(_)
+            | Self::TimedOut { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyFormat(_) => true,
+            Self::Transport { source, .. } => !source.is_connect(),
+            // Any other status says that nothing was done.
+            Self::Status { status, .. } => matches!(status, 100..=399 | 500 | 502 | 504),
+            Self::InvalidInput(_) | Self::Unclear(_) => false,
+        };
+        if is_unclear && !is_safe { Self::Unclear(Box::new(self)) } else { self }
     }
 }
 

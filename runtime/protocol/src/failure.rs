@@ -32,8 +32,10 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// The agent said so.
+    /// The agent said so, and that nothing is left of it.
     Agent,
+    /// The agent cannot tell how far it came: an answer was lost, a program was killed.
+    Unclear,
     /// The agent's code panicked; the process went on.
     Panic,
     /// The attempt ran longer than `timeout`.
@@ -76,7 +78,8 @@ impl FailureKind {
             | Self::Compensated
             | Self::BreakerOpen
             | Self::Cancelled => true,
-            Self::Stalled
+            Self::Unclear
+            | Self::Stalled
             | Self::Panic
             | Self::Timeout
             | Self::Deadline

@@ -103,7 +103,8 @@ pub(super) fn judge(
         let shown = &streams.stdout()[..streams.stdout().len().min(MAX_FAILED_STDOUT)];
         let stdout = String::from_utf8_lossy(shown).into_owned();
         let retryable = input.retry_on_exit.includes(status.code());
-        return Err(ExecError::Exit { code, what, stderr, stdout, retryable });
+        let exited = status.code().is_some();
+        return Err(ExecError::Exit { code, what, stderr, stdout, exited, retryable });
     }
     Ok(ExecOutput { exit_code: 0, stdout: stdout::parse(input.stdout, streams.stdout())?, stderr })
 }

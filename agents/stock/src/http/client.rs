@@ -6,6 +6,7 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect;
 
+use super::input::Request;
 use super::{
     AddressPolicy, HttpConfig, HttpError, HttpInput, HttpOutput, Refused, check_url, response,
 };
@@ -59,6 +60,11 @@ impl HttpClient {
     ) -> Result<HttpOutput, HttpError> {
         let request = input.request(idempotency_key)?;
         check_url(&request.url, &self.config)?;
+        let is_safe = request.method.is_safe();
+        self.exchange(input, request).await.map_err(|error| error.of_request(is_safe))
+    }
+
+    async fn exchange(&self, input: &HttpInput, request: Request) -> Result<HttpOutput, HttpError> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
         let mut builder = self.client.request(request.method, request.url);
         builder = builder.headers(request.headers);

@@ -48,7 +48,8 @@ async fn check(value: Value, expected: Expect) {
         Ok(output) => serde_json::to_string(&output).unwrap(),
         Err(failure) => {
             let retry = if failure.is_retryable() { "retryable" } else { "fatal" };
-            format!("{retry} {failure}")
+            let unclear = if failure.is_unclear() { "unclear " } else { "" };
+            format!("{unclear}{retry} {failure}")
         }
     };
     expected.assert_eq(&outcome.replace(root.path().to_str().unwrap(), "ROOT"));
@@ -112,7 +113,7 @@ async fn an_exit_code_other_than_0_is_a_failure() {
     .await;
     check(
         json!({ "argv": ["sh", "-c", "kill -9 $$"] }),
-        expect!["retryable signal_9: ended by signal 9"],
+        expect!["unclear retryable signal_9: ended by signal 9"],
     )
     .await;
     let root = tempfile::tempdir().unwrap();
@@ -224,14 +225,15 @@ async fn output_is_bounded_and_what_the_task_says_it_is() {
     check(
         json!({ "argv": ["sh", "-c", "while :; do echo forever; done"] }),
         expect![
-            "fatal stdout_too_large: the program wrote more than 1000 bytes to standard output"
+            "unclear fatal stdout_too_large: \
+             the program wrote more than 1000 bytes to standard output"
         ],
     )
     .await;
     check(
         json!({ "argv": ["/bin/echo", "no json"], "stdout": "json" }),
         expect![
-            "fatal stdout_format: standard output is not what the task asked for: \
+            "unclear fatal stdout_format: standard output is not what the task asked for: \
              it is not JSON: expected ident at line 1 column 2"
         ],
     )
@@ -239,7 +241,7 @@ async fn output_is_bounded_and_what_the_task_says_it_is() {
     check(
         json!({ "argv": ["sh", "-c", r"printf '\377'"] }),
         expect![
-            "fatal stdout_format: standard output is not what the task asked for: \
+            "unclear fatal stdout_format: standard output is not what the task asked for: \
              it is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0"
         ],
     )
@@ -247,7 +249,7 @@ async fn output_is_bounded_and_what_the_task_says_it_is() {
     check(
         json!({ "argv": ["cat"], "stdin_text": format!("{}{}", "[".repeat(70), "]".repeat(70)) }),
         expect![
-            "fatal stdout_format: standard output is not what the task asked for: \
+            "unclear fatal stdout_format: standard output is not what the task asked for: \
              the JSON is nested too deeply"
         ],
     )

@@ -255,6 +255,31 @@ async fn a_broken_connection_is_retryable() {
     }
 }
 
+/// What a server may have done has to be made good, whatever came of its answer.
+#[tokio::test]
+async fn what_became_of_a_request_that_changes_something_may_be_unclear() {
+    let server = Server::start("127.0.0.1").await;
+    let unclear = async |method: &str, path: &str| {
+        let url = format!("http://127.0.0.1:{}{path}", server.port);
+        let config = HttpConfig { max_time: Duration::from_millis(200), ..config("127.0.0.1") };
+        let failure = send(config, json!({ "method": method, "url": url })).await.unwrap_err();
+        failure.is_unclear()
+    };
+    let raw = |status: &str| format!("/raw?HTTP/1.1%20{status}%0D%0A%0D%0A{{");
+    let answers = ["201%20Created%0D%0Acontent-type:%20application/json", "500%20Oops", "504%20No"];
+    let answers = answers.map(raw);
+    for path in answers.iter().map(String::as_str).chain(["/slow", "/hang-up", "/endless"]) {
+        assert!(unclear("POST", path).await, "{path}");
+        assert!(!unclear("GET", path).await, "{path}");
+    }
+    for status in ["403%20No", "429%20Slow", "501%20What", "503%20Busy"] {
+        assert!(!unclear("POST", &raw(status)).await, "{status}");
+    }
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let task = json!({ "method": "POST", "url": format!("http://{nobody}/") });
+    assert!(!send(config("127.0.0.1"), task).await.unwrap_err().is_unclear());
+}
+
 #[tokio::test]
 async fn redirects_are_followed_within_bounds() {
     check(

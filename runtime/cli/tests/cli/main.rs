@@ -186,6 +186,22 @@ fn a_step_that_fails_for_good_fails_the_run() {
     assert!(json["error"]["message"].as_str().unwrap().contains("out of honey"), "{json:#}");
 }
 
+/// A program that was killed, or talks beside its JSON, may have done what it is there for.
+#[test]
+fn a_program_that_did_not_say_that_it_failed_is_made_good() {
+    let text = "name: w\non_failure: compensate\nsteps:\n  \
+                greet: { agent: greet, compensate: { agent: count } }\n";
+    let ends = [("kill -9 $$", true), ("echo '{}'; echo done", true), ("exit 3", false)];
+    for (end, is_made_good) in ends {
+        let greet = format!("#!/bin/sh\n{end}\n");
+        let run = skep(&["run", "FILE"]).args(&GREET);
+        let seen = run.definition(text, &[("greet", &greet), programs()[1]]).run();
+        assert_eq!(seen.exit, 1, "{}", seen.text());
+        let told = seen.stderr.contains("greet~compensate: completed");
+        assert_eq!(told, is_made_good, "{end}: {}", seen.stderr);
+    }
+}
+
 #[test]
 fn steps_of_groups_and_items_are_counted_with_those_around_them() {
     let text = "name: w\nsteps:\n  \

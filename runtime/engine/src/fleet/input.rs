@@ -139,7 +139,9 @@ impl CallEnd {
         match &self.outcome {
             CallOutcome::Completed => Some(false),
             CallOutcome::Failed { kind, code, retryable } => match kind {
-                FailureKind::Agent => Some(*retryable && !unless.contains(code)),
+                FailureKind::Agent | FailureKind::Unclear => {
+                    Some(*retryable && !unless.contains(code))
+                }
                 FailureKind::Panic
                 | FailureKind::Timeout
                 | FailureKind::Expect
