@@ -45,9 +45,9 @@ impl Failure {
         Self::new(code, message).not_retryable()
     }
 
-    /// Says that something may have been done all the same: the answer to a call was lost, say. A
-    /// step that ends with it is made good like one that completed; any other failure that a handler
-    /// returns says that nothing is left of the attempt.
+    /// Says that something may have been done all the same: the answer to a call was lost, say.
+    /// The step is then made good as if it had completed; any other failure that a handler returns
+    /// says that nothing is left of the attempt.
     #[must_use]
     pub const fn unclear(mut self) -> Self {
         self.0.kind = FailureKind::Unclear;

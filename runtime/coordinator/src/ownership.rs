@@ -14,7 +14,7 @@ use crate::clock::Clock;
 
 /// How long a look at the journal counts. A standby takes a hung owner for gone after more than
 /// that: four probes of 400 ms each.
-const FRESH_FOR: Duration = Duration::from_millis(1_250);
+pub(crate) const FRESH_FOR: Duration = Duration::from_millis(1_250);
 /// What is known is renewed once it is so old.
 const RENEW_AFTER: Duration = Duration::from_millis(500);
 

@@ -68,6 +68,9 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 pub const AGENT_SILENCE: Duration = Duration::from_millis(7_000);
 /// A task sent but not held after this long is lost: two heartbeats and a margin.
 pub const HOLD_CONFIRMED_WITHIN: Duration = Duration::from_millis(5_000);
+/// How long agents take at most to report again, after an outage, what ended meanwhile: the longest
+/// pause between two tries, and a margin.
+pub const REPORTED_AGAIN_WITHIN: Duration = Duration::from_millis(6_000);
 /// How often an attempt may be lost to infrastructure before its step fails.
 pub const MAX_LOSSES_PER_STEP: u32 = 10;
 /// How often a task may be given back before that counts as a loss.

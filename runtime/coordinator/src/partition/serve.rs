@@ -8,6 +8,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::{Broker, Late, Request, Responder};
@@ -55,6 +56,8 @@ pub(crate) struct Serving<B> {
     waiting: BTreeMap<Hash, Vec<(Input, Origin)>>,
     backlog: Backlog,
     watch: Watch,
+    /// When the partition was last known to be owned.
+    sure_at: Duration,
     /// No timer fires before this.
     timers_from: Timestamp,
     snapshots: Vec<Seq>,
@@ -117,6 +120,7 @@ impl<B: Broker> Serving<B> {
     fn new(context: Context<B>, loaded: Loaded) -> Self {
         let clock = Arc::clone(&context.clock);
         let commit = Commit::new(context.broker.clone(), clock, context.id, loaded.chain);
+        let sure_at = context.clock.moment();
         let snapshot_at = context.clock.now().after(context.config.snapshot_every);
         Self {
             context,
@@ -129,6 +133,7 @@ impl<B: Broker> Serving<B> {
             waiting: BTreeMap::new(),
             backlog: Backlog::Unread,
             watch: Watch::new(),
+            sure_at,
             timers_from: Timestamp::EPOCH,
             snapshots: loaded.snapshots,
             snapshot_at,
@@ -177,6 +182,9 @@ impl<B: Broker> Serving<B> {
 
     async fn run(&mut self, sources: &mut Sources, draining: &CancellationToken) -> End {
         loop {
+            if self.context.ownership.is_sure() {
+                self.mind_the_gap();
+            }
             self.watch_backlog();
             let ready = self.commit.start(self.engine.epoch());
             self.release(ready).await;

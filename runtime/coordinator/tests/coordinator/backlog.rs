@@ -1,17 +1,19 @@
 //! What agents left while nobody owned their partition.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use serde_json::json;
 use skep_broker::faulty::{Fault, Faulty, Operation};
-use skep_broker::{Direct as _, Embedded, Reports as _};
+use skep_broker::{AppendError, Direct as _, Embedded, Reports as _};
 use skep_protocol::{
     AgentId, Command, Control, Event, PartitionCount, Report, ReportBatch, ReportBody, RunId,
     RunStatus, StepPath, Verdict,
 };
 
+use crate::flaky::{Call, Flaky};
 use crate::world::*;
 
 const BOUNDED: &str = "
@@ -55,6 +57,36 @@ async fn agents_have_time_to_report_again_before_timers_fire() {
         assert_eq!(reply.verdicts, [Verdict::Applied]);
     }
     assert_all_complete(&broker, &runs).await;
+}
+
+/// The same holds for an owner that keeps its partition over the outage.
+#[tokio::test(start_paused = true)]
+async fn who_comes_through_an_outage_waits_for_reports_before_timers_fire() {
+    let (inner, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let down = Arc::new(AtomicBool::new(false));
+    let is_down = Arc::clone(&down);
+    let broker = Flaky::hooked(inner.clone(), move |call| {
+        let fails = !matches!(call, Call::Command(_)) && is_down.load(Ordering::Relaxed);
+        fails.then(|| AppendError::Unknown { reason: "no link".to_owned() })
+    });
+    let _owner = coordinator(&broker).await;
+    register(&inner, BOUNDED).await;
+    let _agent = FakeAgent::start(&inner, "a", &[("work", 3)], &ledger, |_| Act::Keep).await;
+    let mut runs = Vec::new();
+    for number in 0..3 {
+        runs.push(start(&inner, &format!("{number}"), "bounded").await);
+    }
+    ledger.until(|ledger| ledger.performed().len() == 3).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    down.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    down.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    for run in &runs {
+        let reply = inner.report(PartitionCount::DEFAULT.of(*run), outcome(*run)).await.unwrap();
+        assert_eq!(reply.verdicts, [Verdict::Applied]);
+    }
+    assert_all_complete(&inner, &runs).await;
 }
 
 /// Starts runs whose only attempt is taken, and then kills everybody.

@@ -183,7 +183,6 @@ impl Presence for Flaky {
     }
 
     fn is_connected(&self) -> bool {
-        (self.hook)(Call::IsConnected);
-        self.inner.is_connected()
+        (self.hook)(Call::IsConnected).is_none() && self.inner.is_connected()
     }
 }

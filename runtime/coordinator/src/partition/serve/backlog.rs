@@ -5,10 +5,12 @@ use std::time::Duration;
 use skep_broker::Broker;
 use skep_engine::fleet::FleetInput;
 use skep_engine::planted::{self, Bug};
+use skep_protocol::limits::REPORTED_AGAIN_WITHIN;
 
 use super::super::commit::{Release, Unit};
 use super::Serving;
 use crate::observe;
+use crate::ownership::FRESH_FOR;
 
 /// How far the reports are that were left before the take-over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,19 @@ impl<B: Broker> Serving<B> {
         observe::backlog_decided(self.context.id);
         let caught_up = FleetInput::CaughtUp { partition: self.context.id };
         self.commit.push(Unit::new(Vec::new(), Vec::new(), vec![Release::Fleet(caught_up)]));
+    }
+
+    /// Notes that the partition is known to be owned, and puts its timers off if that was in doubt
+    /// for long: agents may have finished meanwhile what a timer would end, and have not come back
+    /// to report it. They try again after pauses that grow with the outage.
+    pub(super) fn mind_the_gap(&mut self) {
+        let now = self.context.clock.moment();
+        let gap = now.saturating_sub(self.sure_at);
+        if gap > FRESH_FOR {
+            let again = self.context.clock.now().after(gap.min(REPORTED_AGAIN_WITHIN));
+            self.timers_from = self.timers_from.max(again);
+        }
+        self.sure_at = now;
     }
 
     /// Returns how long it is until a timer may fire: none of them before everything that was left
