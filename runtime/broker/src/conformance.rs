@@ -78,7 +78,8 @@ macro_rules! conformance_tests {
                 c08_follow_starts_where_it_is_told
                 c09_followers_do_not_disturb_each_other
                 c10_trim_keeps_positions_and_the_last_message
-                c11_a_follower_overtaken_by_a_trim_does_not_skip;
+                c11_a_follower_overtaken_by_a_trim_does_not_skip
+                c54_the_age_of_the_end_grows_until_the_next_append;
             tasks:
                 c12_tasks_come_in_order_and_once
                 c13_any_capability_is_a_queue_of_its_own

@@ -54,6 +54,8 @@ pub enum Operation {
     Append,
     /// [`Journal::last`](crate::Journal::last).
     Last,
+    /// [`Journal::age`](crate::Journal::age).
+    Age,
     /// [`Journal::follow`](crate::Journal::follow).
     Follow,
     /// [`Journal::trim`](crate::Journal::trim).

@@ -1,6 +1,7 @@
 //! The journal of each partition: ordered, durable, fenced.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -82,6 +83,7 @@ pub enum ReadError {
 /// - **C10** A trim changes no position and never drops the last message, whatever is asked for.
 /// - **C11** A follower that a trim overtakes ends with a hole; it never skips.
 /// - **C48** Journals survive a restart of the broker, and followers go on where they were.
+/// - **C54** The age of the last message grows as time passes, and begins anew with each append.
 pub trait Journal: Clone + Send + Sync + 'static {
     /// Appends one message if the journal ends at `expected` ([`Seq::ZERO`] if it is empty), and
     /// returns its position: `expected + 1`.
@@ -105,6 +107,13 @@ pub trait Journal: Clone + Send + Sync + 'static {
         &self,
         partition: PartitionId,
     ) -> impl Future<Output = Result<Option<JournalMessage>, Unavailable>> + Send;
+
+    /// Returns how long ago the last message was stored, by the clock of the broker alone; zero if
+    /// there is none.
+    fn age(
+        &self,
+        partition: PartitionId,
+    ) -> impl Future<Output = Result<Duration, Unavailable>> + Send;
 
     /// Reads from position `from` on (or from the first message that was not trimmed), and goes on
     /// with messages as they are appended. It never ends by itself and never skips: after an

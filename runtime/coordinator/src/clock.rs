@@ -1,6 +1,6 @@
 //! The clock, and the only place where ids are made up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use skep_broker::host;
@@ -13,23 +13,23 @@ use tokio::time::Instant;
 pub(crate) struct Clock {
     started: Instant,
     base: Timestamp,
-    /// How far the time of a journal is ahead of that, in milliseconds.
-    ahead: AtomicU64,
+    /// How far the time of a journal is ahead of that, or behind, in milliseconds.
+    ahead: AtomicI64,
 }
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), base: host::now(), ahead: AtomicU64::new(0) }
+        Self { started: Instant::now(), base: host::now(), ahead: AtomicI64::new(0) }
     }
 
-    /// Returns a clock that shows the same time until a journal moves it on: one for each journal,
-    /// so that a host whose clock was wrong wrote nobody else's time.
+    /// Returns a clock that shows the same time until a journal sets it: one for each journal, so
+    /// that a host whose clock was wrong wrote nobody else's time.
     pub(crate) fn of_journal(&self) -> Self {
-        Self { started: self.started, base: self.base, ahead: AtomicU64::new(0) }
+        Self { started: self.started, base: self.base, ahead: AtomicI64::new(0) }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.wall().after(self.ahead())
+        moved(self.wall(), self.ahead())
     }
 
     /// Returns how long this clock has been running; nothing but time moves it.
@@ -37,10 +37,19 @@ impl Clock {
         self.started.elapsed()
     }
 
+    /// Sets the clock to the time of a journal in which it was `seen` so long ago.
+    pub(crate) fn carry_on(&self, seen: Timestamp, ago: Duration) {
+        self.ahead.store(self.ahead_of_wall(seen.after(ago)), Ordering::Relaxed);
+    }
+
     /// Moves the clock on if the journal has seen a later moment than this clock shows.
     pub(crate) fn not_before(&self, seen: Timestamp) {
-        let ahead = seen.since(self.wall()).as_millis();
-        self.ahead.fetch_max(u64::try_from(ahead).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.ahead.fetch_max(self.ahead_of_wall(seen), Ordering::Relaxed);
+    }
+
+    /// Moves the clock on to the wall clock if it is behind.
+    pub(crate) fn catch_up(&self) {
+        self.ahead.fetch_max(0, Ordering::Relaxed);
     }
 
     /// Returns how long it is until `at`.
@@ -50,16 +59,25 @@ impl Clock {
 
     /// Returns when it is `at` by this clock, as everybody else calls that moment.
     pub(crate) fn for_others(&self, at: Timestamp) -> Timestamp {
-        Timestamp::EPOCH.after(at.since(Timestamp::EPOCH.after(self.ahead())))
+        moved(at, self.ahead().saturating_neg())
     }
 
     fn wall(&self) -> Timestamp {
         self.base.after(self.started.elapsed())
     }
 
-    fn ahead(&self) -> Duration {
-        Duration::from_millis(self.ahead.load(Ordering::Relaxed))
+    fn ahead_of_wall(&self, at: Timestamp) -> i64 {
+        let ahead = i128::from(at.as_millis()) - i128::from(self.wall().as_millis());
+        i64::try_from(ahead).unwrap_or(i64::MAX)
     }
+
+    fn ahead(&self) -> i64 {
+        self.ahead.load(Ordering::Relaxed)
+    }
+}
+
+fn moved(at: Timestamp, by_ms: i64) -> Timestamp {
+    Timestamp::from_millis(at.as_millis().saturating_add_signed(by_ms))
 }
 
 /// Makes up the name of a coordinator.
@@ -73,20 +91,37 @@ pub(crate) fn new_coordinator_id() -> CoordinatorId {
 mod tests {
     use super::*;
 
+    const HOUR: Duration = Duration::from_secs(3_600);
+
     #[test]
     fn time_seen_in_a_journal_is_never_in_the_future() {
         let clock = Clock::new();
-        let ahead = clock.now().after(Duration::from_secs(3_600));
+        let ahead = clock.now().after(HOUR);
         clock.not_before(ahead);
         assert!(clock.now() >= ahead);
         clock.not_before(Timestamp::EPOCH);
         assert!(clock.now() >= ahead);
         assert_eq!(clock.until(Timestamp::EPOCH), Duration::ZERO);
-        let hour = Duration::from_secs(3_600);
         let other = clock.of_journal();
         assert!(other.now() < ahead);
         assert!(clock.for_others(clock.now()) <= other.now());
-        assert!(clock.for_others(clock.now().after(hour)) > other.now());
+        assert!(clock.for_others(clock.now().after(HOUR)) > other.now());
         assert_eq!(clock.for_others(Timestamp::EPOCH), Timestamp::EPOCH);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_journal_is_carried_on() {
+        let (wall, clock) = (Clock::new(), Clock::new());
+        let hour_ago = Timestamp::from_millis(wall.now().as_millis() - 3_600_000);
+        clock.carry_on(hour_ago, HOUR / 2);
+        assert_eq!(clock.now().after(HOUR / 2), wall.now());
+        assert_eq!(clock.for_others(clock.now()), wall.now());
+        tokio::time::advance(HOUR).await;
+        assert_eq!(clock.now().after(HOUR / 2), wall.now());
+        clock.catch_up();
+        assert_eq!(clock.now(), wall.now());
+        clock.not_before(wall.now().after(HOUR));
+        clock.catch_up();
+        assert_eq!(clock.now(), wall.now().after(HOUR));
     }
 }

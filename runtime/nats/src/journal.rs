@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::datetime::parse_rfc3339;
 use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
@@ -9,6 +10,7 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind, State};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use serde::Deserialize;
 use skep_broker::{AppendError, Journal, JournalMessage, JournalReader, ReadError, Unavailable};
 use skep_protocol::{PartitionId, Seq};
 
@@ -82,6 +84,14 @@ impl Journal for Nats {
         }
     }
 
+    async fn age(&self, partition: PartitionId) -> Result<Duration, Unavailable> {
+        let subject = format!("STREAM.INFO.{}", self.layout().journal_stream(partition));
+        let attempted = "ask for the age of the end of a journal";
+        let asked = self.js().request::<_, _, End>(subject, &());
+        let end = self.api(attempted, asked).await?;
+        end.age().map_err(|error| Unavailable { attempted, reason: error.to_string() })
+    }
+
     async fn follow(
         &self,
         partition: PartitionId,
@@ -115,6 +125,22 @@ impl Journal for Nats {
         }
         let purge = stream.purge().sequence(first_kept);
         self.api(attempted, async move { purge.await }).await.map(drop)
+    }
+}
+
+/// What the leader of a stream tells of its end, and when, by its own clock.
+#[derive(Deserialize)]
+struct End {
+    ts: String,
+    state: State,
+}
+
+impl End {
+    fn age(&self) -> Result<Duration, async_nats::Error> {
+        let age = parse_rfc3339(&self.ts)? - self.state.last_timestamp;
+        // A clock that was set back since then shows none.
+        let age = Duration::try_from(age).ok().filter(|_| self.state.messages > 0);
+        Ok(age.unwrap_or_default())
     }
 }
 

@@ -1,14 +1,20 @@
-//! C1 to C11: the journal.
+//! C1 to C11, C54: the journal.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use skep_protocol::Seq;
 use skep_protocol::limits::MAX_BATCH_BYTES;
+use tokio::time::{Instant, sleep};
 
 use super::Harness;
 use super::fixtures::{next, noise, partition, soon};
 use crate::journal::{AppendError, Journal, JournalMessage, JournalReader, ReadError};
+
+/// A little time.
+const STEP: Duration = Duration::from_millis(20);
 
 /// C1: an append succeeds only if the journal ends at `expected`, and takes the next position. The
 /// first one has 1. Partitions do not know of each other.
@@ -203,6 +209,24 @@ pub async fn c11_a_follower_overtaken_by_a_trim_does_not_skip<H: Harness>(harnes
             }
             Err(other) => panic!("message {due}: {other}"),
         }
+    }
+}
+
+/// C54: the age of the last message grows as time passes, and begins anew with each append; an
+/// empty journal has none.
+pub async fn c54_the_age_of_the_end_grows_until_the_next_append<H: Harness>(harness: &H) {
+    let (writer, reader, p) = (harness.client().await, harness.client().await, partition(2));
+    assert_eq!(reader.age(p).await.expect("age"), Duration::ZERO);
+    for end in 1..=3 {
+        let before = Instant::now();
+        fill(&writer, p, end).await;
+        let young = reader.age(p).await.expect("age");
+        // Clocks count in steps, and not all of them alike.
+        let most = before.elapsed() + STEP;
+        assert!(young <= most, "it is {young:?} old, and came at most {most:?} ago");
+        sleep(2 * STEP).await;
+        let old = reader.age(p).await.expect("age");
+        assert!(old >= STEP, "it is {old:?} old after twice {STEP:?}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Journals in memory.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream;
@@ -21,12 +23,21 @@ impl Journal for Embedded {
         expected: Seq,
         message: Bytes,
     ) -> Result<Seq, AppendError> {
-        let journals = &self.parts.journals;
-        journals.with(|journals, ready| journals.append(partition, expected, message, ready))
+        let now = self.parts.now();
+        self.parts.journals.with(|journals, ready| {
+            let seq = journals.append(partition, expected, message, ready)?;
+            journals.appended(partition, now);
+            Ok(seq)
+        })
     }
 
     async fn last(&self, partition: PartitionId) -> Result<Option<JournalMessage>, Unavailable> {
         Ok(self.parts.journals.with(|journals, _| journals.last(partition)))
+    }
+
+    async fn age(&self, partition: PartitionId) -> Result<Duration, Unavailable> {
+        let now = self.parts.now();
+        Ok(self.parts.journals.with(|journals, _| journals.age(partition, now)))
     }
 
     async fn follow(

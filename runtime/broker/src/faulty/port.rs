@@ -148,6 +148,10 @@ impl<B: Journal> Journal for Faulty<B> {
         self.perform(Operation::Last, |b| async move { b.last(partition).await }).await
     }
 
+    async fn age(&self, partition: PartitionId) -> Result<Duration, Unavailable> {
+        self.perform(Operation::Age, |b| async move { b.age(partition).await }).await
+    }
+
     async fn follow(
         &self,
         partition: PartitionId,

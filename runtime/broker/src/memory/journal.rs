@@ -1,9 +1,10 @@
 //! Journals: ordered, fenced, trimmed from the front.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
-use skep_protocol::{PartitionId, Seq};
+use skep_protocol::{PartitionId, Seq, Timestamp};
 
 use super::waiter::{Mint, Ready, Waiter};
 use crate::journal::{AppendError, JournalMessage};
@@ -32,6 +33,8 @@ struct Messages {
     /// How many were trimmed.
     trimmed: u64,
     kept: VecDeque<Bytes>,
+    /// When the last one was appended.
+    appended: Timestamp,
     waiting: Vec<Waiter>,
 }
 
@@ -91,6 +94,19 @@ impl Journals {
         let journal = self.journals.get(&partition)?;
         let bytes = journal.kept.back()?.clone();
         Some(JournalMessage { seq: journal.last(), bytes })
+    }
+
+    /// Notes when the last message was appended.
+    pub fn appended(&mut self, partition: PartitionId, now: Timestamp) {
+        if let Some(journal) = self.journals.get_mut(&partition) {
+            journal.appended = now;
+        }
+    }
+
+    /// Returns how long ago the last message was appended; zero if there is none.
+    pub fn age(&self, partition: PartitionId, now: Timestamp) -> Duration {
+        let journal = self.journals.get(&partition).filter(|journal| !journal.kept.is_empty());
+        journal.map_or(Duration::ZERO, |journal| now.since(journal.appended))
     }
 
     /// Returns the position of the first message that was not trimmed.

@@ -40,6 +40,8 @@ pub(crate) struct Standby {
     engine: Partition,
     chain: Chain,
     snapshots: Vec<Seq>,
+    /// The latest time in the journal, as far as it was read.
+    seen: Timestamp,
     messages: Option<JournalReader>,
 }
 
@@ -56,18 +58,18 @@ pub(crate) async fn load<B: Broker>(
             Err(_) => observe::given_up("take over what was followed", &"it took too long"),
         }
     }
-    Ok(Standby::open(context).await?.loaded())
+    Ok(Standby::open(context).await?.loaded(context))
 }
 
-/// Returns where the journal ends. What was read of it was there.
-async fn find_end<B: Broker>(context: &Context<B>) -> Result<Seq, LoadError> {
+/// Returns where the journal ends, and at what time. What was read of it was there.
+async fn find_end<B: Broker>(context: &Context<B>) -> Result<(Seq, Timestamp), LoadError> {
     // Asked for first, for somebody else may go on writing.
     let read = context.positions.of(context.id);
     let end = context.broker.last(context.id).await?;
     // A snapshot may cover all of the journal. What cannot be read is dealt with by the replay.
-    if let Some(batch) = end.as_ref().and_then(|last| decode::<Batch>(&last.bytes).ok()) {
-        batch.records.iter().for_each(|record| context.clock.not_before(time_of(record)));
-    }
+    let batch = end.as_ref().and_then(|last| decode::<Batch>(&last.bytes).ok());
+    let times = batch.iter().flat_map(|batch| &batch.records).map(time_of);
+    let seen = times.max().unwrap_or_default();
     let end = end.map_or(Seq::ZERO, |message| message.seq);
     if read > end {
         return Err(damaged(format!(
@@ -76,15 +78,16 @@ async fn find_end<B: Broker>(context: &Context<B>) -> Result<Seq, LoadError> {
              folder of --data)"
         )));
     }
-    Ok(end)
+    Ok((end, seen))
 }
 
 impl Standby {
-    /// Reads the journal to its present end.
+    /// Reads the journal to its present end, and takes its time over: by what the broker says of
+    /// how old that end is, for no clock of a coordinator need be right.
     pub(crate) async fn open<B: Broker>(context: &Context<B>) -> Result<Self, LoadError> {
         // What is in a snapshot was there: asked for first, for somebody else may go on writing.
         let kept = context.broker.snapshots(context.id).await?;
-        let end = find_end(context).await?;
+        let (end, seen) = find_end(context).await?;
         let mut snapshots = Vec::new();
         let mut damage = None;
         let mut done = None;
@@ -121,6 +124,10 @@ impl Standby {
         };
         observe::loaded(context.id, read.chain.seq, from, read.engine.live_runs());
         read.snapshots = snapshots;
+        read.seen = read.seen.max(seen);
+        if read.seen > Timestamp::EPOCH {
+            context.clock.carry_on(read.seen, context.broker.age(context.id).await?);
+        }
         Ok(read)
     }
 
@@ -130,7 +137,7 @@ impl Standby {
     }
 
     const fn at(engine: Partition, chain: Chain) -> Self {
-        Self { engine, chain, snapshots: Vec::new(), messages: None }
+        Self { engine, chain, snapshots: Vec::new(), seen: Timestamp::EPOCH, messages: None }
     }
 
     fn from_snapshot<B: Broker>(context: &Context<B>, snapshot: &Snapshot) -> Option<Self> {
@@ -156,7 +163,7 @@ impl Standby {
 
     /// Reads what is missing up to the end of the journal.
     async fn caught_up<B: Broker>(self, context: &Context<B>) -> Result<Loaded, LoadError> {
-        let end = find_end(context).await?;
+        let (end, _) = find_end(context).await?;
         let known = self.chain.seq;
         if known > end {
             return Err(damaged(format!(
@@ -166,11 +173,17 @@ impl Standby {
         }
         let read = self.up_to(context, end).await?;
         observe::caught_up(context.id, end);
-        Ok(read.loaded())
+        Ok(read.loaded(context))
     }
 
-    fn loaded(self) -> Loaded {
-        let Self { mut engine, chain, snapshots, .. } = self;
+    fn loaded<B: Broker>(self, context: &Context<B>) -> Loaded {
+        let Self { mut engine, chain, snapshots, seen, .. } = self;
+        if engine.live_runs() == 0 {
+            // Nobody waits for the time of the journal: it becomes that of the wall clock, as soon
+            // as that is later.
+            context.clock.carry_on(seen, Duration::ZERO);
+            context.clock.catch_up();
+        }
         // What is owed is derived from the final state; the way there is of no interest.
         drop(engine.take_changes());
         Loaded { engine, chain, snapshots }
@@ -202,11 +215,12 @@ impl Standby {
         let batch = Batch::decode(&message.bytes, due, context.id, self.chain.hash)
             .map_err(|error| damaged(chained(&error)))?;
         for record in &batch.records {
-            context.clock.not_before(time_of(record));
+            self.seen = self.seen.max(time_of(record));
             self.engine
                 .apply(record)
                 .map_err(|error| damaged(format!("message {due}: {}", chained(&error))))?;
         }
+        context.clock.not_before(self.seen);
         self.chain = self.chain.extended(&message.bytes);
         drop(self.engine.take_changes());
         Ok(())

@@ -273,7 +273,12 @@ impl<B: Broker> Serving<B> {
             Happened::Housekeeping if self.context.members.is_to_hand_over(self.context.id) => {
                 Err(End::HandedOver)
             }
-            Happened::Housekeeping => self.keep_watch(),
+            Happened::Housekeeping => {
+                if self.engine.live_runs() == 0 {
+                    self.context.clock.catch_up();
+                }
+                self.keep_watch()
+            }
             Happened::Reports(Some(request)) => {
                 self.report(request.message, Asker::Live(request.responder))
             }

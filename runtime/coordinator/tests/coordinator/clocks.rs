@@ -1,5 +1,7 @@
 //! Journals that were written by hosts whose clocks were wrong.
 
+mod jumps;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

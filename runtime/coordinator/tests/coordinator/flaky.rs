@@ -87,6 +87,10 @@ impl Journal for Flaky {
         self.inner.last(partition).await
     }
 
+    async fn age(&self, partition: PartitionId) -> Result<Duration, Unavailable> {
+        self.inner.age(partition).await
+    }
+
     async fn follow(
         &self,
         partition: PartitionId,

@@ -47,6 +47,10 @@ impl Journal for Client {
         self.ask(|broker| async move { broker.last(partition).await }).await
     }
 
+    async fn age(&self, partition: PartitionId) -> Result<Duration, Unavailable> {
+        self.ask(|broker| async move { broker.age(partition).await }).await
+    }
+
     async fn follow(
         &self,
         partition: PartitionId,

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 /// After so many records the state is restored from a snapshot, to be compared at the end.
 const RESTORED_EVERY: u64 = 40;
+/// The time of a journal may lose a little with each take-over: much less than a clock jumps.
+const OFF_MS: i128 = 1_200_000;
 
 /// One partition as its journal tells it.
 #[derive(Debug)]
@@ -19,9 +21,13 @@ pub(super) struct Shadow {
     /// The same, restored from a snapshot on the way.
     restored: Partition,
     audit: Audit,
+    began: Instant,
     chain: Hash,
     seq: Seq,
     owner: Option<String>,
+    /// How far its time was ahead of the time that passes, at least and at most, in milliseconds,
+    /// for as long as some run is live.
+    ahead: Option<(i128, i128)>,
     pub(super) records: u64,
     pub(super) runs: BTreeSet<RunId>,
     pub(super) scheduled: BTreeSet<AttemptId>,
@@ -37,9 +43,11 @@ impl Shadow {
             partition: Partition::new(id),
             restored: Partition::new(id),
             audit: Audit::default(),
+            began: Instant::now(),
             chain: Hash::ZERO,
             seq: Seq::ZERO,
             owner: None,
+            ahead: None,
             records: 0,
             runs: BTreeSet::new(),
             scheduled: BTreeSet::new(),
@@ -67,6 +75,9 @@ impl Shadow {
         (self.seq, self.chain) = (seq, Hash::of(message));
         for record in &batch.records {
             self.record(record, timed_out)?;
+            if by.is_some() {
+                self.keeps_time(record)?;
+            }
         }
         self.partition.check_invariants()?;
         let owner = self.owner.as_deref();
@@ -111,6 +122,27 @@ impl Shadow {
             Record::Run(record) => self.of_run(record),
         }
         Ok(())
+    }
+
+    /// I-16: for as long as a run is live, the time of the journal goes on as time does, whoever
+    /// writes it.
+    fn keeps_time(&mut self, record: &Record) -> Result<(), Violation> {
+        let at = match record {
+            Record::OwnerChanged(changed) => changed.at,
+            Record::Run(record) => record.at,
+            Record::WorkflowAdded(_) => return Ok(()),
+        };
+        let passed = i128::try_from(self.began.elapsed().as_millis()).unwrap_or(i128::MAX);
+        let ahead = i128::from(at.as_millis()) - passed;
+        let (least, most) = self.ahead.unwrap_or((ahead, ahead));
+        let (least, most) = (least.min(ahead), most.max(ahead));
+        self.ahead = (self.partition.live_runs() > 0).then_some((least, most));
+        if most - least <= OFF_MS {
+            return Ok(());
+        }
+        let id = self.partition.id();
+        let what = format!("the time of p{id} jumped by {} ms: {record:?}", most - least);
+        Err(Violation { number: "I-16", what })
     }
 
     fn of_run(&mut self, record: &RunRecord) {

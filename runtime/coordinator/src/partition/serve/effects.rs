@@ -81,7 +81,7 @@ impl<B: Broker> Serving<B> {
 
     /// Returns an offer as this coordinator makes it: with a fencing token above those of the
     /// coordinators before, and in the time of the fleet and its agents, which is not that of a
-    /// journal that was written by a host whose clock is ahead.
+    /// journal that was begun by a host with another clock.
     pub(super) fn for_fleet(&self, mut offer: OfferTask) -> OfferTask {
         let clock = &self.context.clock;
         offer.task.fence(self.engine.epoch());
