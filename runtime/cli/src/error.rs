@@ -156,6 +156,9 @@ impl From<Rejection> for Error {
                 .help("choose another --id or --key, or leave both away"),
             Rejection::Busy { .. } => Self::new(Exit::Unreachable, message)
                 .help("runs have to end first; `skep list --status running` shows them"),
+            Rejection::NotThere { .. } => Self::new(Exit::NotFound, message)
+                .help("see what there is: skep breakers, skep agents"),
+            Rejection::CannotObey { help, .. } => Self::new(Exit::Conflict, message).help(help),
             Rejection::LimitExceeded { .. } => Self::new(Exit::Usage, message),
             Rejection::NotOwner {} => Self::new(Exit::Unreachable, message)
                 .help("the cluster is handing the run over: try again"),

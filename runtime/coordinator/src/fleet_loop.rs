@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use skep_broker::{Broker, Revision};
+use skep_broker::Broker;
 use skep_engine::fleet::{Fleet, FleetEffect, FleetInput, Link};
 use skep_protocol::limits::BOARD_EVERY;
 use skep_protocol::{
-    AgentId, AttemptId, Board, Control, CoordinatorId, Heartbeat, Order, PartitionCount,
-    PartitionId, RollCall, Task, Timestamp,
+    AgentId, AttemptId, Control, CoordinatorId, Heartbeat, Order, PartitionCount, PartitionId,
+    Rejection, RollCall, Task, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::observe;
-use board::{Item, Seen};
+use board::{Item, Known, Seen};
 use deliver::deliver;
 pub(crate) use desk::{Desk, Feedback, Inbox};
 use handle::Message;
@@ -52,7 +52,7 @@ pub(crate) struct FleetLoop<B> {
     items: Vec<Item>,
     keeping: JoinSet<Seen>,
     /// When the board was looked at last, and in which state it was.
-    looked: Option<(Timestamp, (Revision, Board))>,
+    looked: Option<(Timestamp, Known)>,
 }
 
 impl<B: Broker> FleetLoop<B> {
@@ -171,7 +171,12 @@ impl<B: Broker> FleetLoop<B> {
                 Some(Message::Breakers { answer }) => {
                     let _ = answer.send(self.fleet.breakers(self.clock.now()));
                 }
-                Some(Message::Order { order, answer }) => self.order(order, answer),
+                Some(Message::Order { order, capability, answer }) => {
+                    self.order((order, capability), answer);
+                }
+                Some(Message::CapabilityOf { breaker, answer }) => {
+                    let _ = answer.send(self.fleet.capability_of_breaker(&breaker));
+                }
                 Some(Message::Place { attempts, answer }) => {
                     let _ = answer.send(attempts.iter().map(|id| self.place(id)).collect());
                 }
@@ -316,36 +321,31 @@ impl<B: Broker> FleetLoop<B> {
     }
 
     fn seen(&mut self, seen: Seen) {
-        let Seen { board, revision, posted, done } = seen;
-        let looked = (self.clock.now(), (revision, board.clone()));
-        let known = self.looked.replace(looked).map(|(_, (known, _))| known);
-        if known != Some(revision) || posted.is_some() {
+        let Seen { known, posted, done } = seen;
+        let (revision, board) = (known.revision, known.board.clone());
+        let before = self.looked.replace((self.clock.now(), known));
+        if before.is_none_or(|(_, known)| known.revision != revision) || posted.is_some() {
             let (me, posted) = (self.me.clone(), posted.unwrap_or_default());
             self.handle(FleetInput::Board { board, me, posted });
         }
-        for done in done {
-            let _ = done.send(());
+        for (done, outcome) in done {
+            let _ = done.send(outcome);
         }
     }
 
-    fn order(&mut self, order: Order, answer: oneshot::Sender<Result<(), String>>) {
-        let now = self.clock.now();
-        let capability = match &order {
-            Order::TripBreaker { name, .. } => self.fleet.capability_of_breaker(name),
-            Order::ResetBreaker { .. }
-            | Order::QuarantineAgent { .. }
-            | Order::ReleaseAgent { .. } => None,
-        };
-        let Some(post) = board::ordered(order, capability, now) else {
-            let _ = answer.send(Err("no call of that step was seen yet".to_owned()));
-            return;
-        };
+    fn order(
+        &mut self,
+        (order, capability): (Order, Option<String>),
+        answer: oneshot::Sender<Result<(), Rejection>>,
+    ) {
+        let post = board::ordered(order, capability, self.clock.now());
         observe::posted(&post);
         let (done, is_done) = oneshot::channel();
-        self.items.push(Item { number: 0, post, done: Some(done) });
+        self.items.push(Item { number: 0, post: post.clone(), done: Some(done) });
         self.jobs.spawn(async move {
-            let done = is_done.await.map_err(|_| "the coordinator is about to end".to_owned());
-            let _ = answer.send(done);
+            if let Ok(outcome) = is_done.await {
+                let _ = answer.send(board::refusal(&post, outcome).map_or(Ok(()), Err));
+            }
             None
         });
     }

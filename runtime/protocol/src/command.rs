@@ -336,6 +336,20 @@ pub enum Rejection {
         /// What, and the limit.
         message: String,
     },
+    /// What was to be closed or let out is not there.
+    #[error("there is no {what}")]
+    NotThere {
+        /// What, in words.
+        what: String,
+    },
+    /// An order cannot be obeyed.
+    #[error("{cause}")]
+    CannotObey {
+        /// Why.
+        cause: String,
+        /// What can be done.
+        help: String,
+    },
     /// The coordinator does not own the partition of the run (any more): ask again.
     #[error("this coordinator does not own the run's partition")]
     NotOwner {},

@@ -237,6 +237,8 @@ impl Clients {
             | Rejection::CannotRetry { .. }
             | Rejection::NoDeadLetter { .. }
             | Rejection::NotStuck { .. }
+            | Rejection::NotThere { .. }
+            | Rejection::CannotObey { .. }
             | Rejection::LimitExceeded { .. } => false,
         }
     }

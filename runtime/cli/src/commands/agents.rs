@@ -72,6 +72,9 @@ impl Agents {
                 let order = Order::QuarantineAgent { agent: agent.clone(), reason };
                 client.order(order).await?;
                 done(&agent, "quarantined", global);
+                if !client.agents().await?.iter().any(|one| one.agent == agent) {
+                    output::note(format!("no live agent is called {agent}: see skep agents"));
+                }
                 return Ok(Exit::Ok);
             }
             Some(What::Release { agent }) => {

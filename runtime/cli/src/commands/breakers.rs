@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json as object;
 use skep_broker::Broker;
 use skep_protocol::limits::MAX_NAME_LEN;
-use skep_protocol::{BreakerPhase, BreakerView, Order};
+use skep_protocol::{AgentView, BreakerPhase, BreakerView, Order};
 
 use crate::cli::Global;
 use crate::client::Client;
@@ -70,6 +70,14 @@ impl Breakers {
             What::Trip { name, reason } => {
                 client.order(Order::TripBreaker { name: name.clone(), reason }).await?;
                 done(&name, "open", "open until it is reset", global);
+                let agents = client.agents().await?;
+                let offers =
+                    |agent: &AgentView| agent.offers.iter().any(|offer| offer.capability == name);
+                if !name.contains('/') && !agents.iter().any(offers) {
+                    output::note(format!(
+                        "no live agent offers `{name}`; it holds for those to come"
+                    ));
+                }
             }
             What::Reset { name } => {
                 client.order(Order::ResetBreaker { name: name.clone() }).await?;

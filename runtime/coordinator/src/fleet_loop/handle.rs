@@ -1,18 +1,36 @@
 //! The way to the loop of the fleet.
 
 use skep_engine::fleet::FleetInput;
-use skep_protocol::{AgentId, AgentView, AttemptId, BreakerView, Order, PartitionId};
+use skep_protocol::{AgentId, AgentView, AttemptId, BreakerView, Order, PartitionId, Rejection};
 use tokio::sync::{mpsc, oneshot};
 
 /// A message to the loop.
 #[derive(Debug)]
 pub(super) enum Message {
     Inputs(Vec<FleetInput>),
-    Dropped { partition: PartitionId, forgotten: oneshot::Sender<()> },
-    Place { attempts: Vec<AttemptId>, answer: oneshot::Sender<Vec<Place>> },
-    Agents { answer: oneshot::Sender<Vec<AgentView>> },
-    Breakers { answer: oneshot::Sender<Vec<BreakerView>> },
-    Order { order: Order, answer: oneshot::Sender<Result<(), String>> },
+    Dropped {
+        partition: PartitionId,
+        forgotten: oneshot::Sender<()>,
+    },
+    Place {
+        attempts: Vec<AttemptId>,
+        answer: oneshot::Sender<Vec<Place>>,
+    },
+    Agents {
+        answer: oneshot::Sender<Vec<AgentView>>,
+    },
+    Breakers {
+        answer: oneshot::Sender<Vec<BreakerView>>,
+    },
+    CapabilityOf {
+        breaker: String,
+        answer: oneshot::Sender<Option<String>>,
+    },
+    Order {
+        order: Order,
+        capability: Option<String>,
+        answer: oneshot::Sender<Result<(), Rejection>>,
+    },
 }
 
 /// Where an attempt is.
@@ -68,11 +86,24 @@ impl FleetHandle {
         answered.await.unwrap_or_default()
     }
 
-    /// Does as a person says; returns once the whole cluster can know. The error says why not.
-    pub(crate) async fn order(&self, order: Order) -> Result<(), String> {
+    /// Returns the capability of a breaker that this coordinator has seen calls of.
+    pub(crate) async fn capability_of(&self, breaker: String) -> Option<String> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Message::Order { order, answer }).await;
-        answered.await.unwrap_or_else(|_| Err("the coordinator is about to end".to_owned()))
+        let _ = self.0.send(Message::CapabilityOf { breaker, answer }).await;
+        answered.await.ok().flatten()
+    }
+
+    /// Does as a person says; returns once the whole cluster can know. A breaker of a step is
+    /// tripped with its capability.
+    pub(crate) async fn order(
+        &self,
+        order: Order,
+        capability: Option<String>,
+    ) -> Result<(), Rejection> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.0.send(Message::Order { order, capability, answer }).await;
+        // It is about to end: somebody else obeys.
+        answered.await.unwrap_or(Err(Rejection::NotOwner {}))
     }
 
     pub(crate) async fn places(&self, attempts: Vec<AttemptId>) -> Vec<Place> {

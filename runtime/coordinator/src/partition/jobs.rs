@@ -231,6 +231,8 @@ fn final_rejection(rejection: Rejection) -> Option<Rejection> {
         | Rejection::CannotRetry { .. }
         | Rejection::NoDeadLetter { .. }
         | Rejection::NotStuck { .. }
+        | Rejection::NotThere { .. }
+        | Rejection::CannotObey { .. }
         | Rejection::LimitExceeded { .. } => Some(rejection),
     }
 }

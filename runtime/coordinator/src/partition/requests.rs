@@ -10,7 +10,7 @@ use skep_protocol::{
     Command, CommandReply, Order, Payload, Rejection, RetryRun, RunId, StartRun, StepPath,
     StoredText, encode,
 };
-use skep_workflow::{InputProblem, Workflow};
+use skep_workflow::{InputProblem, StepKind, Workflow};
 
 use super::jobs::Done;
 use super::report::payload_problem;
@@ -206,15 +206,54 @@ async fn obey<B: Broker>(
     order: Order,
     responder: Responder<CommandReply>,
 ) -> Done {
-    let obeyed = match order.bounded() {
-        Ok(order) => context.fleet.order(order).await,
-        Err(too_long) => Err(too_long),
-    };
-    responder.send(match obeyed {
+    responder.send(match try_to_obey(&context, order).await {
         Ok(()) => CommandReply::Done {},
-        Err(message) => CommandReply::Rejected(Rejection::LimitExceeded { message }),
+        Err(rejection) => CommandReply::Rejected(rejection),
     });
     Done::Nothing
+}
+
+async fn try_to_obey<B: Broker>(context: &Context<B>, order: Order) -> Result<(), Rejection> {
+    let order = order.bounded().map_err(|message| Rejection::LimitExceeded { message })?;
+    let capability = match &order {
+        Order::TripBreaker { name, .. } => match name.split_once('/') {
+            Some((workflow, step)) => Some(breaker_of(context, name, (workflow, step)).await?),
+            None => None,
+        },
+        Order::ResetBreaker { .. } | Order::QuarantineAgent { .. } | Order::ReleaseAgent { .. } => {
+            None
+        }
+    };
+    context.fleet.order(order, capability).await
+}
+
+/// Returns the capability of a step that has a breaker of its own: by its definition, or because
+/// it was called here.
+async fn breaker_of<B: Broker>(
+    context: &Context<B>,
+    name: &str,
+    (workflow, step): (&str, &str),
+) -> Result<String, Rejection> {
+    if let Some(capability) = context.fleet.capability_of(name.to_owned()).await {
+        return Ok(capability);
+    }
+    let definition = match context.catalog.find(workflow).await {
+        Ok((_, definition)) => definition,
+        Err(CatalogError::Rejected(rejection)) => return Err(rejection),
+        Err(CatalogError::Unavailable(_)) => {
+            return Err(Rejection::Busy { retry_after_ms: BUSY_RETRY_MS });
+        }
+    };
+    let what = format!("step `{step}` with an agent in workflow `{workflow}`");
+    let found = definition.find(step).map(|index| definition.step(index));
+    match found.map(|step| (step.kind(), step.breaker())) {
+        Some((StepKind::Agent { capability, .. }, Some(_))) => Ok(capability.to_string()),
+        Some((StepKind::Agent { capability, .. }, None)) => Err(Rejection::CannotObey {
+            cause: format!("{name} has no circuit breaker of its own"),
+            help: format!("open that of its capability: skep breakers trip {capability}"),
+        }),
+        Some(_) | None => Err(Rejection::NotThere { what }),
+    }
 }
 
 /// What a run is to be started from.

@@ -11,6 +11,7 @@ mod flaky;
 mod healing;
 mod leases;
 mod letters;
+mod orders;
 mod queries;
 mod recovery;
 mod retry;
