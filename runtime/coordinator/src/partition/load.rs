@@ -81,6 +81,17 @@ async fn find_end<B: Broker>(context: &Context<B>) -> Result<(Seq, Timestamp), L
     Ok((end, seen))
 }
 
+/// Looks whether nobody kept a newer snapshot since these were asked for, and perhaps trimmed what
+/// was about to be read.
+async fn still_newest<B: Broker>(context: &Context<B>, kept: &[Snapshot]) -> Result<(), LoadError> {
+    let newest = |kept: &[Snapshot]| kept.first().map(|snapshot| snapshot.seq);
+    if newest(&context.broker.snapshots(context.id).await?) == newest(kept) {
+        return Ok(());
+    }
+    let (attempted, reason) = ("read a journal", "somebody else went on with it".to_owned());
+    Err(Unavailable { attempted, reason }.into())
+}
+
 impl Standby {
     /// Reads the journal to its present end, and takes its time over: by what the broker says of
     /// how old that end is, for no clock of a coordinator need be right.
@@ -117,7 +128,10 @@ impl Standby {
             None => {
                 let start = Self::at(Partition::new(context.id), Chain::EMPTY);
                 match start.up_to(context, end).await {
-                    Err(LoadError::Damaged(cause)) => return Err(damaged(damage.unwrap_or(cause))),
+                    Err(LoadError::Damaged(cause)) => {
+                        still_newest(context, &kept).await?;
+                        return Err(damaged(damage.unwrap_or(cause)));
+                    }
                     read => (read?, None),
                 }
             }

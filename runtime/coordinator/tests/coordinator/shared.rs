@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use serde_json::json;
 use skep_broker::faulty::{Fault, Faulty, Operation};
 use skep_broker::{AppendError, Broker, Embedded, Journal as _, Snapshots as _};
 use skep_coordinator::{Config, Coordinator, Handle};
-use skep_protocol::{CoordinatorId, PartitionCount, PartitionId, RunId};
+use skep_protocol::{CoordinatorId, PartitionCount, PartitionId, RunId, Seq};
 use tokio::task::JoinHandle;
 
 use crate::flaky::{Call, Flaky};
@@ -183,4 +184,35 @@ async fn who_is_replaced_while_it_drains_leaves_no_snapshot() {
     first.stopped().await;
     assert!(inner.snapshots(partition).await.unwrap().is_empty());
     asked.abort();
+}
+
+/// A journal is not damaged because somebody kept a snapshot and trimmed it meanwhile.
+#[tokio::test]
+async fn who_takes_long_to_load_is_overtaken_by_a_trim_and_stops_nothing() {
+    let inner = embedded();
+    let (slow, script) = Faulty::new(inner.clone());
+    for _ in 0..ALL {
+        script.next(Operation::Snapshots, Fault::HoldAnswer);
+    }
+    let mut late = named(&slow, "late").await;
+    script.held(ALL).await;
+    let config = Config { snapshot_after_records: 1, keep_messages: 0, ..Config::embedded() };
+    let owner = coordinator_with(&inner, config).await;
+    register(&inner, CHAIN).await;
+    let ledger = Arc::new(Ledger::default());
+    let _workers = workers(&inner, &ledger).await;
+    let partition = PartitionCount::DEFAULT.of(run_id("0"));
+    let mut runs = 0..;
+    while inner.follow(partition, Seq::new(1)).await.unwrap().next().await.unwrap().unwrap().seq
+        == Seq::new(1)
+    {
+        let run = start(&inner, &runs.next().unwrap().to_string(), "chain").await;
+        history_to_end(&inner, run).await;
+    }
+    script.release().await;
+    owner.kill().await;
+    // It stops for good if the journal is damaged.
+    late.serving().await;
+    late.drain();
+    late.stopped().await;
 }
