@@ -1,7 +1,7 @@
 //! A cluster whose agents write down what they do, and a client of it.
 
 use std::fs;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -90,6 +90,15 @@ impl Cluster {
 
     /// Registers a definition and starts `count` runs of it at the same time.
     pub(crate) async fn start_runs(&self, definition: &str, count: usize) -> Result<Vec<RunId>> {
+        self.start_runs_from(definition, 0..count).await
+    }
+
+    /// Registers a definition and starts those runs of it at the same time.
+    pub(crate) async fn start_runs_from(
+        &self,
+        definition: &str,
+        numbers: Range<usize>,
+    ) -> Result<Vec<RunId>> {
         let register = RegisterWorkflow {
             source: definition.to_owned(),
             file: "test.skep.yaml".to_owned(),
@@ -97,8 +106,9 @@ impl Cluster {
         };
         let reply = self.command(PartitionId::new(0), Ask::Register(register)).await?;
         let CommandReply::Registered { digest, .. } = reply else { bail!("no digest: {reply:?}") };
-        let runs: Vec<_> = (0..count).map(|i| RunId::from_key("test", &i.to_string())).collect();
-        try_join_all(runs.iter().enumerate().map(async |(number, run)| {
+        let runs: Vec<_> =
+            numbers.clone().map(|i| RunId::from_key("test", &i.to_string())).collect();
+        try_join_all(numbers.zip(&runs).map(async |(number, run)| {
             let start = StartRun {
                 run: *run,
                 workflow: digest.to_string(),
