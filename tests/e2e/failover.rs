@@ -1,4 +1,4 @@
-//! Several coordinators that share the partitions, end in every way, come and come back, under load.
+//! Coordinators that share the partitions, end in every way, come and come back, under load.
 
 use anyhow::{Context as _, Result, ensure};
 use skep_broker::{Bucket, Registry as _};
