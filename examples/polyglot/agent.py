@@ -26,8 +26,8 @@ async def report(nc, task, body):
     message = json.dumps({"v": 1, "agent": AGENT, "reports": [{**ids, "body": body}]}).encode()
     while not (draining.is_set() and "taken" in body):
         try:
-            answer = await nc.request(f"skep.report.{partition}.{AGENT}", message, timeout=15)
-            return json.loads(answer.data)["verdicts"][0]
+            answer = json.loads((await nc.request(f"skep.report.{partition}.{AGENT}", message, timeout=15)).data)
+            return {"rejected": answer["unreadable"]} if "unreadable" in answer else answer["verdicts"][0]
         except Exception as error:  # no coordinator, no answer, no connection
             with contextlib.suppress(Exception):
                 if isinstance(error, nats.errors.NoRespondersError) and "taken" not in body:

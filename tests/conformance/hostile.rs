@@ -6,15 +6,18 @@ use skep_broker::conformance::fixtures::{
     agent, command, heartbeat, next, only_reports, partition, reports, task,
 };
 use skep_broker::{
-    Blobs as _, Commands as _, Journal as _, Presence as _, ReadError, Reports as _, Snapshot,
-    Snapshots as _, Tasks as _,
+    Blobs as _, Commands as _, Direct as _, Journal as _, Presence as _, Queries as _, ReadError,
+    Reports as _, Snapshot, Snapshots as _, Tasks as _,
 };
-use skep_protocol::{BlobRef, ReportReply, Seq, encode};
+use skep_protocol::limits::MAX_MESSAGE;
+use skep_protocol::{
+    Answer as _, BlobRef, CommandReply, Delivery, QueryReply, Rejection, ReportReply, Seq, encode,
+};
 
 use crate::harness::{NatsHarness, connect, stranger};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_dropped_and_the_rest_is_heard() {
+async fn what_cannot_be_read_reaches_nobody_and_the_rest_is_heard() {
     let harness = NatsHarness::start().await;
     let (nats, stranger) = (connect(&harness, |_| {}).await, stranger(&harness).await);
     let mut beats = nats.beats().await.expect("listen");
@@ -37,6 +40,94 @@ async fn what_cannot_be_read_is_dropped_and_the_rest_is_heard() {
     };
     let (answer, ()) = tokio::join!(asking, hearing);
     assert!(answer.is_err(), "the listener left without an answer");
+}
+
+/// Sends raw bytes and returns the answer.
+async fn answer(
+    stranger: &async_nats::Client,
+    subject: &str,
+    payload: impl Into<Bytes>,
+) -> serde_json::Value {
+    let answer = stranger.request(subject.to_owned(), payload.into()).await.expect("an answer");
+    assert!(answer.payload.len() < 8 * 1024, "{} bytes", answer.payload.len());
+    serde_json::from_slice(&answer.payload).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_answered_at_once() {
+    let harness = NatsHarness::start().await;
+    let (nats, stranger) = (connect(&harness, |_| {}).await, stranger(&harness).await);
+    let mut commands = nats.serve_commands(partition(0)).await.expect("serve");
+    let mut queries = nats.serve_queries().await.expect("serve");
+    let mut reports = nats.serve_reports(partition(0)).await.expect("serve");
+    let mut tasks = nats.serve_tasks(&agent("a")).await.expect("serve");
+    let asking = async {
+        let unknown = format!("{{\"{}\":1}}", "k".repeat(900_000));
+        let command: CommandReply =
+            from(answer(&stranger, "skep.command.0", unknown.clone()).await);
+        let CommandReply::Rejected(Rejection::Unreadable { cause }) = command else {
+            panic!("{command:?}")
+        };
+        assert!(cause.starts_with("not the JSON of a Command: unknown variant `kkk"), "{cause}");
+        let query = from(answer(&stranger, "skep.query", unknown).await);
+        let QueryReply::Failed { message } = query else { panic!("{query:?}") };
+        assert!(message.starts_with("the question cannot be read: not the JSON"), "{message}");
+        for (report, expected) in [
+            ("", "not the JSON of a ReportBatch: EOF while parsing a value at line 1 column 0"),
+            (r#"{"v":2,"from":"a"}"#, "a ReportBatch of format 2: those up to 1 can be read"),
+            (r#"{"v":1,"agent":"b","reports":[]}"#, "it speaks in the name of another"),
+        ] {
+            let reply: ReportReply = from(answer(&stranger, "skep.report.0.a", report).await);
+            assert_eq!(reply, ReportReply::unreadable(expected.to_owned()));
+        }
+        let delivery: Delivery = from(answer(&stranger, "skep.direct.a", "[]").await);
+        let cause = delivery.unreadable.expect("a cause");
+        assert!(cause.starts_with("not the JSON of a TaskBatch"), "{cause}");
+    };
+    tokio::select! {
+        biased;
+        () = asking => {}
+        _ = commands.next() => panic!("a command"),
+        _ = queries.next() => panic!("a query"),
+        _ = reports.next() => panic!("a report"),
+        _ = tasks.next() => panic!("a task"),
+    }
+}
+
+fn from<T: serde::de::DeserializeOwned>(answer: serde_json::Value) -> T {
+    serde_json::from_value(answer).expect("an answer of its kind")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_too_large_is_answered_at_once() {
+    let harness = NatsHarness::start().await;
+    let (nats, stranger) = (connect(&harness, |_| {}).await, stranger(&harness).await);
+    let mut commands = nats.serve_commands(partition(0)).await.expect("serve");
+    let asking = async {
+        let inbox = stranger.new_inbox();
+        let mut answers = stranger.subscribe(inbox.clone()).await.expect("subscribed");
+        let mut more = async_nats::HeaderMap::new();
+        more.insert("Skep-More", "1");
+        let part = Bytes::from(vec![b'['; 1_000_000]);
+        for _ in 0..=MAX_MESSAGE / part.len() {
+            let subject = "skep.command.0";
+            let (inbox, more) = (inbox.clone(), more.clone());
+            let sent =
+                stranger.publish_with_reply_and_headers(subject, inbox, more, part.clone()).await;
+            sent.expect("sent");
+        }
+        next("an answer", &mut answers).await
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = asking => answer,
+        _ = commands.next() => panic!("a command"),
+    };
+    let reply: CommandReply = serde_json::from_slice(&answer.payload).expect("an answer");
+    let CommandReply::Rejected(Rejection::Unreadable { cause }) = reply else {
+        panic!("{reply:?}")
+    };
+    assert!(cause.ends_with("bytes, at most 33554432 are taken"), "{cause}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +156,7 @@ async fn nobody_reports_in_the_name_of_another() {
     let serving = async {
         let request = owner.next().await.expect("a report");
         assert_eq!(request.message, reports("honest", "s"));
-        request.responder.send(ReportReply { verdicts: Vec::new() });
+        request.responder.send(ReportReply::from(Vec::new()));
     };
     let (answer, ()) = tokio::join!(asking, serving);
     answer.expect("an answer");

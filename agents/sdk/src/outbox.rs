@@ -78,8 +78,8 @@ impl Outbox {
         }
     }
 
-    /// Takes reports back whose message was too large; they leave at once, in smaller messages.
-    pub(crate) fn too_large(&mut self, partition: PartitionId, reports: Vec<Report>) {
+    /// Takes reports back whose message nobody takes; they leave at once, in smaller messages.
+    pub(crate) fn refused(&mut self, partition: PartitionId, reports: Vec<Report>) {
         let pending = self.partitions.entry(partition).or_default();
         pending.in_flight = 0;
         pending.limit = (reports.len() / 2).max(1);

@@ -87,7 +87,7 @@ async fn coordinate(
         let request = reports.next().await.ok_or_else(gone)?;
         let batch = request.message;
         let verdicts = vec![Verdict::Applied; batch.reports.len()];
-        request.responder.send(ReportReply { verdicts });
+        request.responder.send(ReportReply::from(verdicts));
         for report in batch.reports {
             match report.body {
                 ReportBody::Taken {} | ReportBody::Checkpoint(_) | ReportBody::Released { .. } => {}

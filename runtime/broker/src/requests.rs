@@ -62,6 +62,9 @@ impl<R> fmt::Debug for Responder<R> {
 ///   the broker takes at once.
 /// - **C49** Who listens when the broker restarts is heard again afterwards.
 ///
+/// A broker that carries bytes reads them: what it cannot read reaches no listener, and is answered
+/// at once with the cause (see [`Answer`](skep_protocol::Answer)).
+///
 ///  Dropping it stops listening, and askers learn that nobody listens.
 pub type Requests<M, R> = BoxStream<'static, Request<M, R>>;
 

@@ -160,6 +160,8 @@ impl From<Rejection> for Error {
                 .help("see what there is: skep breakers, skep agents"),
             Rejection::CannotObey { help, .. } => Self::new(Exit::Conflict, message).help(help),
             Rejection::LimitExceeded { .. } => Self::new(Exit::Usage, message),
+            Rejection::Unreadable { .. } => Self::new(Exit::Unreachable, message)
+                .help("is the coordinator of another version than this skep? see skep doctor"),
             Rejection::NotOwner {} => Self::new(Exit::Unreachable, message)
                 .help("the cluster is handing the run over: try again"),
             Rejection::PartitionStopped { .. } => Self::new(Exit::Unreachable, message)

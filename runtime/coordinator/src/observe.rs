@@ -261,6 +261,11 @@ pub(crate) fn delivery_failed(agent: &AgentId, reason: &dyn std::fmt::Display) {
     debug!(agent_id = %agent, %reason, "delivery failed");
 }
 
+/// An agent cannot read what it was sent.
+pub(crate) fn delivery_unread(agent: &AgentId, tasks: usize, cause: &str) {
+    warn!(agent_id = %agent, tasks, cause, "an agent cannot read its tasks");
+}
+
 /// The read model cannot follow a journal.
 pub(crate) fn read_model_stopped(partition: PartitionId, reason: &dyn std::fmt::Display) {
     error!(partition = partition.get(), %reason, "read model cannot follow the journal");

@@ -16,7 +16,7 @@ use futures::{FutureExt as _, Stream, StreamExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use skep_broker::{Request, Requests, Responder, Unavailable};
-use skep_protocol::{decode, encode};
+use skep_protocol::{AgentId, Answer, Versioned, decode, decode_known, encode};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -31,6 +31,9 @@ use crate::parts;
 pub(crate) const PING: &str = "Skep-Ping";
 /// Answers that wait while the connection takes no more.
 const MAX_WAITING_ANSWERS: usize = 16_384;
+
+/// Reads what came by a subject, or says why it cannot be read.
+pub(crate) type Reader<M> = fn(&Subject, &[u8]) -> Result<M, String>;
 
 /// The port over NATS JetStream. Cloning it gives another handle to the same connection.
 #[derive(Clone)]
@@ -235,21 +238,20 @@ impl Nats {
         }
     }
 
-    /// Listens for requests, each of them one message. `accept` says whether subject and message
-    /// fit together.
+    /// Listens for requests, each of them one message.
     pub(crate) async fn serve<M, R>(
         &self,
         attempted: &'static str,
         subject: String,
         group: Option<&'static str>,
-        accept: fn(&Subject, &M) -> bool,
+        reader: Reader<M>,
     ) -> Result<Requests<M, R>, Unavailable>
     where
-        M: DeserializeOwned + Send + 'static,
-        R: Serialize + 'static,
+        M: Send + 'static,
+        R: Serialize + Answer + 'static,
     {
         let messages = self.listen(attempted, subject, group).await?;
-        Ok(self.requests(messages, accept))
+        Ok(self.requests(messages, reader))
     }
 
     /// Listens for requests that may come in parts.
@@ -257,68 +259,72 @@ impl Nats {
         &self,
         attempted: &'static str,
         subject: String,
-        accept: fn(&Subject, &M) -> bool,
+        reader: Reader<M>,
     ) -> Result<Requests<M, R>, Unavailable>
     where
-        M: DeserializeOwned + Send + 'static,
-        R: Serialize + 'static,
+        M: Send + 'static,
+        R: Serialize + Answer + 'static,
     {
         let messages = self.listen(attempted, subject, None).await?;
-        Ok(self.requests(parts::whole(messages), accept))
+        Ok(self.requests(parts::whole(messages), reader))
     }
 
     fn requests<M, R>(
         &self,
         messages: impl Stream<Item = Message> + Send + 'static,
-        accept: fn(&Subject, &M) -> bool,
+        reader: Reader<M>,
     ) -> Requests<M, R>
     where
-        M: DeserializeOwned + Send + 'static,
-        R: Serialize + 'static,
+        M: Send + 'static,
+        R: Serialize + Answer + 'static,
     {
         let nats = self.clone();
-        let requests = messages.filter_map(move |message| {
-            let nats = nats.clone();
-            std::future::ready(nats.read(&message, accept).and_then(|body| {
-                let reply = message.reply?;
-                let send = move |answer: R| nats.reply(reply, encode(&answer));
-                Some(Request { message: body, responder: Responder::new(send) })
-            }))
-        });
+        let requests = messages
+            .filter_map(move |message| std::future::ready(nats.clone().request(message, reader)));
         requests.boxed()
     }
 
-    /// Reads a message from outside; what cannot be read is dropped.
-    pub(crate) fn read<M: DeserializeOwned>(
-        &self,
-        message: &Message,
-        accept: fn(&Subject, &M) -> bool,
-    ) -> Option<M> {
-        if message.headers.as_ref().is_some_and(|headers| headers.get(PING).is_some()) {
-            return None;
-        }
-        if parts::is_part(message) {
-            self.warn_once::<M>(&message.subject, "it comes in parts, which only commands may");
-            return None;
-        }
-        match decode::<M>(&message.payload) {
-            Ok(body) if accept(&message.subject, &body) => Some(body),
-            Ok(_) => {
-                self.warn_once::<M>(&message.subject, "it speaks in the name of another");
-                None
+    /// Reads a request; what cannot be read is answered at once.
+    fn request<M, R>(self, message: Message, reader: Reader<M>) -> Option<Request<M, R>>
+    where
+        R: Serialize + Answer + 'static,
+    {
+        let read = self.read(&message, reader)?;
+        let reply = message.reply?;
+        match read {
+            Ok(message) => {
+                let send = move |answer: R| self.reply(reply, encode(&answer));
+                Some(Request { message, responder: Responder::new(send) })
             }
-            Err(error) => {
-                self.warn_once::<M>(&message.subject, &chain(&error));
+            Err(cause) => {
+                self.reply(reply, encode(&R::unreadable(cause)));
                 None
             }
         }
     }
 
-    /// Says that a message was dropped: once for each kind, so that a flood fills no log.
+    /// Reads a message from outside, or says why it cannot be read; nothing if it only asks whether
+    /// somebody listens.
+    pub(crate) fn read<M>(
+        &self,
+        message: &Message,
+        reader: Reader<M>,
+    ) -> Option<Result<M, String>> {
+        if message.headers.as_ref().is_some_and(|headers| headers.get(PING).is_some()) {
+            return None;
+        }
+        let read = parts::one(message).and_then(|()| reader(&message.subject, &message.payload));
+        if let Err(cause) = &read {
+            self.warn_once::<M>(&message.subject, cause);
+        }
+        Some(read)
+    }
+
+    /// Says that a message cannot be read: once for each kind, so that a flood fills no log.
     pub(crate) fn warn_once<M>(&self, subject: &str, reason: &str) {
         let kind = std::any::type_name::<M>();
         if locked(&self.shared.warned).insert(kind) {
-            tracing::warn!(subject, reason, "a message was dropped; further ones are not told");
+            tracing::warn!(subject, reason, "a message cannot be read; further ones are not told");
         }
     }
 
@@ -350,9 +356,20 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Accepts every message.
-pub(crate) fn any<M>(_: &Subject, _: &M) -> bool {
-    true
+/// Reads whatever has the form of the message.
+pub(crate) fn any<M: DeserializeOwned>(_: &Subject, payload: &[u8]) -> Result<M, String> {
+    decode(payload).map_err(|error| chain(&error))
+}
+
+/// Reads a message of a known version from the agent that its subject names, and of no other.
+pub(crate) fn its_own<M: Versioned>(
+    subject: &Subject,
+    payload: &[u8],
+    agent: fn(&M) -> &AgentId,
+) -> Result<M, String> {
+    let message = decode_known(payload).map_err(|error| chain(&error))?;
+    let is_its_own = last_token(subject) == agent(&message).as_str();
+    if is_its_own { Ok(message) } else { Err("it speaks in the name of another".to_owned()) }
 }
 
 /// Returns the last token of a subject.

@@ -13,7 +13,9 @@ use tokio::time::Instant;
 
 /// Says that the next message for the same reader continues this one.
 const MORE: &str = "Skep-More";
-/// Says that the answer has this many bytes, and that none of them follow.
+/// Says how many bytes all parts have together, on each of them: who has fewer has lost some.
+const SIZE: &str = "Skep-Size";
+/// Says that what was to be sent has this many bytes, and that none of them follow.
 const TOO_LARGE: &str = "Skep-Too-Large";
 /// Bytes of one part; other messages of the connection go in between.
 const PART: usize = 256 * 1024;
@@ -38,12 +40,18 @@ pub(crate) async fn send(
     let mut rest = payload;
     // With the server's default of 1 MiB, what fits into one message stays one.
     let whole = client.max_payload();
-    let part = if rest.len() <= whole { whole } else { PART.min(whole / 2).max(1) };
+    if rest.len() <= whole {
+        return publish(client, to, reply, None, rest).await;
+    }
+    let last = header(SIZE, &rest.len().to_string());
+    let mut more = last.clone();
+    more.insert(MORE, "1");
+    let part = PART.min(whole / 2).max(1);
     while rest.len() > part {
-        let headers = Some(header(MORE, "1"));
+        let headers = Some(more.clone());
         publish(client, to.clone(), reply.clone(), headers, rest.split_to(part)).await?;
     }
-    publish(client, to, reply, None, rest).await
+    publish(client, to, reply, Some(last), rest).await
 }
 
 async fn publish(
@@ -73,9 +81,14 @@ fn has_more(message: &Message) -> bool {
     message.headers.as_ref().is_some_and(|headers| headers.get(MORE).is_some())
 }
 
-/// Returns the size of an answer that was too large to be sent.
+/// Returns the size of what was too large to be sent.
 fn too_large(message: &Message) -> Option<usize> {
-    let size = message.headers.as_ref()?.get(TOO_LARGE)?;
+    size(message, TOO_LARGE)
+}
+
+/// Returns the number of bytes that a header names.
+fn size(message: &Message, name: &str) -> Option<usize> {
+    let size = message.headers.as_ref()?.get(name)?;
     Some(size.as_str().parse().unwrap_or(usize::MAX))
 }
 
@@ -109,26 +122,34 @@ impl Whole {
 pub(crate) struct Begun(BTreeMap<String, (Instant, Whole)>);
 
 impl Begun {
-    /// Takes a message, and returns the request that it completes.
+    /// Takes a message, and returns the request that it completes, or makes too large.
     pub(crate) fn take(&mut self, mut message: Message, now: Instant) -> Option<Message> {
-        if self.0.is_empty() && !has_more(&message) {
+        if self.0.is_empty() && message.headers.is_none() {
             return Some(message);
         }
         let asker = message.reply.as_ref()?.to_string();
         self.expire(now);
         let (_, mut whole) = self.0.remove(&asker).unwrap_or_else(|| (now, Whole::default()));
         match whole.take(&message) {
+            // Whoever asks again has another chance; what is here of it says nothing.
+            Ok(Some(payload)) if size(&message, SIZE).is_some_and(|all| all != payload.len()) => {
+                tracing::warn!(size = payload.len(), "a request was dropped: parts of it are lost");
+                None
+            }
             Ok(Some(payload)) => {
                 message.payload = payload;
-                return Some(message);
+                Some(message)
             }
             Ok(None) => {
                 self.make_room(whole.0.len());
                 self.0.insert(asker, (now, whole));
+                None
             }
-            Err(size) => tracing::warn!(size, "a request was dropped: it is too large"),
+            Err(size) => {
+                message.headers = Some(header(TOO_LARGE, &size.to_string()));
+                Some(message)
+            }
         }
-        None
     }
 
     /// Gives up what has come to nothing for too long.
@@ -170,14 +191,27 @@ pub(crate) fn whole(subscriber: Subscriber) -> impl Stream<Item = Message> + Sen
     })
 }
 
-/// Returns whether a message is a part, where only whole ones are taken.
-pub(crate) fn is_part(message: &Message) -> bool {
-    has_more(message)
+/// Says what is wrong with a message that is to be all there is.
+pub(crate) fn one(message: &Message) -> Result<(), String> {
+    if let Some(size) = too_large(message) {
+        return Err(format!("it has {size} bytes, at most {MAX_MESSAGE} are taken"));
+    }
+    if has_more(message) {
+        Err("it comes in parts, which only commands may".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Says that it is a part of so many bytes.
+    fn sized(mut message: Message, size: usize) -> Message {
+        message.headers.get_or_insert_default().insert(SIZE, size.to_string());
+        message
+    }
 
     fn message(reply: &str, payload: &str, more: bool) -> Message {
         Message {
@@ -208,6 +242,31 @@ mod tests {
         assert_eq!(taken(&mut begun, message("c", "small", false), now).as_deref(), Some("small"));
         assert_eq!(taken(&mut begun, message("a", "2", false), now).as_deref(), Some("12"));
         assert_eq!(taken(&mut begun, message("b", "y", false), now).as_deref(), Some("xy"));
+    }
+
+    #[test]
+    fn what_has_lost_a_part_is_not_taken_for_the_whole() {
+        let (mut begun, now) = (Begun::default(), Instant::now());
+        assert_eq!(taken(&mut begun, sized(message("a", "1", true), 3), now), None);
+        assert_eq!(taken(&mut begun, sized(message("a", "3", false), 3), now), None);
+        assert_eq!(taken(&mut begun, sized(message("b", "3", false), 3), now), None);
+        assert_eq!(taken(&mut begun, sized(message("a", "12", true), 3), now), None);
+        let whole = taken(&mut begun, sized(message("a", "3", false), 3), now);
+        assert_eq!(whole.as_deref(), Some("123"));
+        assert!(begun.0.is_empty());
+    }
+
+    #[test]
+    fn what_is_too_large_comes_out_with_its_size() {
+        let (mut begun, now) = (Begun::default(), Instant::now());
+        let half = "x".repeat(MAX_MESSAGE / 2);
+        for _ in 0..2 {
+            assert!(begun.take(message("a", &half, true), now).is_none());
+        }
+        let large = begun.take(message("a", "xx", true), now).unwrap();
+        let cause = format!("it has {} bytes, at most {MAX_MESSAGE} are taken", MAX_MESSAGE + 2);
+        assert_eq!(one(&large), Err(cause));
+        assert!(begun.0.is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod mailbox;
 
-use async_nats::{Message, Subscriber};
+use async_nats::{Message, Subject, Subscriber};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::{Presence, Unavailable};
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::nats::{Nats, last_token};
+use crate::nats::{self, Nats};
 use mailbox::{Dropped, Mailbox};
 
 /// Heartbeats that were read and wait for the listener.
@@ -94,8 +94,12 @@ fn put(nats: &Nats, mailbox: &mut Mailbox, message: Message, now: Instant) {
 }
 
 fn hand_on(nats: &Nats, mailbox: &mut Mailbox, now: Instant, permit: mpsc::Permit<'_, Heartbeat>) {
-    let is_its_own = |subject: &_, beat: &Heartbeat| last_token(subject) == beat.agent.as_str();
-    if let Some(beat) = mailbox.take(now).and_then(|message| nats.read(&message, is_its_own)) {
+    if let Some(Ok(beat)) = mailbox.take(now).and_then(|message| nats.read(&message, its_own)) {
         permit.send(beat);
     }
+}
+
+/// Reads a heartbeat of the agent that its subject names.
+fn its_own(subject: &Subject, payload: &[u8]) -> Result<Heartbeat, String> {
+    nats::its_own(subject, payload, |beat: &Heartbeat| &beat.agent)
 }

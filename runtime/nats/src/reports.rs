@@ -1,15 +1,15 @@
 //! Reports: by request to the owner, or left in a stream when nobody listens.
 
+use async_nats::Subject;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use serde::Serialize;
 use skep_broker::{DurableReport, Late, Reports, RequestError, Requests, Unavailable};
-use skep_protocol::{PartitionId, ReportBatch, ReportReply, Seq, decode, encode};
+use skep_protocol::{PartitionId, ReportBatch, ReportReply, Seq, encode};
 
 use crate::ask::Extent;
-use crate::connect::chain;
-use crate::nats::{Nats, last_token};
+use crate::nats::{self, Nats};
 use crate::tail::{Stored, Tail};
 
 /// Pause before a reader that was interrupted tries again.
@@ -48,10 +48,7 @@ impl Reports for Nats {
         partition: PartitionId,
     ) -> Result<Requests<ReportBatch, ReportReply>, Unavailable> {
         let subject = self.layout().reports(partition);
-        self.serve("listen for reports", subject, None, |subject, batch: &ReportBatch| {
-            last_token(subject) == batch.agent.as_str()
-        })
-        .await
+        self.serve("listen for reports", subject, None, its_own).await
     }
 
     async fn durable_reports(
@@ -68,6 +65,11 @@ impl Reports for Nats {
         });
         Ok(late.boxed())
     }
+}
+
+/// Reads reports of the agent that their subject names.
+fn its_own(subject: &Subject, payload: &[u8]) -> Result<ReportBatch, String> {
+    nats::its_own(subject, payload, |batch: &ReportBatch| &batch.agent)
 }
 
 /// Reads what was left for a partition, through interruptions.
@@ -130,13 +132,12 @@ impl LateReader {
     async fn report(&self, stored: Stored) -> Option<DurableReport> {
         let nats = self.nats.clone();
         let seq = stored.seq;
-        let reason = match decode::<ReportBatch>(&stored.payload) {
-            Ok(batch) if last_token(&stored.subject) == batch.agent.as_str() => {
+        let reason = match its_own(&stored.subject, &stored.payload) {
+            Ok(batch) => {
                 let confirm = move || async move { nats.remove_late(seq).await }.boxed();
                 return Some(DurableReport::new(batch, confirm));
             }
-            Ok(_) => "it speaks in the name of another".to_owned(),
-            Err(error) => chain(&error),
+            Err(reason) => reason,
         };
         nats.warn_once::<ReportBatch>(&stored.subject, &reason);
         nats.remove_late(seq).await.ok();

@@ -167,7 +167,8 @@ impl Stream for Controls {
                 match from.poll_next_unpin(cx) {
                     Poll::Ready(None) => return Poll::Ready(None),
                     Poll::Ready(Some(message)) => {
-                        *next = nats.read(&message, any).map(|control| (order(&message), control));
+                        let control = nats.read(&message, any).and_then(Result::ok);
+                        *next = control.map(|control| (order(&message), control));
                         filled = true;
                     }
                     Poll::Pending => {}

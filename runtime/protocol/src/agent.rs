@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Versioned;
 use crate::ids::{AgentId, AttemptId, CoordinatorId};
 use crate::partition::PartitionId;
 use crate::time::Timestamp;
@@ -49,6 +50,14 @@ impl Heartbeat {
     /// Returns how many tasks the agent performs at a time, over all it offers.
     pub fn slots(&self) -> u32 {
         self.offers.iter().map(|offer| offer.slots).fold(0, u32::saturating_add)
+    }
+}
+
+impl Versioned for Heartbeat {
+    const KNOWN: u32 = Self::VERSION;
+
+    fn version(&self) -> u32 {
+        self.v
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Answer;
 use crate::event::Parent;
 use crate::failure::Failure;
 use crate::ids::{Hash, RunId, SignalId, StepPath};
@@ -254,6 +255,12 @@ pub enum CommandReply {
     Rejected(Rejection),
 }
 
+impl Answer for CommandReply {
+    fn unreadable(cause: String) -> Self {
+        Self::Rejected(Rejection::Unreadable { cause })
+    }
+}
+
 /// Why a command was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
@@ -323,6 +330,12 @@ pub enum Rejection {
     RunIdTaken {
         /// The run.
         run: RunId,
+    },
+    /// The message is no command, or one that this coordinator does not know.
+    #[error("the command cannot be read: {cause}")]
+    Unreadable {
+        /// What is wrong with it.
+        cause: String,
     },
     /// The coordinator has as many runs as it bears.
     #[error("the coordinator is busy: try again in {retry_after_ms} ms")]

@@ -44,7 +44,7 @@ mod view;
 
 pub use agent::{Control, Heartbeat, Held, Lane, Offer, Progress, RollCall};
 pub use board::{Board, BreakerPhase, BreakerRecord, QuarantineRecord};
-pub use codec::{CodecError, decode, encode};
+pub use codec::{Answer, CodecError, Misread, Versioned, decode, decode_known, encode};
 pub use command::{
     ChildOutcome, Command, CommandReply, RegisterWorkflow, Rejection, RetryRun, Signal, StartRun,
 };

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Answer;
 use crate::event::Parent;
 use crate::failure::Failure;
 use crate::ids::{AgentId, Hash, RunId, StepPath};
@@ -97,6 +98,12 @@ pub enum QueryReply {
         /// Why.
         message: String,
     },
+}
+
+impl Answer for QueryReply {
+    fn unreadable(cause: String) -> Self {
+        Self::Failed { message: format!("the question cannot be read: {cause}") }
+    }
 }
 
 /// The state of a run.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{Answer, Versioned};
 use crate::event::IgnoreReason;
 use crate::failure::Failure;
 use crate::ids::{AgentId, AttemptId, RunId, StepPath};
@@ -83,11 +84,35 @@ impl ReportBatch {
     pub const VERSION: u32 = 1;
 }
 
+impl Versioned for ReportBatch {
+    const KNOWN: u32 = Self::VERSION;
+
+    fn version(&self) -> u32 {
+        self.v
+    }
+}
+
 /// The answer to a [`ReportBatch`], sent when everything that follows from it is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportReply {
-    /// One verdict for each report, in order.
+    /// One verdict for each report, in order; none if the message could not be read.
     pub verdicts: Vec<Verdict>,
+    /// Why the message could not be read. None of its reports was taken, and sending the same again
+    /// is in vain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+}
+
+impl Answer for ReportReply {
+    fn unreadable(cause: String) -> Self {
+        Self { verdicts: Vec::new(), unreadable: Some(cause) }
+    }
+}
+
+impl From<Vec<Verdict>> for ReportReply {
+    fn from(verdicts: Vec<Verdict>) -> Self {
+        Self { verdicts, unreadable: None }
+    }
 }
 
 /// What became of one report. Each of them means: confirmed, forget it.

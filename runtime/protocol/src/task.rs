@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Answer;
 use crate::ids::{AttemptId, RunId, StepPath};
 use crate::partition::PartitionId;
 use crate::payload::Payload;
@@ -106,6 +107,21 @@ pub struct Delivery {
     /// The tasks that it does not take, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<(AttemptId, Refusal)>,
+    /// Why the message could not be read; then it takes none of the tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+}
+
+impl Answer for Delivery {
+    fn unreadable(cause: String) -> Self {
+        Self { refused: Vec::new(), unreadable: Some(cause) }
+    }
+}
+
+impl From<Vec<(AttemptId, Refusal)>> for Delivery {
+    fn from(refused: Vec<(AttemptId, Refusal)>) -> Self {
+        Self { refused, unreadable: None }
+    }
 }
 
 /// Why an agent does not take a task.

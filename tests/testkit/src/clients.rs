@@ -239,6 +239,7 @@ impl Clients {
             | Rejection::NotStuck { .. }
             | Rejection::NotThere { .. }
             | Rejection::CannotObey { .. }
+            | Rejection::Unreadable { .. }
             | Rejection::LimitExceeded { .. } => false,
         }
     }

@@ -81,7 +81,7 @@ proptest! {
                 }
                 Op::TooLarge => {
                     for (partition, reports) in under_way.drain(..) {
-                        outbox.too_large(partition, reports);
+                        outbox.refused(partition, reports);
                     }
                 }
                 Op::Later(ms) => now += Duration::from_millis(u64::from(ms)),
@@ -113,7 +113,7 @@ fn messages_are_bounded_by_size_too() {
 }
 
 #[test]
-fn a_message_that_was_too_large_is_halved_until_it_is_taken() {
+fn a_message_that_nobody_takes_is_halved_until_it_is_taken() {
     let mut outbox = Outbox::default();
     let now = Instant::now();
     (0..5).for_each(|n| outbox.push(PARTITION, report(n, output(1))));
@@ -121,7 +121,7 @@ fn a_message_that_was_too_large_is_halved_until_it_is_taken() {
     while let Some((partition, reports)) = outbox.take(now).pop() {
         sizes.push(reports.len());
         if reports.len() > 1 {
-            outbox.too_large(partition, reports);
+            outbox.refused(partition, reports);
         } else {
             outbox.answered(partition);
         }

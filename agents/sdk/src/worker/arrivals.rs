@@ -30,7 +30,7 @@ impl<B: AgentBroker> Worker<B> {
                 Arrival::Refused(refusal) => refused.push((task.id(), refusal)),
             }
         }
-        request.responder.send(Delivery { refused });
+        request.responder.send(Delivery::from(refused));
         taken.into_iter().for_each(|task| self.begin(Arc::new(task)));
     }
 

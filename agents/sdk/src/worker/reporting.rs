@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use skep_broker::{AgentBroker, RequestError, Settle};
 use skep_protocol::{
     AgentId, AttemptId, Failure as Reported, FailureKind, Outcome, PartitionId, Report,
-    ReportBatch, ReportBody, Verdict,
+    ReportBatch, ReportBody, ReportReply, Verdict,
 };
 use tokio::time::Instant;
 
@@ -33,8 +33,13 @@ enum Answer {
     Unknown(RequestError),
     /// Whoever took it is probably gone, for there is a new coordinator.
     Overtaken,
-    /// The broker does not take so large a message.
-    TooLarge(RequestError),
+    /// Nobody takes the message as it is, however often it is sent.
+    Refused {
+        /// The word for it, should it be what becomes of an attempt.
+        code: &'static str,
+        /// Why.
+        cause: String,
+    },
 }
 
 impl<B: AgentBroker> Worker<B> {
@@ -98,7 +103,7 @@ impl<B: AgentBroker> Worker<B> {
                 self.again(partition, reports);
                 self.outbox.at_once(partition);
             }
-            Answer::TooLarge(error) => self.too_large(partition, reports, &error),
+            Answer::Refused { code, cause } => self.refused(partition, reports, (code, cause)),
         }
     }
 
@@ -114,32 +119,29 @@ impl<B: AgentBroker> Worker<B> {
         self.outbox.unconfirmed(partition, reports, Instant::now());
     }
 
-    /// Splits a message that the broker does not take; a single report leaves without what makes it
-    /// large.
-    fn too_large(
+    /// Splits a message that nobody takes. A report that stands alone leaves as one that says so,
+    /// if it is an outcome; if it is not, or if that is not taken either, it is given up.
+    fn refused(
         &mut self,
         partition: PartitionId,
         mut reports: Vec<Report>,
-        error: &RequestError,
+        (code, cause): (&str, String),
     ) {
         let [only] = reports.as_mut_slice() else {
-            self.outbox.too_large(partition, reports);
+            self.outbox.refused(partition, reports);
             return;
         };
-        let id = only.id();
-        tracing::warn!(attempt = %id, %error, "a report is too large");
-        match &only.body {
-            ReportBody::Taken {} | ReportBody::Released { .. } => self.again(partition, reports),
-            ReportBody::Checkpoint(_) => {
-                self.outbox.answered(partition);
-                self.answered_checkpoint(&id, Verdict::Rejected(error.to_string()));
-            }
-            ReportBody::Outcome(
-                Outcome::Completed { duration_ms, .. } | Outcome::Failed { duration_ms, .. },
-            ) => {
-                only.body = ReportBody::Outcome(too_large(*duration_ms, error));
-                self.again(partition, reports);
-            }
+        tracing::warn!(attempt = %only.id(), cause, "nobody takes a report");
+        if let ReportBody::Outcome(outcome) = &only.body
+            && let Some(instead) = instead_of(outcome, code, &cause)
+        {
+            only.body = ReportBody::Outcome(instead);
+            self.again(partition, reports);
+            return;
+        }
+        self.outbox.answered(partition);
+        for report in reports {
+            self.confirmed(partition, report, Verdict::Rejected(cause.clone()));
         }
     }
 
@@ -240,11 +242,16 @@ fn is_question(report: &Report) -> bool {
     matches!(report.body, ReportBody::Taken {})
 }
 
-/// What is reported in place of an outcome that no message can carry.
-fn too_large(duration_ms: u64, error: &RequestError) -> Outcome {
-    let message = format!("the broker does not take the report: {error}");
-    let failure = Reported::new(FailureKind::Limit, "output_too_large", message).fatal();
-    Outcome::Failed { failure, duration_ms }
+/// Returns what is reported in place of an outcome that nobody takes, unless it is just that.
+fn instead_of(outcome: &Outcome, code: &str, cause: &str) -> Option<Outcome> {
+    let duration_ms = match outcome {
+        Outcome::Failed { failure, .. } if failure.code == code => return None,
+        Outcome::Completed { duration_ms, .. } | Outcome::Failed { duration_ms, .. } => {
+            *duration_ms
+        }
+    };
+    let failure = Reported::new(FailureKind::Limit, code, cause).fatal();
+    Some(Outcome::Failed { failure, duration_ms })
 }
 
 /// Sends reports to the owner of their partition, or leaves them for the next one if there is none.
@@ -257,7 +264,11 @@ async fn send<B: AgentBroker>(
 ) -> Answer {
     let batch = |reports| ReportBatch { v: ReportBatch::VERSION, agent: agent.clone(), reports };
     match broker.report(partition, batch(reports.to_vec())).await {
-        Ok(reply) => Answer::Verdicts(reply.verdicts),
+        Ok(ReportReply { unreadable: Some(cause), .. }) => Answer::Refused {
+            code: "report_unreadable",
+            cause: format!("the coordinator cannot read the report: {cause}"),
+        },
+        Ok(ReportReply { verdicts, unreadable: None }) => Answer::Verdicts(verdicts),
         Err(RequestError::NoResponders { .. }) => {
             let left: Vec<_> = reports.iter().filter(|r| !is_question(r)).cloned().collect();
             if left.is_empty() {
@@ -275,7 +286,8 @@ async fn send<B: AgentBroker>(
 impl Answer {
     fn of(error: RequestError) -> Self {
         if matches!(error, RequestError::TooLarge { .. }) {
-            Self::TooLarge(error)
+            let cause = format!("the broker does not take the report: {error}");
+            Self::Refused { code: "output_too_large", cause }
         } else {
             Self::Unknown(error)
         }

@@ -128,7 +128,7 @@ impl Owner {
     pub(crate) async fn answer(&mut self, verdict: Verdict) -> Report {
         let (mut reports, responder) = self.next().await;
         assert_eq!(reports.len(), 1, "{reports:?}");
-        responder.send(ReportReply { verdicts: vec![verdict] });
+        responder.send(ReportReply::from(vec![verdict]));
         reports.remove(0)
     }
 
@@ -142,7 +142,7 @@ impl Owner {
         let mut all = Vec::new();
         while all.len() < count {
             let (reports, responder) = self.next().await;
-            responder.send(ReportReply { verdicts: vec![Verdict::Applied; reports.len()] });
+            responder.send(ReportReply::from(vec![Verdict::Applied; reports.len()]));
             all.extend(reports);
         }
         all

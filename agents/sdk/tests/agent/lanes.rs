@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use skep_agent::{Agent, Context, Failure, Lane};
 use skep_broker::conformance::fixtures::only_reports;
 use skep_broker::{QueueDepth, Reports as _, Tasks as _};
-use skep_protocol::{Control, IgnoreReason, Task, Verdict};
+use skep_protocol::{Answer as _, Control, IgnoreReason, ReportReply, Task, Verdict};
 
 use crate::harness::{Count, PARTITION, Stage, line, lines, long_time, task};
 
@@ -52,7 +52,7 @@ async fn a_pulled_task_is_begun_once_the_coordinator_says_so() {
     stage.broker.offer(task("s", "echo", json!(1)), 1).await.unwrap();
     let (taken, responder) = owner.next().await;
     assert_eq!(count.get(), 0);
-    responder.send(skep_protocol::ReportReply { verdicts: vec![Verdict::Applied] });
+    responder.send(ReportReply::from(vec![Verdict::Applied]));
     let outcome = owner.apply().await;
     expect![[r#"
         s/1 taken
@@ -76,6 +76,9 @@ async fn a_task_that_is_of_no_interest_is_taken_off_the_queue_and_not_performed(
         stage.broker.offer(task(step, "echo", json!(1)), 1).await.unwrap();
         assert_eq!(line(&owner.answer(verdict).await), format!("{step}/1 taken"));
     }
+    stage.broker.offer(task("unread", "echo", json!(1)), 1).await.unwrap();
+    let (_, responder) = owner.next().await;
+    responder.send(ReportReply::unreadable("too new".to_owned()));
     until_depth(&stage, 0, 0).await;
     assert_eq!(count.get(), 0);
 }
@@ -100,7 +103,7 @@ async fn a_task_that_was_sent_before_is_asked_about_wherever_it_comes_from() {
     let (late, responder) = owner.next().await;
     reports.extend(late);
     stage.stop();
-    responder.send(skep_protocol::ReportReply { verdicts: vec![Verdict::Applied] });
+    responder.send(ReportReply::from(vec![Verdict::Applied]));
     reports.push(owner.apply().await);
     expect![[r#"
         taken/1 taken
@@ -143,7 +146,7 @@ async fn a_task_is_kept_while_it_is_worked_on_and_until_its_report_is_confirmed(
     let (_, responder) = owner.next().await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(depth_of(&stage).await, QueueDepth { waiting: 0, held: 1 });
-    responder.send(skep_protocol::ReportReply { verdicts: vec![Verdict::Applied] });
+    responder.send(ReportReply::from(vec![Verdict::Applied]));
     until_depth(&stage, 0, 0).await;
     assert_eq!(count.get(), 1);
 }
@@ -207,7 +210,7 @@ async fn what_was_allowed_after_the_agent_began_to_leave_is_given_back() {
     let (_, responder) = owner.next().await;
     stage.stop();
     stage.beat_where(|beat| beat.draining).await;
-    responder.send(skep_protocol::ReportReply { verdicts: vec![Verdict::Applied] });
+    responder.send(ReportReply::from(vec![Verdict::Applied]));
     expect!["s/1 released"].assert_eq(&line(&owner.apply().await));
     until_depth(&stage, 0, 0).await;
     assert_eq!(count.get(), 0);

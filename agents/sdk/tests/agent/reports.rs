@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use skep_agent::{Agent, Context, Failure};
 use skep_protocol::limits::{HEARTBEAT_INTERVAL, MAX_SHARED};
-use skep_protocol::{Heartbeat, Refusal, ReportReply, Verdict, encode};
+use skep_protocol::{Answer as _, Heartbeat, Refusal, Report, ReportReply, Verdict, encode};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -94,7 +94,7 @@ async fn what_is_finished_but_not_confirmed_is_held() {
     let (reports, responder) = owner.next().await;
     let beat = stage.beat_where(|beat| !beat.held.is_empty()).await;
     assert_eq!(beat.held[0].attempt, task.id());
-    responder.send(ReportReply { verdicts: vec![Verdict::Applied] });
+    responder.send(ReportReply::from(vec![Verdict::Applied]));
     stage.beat_where(|beat| beat.held.is_empty()).await;
     expect!["s/1 completed 1"].assert_eq(&line(&reports[0]));
 }
@@ -124,7 +124,7 @@ async fn a_task_that_comes_twice_is_performed_once() {
     assert_eq!(stage.deliver(vec![task.clone(), task.clone()]).await.refused, []);
     let (reports, responder) = owner.next().await;
     stage.give(&task).await;
-    responder.send(ReportReply { verdicts: vec![Verdict::Applied] });
+    responder.send(ReportReply::from(vec![Verdict::Applied]));
     // Once it was confirmed, the kept report answers.
     for _ in 0..2 {
         stage.beat_where(|beat| beat.held.is_empty()).await;
@@ -148,12 +148,12 @@ async fn reports_that_are_ready_share_a_message() {
     assert_eq!(stage.deliver(tasks).await.refused, []);
     // While one message is under way, the others gather.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    responder.send(ReportReply { verdicts: vec![Verdict::Applied; first.len()] });
+    responder.send(ReportReply::from(vec![Verdict::Applied; first.len()]));
     let mut sizes = Vec::new();
     while sizes.iter().sum::<usize>() < 600 {
         let (reports, responder) = owner.next().await;
         sizes.push(reports.len());
-        responder.send(ReportReply { verdicts: vec![Verdict::Applied; reports.len()] });
+        responder.send(ReportReply::from(vec![Verdict::Applied; reports.len()]));
     }
     assert_eq!(sizes, [MAX_SHARED, MAX_SHARED, 600 - 2 * MAX_SHARED]);
 }
@@ -170,10 +170,67 @@ async fn a_message_with_too_few_verdicts_is_finished_later() {
         []
     );
     let (mut reports, responder) = owner.next().await;
-    responder.send(ReportReply { verdicts: vec![Verdict::Applied] });
+    responder.send(ReportReply::from(vec![Verdict::Applied]));
     let rest = reports.split_off(1);
     let again = owner.apply_all(2).await;
     assert_eq!(again, rest);
+}
+
+/// What the owner of the partition cannot read keeps no other report away from it, and is sent
+/// again only as a failure that says so; if it cannot read that, the attempt is given up.
+#[tokio::test(start_paused = true)]
+async fn what_the_coordinator_cannot_read_is_not_sent_for_ever() {
+    let mut stage = Stage::start(echo(&Count::default())).await;
+    let mut owner = stage.own().await;
+    let tasks = ["a", "odd", "b", "never"].map(|step| task(step, "echo", json!(1)));
+    assert_eq!(stage.deliver(tasks.to_vec()).await.refused, []);
+    let is_odd = |report: &Report| match report.step.as_str() {
+        "never" => true,
+        "odd" => !line(report).contains("report_unreadable"),
+        _ => false,
+    };
+    let mut told = Vec::new();
+    while told.len() < 6 {
+        let (reports, responder) = owner.next().await;
+        let verdicts = vec![Verdict::Applied; reports.len()];
+        match reports.as_slice() {
+            [only] if is_odd(only) => {
+                told.push(format!("unread: {}", line(only)));
+                responder.send(ReportReply::unreadable("too new".to_owned()));
+            }
+            several if several.iter().any(is_odd) => {
+                responder.send(ReportReply::unreadable("too new".to_owned()));
+            }
+            readable => {
+                told.extend(readable.iter().map(line));
+                responder.send(ReportReply::from(verdicts));
+            }
+        }
+    }
+    expect![[r#"
+        a/1 completed 1
+        unread: odd/1 completed 1
+        odd/1 failed Limit report_unreadable: the coordinator cannot read the report: too new (final)
+        b/1 completed 1
+        unread: never/1 completed 1
+        unread: never/1 failed Limit report_unreadable: the coordinator cannot read the report: too new (final)"#]].assert_eq(&told.join("\n"));
+    stage.beat_where(|beat| beat.held.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_the_coordinator_cannot_read_fails_the_call() {
+    let handler = |context: Context, _: Value| async move {
+        context.save_checkpoint(&1).await?;
+        Ok::<_, Failure>(1)
+    };
+    let stage = Stage::start(Agent::builder("a").serve("c", handler).build().unwrap()).await;
+    let mut owner = stage.own().await;
+    stage.give(&task("s", "c", json!({}))).await;
+    let (_, responder) = owner.next().await;
+    responder.send(ReportReply::unreadable("too new".to_owned()));
+    let ended = line(&owner.apply().await);
+    let expected = "s/1 failed Agent invalid_checkpoint: the coordinator cannot read the report";
+    assert!(ended.starts_with(expected), "{ended}");
 }
 
 #[tokio::test(start_paused = true)]

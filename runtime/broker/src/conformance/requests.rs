@@ -68,7 +68,7 @@ pub async fn c24_each_asker_gets_its_own_answer<H: Harness>(harness: &H) {
 
 async fn all_kinds_arrive(client: &impl crate::Broker, owner: &impl crate::Broker) {
     let batch = TaskBatch { tasks: vec![task("writer", "one"), task("reader", "two")] };
-    let delivery = Delivery { refused: vec![(batch.tasks[1].id(), Refusal::UnknownCapability)] };
+    let delivery = Delivery::from(vec![(batch.tasks[1].id(), Refusal::UnknownCapability)]);
     let a = agent("a");
     let listener = owner.serve_tasks(&a).await.expect("serve");
     let answer = |got: TaskBatch| (got == batch).then(|| delivery.clone());
@@ -76,7 +76,7 @@ async fn all_kinds_arrive(client: &impl crate::Broker, owner: &impl crate::Broke
     assert_eq!(answered.expect("a delivery"), delivery);
 
     let (p, batch) = (partition(2), reports("a", "s[1]"));
-    let reply = ReportReply { verdicts: vec![Verdict::Rejected("too deep".to_owned())] };
+    let reply = ReportReply::from(vec![Verdict::Rejected("too deep".to_owned())]);
     let listener = owner.serve_reports(p).await.expect("serve");
     let answer = |got: ReportBatch| (got == batch).then(|| reply.clone());
     let answered = while_serving(listener, answer, client.report(p, batch.clone())).await;

@@ -2,7 +2,7 @@
 
 use skep_broker::{Broker, RequestError};
 use skep_engine::fleet::FleetInput;
-use skep_protocol::{AgentId, AttemptId, Task, TaskBatch};
+use skep_protocol::{AgentId, AttemptId, Delivery, Refusal, Task, TaskBatch};
 
 use crate::observe;
 use crate::partition::unwound;
@@ -14,7 +14,7 @@ pub(super) async fn deliver<B: Broker>(
     tasks: Vec<Task>,
 ) -> Option<FleetInput> {
     let attempts: Vec<AttemptId> = tasks.iter().map(Task::id).collect();
-    let delivering = unwound(broker.deliver(&agent, TaskBatch { tasks }));
+    let delivering = unwound(send(&broker, &agent, tasks));
     let Some(delivered) = delivering.await else {
         return Some(FleetInput::DeliveryUnknown { agent, attempts });
     };
@@ -28,4 +28,36 @@ pub(super) async fn deliver<B: Broker>(
             FleetInput::DeliveryUnknown { agent, attempts }
         }
     })
+}
+
+/// Sends tasks to an agent. If it cannot read them, each is sent alone, so that none keeps the
+/// others away from it. What it cannot read it cannot do, whatever it offers.
+async fn send<B: Broker>(
+    broker: &B,
+    agent: &AgentId,
+    tasks: Vec<Task>,
+) -> Result<Delivery, RequestError> {
+    let delivery = broker.deliver(agent, TaskBatch { tasks: tasks.clone() }).await?;
+    let Some(cause) = delivery.unreadable else { return Ok(delivery) };
+    observe::delivery_unread(agent, tasks.len(), &cause);
+    if let [only] = tasks.as_slice() {
+        return Ok(vec![(only.id(), Refusal::UnknownCapability)].into());
+    }
+    let mut refused = Vec::new();
+    for task in tasks {
+        let id = task.id();
+        let delivery = broker.deliver(agent, TaskBatch { tasks: vec![task] }).await;
+        let delivery = delivery.map_err(some_were_sent)?;
+        refused.extend(delivery.refused);
+        refused.extend(delivery.unreadable.map(|_| (id, Refusal::UnknownCapability)));
+    }
+    Ok(refused.into())
+}
+
+/// What an agent had taken before it was gone it may have begun.
+fn some_were_sent(error: RequestError) -> RequestError {
+    if let RequestError::NoResponders { what, .. } = error {
+        return RequestError::NoResponders { what, sent: true };
+    }
+    error
 }

@@ -219,9 +219,11 @@ pub(crate) async fn notify_parent<B: Broker>(
 /// Returns the rejection unless trying again may help.
 fn final_rejection(rejection: Rejection) -> Option<Rejection> {
     match rejection {
-        Rejection::Busy { .. } | Rejection::NotOwner {} | Rejection::PartitionStopped { .. } => {
-            None
-        }
+        // Another owner may be of another version, and read it.
+        Rejection::Unreadable { .. }
+        | Rejection::Busy { .. }
+        | Rejection::NotOwner {}
+        | Rejection::PartitionStopped { .. } => None,
         Rejection::InvalidDefinition { .. }
         | Rejection::UnknownWorkflow { .. }
         | Rejection::InvalidInputs { .. }

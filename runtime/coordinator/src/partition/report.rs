@@ -43,8 +43,8 @@ impl Ticket {
     pub(crate) fn into_release(self) -> Release {
         match self.asker {
             Asker::Live(responder) => {
-                let verdicts = self.verdicts.into_iter().flatten().collect();
-                Release::Reports(responder, ReportReply { verdicts })
+                let verdicts: Vec<_> = self.verdicts.into_iter().flatten().collect();
+                Release::Reports(responder, ReportReply::from(verdicts))
             }
             Asker::Durable(report) => Release::Confirm(report),
         }

@@ -19,5 +19,6 @@ mod runs;
 mod shared;
 mod stopped;
 mod stuck;
+mod unread;
 mod values;
 mod world;
