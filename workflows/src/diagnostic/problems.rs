@@ -4,6 +4,11 @@ use super::{Code, Diagnostic, Severity, Span, codes};
 use crate::limits;
 use crate::suggest::suggest_within;
 
+/// Characters of a message, or of what is said of another place.
+const MESSAGE: usize = 400;
+/// Characters of what can be done about a problem.
+const HELP: usize = 800;
+
 /// A problem that has no line yet.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -18,21 +23,21 @@ pub(crate) struct Problem {
 impl Problem {
     /// Says what to do about it.
     pub(crate) fn help(&mut self, help: impl Into<String>) -> &mut Self {
-        self.help = Some(help.into());
+        self.help = Some(bounded(&help.into(), HELP));
         self
     }
 
     /// Says what to do about it, if there is anything to say.
     pub(crate) fn maybe_help(&mut self, help: Option<impl Into<String>>) -> &mut Self {
         if let Some(help) = help {
-            self.help = Some(help.into());
+            self.help(help);
         }
         self
     }
 
     /// Points at another place that matters.
     pub(crate) fn related(&mut self, label: impl Into<String>, span: Span) -> &mut Self {
-        self.related.push((label.into(), span));
+        self.related.push((bounded(&label.into(), MESSAGE), span));
         self
     }
 }
@@ -113,6 +118,8 @@ impl Problems {
     }
 
     fn add(&mut self, code: Code, severity: Severity, span: Span, message: String) -> &mut Problem {
+        // At once: it may repeat a key as long as the file, and there may be many of them.
+        let message = bounded(&message, MESSAGE);
         let problem = Problem { code, severity, message, span, help: None, related: Vec::new() };
         let (found, most, more) = match severity {
             Severity::Error => (&mut self.errors, limits::PROBLEMS, &mut self.more.0),
@@ -159,7 +166,7 @@ impl Problems {
     pub(crate) fn finish(mut self, source: &str, file_name: &str) -> Vec<Diagnostic> {
         self.count_the_rest(Span { offset: source.len() as u32, len: 0 });
         let lines = Lines::of(source);
-        let file = bounded(file_name.to_owned(), 1_000);
+        let file = bounded(file_name, 1_000);
         let mut diagnostics: Vec<Diagnostic> = self
             .errors
             .into_iter()
@@ -169,12 +176,12 @@ impl Problems {
                 Diagnostic {
                     code: problem.code,
                     severity: problem.severity,
-                    message: bounded(problem.message, 400),
+                    message: problem.message,
                     file: file.clone(),
                     span: problem.span,
                     line,
                     column,
-                    help: problem.help.map(|help| bounded(help, 800)),
+                    help: problem.help,
                     related: problem.related,
                 }
             })
@@ -189,7 +196,7 @@ impl Problems {
 }
 
 /// Cuts a text that repeats too much of a file, and shows as escapes what a terminal obeys.
-fn bounded(text: String, max: usize) -> String {
+fn bounded(text: &str, max: usize) -> String {
     let mut clean = String::with_capacity(text.len().min(max));
     for (count, character) in text.chars().enumerate() {
         if count == max {
@@ -242,5 +249,20 @@ impl Lines {
         let start = self.0[line - 1] as usize;
         let text = source[start..offset].trim_start_matches('\u{feff}');
         (line as u32, text.chars().count() as u32 + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_short_from_the_start_whatever_it_repeats() {
+        let (key, span) = ("k".repeat(1_000_000), Span { offset: 0, len: 1 });
+        let mut problems = Problems::default();
+        problems.error(codes::UNKNOWN_KEY, span, &*key).help(&*key).related(&*key, span);
+        let Problem { message, help, related, .. } = &problems.errors[0];
+        let lengths = [message, help.as_ref().unwrap(), &related[0].0].map(|t| t.chars().count());
+        assert_eq!(lengths, [MESSAGE + 1, HELP + 1, MESSAGE + 1]);
     }
 }
