@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use skep_broker::{AgentBroker, PutBlobError, Unavailable};
 use skep_protocol::limits::{MAX_INLINE_PAYLOAD, MAX_PAYLOAD};
-use skep_protocol::{BlobRef, Payload};
+use skep_protocol::{BlobRef, Payload, flaw};
 
 use crate::backoff::Backoff;
 use crate::failure::Failure;
@@ -83,6 +83,10 @@ pub(crate) async fn stow(store: &dyn BlobStore, text: Box<RawValue>) -> Result<P
     if size > MAX_PAYLOAD {
         let message = format!("the value has {size} bytes, at most {MAX_PAYLOAD} are taken");
         return Err(Failure::fatal("output_too_large", message));
+    }
+    // Whoever takes the report sees to what is inline.
+    if let Some(flaw) = flaw(text.get()) {
+        return Err(Failure::fatal("invalid_output", format!("the JSON of the value {flaw}")));
     }
     let bytes = Bytes::from(Box::<str>::from(text).into_string());
     let mut backoff = Backoff::default();

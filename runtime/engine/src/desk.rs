@@ -55,8 +55,8 @@ impl<'a> Desk<'a> {
             Payload::Blob(blob) => blob,
         };
         match self.larder.text(blob.hash) {
-            Some(Some(text)) => Ok(text),
-            Some(None) => Err(gone(blob).into()),
+            Some(Ok(text)) => Ok(text),
+            Some(Err(failure)) => Err(failure.clone().into()),
             None => {
                 self.missing.borrow_mut().push(*blob);
                 Err(Obstacle::Missing)
@@ -130,9 +130,4 @@ impl<'a> Desk<'a> {
             Some(_) | None => payload,
         }
     }
-}
-
-fn gone(blob: &BlobRef) -> Failure {
-    let message = format!("the value {} is not in the blob store", blob.hash.short());
-    Failure::new(FailureKind::Expression, "value_gone", message).fatal()
 }

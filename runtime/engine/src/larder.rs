@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use skep_protocol::{BlobRef, Hash, RunId, StepPath};
+use skep_protocol::{BlobRef, Failure, FailureKind, Hash, RunId, StepPath, flaw};
 
 use crate::effect::{Change, Effect, EffectKey};
 use crate::input::Input;
@@ -79,8 +79,8 @@ pub(crate) struct Larder {
 struct Shelf {
     blob: BlobRef,
     waiters: BTreeSet<Waiter>,
-    /// None while it is being fetched; then the text, if there is one.
-    content: Option<Option<String>>,
+    /// None while it is being fetched; then the text, or why there is none that can be read.
+    content: Option<Result<String, Failure>>,
 }
 
 impl Shelf {
@@ -91,8 +91,9 @@ impl Shelf {
 }
 
 impl Larder {
-    /// Returns the text of a value: none if it was not fetched, none inside if it is gone.
-    pub(crate) fn text(&self, hash: Hash) -> Option<Option<&str>> {
+    /// Returns the text of a value, or why there is none that can be read; nothing if it was not
+    /// fetched.
+    pub(crate) fn text(&self, hash: Hash) -> Option<Result<&str, &Failure>> {
         Some(self.shelves.get(&hash)?.content.as_ref()?.as_deref())
     }
 
@@ -155,7 +156,7 @@ impl Larder {
         let owed = shelf.is_owed();
         // Bytes that are not what was asked for are as good as none.
         let right = bytes.filter(|bytes| BlobRef::of(bytes) == shelf.blob);
-        shelf.content = Some(right.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()));
+        shelf.content = Some(right.ok_or_else(|| gone(blob)).and_then(|bytes| read(blob, bytes)));
         if owed {
             changes.push(Change::Settled(EffectKey::Blob(blob.hash)));
         }
@@ -176,4 +177,20 @@ impl Larder {
         let owed = self.shelves.values().filter(|shelf| shelf.is_owed());
         owed.map(|shelf| Effect::FetchBlob { blob: shelf.blob })
     }
+}
+
+fn gone(blob: &BlobRef) -> Failure {
+    let message = format!("the value {} is not in the blob store", blob.hash.short());
+    Failure::new(FailureKind::Expression, "value_gone", message).fatal()
+}
+
+/// Returns the text of a large value, which anybody may have stored: as with what is inline, nobody
+/// is to read it in another way than others do.
+fn read(blob: &BlobRef, bytes: &Bytes) -> Result<String, Failure> {
+    let text = str::from_utf8(bytes).map_err(|error| format!("cannot be read: {error}"));
+    let sound = text.and_then(|text| flaw(text).map_or(Ok(text), Err));
+    sound.map(str::to_owned).map_err(|flaw| {
+        let message = format!("the JSON of the value {} {flaw}", blob.hash.short());
+        Failure::new(FailureKind::Expression, "not_json", message).fatal()
+    })
 }

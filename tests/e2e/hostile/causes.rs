@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use skep_engine::{Input, Partition, Reply};
 use skep_protocol::{
-    Batch, Command, CommandReply, Event, Hash, Record, ReportBatch, RunRecord, Seq, decode,
+    Batch, Command, CommandReply, Event, Hash, Payload, Record, ReportBatch, RunRecord, Seq, decode,
 };
 use skep_workflow::{Style, Workflow, read};
 
@@ -32,11 +32,12 @@ steps:
 pub(crate) type Cause = fn(&Case) -> Result<String>;
 
 /// The kinds that need no server.
-pub(crate) const KINDS: [(&str, Cause); 6] = [
+pub(crate) const KINDS: [(&str, Cause); 7] = [
     ("definitions", definition),
     ("expressions", expression),
     ("inputs", inputs),
     ("outputs", output),
+    ("blobs", blob),
     ("journals", journal),
     ("snapshots", snapshot),
 ];
@@ -101,13 +102,28 @@ fn inputs(case: &Case) -> Result<String> {
 
 /// An output is put into a report as it is, of the one attempt there is.
 fn output(case: &Case) -> Result<String> {
+    let mut message = br#"{"json":"#.to_vec();
+    message.extend(&case.bytes);
+    message.push(b'}');
+    report(started()?, &message)
+}
+
+/// A large value is stored as it is, and a report refers to it.
+fn blob(case: &Case) -> Result<String> {
     let mut play = started()?;
+    let reference = play.store(case.bytes.clone());
+    let output = serde_json::to_vec(&Payload::Blob(reference))?;
+    report(play, &output)
+}
+
+/// Reports that the one attempt there is gave this output.
+fn report(mut play: Play, output: &[u8]) -> Result<String> {
     let before = format!(
         r#"{{"v":1,"agent":"liar","reports":[{{"run":"{}","step":"a","attempt":1,"body":"#,
         run_id()
     );
-    let body = br#"{"outcome":{"completed":{"output":{"json":"#;
-    let message = [before.as_bytes(), body, &case.bytes, b"}}}}}]}"].concat();
+    let body = br#"{"outcome":{"completed":{"output":"#;
+    let message = [before.as_bytes(), body, output, b"}}}}]}"].concat();
     let batch = match decode::<ReportBatch>(&message) {
         Ok(batch) => batch,
         Err(error) => return Ok(chain(&error)),

@@ -60,6 +60,13 @@ impl Play {
         Ok(self.handle(Input::Start { start: Box::new(start), workflow })?.reply)
     }
 
+    /// Stores a large value, whatever it is.
+    pub(crate) fn store(&mut self, bytes: Vec<u8>) -> BlobRef {
+        let blob = BlobRef::of(&bytes);
+        self.blobs.insert(blob.hash, bytes.into());
+        blob
+    }
+
     /// Handles one input; values that it asks for are handed in.
     pub(crate) fn handle(&mut self, input: Input) -> Result<Handled> {
         loop {

@@ -274,3 +274,18 @@ async fn a_report_that_no_message_can_carry_becomes_a_failure() {
     assert!(line(last).starts_with("s3/1 failed Limit output_too_large"), "{}", line(last));
     assert_eq!(count.get(), 4);
 }
+
+/// What is inline is looked at by whoever takes the report.
+#[tokio::test(start_paused = true)]
+async fn a_large_output_with_a_key_twice_is_not_stored() {
+    let handler = |text: String| async move {
+        let output = format!("{{\"a\": \"{text}\", \"a\": 1}}");
+        Ok::<_, Failure>(RawValue::from_string(output).unwrap())
+    };
+    let agent = Agent::builder("a").serve("c", handler).build().unwrap();
+    let expected = expect![
+        "s/1 failed Agent invalid_output: the JSON of the value has the key `a` twice at line 1 \
+         column 65549 (final)"
+    ];
+    check(agent, task("s", "c", json!("t".repeat(MAX_INLINE_PAYLOAD))), expected).await;
+}
