@@ -69,13 +69,13 @@ impl Waiter {
 }
 
 /// The values, and who waits for them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Larder {
     shelves: BTreeMap<Hash, Shelf>,
     waits: BTreeMap<Waiter, Vec<Hash>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Shelf {
     blob: BlobRef,
     waiters: BTreeSet<Waiter>,

@@ -27,7 +27,7 @@ use memory::{Finished, Notice, Workflows};
 pub(crate) use memory::fingerprint;
 
 /// The state of all live runs of one partition, and the decisions about them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Partition {
     id: PartitionId,
     epoch: u64,

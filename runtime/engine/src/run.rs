@@ -60,7 +60,7 @@ impl ScopeId {
 }
 
 /// A live run: its workflow, what the journal says of it, and what follows from that.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) partition: PartitionId,
     pub(crate) plan: Arc<Plan>,
@@ -69,7 +69,7 @@ pub(crate) struct Run {
 }
 
 /// What the journal says of a run.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RunState {
     pub(crate) id: RunId,
     pub(crate) at: Timestamp,
@@ -106,7 +106,7 @@ const fn is_zero(number: &u32) -> bool {
 }
 
 /// What follows from the state of a run and is kept to save time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Soft {
     /// Steps in the hands of the swarm.
     pub(crate) busy: u32,

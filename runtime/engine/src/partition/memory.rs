@@ -17,7 +17,7 @@ use crate::input::Resolved;
 use crate::plan::Plan;
 
 /// The definitions that the journal holds and runs may use.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Workflows {
     known: BTreeMap<Hash, Known>,
     /// Those that no live run uses, the one out of use for longest first.
@@ -26,7 +26,7 @@ pub(super) struct Workflows {
     offered: Option<Workflow>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Known {
     plan: Arc<Plan>,
     live: usize,
@@ -150,7 +150,7 @@ pub(super) struct Ended {
 }
 
 /// The runs that ended last, so that a late start or report is recognised.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Finished {
     order: VecDeque<RunId>,
     by_id: HashMap<RunId, Ended>,

@@ -15,7 +15,7 @@ use super::standing::Index;
 use super::{NodeId, Run};
 
 /// Signals that nobody has asked for yet.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Signals {
     pub(crate) early: VecDeque<EarlySignal>,
     /// The ids of those that arrived last, so that a repeated one is dropped.

@@ -15,7 +15,7 @@ use crate::effect::{Change, Effect, EffectKey, OfferTask};
 use crate::wake::{Timer, TimerReason, Timers};
 
 /// What follows from the states of all runs of a partition, kept as they change.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
     pub(crate) timers: Timers,
     pub(crate) changes: Vec<Change>,

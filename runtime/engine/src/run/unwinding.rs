@@ -26,7 +26,7 @@ pub(crate) struct Unwind {
 }
 
 /// How far an unwinding is; follows from the states of the steps.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Unwinding {
     marks: Vec<Mark>,
     /// Compensations that are not over.
