@@ -27,6 +27,7 @@ use scope::ScopeState;
 use signals::Signals;
 use standing::Index;
 use step::{Phase, StepState};
+use supervise::Supervising;
 use unwinding::{Unwind, Unwinding};
 
 /// Inputs that are fetched and no longer than this are kept, in bytes.
@@ -116,6 +117,8 @@ pub(crate) struct Soft {
     pub(crate) waiters: BTreeMap<String, BTreeSet<NodeId>>,
     /// How far the unwinding is.
     pub(crate) unwinding: Unwinding,
+    /// How far the supervision of groups is.
+    supervising: Supervising,
     inputs: OnceLock<Arc<Value>>,
 }
 
@@ -138,6 +141,9 @@ impl Run {
                 let name = name.clone();
                 self.soft.waiters.entry(name).or_default().insert(id);
             }
+        }
+        for scope in 0..self.state.scopes.len() {
+            self.derive_supervision(ScopeId(u32::try_from(scope).expect("steps are bounded")));
         }
         if self.state.unwind.is_some() {
             self.mark_what_is_left(index);

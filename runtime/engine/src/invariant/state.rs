@@ -7,7 +7,7 @@ use skep_protocol::limits::{MAX_EARLY_SIGNALS, MAX_STEPS_PER_RUN};
 use super::{Checked, demand};
 use crate::partition::Partition;
 use crate::run::step::{Phase, StepState};
-use crate::run::{NodeId, Run};
+use crate::run::{NodeId, Run, ScopeId};
 
 pub(crate) fn check(partition: &Partition) -> Checked {
     let mut timers = BTreeSet::new();
@@ -31,6 +31,12 @@ fn run_is_consistent(run: &Run) -> Checked {
     demand(steps <= limit, "I-17", || format!("run {id} has {steps} steps"))?;
     let early = run.state.signals.early.len();
     demand(early <= MAX_EARLY_SIGNALS, "I-17", || format!("run {id} keeps {early} signals"))?;
+    for number in 0..run.state.scopes.len() {
+        let scope = ScopeId(u32::try_from(number).unwrap_or(u32::MAX));
+        demand(run.is_supervised_well(scope), "I-13", || {
+            format!("run {id}: it was not kept how far the supervision of {scope:?} is")
+        })?;
+    }
     for scope in &run.state.scopes {
         let open = scope.nodes().filter(|node| !run.is_over(*node)).count();
         let under_way = scope.owner.is_none_or(|owner| !run.is_over(owner));

@@ -100,7 +100,8 @@ impl Partition {
         now: Timestamp,
         handled: &mut Handled,
     ) -> Result<(), FoldError> {
-        let Some(run) = self.runs.get(&id) else { return Ok(()) };
+        let Some(run) = self.runs.get_mut(&id) else { return Ok(()) };
+        run.hold_back(node);
         let desk = Desk::new(now, &self.larder, &self.parsed);
         let followed = frontier::advance(run, node, &desk);
         let (made, missing) = (desk.made.take(), desk.missing.take());

@@ -5,7 +5,7 @@ use skep_protocol::{
     Payload, SignalId, SkipReason, StepExpanded, StepPath, StepStatus, Timestamp, WaitStarted,
     WaitingFor,
 };
-use skep_workflow::{Join, OnFailure, StepOnFailure};
+use skep_workflow::{Join, OnFailure};
 
 use super::standing::Index;
 use super::step::{Phase, Progress, Setback, StepState};
@@ -252,9 +252,11 @@ impl Run {
     }
 
     fn step_of_scope_ended(&mut self, id: NodeId, scope: ScopeId, index: &mut Index) {
-        let fails = self.node(id).phase == Phase::Failed
-            && self.definition(id).on_failure() == StepOnFailure::Fail;
+        let fails = self.fails(id);
         let supervised = self.supervision(scope).is_some();
+        if supervised {
+            self.supervised_ended(id, fails);
+        }
         let stops = self.plan.workflow().on_failure() != OnFailure::Continue && !supervised;
         let state = self.scope_mut(scope);
         state.open -= 1;

@@ -1,6 +1,7 @@
 //! The steps of a run, or of one group in it, as a unit.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use skep_protocol::Timestamp;
@@ -37,6 +38,11 @@ pub(crate) struct ScopeState {
 }
 
 impl ScopeState {
+    /// Returns where its steps lie.
+    pub(crate) fn range(&self) -> Range<NodeId> {
+        self.first..NodeId(self.first.0 + self.len)
+    }
+
     /// Returns its steps, in the order of the file.
     pub(crate) fn nodes(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
         (self.first.0..self.first.0 + self.len).map(NodeId)
@@ -58,6 +64,7 @@ impl Run {
         for node in scope.nodes() {
             self.begin_anew(node);
         }
+        self.supervise_anew(id);
         id
     }
 

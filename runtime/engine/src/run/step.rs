@@ -122,6 +122,16 @@ impl Tally {
             | Phase::Group { .. } => self.open += 1,
         }
     }
+
+    /// Counts a need as open that ended like this before.
+    pub(crate) fn reopen(&mut self, ended: &Phase) {
+        let mut before = Self::default();
+        before.add(ended);
+        self.open += 1 - before.open;
+        self.completed -= before.completed;
+        self.skipped -= before.skipped;
+        self.troubled -= before.troubled;
+    }
 }
 
 /// The step inside its run: a step of the workflow, or one item of a `for_each`.

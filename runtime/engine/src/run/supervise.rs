@@ -6,6 +6,10 @@
 //! siblings that ended well start again, too. The failure of a step with `on_failure: continue`
 //! starts nothing again; unlike a temporary child of OTP, it does start again with its siblings.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
 use skep_protocol::Timestamp;
 use skep_workflow::{StepOnFailure, Strategy, Supervision};
 
@@ -13,6 +17,27 @@ use super::apply::Applied;
 use super::standing::Index;
 use super::step::{Phase, Tally};
 use super::{NodeId, Run, ScopeId};
+
+/// How far the supervision of groups is; follows from the states of the steps. It is kept so that
+/// a restart costs the steps that start again, however many siblings they have.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Supervising {
+    /// Steps that failed and have not started again.
+    failures: BTreeSet<NodeId>,
+    /// Steps that were looked at when none of their scope was to start.
+    held_back: BTreeSet<NodeId>,
+    /// The restarts that are under way.
+    restarts: BTreeMap<ScopeId, Restart>,
+}
+
+/// How far a restart is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Restart {
+    /// Steps that have begun and are to start again.
+    left: u32,
+    /// Those of them that have not stopped.
+    under_way: u32,
+}
 
 impl Run {
     /// Returns the supervision of the steps of a scope, as long as it is in charge.
@@ -32,6 +57,18 @@ impl Run {
         (state.failed.is_some() || state.restarting.is_some()) && self.supervision(scope).is_some()
     }
 
+    /// Takes note that a step is looked at. If it may not start because its scope is held, it is
+    /// looked at again once the scope goes on.
+    pub(crate) fn hold_back(&mut self, id: NodeId) {
+        if id == NodeId::RUN {
+            return;
+        }
+        let node = self.node(id);
+        if node.phase == Phase::Pending && node.item_of.is_none() && self.is_held(node.scope) {
+            self.soft.supervising.held_back.insert(id);
+        }
+    }
+
     /// Returns whether a step starts again once it has stopped.
     pub(crate) fn is_restarting(&self, id: NodeId) -> bool {
         if self.node(id).item_of.is_some() {
@@ -44,20 +81,46 @@ impl Run {
 
     /// Returns whether the failure of `cause` means that `id` starts again.
     fn is_concerned(&self, scope: ScopeId, cause: NodeId, id: NodeId) -> bool {
-        self.supervision(scope).is_some_and(|supervision| match supervision.strategy {
-            Strategy::OneForOne => id == cause,
-            Strategy::OneForAll => true,
-            Strategy::RestForOne => id >= cause,
-        })
+        self.concerned(scope, cause).contains(&id)
+    }
+
+    /// Returns the steps that start again because `cause` failed, if they have begun.
+    fn concerned(&self, scope: ScopeId, cause: NodeId) -> Range<NodeId> {
+        let strategy = self.supervision(scope).map(|supervision| supervision.strategy);
+        let Range { start, end } = self.scope(scope).range();
+        match strategy {
+            None => start..start,
+            Some(Strategy::OneForOne) => cause..NodeId(cause.0 + 1),
+            Some(Strategy::OneForAll) => start..end,
+            Some(Strategy::RestForOne) => cause..end,
+        }
     }
 
     /// Returns the steps that start again, in order; none if one of them has not stopped yet.
     pub(crate) fn to_restart(&self, scope: ScopeId) -> Vec<NodeId> {
-        let Some(cause) = self.scope(scope).restarting else { return Vec::new() };
-        let concerned = |id: &NodeId| self.is_concerned(scope, cause, *id);
-        let begun = self.scope(scope).nodes().filter(concerned);
-        let begun: Vec<_> = begun.filter(|id| self.node(*id).phase != Phase::Pending).collect();
-        if begun.iter().all(|id| self.is_over(*id)) { begun } else { Vec::new() }
+        let restart = self.soft.supervising.restarts.get(&scope);
+        match (self.scope(scope).restarting, restart) {
+            (Some(cause), Some(Restart { under_way: 0, .. })) => self.begun(scope, cause).collect(),
+            (_, _) => Vec::new(),
+        }
+    }
+
+    /// Returns those of the steps that start again that have begun.
+    fn begun(&self, scope: ScopeId, cause: NodeId) -> impl Iterator<Item = NodeId> {
+        let Range { start, end } = self.concerned(scope, cause);
+        let concerned = (start.0..end.0).map(NodeId);
+        concerned.filter(|id| self.node(*id).phase != Phase::Pending)
+    }
+
+    /// Counts what is left of a restart.
+    fn count_restart(&self, scope: ScopeId) -> Option<Restart> {
+        let cause = self.scope(scope).restarting?;
+        let mut restart = Restart::default();
+        for id in self.begun(scope, cause) {
+            restart.left += 1;
+            restart.under_way += u32::from(!self.is_over(id));
+        }
+        Some(restart)
     }
 
     /// Returns whether one more restart is more than the supervision bears: more than
@@ -88,8 +151,10 @@ impl Run {
         state.restarting = cause;
         state.restarts.retain(|before| within.is_some_and(|within| before.after(within) >= at));
         state.restarts.push_back(at);
-        for id in state.nodes() {
-            if !self.node(id).phase.is_final() {
+        let restart = self.count_restart(scope);
+        self.soft.supervising.restarts.extend(restart.map(|restart| (scope, restart)));
+        for id in cause.into_iter().flat_map(|cause| self.begun(scope, cause)) {
+            if !self.is_over(id) {
                 self.enqueue(id, index);
             }
         }
@@ -102,26 +167,31 @@ impl Run {
             return self.out_of_place("the restart of a step that is not to");
         }
         let scope = self.node(id).scope;
-        self.begin_anew(id);
-        self.scope_mut(scope).open += 1;
-        if !self.to_restart(scope).is_empty() {
-            return Ok(());
+        self.reopen(id);
+        self.enqueue(id, index);
+        let restart = self.soft.supervising.restarts.entry(scope).or_default();
+        restart.left = restart.left.saturating_sub(1);
+        if restart.left == 0 {
+            self.restarted(scope, index);
         }
-        self.scope_mut(scope).restarting = None;
-        let failed = |id: &NodeId| {
-            self.node(*id).phase == Phase::Failed
-                && self.definition(*id).on_failure() == StepOnFailure::Fail
-        };
-        let failed = self.scope(scope).nodes().find(failed);
-        self.scope_mut(scope).failed = failed;
-        self.count_anew(scope);
-        for id in self.scope(scope).nodes() {
-            if !self.node(id).phase.is_final() {
-                self.enqueue(id, index);
-            }
-        }
-        self.enqueue_owner(scope, index);
         Ok(())
+    }
+
+    /// All steps that were to start again have done so.
+    fn restarted(&mut self, scope: ScopeId, index: &mut Index) {
+        let steps = self.scope(scope).range();
+        let soft = &mut self.soft.supervising;
+        soft.restarts.remove(&scope);
+        let failed = soft.failures.range(steps.clone()).next().copied();
+        let held_back: Vec<NodeId> = soft.held_back.range(steps).copied().collect();
+        for id in held_back {
+            self.soft.supervising.held_back.remove(&id);
+            self.enqueue(id, index);
+        }
+        let state = self.scope_mut(scope);
+        state.restarting = None;
+        state.failed = failed;
+        self.enqueue_owner(scope, index);
     }
 
     pub(super) fn restarts_exhausted(&mut self, group: NodeId, index: &mut Index) -> Applied {
@@ -134,23 +204,97 @@ impl Run {
         Ok(())
     }
 
-    /// Counts the needs and the readers of all steps of a scope from their states.
-    fn count_anew(&mut self, scope: ScopeId) {
-        let plan = std::sync::Arc::clone(&self.plan);
-        for id in self.scope(scope).nodes() {
-            self.node_mut(id).needs = self.tally(id);
-            self.node_mut(id).readers = 0;
-        }
-        for id in self.scope(scope).nodes() {
-            if self.is_over(id) {
-                continue;
+    /// Sets a step that is over to its beginning, among siblings that go on.
+    fn reopen(&mut self, id: NodeId) {
+        let scope = self.node(id).scope;
+        let (ended, readers) = (self.node(id).phase.clone(), self.node(id).readers);
+        self.begin_anew(id);
+        self.soft.supervising.failures.remove(&id);
+        self.node_mut(id).readers = readers;
+        self.node_mut(id).needs = self.tally(id);
+        self.scope_mut(scope).open += 1;
+        let plan = Arc::clone(&self.plan);
+        let step = self.step_index(id);
+        for dependent in plan.step(step).dependents() {
+            if let Some(dependent) = self.in_scope(scope, *dependent) {
+                self.node_mut(dependent).needs.reopen(&ended);
             }
-            for read in plan.reads(self.step_index(id)) {
-                if let Some(read) = self.in_scope(scope, *read) {
-                    self.node_mut(read).readers += 1;
-                }
+        }
+        for read in plan.reads(step) {
+            if let Some(read) = self.in_scope(scope, *read) {
+                self.node_mut(read).readers += 1;
             }
         }
+    }
+
+    /// Takes note of the end of a step of a supervised scope.
+    pub(super) fn supervised_ended(&mut self, id: NodeId, fails: bool) {
+        let is_restarting = self.is_restarting(id);
+        let scope = self.node(id).scope;
+        let soft = &mut self.soft.supervising;
+        if fails {
+            soft.failures.insert(id);
+        }
+        if let Some(restart) = soft.restarts.get_mut(&scope).filter(|_| is_restarting) {
+            restart.under_way = restart.under_way.saturating_sub(1);
+        }
+    }
+
+    /// Takes note that all steps of a scope are at their beginning.
+    pub(super) fn supervise_anew(&mut self, scope: ScopeId) {
+        let steps = self.scope(scope).nodes();
+        let soft = &mut self.soft.supervising;
+        soft.restarts.remove(&scope);
+        for id in steps {
+            soft.failures.remove(&id);
+            soft.held_back.remove(&id);
+        }
+    }
+
+    /// Works out how far the supervision of a scope is, from the states of its steps.
+    pub(super) fn derive_supervision(&mut self, scope: ScopeId) {
+        if self.supervision(scope).is_none() {
+            return;
+        }
+        let failures: Vec<_> = self.failures(scope).collect();
+        let restart = self.count_restart(scope);
+        let soft = &mut self.soft.supervising;
+        soft.failures.extend(failures);
+        soft.restarts.extend(restart.map(|restart| (scope, restart)));
+    }
+
+    /// Returns the steps of a scope that failed and have not started again.
+    fn failures(&self, scope: ScopeId) -> impl Iterator<Item = NodeId> {
+        self.scope(scope).nodes().filter(|id| self.fails(*id))
+    }
+
+    /// Returns whether what is kept of the supervision of a scope follows from the states of its
+    /// steps.
+    pub(crate) fn is_supervised_well(&self, scope: ScopeId) -> bool {
+        let soft = &self.soft.supervising;
+        let kept = soft.failures.range(self.scope(scope).range()).copied();
+        self.supervision(scope).is_none()
+            || kept.eq(self.failures(scope))
+                && soft.restarts.get(&scope).copied() == self.count_restart(scope)
+                && self.are_readers_counted(scope)
+    }
+
+    fn are_readers_counted(&self, scope: ScopeId) -> bool {
+        let mut readers: BTreeMap<NodeId, u32> = BTreeMap::new();
+        for reader in self.scope(scope).nodes().filter(|id| !self.is_over(*id)) {
+            let reads = self.plan.reads(self.step_index(reader)).iter();
+            for read in reads.filter_map(|read| self.in_scope(scope, *read)) {
+                *readers.entry(read).or_default() += 1;
+            }
+        }
+        let counted = |id| readers.get(&id).copied().unwrap_or_default();
+        self.scope(scope).nodes().all(|id| self.node(id).readers == counted(id))
+    }
+
+    /// Returns whether a step failed, and that is not just taken note of.
+    pub(super) fn fails(&self, id: NodeId) -> bool {
+        self.node(id).phase == Phase::Failed
+            && self.definition(id).on_failure() == StepOnFailure::Fail
     }
 
     /// Counts how the needs of a step ended so far.
