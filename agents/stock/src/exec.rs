@@ -300,7 +300,7 @@ impl ExecError {
         let is_unclear = self.is_unclear();
         let (code, worth) = match self {
             Self::InvalidInput(_) => ("invalid_input", WorthRetrying::No),
-            Self::CommandNotAllowed { .. } => ("command_not_allowed", WorthRetrying::No),
+            Self::CommandNotAllowed { .. } => ("command_not_allowed", WorthRetrying::Yes),
             Self::EnvNotAllowed(_) => ("env_not_allowed", WorthRetrying::No),
             Self::DirectoryNotAllowed { .. } => ("directory_not_allowed", WorthRetrying::No),
             Self::Spawn { source, .. } => ("spawn_failed", is_passing(&source).into()),
@@ -339,7 +339,9 @@ impl ExecError {
     }
 }
 
-/// Tells whether the system may start the program the next time: it was short of something.
+/// Tells whether the system may start the program the next time, because it was short of something,
+/// or at another agent, because this one does not have it.
 fn is_passing(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::OutOfMemory)
+    use std::io::ErrorKind::{NotFound, OutOfMemory, PermissionDenied, WouldBlock};
+    matches!(error.kind(), WouldBlock | OutOfMemory | NotFound | PermissionDenied)
 }

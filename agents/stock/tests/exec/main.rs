@@ -128,7 +128,7 @@ async fn what_the_operator_did_not_allow_is_refused() {
     check(
         json!({ "argv": ["rm", "-rf", "/"] }),
         expect![
-            "fatal command_not_allowed: the operator of this agent did not allow `rm`; \
+            "retryable command_not_allowed: the operator of this agent did not allow `rm`; \
              allowed: /bin/echo, cat, env, sh, timeout"
         ],
     )
@@ -136,7 +136,7 @@ async fn what_the_operator_did_not_allow_is_refused() {
     check(
         json!({ "argv": ["./sh"] }),
         expect![
-            "fatal command_not_allowed: the operator of this agent did not allow `./sh`; \
+            "retryable command_not_allowed: the operator of this agent did not allow `./sh`; \
              allowed: /bin/echo, cat, env, sh, timeout"
         ],
     )
@@ -305,7 +305,7 @@ async fn a_program_that_cannot_be_started_is_a_failure() {
     let name = tool.to_str().unwrap();
     let config = ExecConfig::new(Commands::resolve([name], None).unwrap(), root.path());
     let failure = execute(&config, json!({ "argv": [name] })).await.unwrap_err();
-    assert_eq!((failure.code(), failure.is_retryable()), ("spawn_failed", false));
+    assert_eq!((failure.code(), failure.is_retryable()), ("spawn_failed", true));
     assert!(failure.message().contains("No such file"), "{failure}");
 }
 

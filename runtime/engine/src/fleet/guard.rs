@@ -120,8 +120,10 @@ impl Fleet {
             purse.budget.completed(now);
             self.touched.insert(capability.clone());
         }
-        let blamed =
-            agent.is_some_and(|agent| self.judge_agent((agent, &capability), failed, now, effects));
+        let by_agent = agent.zip(end.blames_agent());
+        let blamed = by_agent.is_some_and(|(agent, failed)| {
+            self.judge_agent((agent, &capability), failed, now, effects)
+        });
         let Some(attempt) = self.attempts.get(id) else { return };
         let own = attempt.offer.care.breaker.as_deref().map(|(_, policy)| policy);
         let guard = self.guards.entry(name.clone()).or_insert_with(|| {

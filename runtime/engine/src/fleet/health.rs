@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use skep_protocol::{AgentHealth, AgentId, Board, QuarantineRecord, Timestamp};
 
 use super::board::Post;
-use super::quarantine::{Finding, WINDOW, is_suspect, may_be_out, outlier};
+use super::quarantine::{Finding, WINDOW, is_common, is_suspect, may_be_out, outlier};
 use super::window::Window;
 use super::{Fleet, FleetEffect, Timer};
 
@@ -65,6 +65,7 @@ impl Fleet {
                     purse.peers.suspects.insert(agent.clone());
                 }
             }
+            Some(Finding::Relapse) if self.is_usual(capability, now) => {}
             Some(Finding::Relapse) => {
                 let cause = "it failed again when it was tried".to_owned();
                 self.put_out(agent, cause, now, effects);
@@ -108,6 +109,12 @@ impl Fleet {
         }
         self.put_out(&agent, cause, now, effects);
         true
+    }
+
+    /// Returns whether so many attempts fail at all agents that one more tells nothing of who had it.
+    fn is_usual(&self, capability: &CompactString, now: Timestamp) -> bool {
+        let purse = self.purses.get(capability);
+        purse.is_some_and(|purse| is_common(purse.peers.others([0; 2], now)))
     }
 
     /// Returns whether enough agents are left in each pool of an agent without it.

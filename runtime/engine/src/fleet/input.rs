@@ -159,6 +159,15 @@ impl CallEnd {
             },
         }
     }
+
+    /// Returns whether the agent failed, as one of several that do the same. It is held against the
+    /// others, whom the same answer would come from: so what it says is final counts as well.
+    pub(crate) fn blames_agent(&self) -> Option<bool> {
+        match &self.outcome {
+            CallOutcome::Failed { kind: FailureKind::Agent, .. } => Some(true),
+            CallOutcome::Completed | CallOutcome::Failed { .. } => self.blames_capability(&[]),
+        }
+    }
 }
 
 /// What became of an attempt.

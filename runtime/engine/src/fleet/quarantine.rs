@@ -156,7 +156,6 @@ impl Health {
 
 /// Says why an agent fails far more than the others of its pool, if it does.
 pub(super) fn outlier(own: [u32; 2], others: [u32; 2]) -> Option<String> {
-    let rate = |[calls, failed]: [u32; 2]| u64::from(failed) * 1_000 / u64::from(calls.max(1));
     let [calls, failed] = own;
     let outlier = calls >= MIN_CALLS
         && others[0] >= MIN_CALLS
@@ -171,6 +170,16 @@ pub(super) fn outlier(own: [u32; 2], others: [u32; 2]) -> Option<String> {
 /// Returns whether an agent fails so often that the others have to be looked at.
 pub(super) fn is_suspect([calls, failed]: [u32; 2]) -> bool {
     failed > 0 && u64::from(failed) * 1_000 >= LEAST_RATE * u64::from(calls)
+}
+
+/// Returns whether a failure is nothing special among these attempts.
+pub(super) fn is_common(attempts: [u32; 2]) -> bool {
+    attempts[0] >= MIN_CALLS && rate(attempts) > LEAST_RATE - LEAST_GAP
+}
+
+/// Returns the failed ones of some attempts, in thousandths.
+fn rate([calls, failed]: [u32; 2]) -> u64 {
+    u64::from(failed) * 1_000 / u64::from(calls.max(1))
 }
 
 /// Returns whether one more agent of a pool may be out.

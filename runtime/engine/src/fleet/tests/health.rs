@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use skep_protocol::{Progress, QuarantineRecord};
+use skep_protocol::{AgentStanding, Progress, QuarantineRecord};
 
 use super::*;
 
 impl Scene {
     /// Ten agents, one of which fails all that it gets.
-    fn ten(&mut self, rounds: u32) -> &mut Self {
+    fn ten(&mut self, rounds: u32, failed: impl Fn() -> CallOutcome) -> &mut Self {
         let names: Vec<String> = (0..10).map(|number| format!("a{number}")).collect();
         for round in 0..rounds {
             for name in &names {
@@ -25,6 +25,17 @@ impl Scene {
             }
         }
         self.done.retain(|_| false);
+        self
+    }
+
+    /// Lets seconds pass in which all ten are heard.
+    fn pass(&mut self, seconds: u64) -> &mut Self {
+        for _ in 0..seconds / 2 {
+            for number in 0..10 {
+                self.beat(&format!("a{number}"), 1, &[]);
+            }
+            self.after(2_000);
+        }
         self
     }
 
@@ -50,7 +61,7 @@ impl Scene {
 #[test]
 fn one_bad_agent_in_ten_is_out_and_comes_back_by_a_probe() {
     let mut scene = Scene::new();
-    scene.ten(6).standing("a3").owe("x").owe("y").explain("x").standing("a1");
+    scene.ten(6, failed).standing("a3").owe("x").owe("y").explain("x").standing("a1");
     scene.check(expect![[r#"
         a3 is quarantined, 0 of 0 5 of its 5 attempts failed, 0 % of those of the others
         0: deliver to a1: x
@@ -58,6 +69,39 @@ fn one_bad_agent_in_ten_is_out_and_comes_back_by_a_probe() {
         0: x waits: being sent to agent a1
         a1 is well, 0 of 6 
     "#]]);
+}
+
+/// Says that trying again cannot help.
+fn answered() -> CallOutcome {
+    let code = "spawn_failed".to_owned();
+    CallOutcome::Failed { kind: FailureKind::Agent, code, retryable: false }
+}
+
+#[test]
+fn an_agent_whose_failures_are_final_is_out_as_well() {
+    let mut scene = Scene::new();
+    scene.ten(6, answered).standing("a3").check(expect![[r#"
+        a3 is quarantined, 0 of 0 5 of its 5 attempts failed, 0 % of those of the others
+    "#]]);
+}
+
+#[test]
+fn a_final_failure_of_one_that_is_probed_is_a_relapse_unless_the_others_fail_alike() {
+    for (others_fail, expected) in
+        [(false, AgentStanding::Quarantined), (true, AgentStanding::Probed)]
+    {
+        let mut scene = Scene::new();
+        scene.ten(6, answered);
+        for round in 0..8 {
+            for name in ["a0", "a1", "a2", "a4", "a5", "a6", "a7", "a8", "a9"] {
+                let fails = others_fail && round % 2 == 0;
+                let outcome = if fails { answered() } else { CallOutcome::Completed };
+                scene.owe("s").ends("s", name, outcome);
+            }
+        }
+        scene.pass(32).owe("probe").ends("probe", "a3", answered());
+        assert_eq!(scene.fleet.agents[&agent("a3")].health.standing(), expected);
+    }
 }
 
 #[test]
