@@ -240,6 +240,7 @@ impl Leases {
             attempt: id.clone(),
             since: lease.since,
             progress: lease.signs.progress(),
+            finished: lease.phase == Phase::Reporting,
         });
         held.collect()
     }

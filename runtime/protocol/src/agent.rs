@@ -91,6 +91,9 @@ pub struct Held {
     /// How far it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+    /// It is over, and its report was not confirmed yet: no progress is to be expected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finished: bool,
 }
 
 /// How far an attempt is.

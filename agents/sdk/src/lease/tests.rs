@@ -162,3 +162,13 @@ fn the_slots_that_all_have_in_common_are_shared_out() {
     assert_eq!(leases.share("a"), 2);
     assert_eq!(Leases::new(three.into_iter(), None).share("a"), 8);
 }
+
+#[test]
+fn what_waits_for_a_confirmation_is_held_as_finished() {
+    let mut leases = Leases::new([("c", 1)].into_iter(), None);
+    let task = task(0, "c");
+    leases.arrived(&task, Phase::Working, Timestamp::EPOCH);
+    assert!(!leases.held()[0].finished);
+    leases.report(&task.id());
+    assert!(leases.held()[0].finished);
+}

@@ -66,6 +66,7 @@ mod tests {
             },
             since: Timestamp::from_millis(1_763_694_000_000),
             progress: Some(progress.clone()),
+            finished: false,
         });
         Heartbeat {
             v: Heartbeat::VERSION,

@@ -297,7 +297,7 @@ fn what_an_agent_says_is_shown_while_it_works() {
         lane: Lane::Direct,
         offers: Vec::new(),
         labels: Default::default(),
-        held: vec![Held { attempt, since, progress: Some(progress) }],
+        held: vec![Held { attempt, since, progress: Some(progress), finished: false }],
         draining: false,
         leaving: false,
         software: String::new(),

@@ -31,7 +31,12 @@ async fn beat(broker: &Embedded, seq: u64, held: &[AttemptId]) {
         offers: vec![Offer { capability: "work".to_owned(), slots: 1 }],
         labels: std::collections::BTreeMap::new(),
         held: held
-            .map(|attempt| Held { attempt, since: Timestamp::EPOCH, progress: None })
+            .map(|attempt| Held {
+                attempt,
+                since: Timestamp::EPOCH,
+                progress: None,
+                finished: false,
+            })
             .collect(),
         draining: false,
         leaving: false,

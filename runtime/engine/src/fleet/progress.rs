@@ -26,11 +26,17 @@ impl Watch {
     const fn new(agent: AgentId, calls: u64, now: Timestamp) -> Self {
         Self { agent, calls, since: now, warned: false, told: None }
     }
+
+    /// Returns for how long there was no progress, as far as this coordinator could have heard it.
+    fn silent_for(&self, link_since: Timestamp, now: Timestamp) -> Duration {
+        now.since(self.since.max(link_since))
+    }
 }
 
 impl Fleet {
     /// Looks at the progress of what an agent holds. Only a heartbeat shows that there was none, so
-    /// an agent that is not heard of is never taken for one that is stuck.
+    /// an agent that is not heard of is never taken for one that is stuck. What is finished makes
+    /// none, and waits for nobody but the owner of its partition.
     pub(super) fn see_progress(
         &mut self,
         heartbeat: &Heartbeat,
@@ -44,6 +50,10 @@ impl Fleet {
             if attempt.place.agent() != Some(agent) {
                 continue;
             }
+            if held.finished {
+                attempt.watch = None;
+                continue;
+            }
             let calls = held.progress.as_ref().map_or(0, |progress| progress.calls);
             let watch = match &mut attempt.watch {
                 Some(watch) if watch.agent == *agent && watch.calls == calls => watch,
@@ -52,7 +62,7 @@ impl Fleet {
                     continue;
                 }
             };
-            let silent_for = now.since(watch.since);
+            let silent_for = watch.silent_for(self.link_since, now);
             if silent_for >= within {
                 let told_lately = |at| now.since(at) < AGENT_SILENCE;
                 if watch.told.is_some_and(told_lately) {
@@ -81,7 +91,7 @@ impl Fleet {
         if attempt.place.agent() != Some(&watch.agent) {
             return None;
         }
-        let silent_for = now.since(watch.since);
+        let silent_for = watch.silent_for(self.link_since, now);
         let bound = seconds(within);
         Some(format!("{}, it fails after {bound}", no_progress(&watch.agent, silent_for)))
     }

@@ -188,7 +188,12 @@ impl Scene {
             labels: BTreeMap::new(),
             held: held
                 .iter()
-                .map(|step| Held { attempt: id(step), since: Timestamp::EPOCH, progress: None })
+                .map(|step| Held {
+                    attempt: id(step),
+                    since: Timestamp::EPOCH,
+                    progress: None,
+                    finished: false,
+                })
                 .collect(),
             draining: false,
             leaving: false,

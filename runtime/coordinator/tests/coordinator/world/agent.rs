@@ -178,7 +178,12 @@ impl<B: Broker> AgentState<B> {
         let held: Vec<AttemptId> = self.held.lock().unwrap().keys().cloned().collect();
         let held = held
             .into_iter()
-            .map(|attempt| Held { attempt, since: Timestamp::EPOCH, progress: None })
+            .map(|attempt| Held {
+                attempt,
+                since: Timestamp::EPOCH,
+                progress: None,
+                finished: false,
+            })
             .collect();
         let heartbeat = Heartbeat {
             v: 1,

@@ -157,20 +157,75 @@ fn alive_but_stuck_is_found_within_one_window() {
     "#]]);
 }
 
+impl Scene {
+    /// An attempt that may not stall for so long is at the agent.
+    fn watched(&mut self, within: u64) -> &mut Self {
+        let care = Care { progress_within: Some(Duration::from_secs(within)), ..Care::default() };
+        self.beat("a", 5, &[]);
+        self.input(FleetInput::Owed(Box::new(OfferTask { care, ..offer(task("x", "c", 5)) })));
+        self.delivered("a", &["x"]).after(1_000)
+    }
+
+    fn beat_at(&mut self, calls: u64) -> &mut Self {
+        self.beat_with("a", 5, &["x"], |heartbeat| {
+            let (per_mille, note) = (None, None);
+            heartbeat.held[0].progress = Some(Progress { calls, per_mille, note });
+        })
+    }
+
+    fn beats_for(&mut self, seconds: u64, calls: u64) -> &mut Self {
+        for _ in 0..seconds / 2 {
+            self.beat_at(calls).after(2_000);
+        }
+        self
+    }
+}
+
 #[test]
 fn silence_is_no_standstill() {
+    for calls in [7, 1] {
+        let mut scene = Scene::new();
+        scene.watched(3).beat_at(1).input(FleetInput::Link(Link::Down)).after(60_000);
+        scene.input(FleetInput::Link(Link::Up)).after(500).beat_at(calls);
+        scene.check(expect![[r#"
+            0: deliver to a: x
+            1000: x held by a
+        "#]]);
+    }
+}
+
+#[test]
+fn what_could_not_be_heard_during_a_stall_is_no_standstill() {
     let mut scene = Scene::new();
-    let care = Care { progress_within: Some(Duration::from_secs(3)), ..Care::default() };
-    scene.beat("a", 5, &[]);
-    scene.input(FleetInput::Owed(Box::new(OfferTask { care, ..offer(task("x", "c", 5)) })));
-    scene.delivered("a", &["x"]).after(1_000).beat("a", 5, &["x"]);
-    scene.input(FleetInput::Link(Link::Down)).after(60_000).input(FleetInput::Link(Link::Up));
-    scene.after(500).beat_with("a", 5, &["x"], |heartbeat| {
-        let (per_mille, note) = (None, None);
-        heartbeat.held[0].progress = Some(Progress { calls: 7, per_mille, note });
-    });
+    scene.watched(15).beats_for(6, 1).done.clear();
+    scene.stall(25_000).beat_at(1).beats_for(18, 1).check(expect![[r#"
+        40000: x makes no progress at a for 8s
+        48000: x fails: stalled: no progress at agent a for 16 s (15 s are allowed)
+    "#]]);
+}
+
+#[test]
+fn what_is_finished_and_not_confirmed_yet_makes_no_progress() {
+    let mut scene = Scene::new();
+    scene.watched(3).beat_at(1);
+    for _ in 0..10 {
+        scene.after(2_000).beat_with("a", 5, &["x"], |heartbeat| heartbeat.held[0].finished = true);
+    }
     scene.check(expect![[r#"
         0: deliver to a: x
         1000: x held by a
+    "#]]);
+}
+
+#[test]
+fn a_window_shorter_than_two_heartbeats_lets_live_ones_be_and_finds_stuck_ones() {
+    let mut scene = Scene::new();
+    scene.watched(1);
+    for calls in 1..10 {
+        scene.beat_at(calls).after(2_000);
+    }
+    scene.done.clear();
+    scene.beats_for(4, 10).check(expect![[r#"
+        21000: x fails: stalled: no progress at agent a for 2 s (1 s are allowed)
     "#]]);
 }

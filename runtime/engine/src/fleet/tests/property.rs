@@ -162,7 +162,12 @@ fn beat_of(fleet: &Fleet, name: &AgentId, seq: u64, forgets: u8) -> Heartbeat {
         offers: vec![Offer { capability: "c".to_owned(), slots: 3 }],
         labels: BTreeMap::new(),
         held: held
-            .map(|attempt| Held { attempt, since: Timestamp::EPOCH, progress: None })
+            .map(|attempt| Held {
+                attempt,
+                since: Timestamp::EPOCH,
+                progress: None,
+                finished: false,
+            })
             .collect(),
         draining: false,
         leaving: false,
