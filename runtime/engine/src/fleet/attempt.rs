@@ -33,8 +33,8 @@ pub(super) struct Attempt {
     pub(super) sent: Option<Timestamp>,
     /// The retry budget has seen it.
     pub(super) counted: bool,
-    /// The retry budget paid for it.
-    pub(super) paid: bool,
+    /// When the retry budget paid for it.
+    pub(super) paid: Option<Timestamp>,
     /// How it gets on, if it may not stall.
     pub(super) watch: Option<Watch>,
     timer: Option<Timestamp>,
@@ -143,7 +143,7 @@ impl Fleet {
             withheld: false,
             sent: None,
             counted: false,
-            paid: false,
+            paid: None,
             watch: None,
             timer: None,
             offer,

@@ -78,7 +78,7 @@ impl Fleet {
                 Purse { budget: Budget::new(), peers: Peers::new(), armed }
             });
             if again {
-                attempt.paid = true;
+                attempt.paid = Some(now);
                 purse.budget.repeated(now);
             } else {
                 purse.budget.first(now);
@@ -113,11 +113,10 @@ impl Fleet {
         let took = end.took.or_else(|| attempt.sent.map(|sent| now.since(sent)));
         let call = Call { failed, took: took.unwrap_or_default() };
         let name = Self::breaker_of(&capability, &attempt.line).clone();
-        if paid
-            && !failed
+        if let Some(paid) = paid.filter(|_| !failed)
             && let Some(purse) = self.purses.get_mut(&capability)
         {
-            purse.budget.completed(now);
+            purse.budget.completed(paid);
             self.touched.insert(capability.clone());
         }
         let by_agent = agent.zip(end.blames_agent());

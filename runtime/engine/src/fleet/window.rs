@@ -41,6 +41,15 @@ impl<const N: usize> Window<N> {
         }
     }
 
+    /// Takes back what was counted at a moment, unless that was forgotten since.
+    pub(super) fn take_back(&mut self, counts: [u32; N], at: Timestamp) {
+        let slot = self.slot(at);
+        let Ok(index) = self.slots.binary_search_by_key(&slot, |(at, _)| *at) else { return };
+        for (sum, count) in self.slots[index].1.iter_mut().zip(counts) {
+            *sum = sum.saturating_sub(count);
+        }
+    }
+
     /// Returns what was counted within the span that ends at this moment.
     pub(super) fn counts(&self, now: Timestamp) -> [u32; N] {
         let slot = self.slot(now);
