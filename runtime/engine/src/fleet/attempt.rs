@@ -63,7 +63,7 @@ impl Fleet {
         let id = offer.task.id();
         self.owned.insert(offer.task.partition);
         if let Some(known) = self.attempts.get_mut(&id) {
-            known.withheld = false;
+            let resumed = std::mem::take(&mut known.withheld);
             let taker = offer.taken_by.clone();
             match &known.place {
                 // Their place in a pool depends on the particulars, which may have changed.
@@ -82,9 +82,13 @@ impl Fleet {
                 | Place::Held { .. }
                 | Place::Queued { .. } => {
                     let elsewhere = taker.filter(|taker| known.place.agent() != Some(taker));
+                    let queued = matches!(known.place, Place::Queued { .. });
                     known.offer = offer;
                     if let Some(taker) = elsewhere {
                         self.entrust(&id, &taker, now);
+                    } else if resumed && queued {
+                        // Whoever pulled it meanwhile was told that it is not wanted.
+                        self.send_again(&id, now);
                     }
                     return;
                 }
@@ -112,6 +116,7 @@ impl Fleet {
     pub(super) fn entrust(&mut self, id: &AttemptId, agent: &AgentId, now: Timestamp) {
         let Some(attempt) = self.attempts.get_mut(id) else { return };
         attempt.told = Some(agent.clone());
+        self.see_pulled(id);
         let place = if self.agents.contains_key(agent) {
             Place::Held { agent: agent.clone(), seen: now }
         } else {

@@ -131,6 +131,7 @@ impl Fleet {
             } else if !attempt.place.agent().is_some_and(elsewhere)
                 && !matches!(attempt.place, Place::Lost { .. })
             {
+                self.see_pulled(&id);
                 self.move_to(&id, Place::Held { agent: agent.clone(), seen: now });
                 self.tell_held(&id, agent, effects);
             }

@@ -51,6 +51,10 @@ pub(super) struct Pool {
     pub(super) direct: BTreeSet<AgentId>,
     /// All agents of the queue lane.
     pub(super) pullers: BTreeSet<AgentId>,
+    /// When that task went into the queue which was pulled and is the youngest.
+    pub(super) pulled: Option<Timestamp>,
+    /// The same, when the queue was looked at last.
+    pub(super) pulled_before: Option<Timestamp>,
     /// When the depth of the queue is asked for next.
     pub(super) ask_at: Option<Timestamp>,
 }

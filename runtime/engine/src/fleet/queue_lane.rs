@@ -155,6 +155,12 @@ impl Fleet {
     ) {
         let Some(pool) = self.pools.get_mut(&capability) else { return };
         pool.ask_at = None;
+        let pulled = std::mem::replace(&mut pool.pulled_before, pool.pulled);
+        let passed = self.queued_since(&capability, |since| Some(since) < pulled);
+        for (_, id) in passed {
+            self.send_again(&id, now);
+        }
+        let Some(pool) = self.pools.get(&capability) else { return };
         if !pool.queued.is_empty() {
             effects.push(FleetEffect::AskDepth { capability: capability.to_string() });
         }
@@ -170,18 +176,36 @@ impl Fleet {
         let held: usize = pullers.map(|agent| agent.has_of(capability)).sum();
         let known = pool.queued.len() + held;
         let vanished = known.saturating_sub(usize::try_from(found).unwrap_or(usize::MAX));
-        let mut old: Vec<(Timestamp, AttemptId)> = pool
-            .queued
-            .iter()
+        let is_old = |since| now.since(since) >= HOLD_CONFIRMED_WITHIN;
+        for (_, id) in self.queued_since(capability, is_old).into_iter().take(vanished) {
+            self.send_again(&id, now);
+        }
+    }
+
+    /// Returns what lies in a queue since some moments, the oldest first.
+    fn queued_since(
+        &self,
+        capability: &str,
+        will_do: impl Fn(Timestamp) -> bool,
+    ) -> Vec<(Timestamp, AttemptId)> {
+        let queued = self.pools.get(capability).into_iter().flat_map(|pool| &pool.queued);
+        let mut old: Vec<(Timestamp, AttemptId)> = queued
             .filter_map(|id| {
                 let Place::Queued { since } = self.attempts.get(id)?.place else { return None };
-                Some((since, id.clone()))
+                will_do(since).then(|| (since, id.clone()))
             })
-            .filter(|(since, _)| now.since(*since) >= HOLD_CONFIRMED_WITHIN)
             .collect();
         old.sort_unstable();
-        for (_, id) in old.into_iter().take(vanished) {
-            self.send_again(&id, now);
+        old
+    }
+
+    /// Somebody has an attempt that lay in the queue: those before it were pulled, too. Those that
+    /// nobody took a while later vanished; how many others' tasks lie there does not matter.
+    pub(super) fn see_pulled(&mut self, id: &AttemptId) {
+        let Some(attempt) = self.attempts.get(id) else { return };
+        let Place::Queued { since } = attempt.place else { return };
+        if let Some(pool) = self.pools.get_mut(&attempt.capability) {
+            pool.pulled = pool.pulled.max(Some(since));
         }
     }
 }

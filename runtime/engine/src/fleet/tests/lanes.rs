@@ -121,3 +121,36 @@ fn each_capability_is_counted_alone() {
         5000: ask depth of c
     "#]]);
 }
+
+#[test]
+fn what_is_passed_by_younger_ones_vanished_however_full_the_queue_is() {
+    let mut scene = Scene::new();
+    let depth = || FleetInput::Depth { capability: "c".to_owned(), waiting: 700, held: 3 };
+    scene.beat_with("q", 4, &[], queue).owe("old").after(10).owe("young").owe("last");
+    scene.after(4_000).beat_with("q", 4, &["young"], queue).after(1_000).input(depth());
+    scene.after(4_000).beat_with("q", 4, &["young"], queue).explain("old");
+    scene.after(1_000).input(depth()).check(expect![[r#"
+        0: enqueue old (sending 0)
+        10: enqueue young (sending 0)
+        10: enqueue last (sending 0)
+        4010: young held by q
+        5000: ask depth of c
+        9010: old waits: in the queue of c (1 agent, 4 slots)
+        10000: ask depth of c
+        10000: enqueue old (sending 1)
+    "#]]);
+}
+
+#[test]
+fn what_lay_in_the_queue_while_its_run_was_paused_is_sent_again() {
+    let mut scene = Scene::new();
+    scene.beat_with("q", 4, &[], queue).owe("x").owe("x");
+    scene
+        .input(FleetInput::Withheld { attempt: id("x") })
+        .after(1_000)
+        .owe("x")
+        .check(expect![[r#"
+            0: enqueue x (sending 0)
+            1000: enqueue x (sending 1)
+        "#]]);
+}
