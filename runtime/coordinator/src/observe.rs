@@ -315,7 +315,7 @@ pub(crate) fn posted(post: &Post) {
         Post::Probe { name, .. } => debug!(breaker = name, "circuit breaker to be probed"),
         Post::Healed { name } => info!(breaker = name, "circuit breaker closing"),
         Post::Reset { name } => info!(breaker = name, "circuit breaker reset"),
-        Post::Quarantined { agent, record } => {
+        Post::Quarantined { agent, record, .. } => {
             let (cause, times) = (&record.cause, record.times);
             warn!(agent_id = %agent, cause, times, "agent in quarantine");
         }

@@ -45,7 +45,7 @@ use place::Place;
 use pool::Pool;
 use roll_call::RollCall;
 
-pub use board::Post;
+pub use board::{Post, Share};
 pub use input::{CallEnd, CallOutcome, FleetEffect, FleetInput, Link};
 
 /// Presence, leases and dispatch of one coordinator.

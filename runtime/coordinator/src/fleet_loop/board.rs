@@ -177,7 +177,7 @@ pub(super) fn ordered(order: Order, capability: Option<String>, now: Timestamp) 
         Order::ResetBreaker { name } => Post::Reset { name },
         Order::QuarantineAgent { agent, reason } => {
             let record = QuarantineRecord { since, until, cause: reason, times: 1, by };
-            Post::Quarantined { agent, record }
+            Post::Quarantined { agent, record, pools: Vec::new() }
         }
         Order::ReleaseAgent { agent } => Post::Released { agent },
     }

@@ -4,6 +4,7 @@
 //! changes in the same order, so that the one that finds a breaker's cool-down over first is the
 //! one that probes, for as long as its lease lasts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use skep_protocol::limits::MAX_ON_BOARD;
@@ -44,6 +45,8 @@ pub enum Post {
         agent: AgentId,
         /// Why and how long.
         record: QuarantineRecord,
+        /// The pools that it must not leave too small; none if a person decides.
+        pools: Vec<Share>,
     },
     /// An agent did well on parole, or its process has ended.
     Paroled {
@@ -55,6 +58,22 @@ pub enum Post {
         /// Who.
         agent: AgentId,
     },
+}
+
+/// Agents that offer the same, and how many of them may be out at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// All of them.
+    pub agents: BTreeSet<AgentId>,
+    /// How many may be out.
+    pub most: usize,
+}
+
+impl Share {
+    /// Returns whether one more may be out than there are by the board.
+    fn has_room(&self, board: &Board) -> bool {
+        board.agents.keys().filter(|agent| self.agents.contains(*agent)).count() < self.most
+    }
 }
 
 impl Post {
@@ -90,15 +109,19 @@ impl Post {
                 board.breakers.get(name).is_some_and(mine) && board.breakers.remove(name).is_some()
             }
             Self::Reset { name } => board.breakers.remove(name).is_some(),
-            Self::Quarantined { agent, record } => match board.agents.get_mut(agent) {
-                Some(known) if is_by_hand(known) && !is_by_hand(record) => false,
-                Some(known) => {
-                    known.clone_from(record);
-                    true
+            Self::Quarantined { agent, record, pools } => {
+                let room = !crowded && pools.iter().all(|pool| pool.has_room(board));
+                match board.agents.get_mut(agent) {
+                    Some(known) if is_by_hand(known) && !is_by_hand(record) => false,
+                    Some(known) => {
+                        known.clone_from(record);
+                        true
+                    }
+                    // Others may have put somebody out at the same moment.
+                    None if !room => false,
+                    None => board.agents.insert(agent.clone(), record.clone()).is_none(),
                 }
-                None if crowded => false,
-                None => board.agents.insert(agent.clone(), record.clone()).is_none(),
-            },
+            }
             Self::Paroled { agent } => {
                 let by_hand = board.agents.get(agent).is_some_and(is_by_hand);
                 !by_hand && board.agents.remove(agent).is_some()
@@ -179,7 +202,7 @@ mod tests {
         let out = |until| {
             let (since, cause, times) = (at(0), "why".to_owned(), 1);
             let record = QuarantineRecord { since, until, cause, times, by: None };
-            Post::Quarantined { agent: agent.clone(), record }
+            Post::Quarantined { agent: agent.clone(), record, pools: Vec::new() }
         };
         assert!(out(None).onto(&mut board, &me("a"), at(0)));
         assert!(!out(Some(at(9))).onto(&mut board, &me("a"), at(0)));
@@ -189,5 +212,27 @@ mod tests {
         assert!(out(Some(at(9))).onto(&mut board, &me("a"), at(0)));
         assert!(paroled.onto(&mut board, &me("a"), at(0)));
         assert_eq!(board, Board::default());
+    }
+
+    #[test]
+    fn two_that_each_put_somebody_out_do_not_empty_a_pool() {
+        let mut board = Board::default();
+        let out = |name: &str| {
+            let agent = AgentId::new(name).unwrap();
+            let (since, until, cause) = (at(0), Some(at(9)), "why".to_owned());
+            let record = QuarantineRecord { since, until, cause, times: 1, by: None };
+            let agents = ["x", "y", "z"].map(|name| AgentId::new(name).unwrap());
+            let pools = vec![Share { agents: agents.into(), most: 1 }];
+            Post::Quarantined { agent, record, pools }
+        };
+        assert!(out("x").onto(&mut board, &me("a"), at(0)));
+        assert!(!out("y").onto(&mut board, &me("b"), at(0)), "x is out");
+        assert!(out("x").onto(&mut board, &me("b"), at(1)), "it is out already");
+        assert!(Post::Paroled { agent: AgentId::new("x").unwrap() }.onto(
+            &mut board,
+            &me("a"),
+            at(2)
+        ));
+        assert!(out("y").onto(&mut board, &me("b"), at(2)));
     }
 }

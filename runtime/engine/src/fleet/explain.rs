@@ -64,8 +64,7 @@ impl Fleet {
             return no_agent(attempt, "");
         }
         let labels = &attempt.offer.task.labels;
-        let mut agents =
-            pool.direct.iter().chain(&pool.pullers).filter_map(|id| self.agents.get(id));
+        let mut agents = pool.agents().filter_map(|id| self.agents.get(id));
         if !labels.is_empty() && !agents.any(|agent| agent.has(labels)) {
             let wanted: Vec<String> =
                 labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -104,7 +103,7 @@ impl Fleet {
     fn explain_quarantine(&self, attempt: &Attempt, pool: &Pool) -> Option<String> {
         let labels = &attempt.offer.task.labels;
         let mut out = Vec::new();
-        for id in pool.direct.iter().chain(&pool.pullers) {
+        for id in pool.agents() {
             let agent = self.agents.get(id).filter(|agent| agent.has(labels));
             match agent.map(|agent| (agent.health.is_out(), agent.health.record())) {
                 Some((true, Some(record))) => out.push((id, record)),
@@ -152,7 +151,7 @@ impl Fleet {
     }
 
     fn strength(&self, pool: &Pool) -> String {
-        let agents = pool.direct.iter().chain(&pool.pullers).filter_map(|id| self.agents.get(id));
+        let agents = pool.agents().filter_map(|id| self.agents.get(id));
         let (mut count, mut slots, mut draining, mut quarantined) = (0, 0_u64, 0, 0);
         for agent in agents {
             count += 1;

@@ -110,6 +110,7 @@ impl Fleet {
         let Some(attempt) = self.attempts.get(id) else { return };
         let (capability, paid) = (attempt.capability.clone(), attempt.paid);
         let Some(failed) = end.blames_capability(&attempt.offer.care.unless) else { return };
+        let shown = agent.zip(end.shows_agent(&attempt.offer.care.unless));
         let took = end.took.or_else(|| attempt.sent.map(|sent| now.since(sent)));
         let call = Call { failed, took: took.unwrap_or_default() };
         let name = Self::breaker_of(&capability, &attempt.line).clone();
@@ -119,9 +120,8 @@ impl Fleet {
             purse.budget.completed(paid);
             self.touched.insert(capability.clone());
         }
-        let by_agent = agent.zip(end.blames_agent());
-        let blamed = by_agent.is_some_and(|(agent, failed)| {
-            self.judge_agent((agent, &capability), failed, now, effects)
+        let blamed = shown.is_some_and(|(agent, showing)| {
+            self.judge_agent((agent, &capability), showing, now, effects)
         });
         let Some(attempt) = self.attempts.get(id) else { return };
         let own = attempt.offer.care.breaker.as_deref().map(|(_, policy)| policy);

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use compact_str::CompactString;
-use skep_protocol::{AgentHealth, AgentId, Board, QuarantineRecord, Timestamp};
+use skep_protocol::{AgentHealth, AgentId, AgentStanding, Board, QuarantineRecord, Timestamp};
 
-use super::board::Post;
-use super::quarantine::{Finding, WINDOW, is_common, is_suspect, may_be_out, outlier};
+use super::board::{Post, Share};
+use super::pool::Pool;
+use super::quarantine::{Finding, Showing, WINDOW, is_common, is_suspect, most_out, outlier};
 use super::window::Window;
 use super::{Fleet, FleetEffect, Timer};
 
@@ -47,10 +48,11 @@ impl Fleet {
     pub(super) fn judge_agent(
         &mut self,
         (agent, capability): (&AgentId, &CompactString),
-        failed: bool,
+        showing: Showing,
         now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) -> bool {
+        let failed = showing != Showing::Well;
         let Some(known) = self.agents.get_mut(agent) else { return false };
         let was_out = known.health.is_out();
         let finding = known.health.ended(failed, now);
@@ -65,7 +67,14 @@ impl Fleet {
                     purse.peers.suspects.insert(agent.clone());
                 }
             }
-            Some(Finding::Relapse) if self.is_usual(capability, now) => {}
+            Some(Finding::Relapse)
+                if showing == Showing::Answered && self.is_usual(capability, now) => {}
+            Some(Finding::Relapse) if !self.has_room_without(agent) => {
+                // Too few would be left, for others are gone since: one at a time is the least.
+                if let Some(known) = self.agents.get_mut(agent) {
+                    known.health.hold_back();
+                }
+            }
             Some(Finding::Relapse) => {
                 let cause = "it failed again when it was tried".to_owned();
                 self.put_out(agent, cause, now, effects);
@@ -111,25 +120,28 @@ impl Fleet {
         true
     }
 
-    /// Returns whether so many attempts fail at all agents that one more tells nothing of who had it.
+    /// Returns whether so many attempts fail at all agents that one more answer to this effect tells
+    /// nothing of who gave it.
     fn is_usual(&self, capability: &CompactString, now: Timestamp) -> bool {
         let purse = self.purses.get(capability);
         purse.is_some_and(|purse| is_common(purse.peers.others([0; 2], now)))
     }
 
-    /// Returns whether enough agents are left in each pool of an agent without it.
+    /// Returns whether enough agents are left in each pool of an agent without it. Who is on parole
+    /// counts as out: it may be again at its next failure.
     fn has_room_without(&self, agent: &AgentId) -> bool {
-        let Some(known) = self.agents.get(agent) else { return false };
-        known.offers.keys().filter_map(|capability| self.pools.get(capability)).all(|pool| {
-            let agents = pool.direct.iter().chain(&pool.pullers);
-            let known = agents.filter_map(|id| self.agents.get(id));
-            let (mut count, mut out) = (0, 0);
-            for agent in known {
-                count += 1;
-                out += usize::from(agent.health.is_out());
-            }
-            may_be_out(count, out)
+        self.pools_of(agent).all(|pool| {
+            let others = pool.agents().filter(|id| *id != agent);
+            let watched = others
+                .filter_map(|id| self.agents.get(id))
+                .filter(|other| other.health.standing() != AgentStanding::Well);
+            watched.count() < most_out(pool.agents().count())
         })
+    }
+
+    fn pools_of(&self, agent: &AgentId) -> impl Iterator<Item = &Pool> {
+        let offers = self.agents.get(agent).into_iter().flat_map(|known| known.offers.keys());
+        offers.filter_map(|capability| self.pools.get(capability))
     }
 
     fn put_out(
@@ -142,11 +154,13 @@ impl Fleet {
         let Some(known) = self.agents.get(agent) else { return };
         let sentence = known.health.sentence(cause, now);
         let record = QuarantineRecord { by: self.me.clone(), ..sentence };
-        self.post_about(
-            agent,
-            Post::Quarantined { agent: agent.clone(), record: record.clone() },
-            effects,
-        );
+        let share = |pool: &Pool| {
+            let agents: BTreeSet<AgentId> = pool.agents().cloned().collect();
+            Share { most: most_out(agents.len()), agents }
+        };
+        let pools = self.pools_of(agent).map(share).collect();
+        let post = Post::Quarantined { agent: agent.clone(), record: record.clone(), pools };
+        self.post_about(agent, post, effects);
         self.heed_record(agent, record);
     }
 

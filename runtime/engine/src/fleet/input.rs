@@ -8,6 +8,7 @@ use skep_protocol::{
 };
 
 use super::board::Post;
+use super::quarantine::Showing;
 use crate::OfferTask;
 
 /// What can happen to the fleet.
@@ -160,13 +161,15 @@ impl CallEnd {
         }
     }
 
-    /// Returns whether the agent failed, as one of several that do the same. It is held against the
+    /// Returns how this shows the agent, as one of several that do the same. It is held against the
     /// others, whom the same answer would come from: so what it says is final counts as well.
-    pub(crate) fn blames_agent(&self) -> Option<bool> {
-        match &self.outcome {
-            CallOutcome::Failed { kind: FailureKind::Agent, .. } => Some(true),
-            CallOutcome::Completed | CallOutcome::Failed { .. } => self.blames_capability(&[]),
-        }
+    pub(super) fn shows_agent(&self, unless: &[String]) -> Option<Showing> {
+        let failed = self.blames_capability(unless)?;
+        Some(match &self.outcome {
+            CallOutcome::Completed | CallOutcome::Failed { .. } if failed => Showing::Failed,
+            CallOutcome::Failed { kind: FailureKind::Agent, .. } => Showing::Answered,
+            CallOutcome::Completed | CallOutcome::Failed { .. } => Showing::Well,
+        })
     }
 }
 

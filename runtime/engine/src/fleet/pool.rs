@@ -117,6 +117,11 @@ impl Pool {
         self.ready.values().map(|waiting| waiting.range(..rank).count()).sum()
     }
 
+    /// Returns all agents, of both lanes.
+    pub(super) fn agents(&self) -> impl Iterator<Item = &AgentId> {
+        self.direct.iter().chain(&self.pullers)
+    }
+
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }

@@ -47,6 +47,15 @@ enum Standing {
     Parole { record: QuarantineRecord, left: u32 },
 }
 
+/// How an attempt shows the agent that ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Showing {
+    Well,
+    /// With a failure that may be the answer.
+    Answered,
+    Failed,
+}
+
 /// What an attempt says of the agent that ended it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finding {
@@ -129,6 +138,13 @@ impl Health {
         }
     }
 
+    /// Out it cannot be: it is tried with one attempt at a time.
+    pub(super) fn hold_back(&mut self) {
+        if let Standing::Parole { record, .. } = &self.standing {
+            self.standing = Standing::Probed(record.clone());
+        }
+    }
+
     pub(super) fn release(&mut self, now: Timestamp) {
         self.window.clear();
         self.well_since = Some(now);
@@ -182,9 +198,9 @@ fn rate([calls, failed]: [u32; 2]) -> u64 {
     u64::from(failed) * 1_000 / u64::from(calls.max(1))
 }
 
-/// Returns whether one more agent of a pool may be out.
-pub(super) fn may_be_out(pool: usize, out: usize) -> bool {
-    (out + 1).saturating_mul(1_000) <= pool.saturating_mul(usize::from(MAX_QUARANTINED_PER_MILLE))
+/// Returns how many agents of a pool may be out.
+pub(super) fn most_out(pool: usize) -> usize {
+    pool.saturating_mul(usize::from(MAX_QUARANTINED_PER_MILLE)) / 1_000
 }
 
 #[cfg(test)]
@@ -211,8 +227,7 @@ mod tests {
 
     #[test]
     fn a_share_of_the_pool_stays() {
-        let most = |pool: usize| (0..pool).take_while(|out| may_be_out(pool, *out)).count();
-        assert_eq!((0..=10).map(most).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3]);
+        assert_eq!((0..=10).map(most_out).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) fn posted(post: &Post) -> String {
         Post::Probe { name, .. } => format!("breaker {name} is to be probed"),
         Post::Healed { name } => format!("breaker {name} is healed"),
         Post::Reset { name } => format!("breaker {name} is reset"),
-        Post::Quarantined { agent, record } => format!("{agent} is out: {}", record.cause),
+        Post::Quarantined { agent, record, .. } => format!("{agent} is out: {}", record.cause),
         Post::Paroled { agent } => format!("{agent} did well on parole"),
         Post::Released { agent } => format!("{agent} is released"),
     }

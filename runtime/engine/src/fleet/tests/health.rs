@@ -104,6 +104,42 @@ fn a_final_failure_of_one_that_is_probed_is_a_relapse_unless_the_others_fail_ali
     }
 }
 
+impl Scene {
+    /// Three agents do so many attempts each, and some of them fail them.
+    fn three(&mut self, rounds: u32, bad: &[&str]) -> &mut Self {
+        for _ in 0..rounds {
+            for name in ["a0", "a1", "a2"] {
+                let outcome = if bad.contains(&name) { failed() } else { CallOutcome::Completed };
+                self.beat(name, 1, &[]).owe("s").ends("s", name, outcome);
+            }
+        }
+        self
+    }
+}
+
+#[test]
+fn who_is_on_parole_counts_as_out() {
+    let mut scene = Scene::new();
+    scene.three(6, &["a0"]);
+    for _ in 0..16 {
+        scene.three(1, &[]).after(2_000);
+    }
+    scene.beat("a0", 1, &[]).owe("s").ends("s", "a0", CallOutcome::Completed);
+    for _ in 0..60 {
+        scene.beat("a1", 1, &[]).owe("s").ends("s", "a1", failed());
+        scene.beat("a2", 1, &[]).owe("s").ends("s", "a2", CallOutcome::Completed);
+    }
+    scene.done.clear();
+    scene.standing("a0").standing("a1").owe("s").ends("s", "a0", failed()).standing("a0");
+    scene.check(expect![[r#"
+        a0 is on parole, 0 of 0 5 of its 5 attempts failed, 0 % of those of the others
+        a1 is well, 60 of 82 
+        32000: deliver to a0: s
+        32000: a0 is out: it failed again when it was tried
+        a0 is quarantined, 0 of 0 it failed again when it was tried
+    "#]]);
+}
+
 #[test]
 fn a_person_decides_about_an_agent() {
     let mut scene = Scene::new();
@@ -114,7 +150,11 @@ fn a_person_decides_about_an_agent() {
         times: 1,
         by: None,
     };
-    scene.beat("a", 5, &[]).elsewhere(Post::Quarantined { agent: agent("a"), record });
+    scene.beat("a", 5, &[]).elsewhere(Post::Quarantined {
+        agent: agent("a"),
+        record,
+        pools: Vec::new(),
+    });
     scene.owe("x").explain("x").beat("a", 5, &[]).standing("a");
     scene.elsewhere(Post::Released { agent: agent("a") }).standing("a").check(expect![[r#"
         0: x waits: agent a is quarantined: ada is looking into it

@@ -145,12 +145,10 @@ fn what_is_passed_by_younger_ones_vanished_however_full_the_queue_is() {
 fn what_lay_in_the_queue_while_its_run_was_paused_is_sent_again() {
     let mut scene = Scene::new();
     scene.beat_with("q", 4, &[], queue).owe("x").owe("x");
-    scene
-        .input(FleetInput::Withheld { attempt: id("x") })
-        .after(1_000)
-        .owe("x")
-        .check(expect![[r#"
+    scene.input(FleetInput::Withheld { attempt: id("x") }).after(1_000).owe("x").check(expect![[
+        r#"
             0: enqueue x (sending 0)
             1000: enqueue x (sending 1)
-        "#]]);
+        "#
+    ]]);
 }
