@@ -338,6 +338,14 @@ impl<B: Broker> FleetLoop<B> {
         (order, capability): (Order, Option<String>),
         answer: oneshot::Sender<Result<(), Rejection>>,
     ) {
+        if let Order::QuarantineAgent { agent, .. } = &order
+            && self.fleet.pulls(agent)
+        {
+            let cause = format!("agent {agent} pulls from the queue, and cannot be kept from it");
+            let help = "stop its process".to_owned();
+            let _ = answer.send(Err(Rejection::CannotObey { cause, help }));
+            return;
+        }
         let post = board::ordered(order, capability, self.clock.now());
         observe::posted(&post);
         let (done, is_done) = oneshot::channel();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skep_broker::{Broker, Queries as _};
+use skep_broker::{Broker, Presence as _, Queries as _};
 use skep_protocol::{
     AgentId, BreakerPhase, Command, CommandReply, Order, PartitionId, Query, QueryReply, Rejection,
 };
@@ -83,4 +83,23 @@ async fn what_is_not_there_is_told() {
     ] {
         assert_eq!(rejected(order).await.to_string(), told);
     }
+}
+
+/// Whoever pulls from the queue cannot be kept from it, and nobody says that it is.
+#[tokio::test]
+async fn an_agent_that_pulls_is_not_said_to_be_in_quarantine() {
+    let broker = embedded();
+    let _coordinator = coordinator(&broker).await;
+    let heartbeat = r#"{"v":1,"agent":"q","seq":1,"lane":"queue","offers":[]}"#;
+    broker.beat(serde_json::from_str(heartbeat).unwrap()).await.unwrap();
+    loop {
+        match broker.query(Query::Agents {}).await {
+            Ok(QueryReply::Agents(agents)) if !agents.is_empty() => break,
+            _ => tokio::task::yield_now().await,
+        }
+    }
+    let agent = AgentId::new("q").unwrap();
+    let reply = ordered(&broker, Order::QuarantineAgent { agent, reason: "why".to_owned() }).await;
+    let CommandReply::Rejected(why) = reply else { panic!("{reply:?}") };
+    assert!(why.to_string().contains("agent q pulls from the queue"), "{why}");
 }

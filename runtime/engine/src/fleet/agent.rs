@@ -79,6 +79,11 @@ impl Agent {
         self.offers.values().map(|room| room.slots).fold(0, u32::saturating_add)
     }
 
+    /// Returns whether quarantine keeps work from it: of who pulls from the queue it cannot.
+    pub(super) fn is_kept_out(&self) -> bool {
+        self.lane == Lane::Direct && self.health.is_out()
+    }
+
     pub(super) fn has(&self, labels: &Labels) -> bool {
         labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
     }

@@ -1,6 +1,6 @@
 //! Why an attempt is not being worked on, as a sentence for people.
 
-use skep_protocol::{AgentId, AgentStanding, AttemptId, BreakerPhase, BreakerView, Timestamp};
+use skep_protocol::{AgentId, AttemptId, BreakerPhase, BreakerView, Timestamp};
 
 use super::attempt::Attempt;
 use super::breaker::{Breaker, seconds};
@@ -105,7 +105,7 @@ impl Fleet {
         let mut out = Vec::new();
         for id in pool.agents() {
             let agent = self.agents.get(id).filter(|agent| agent.has(labels));
-            match agent.map(|agent| (agent.health.is_out(), agent.health.record())) {
+            match agent.map(|agent| (agent.is_kept_out(), agent.health.record())) {
                 Some((true, Some(record))) => out.push((id, record)),
                 Some(_) => return None,
                 None => {}
@@ -157,7 +157,7 @@ impl Fleet {
             count += 1;
             slots += u64::from(agent.slots());
             draining += u32::from(agent.draining);
-            quarantined += u32::from(agent.health.standing() == AgentStanding::Quarantined);
+            quarantined += u32::from(agent.is_kept_out() && agent.health.at_a_time() == Some(0));
         }
         let agents = if count == 1 { "1 agent".to_owned() } else { format!("{count} agents") };
         let slots = if slots == 1 { "1 slot".to_owned() } else { format!("{slots} slots") };

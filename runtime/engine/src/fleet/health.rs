@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use compact_str::CompactString;
-use skep_protocol::{AgentHealth, AgentId, AgentStanding, Board, QuarantineRecord, Timestamp};
+use skep_protocol::{
+    AgentHealth, AgentId, AgentStanding, Board, Lane, QuarantineRecord, Timestamp,
+};
 
 use super::board::{Post, Share};
 use super::pool::Pool;
@@ -55,7 +57,9 @@ impl Fleet {
         let failed = showing != Showing::Well;
         let Some(known) = self.agents.get_mut(agent) else { return false };
         let was_out = known.health.is_out();
-        let finding = known.health.ended(failed, now);
+        // Who pulls from the queue cannot be kept from it.
+        let is_kept = known.lane == Lane::Direct;
+        let finding = known.health.ended(failed, now).filter(|_| is_kept);
         if let Some(purse) = self.purses.get_mut(capability).filter(|_| !was_out) {
             purse.peers.counts.add([1, u32::from(failed), 0, 0], now);
         }
@@ -127,16 +131,22 @@ impl Fleet {
         purse.is_some_and(|purse| is_common(purse.peers.others([0; 2], now)))
     }
 
-    /// Returns whether enough agents are left in each pool of an agent without it. Who is on parole
-    /// counts as out: it may be again at its next failure.
+    /// Returns whether enough agents of the direct lane are left in each pool of one without it. Who
+    /// is on parole counts as out: it may be again at its next failure.
     fn has_room_without(&self, agent: &AgentId) -> bool {
         self.pools_of(agent).all(|pool| {
-            let others = pool.agents().filter(|id| *id != agent);
+            let others = pool.direct.iter().filter(|id| *id != agent);
             let watched = others
                 .filter_map(|id| self.agents.get(id))
                 .filter(|other| other.health.standing() != AgentStanding::Well);
-            watched.count() < most_out(pool.agents().count())
+            watched.count() < most_out(pool.direct.len())
         })
+    }
+
+    /// Returns whether an agent pulls from the queue, as far as is known: quarantine does not reach
+    /// it.
+    pub fn pulls(&self, agent: &AgentId) -> bool {
+        self.agents.get(agent).is_some_and(|known| known.lane == Lane::Queue)
     }
 
     fn pools_of(&self, agent: &AgentId) -> impl Iterator<Item = &Pool> {
@@ -154,10 +164,8 @@ impl Fleet {
         let Some(known) = self.agents.get(agent) else { return };
         let sentence = known.health.sentence(cause, now);
         let record = QuarantineRecord { by: self.me.clone(), ..sentence };
-        let share = |pool: &Pool| {
-            let agents: BTreeSet<AgentId> = pool.agents().cloned().collect();
-            Share { most: most_out(agents.len()), agents }
-        };
+        let share =
+            |pool: &Pool| Share { most: most_out(pool.direct.len()), agents: pool.direct.clone() };
         let pools = self.pools_of(agent).map(share).collect();
         let post = Post::Quarantined { agent: agent.clone(), record: record.clone(), pools };
         self.post_about(agent, post, effects);

@@ -141,6 +141,24 @@ fn who_is_on_parole_counts_as_out() {
 }
 
 #[test]
+fn who_pulls_from_the_queue_is_not_put_out_and_uses_up_no_share() {
+    let mut scene = Scene::new();
+    let queue = |beat: &mut Heartbeat| beat.lane = Lane::Queue;
+    scene.beat_with("q", 1, &[], queue).three(6, &[]);
+    for _ in 0..20 {
+        scene.owe("s").ends("s", "q", failed());
+    }
+    scene.done.clear();
+    scene.standing("q").three(12, &["a0"]);
+    scene.done.clear();
+    scene.standing("q").standing("a0").check(expect![[r#"
+        q is well, 20 of 20 
+        a0 is quarantined, 0 of 0 12 of its 18 attempts failed, 36 % of those of the others
+    "#]]);
+    assert!(scene.fleet.pulls(&agent("q")) && !scene.fleet.pulls(&agent("a0")));
+}
+
+#[test]
 fn a_person_decides_about_an_agent() {
     let mut scene = Scene::new();
     let record = QuarantineRecord {
