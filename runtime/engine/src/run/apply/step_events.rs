@@ -207,6 +207,8 @@ impl Run {
             if event.fallback {
                 node.fallback = Some(at);
                 (node.tries, node.losses, node.releases) = (1, 0, 0);
+                // How far another kind of agent came means nothing to this one.
+                node.checkpoint = None;
             }
             node.began.get_or_insert(at);
             if let Some(input) = &event.input {
