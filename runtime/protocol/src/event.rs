@@ -139,6 +139,9 @@ pub enum Event {
     StepRestarted {
         /// The step.
         step: StepPath,
+        /// When it may start, if it said so when it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Timestamp>,
     },
     /// A step of a supervised group failed once more than its supervision bears: the group stops,
     /// and then fails.
@@ -250,7 +253,7 @@ impl Event {
             | Self::GroupStarted { step }
             | Self::GroupRestarted { step, .. }
             | Self::RestartDecided { step, .. }
-            | Self::StepRestarted { step }
+            | Self::StepRestarted { step, .. }
             | Self::RestartsExhausted { step, .. }
             | Self::AttemptTaken { step, .. }
             | Self::AttemptReleased { step, .. }

@@ -133,7 +133,7 @@ fn check_growth(run: &Run, id: NodeId, wanted: usize, growth: Growth) -> Result<
 /// Starts a step, or one item of a `for_each`.
 fn start(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
     let step = run.definition(id);
-    let not_before = run.scope(run.node(id).scope).not_before.max(desk.now);
+    let not_before = run.not_before(id).max(desk.now);
     match step.kind() {
         StepKind::Agent { with, .. } => {
             let input = Some(render(run, Reader::Step(id), with, desk)?);

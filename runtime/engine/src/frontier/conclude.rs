@@ -49,9 +49,13 @@ fn items_failed(run: &Run, id: NodeId, progress: Progress) -> Failure {
         }
         None => ("inner", "no item says why".to_owned()),
     };
-    let count = run.items_of(id).iter().filter(|item| run.node(**item).phase == Phase::Failed);
-    let message = format!("{} of {} items failed; first {cause}", count.count(), progress.total);
-    Failure::new(FailureKind::Inner, code, message)
+    let failed = run.items_of(id).iter().map(|item| run.node(*item));
+    let failed: Vec<_> = failed.filter(|item| item.phase == Phase::Failed).collect();
+    let message = format!("{} of {} items failed; first {cause}", failed.len(), progress.total);
+    let mut failure = Failure::new(FailureKind::Inner, code, message);
+    let asked = failed.iter().filter_map(|item| item.failure.as_deref()?.retry_after_ms);
+    failure.retry_after_ms = asked.max();
+    failure
 }
 
 /// Returns the failure of a step whose `deadline` has passed.
@@ -91,7 +95,11 @@ fn supervise(run: &Run, id: NodeId, scope: ScopeId, desk: &Desk<'_>) -> Vec<Even
     let state = run.scope(scope);
     if state.restarting.is_some() {
         let steps = run.to_restart(scope).into_iter();
-        return steps.map(|step| Event::StepRestarted { step: run.path(step) }).collect();
+        let restarted = |id| {
+            let (step, not_before) = (run.path(id), run.asked_to_wait(id, desk.now));
+            Event::StepRestarted { step, not_before }
+        };
+        return steps.map(restarted).collect();
     }
     let Some(failed) = state.failed else { return Vec::new() };
     let (step, failed) = (run.path(id), run.path(failed));

@@ -45,6 +45,8 @@ struct StepSeen {
     failures: u32,
     fallback: bool,
     last_failure: Option<Failure>,
+    /// When it may start again, as its last failure asked for.
+    asked: Option<Timestamp>,
     /// When steps of the group were started again.
     restarts: Vec<Timestamp>,
     /// Whose failure was the cause of the last one.

@@ -106,6 +106,13 @@ impl Run {
         node.readers = readers;
     }
 
+    /// Returns before when a step, or an item of a `for_each`, does not begin.
+    pub(crate) fn not_before(&self, id: NodeId) -> Timestamp {
+        let node = self.node(id);
+        let own = node.item_of.map_or(node, |(fan, _)| self.node(fan)).not_before;
+        own.max(self.scope(node.scope).not_before)
+    }
+
     pub(crate) fn next_node(&self) -> NodeId {
         NodeId(u32::try_from(self.state.nodes.len()).expect("steps are bounded"))
     }

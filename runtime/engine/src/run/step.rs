@@ -165,6 +165,12 @@ pub(crate) struct StepState {
     /// How often its task was given back since it (last) began.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) releases: u32,
+    /// Whose attempts failed in this run, however often it began anew since.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) failed_before: FailedBefore,
+    /// Before then it does not begin.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) not_before: Timestamp,
     /// When it (last) began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) began: Option<Timestamp>,
@@ -202,6 +208,17 @@ pub(crate) struct StepState {
     /// How it completed the last time, if it started over since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) before: Option<Box<Before>>,
+}
+
+/// Who of those that perform a step failed before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailedBefore {
+    /// Its agent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) own: bool,
+    /// That of its fallback.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) fallback: bool,
 }
 
 /// What is inside a step; kept when a group starts over, so that attempt numbers go on.
@@ -361,6 +378,8 @@ impl StepState {
             fallback: None,
             losses: 0,
             releases: 0,
+            failed_before: FailedBefore::default(),
+            not_before: Timestamp::EPOCH,
             began: None,
             stop: None,
             readers: 0,
@@ -378,11 +397,24 @@ impl StepState {
         }
     }
 
+    /// Returns whether the next attempt repeats one that failed.
+    pub(crate) fn is_repeated(&self) -> bool {
+        let FailedBefore { own, fallback } = self.failed_before;
+        if self.fallback.is_some() { fallback } else { own }
+    }
+
+    /// An attempt failed.
+    pub(crate) fn note_failure(&mut self) {
+        let FailedBefore { own, fallback } = &mut self.failed_before;
+        *if self.fallback.is_some() { fallback } else { own } = true;
+    }
+
     /// Sets the step back to its beginning; the attempt numbers and what is inside stay.
     pub(crate) fn reset(&mut self) {
         let fresh = Self::pending(self.step, self.scope, self.item_of);
         let old = std::mem::replace(self, fresh);
         self.attempt = old.attempt;
+        self.failed_before = old.failed_before;
         self.ignored = old.ignored;
         self.reporter = old.reporter;
         self.origin = old.origin;

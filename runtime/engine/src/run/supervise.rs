@@ -162,12 +162,26 @@ impl Run {
         Ok(())
     }
 
-    pub(super) fn step_restarted(&mut self, id: NodeId, index: &mut Index) -> Applied {
+    /// Returns when a step may start again that failed and said when, if that is to come.
+    pub(crate) fn asked_to_wait(&self, id: NodeId, now: Timestamp) -> Option<Timestamp> {
+        let node = self.node(id);
+        let decided = self.scope(node.scope).restarts.back().copied().unwrap_or(now);
+        let failure = node.failure.as_deref().filter(|_| node.phase != Phase::Completed)?;
+        Some(decided.after(failure.retry_after()?)).filter(|at| *at > now)
+    }
+
+    pub(super) fn step_restarted(
+        &mut self,
+        id: NodeId,
+        not_before: Option<Timestamp>,
+        index: &mut Index,
+    ) -> Applied {
         if !self.is_restarting(id) || !self.is_over(id) {
             return self.out_of_place("the restart of a step that is not to");
         }
         let scope = self.node(id).scope;
         self.reopen(id);
+        self.node_mut(id).not_before = not_before.unwrap_or_default();
         self.enqueue(id, index);
         let restart = self.soft.supervising.restarts.entry(scope).or_default();
         restart.left = restart.left.saturating_sub(1);

@@ -71,7 +71,7 @@ impl Run {
     /// breaker of their capability, as long as that takes: what the step itself asked for is over.
     pub(crate) fn care(&self, id: NodeId) -> Care {
         let (step, node) = (self.definition(id), self.node(id));
-        let (is_retry, unless) = (node.tries > 1, self.work(id).retry.unless.clone());
+        let (is_retry, unless) = (node.is_repeated(), self.work(id).retry.unless.clone());
         if node.compensates.is_some() || node.fallback.is_some() {
             return Care { is_retry, unless, ..Care::default() };
         }

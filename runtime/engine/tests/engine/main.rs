@@ -14,6 +14,7 @@ mod journals;
 mod oracle;
 mod print;
 mod random;
+mod repeats;
 mod retried;
 mod script;
 mod signals;

@@ -103,7 +103,10 @@ fn event(event: &Event) -> String {
         }
         Event::GroupStarted { step } => format!("GroupStarted {step}"),
         Event::RestartDecided { step, failed } => format!("RestartDecided {step}: {failed} failed"),
-        Event::StepRestarted { step } => format!("StepRestarted {step}"),
+        Event::StepRestarted { step, not_before } => {
+            let not_before = not_before.map(|at| format!(" {}", time(at)));
+            format!("StepRestarted {step}{}", not_before.unwrap_or_default())
+        }
         Event::RestartsExhausted { step, failed } => {
             format!("RestartsExhausted {step}: {failed} failed")
         }

@@ -41,6 +41,7 @@ impl StepSeen {
                 self.attempt_open = false;
                 self.failures += 1;
                 self.last_failure = Some(event.failure.clone());
+                self.asked = event.failure.retry_after().map(|asked| at.after(asked));
                 if event.failure.kind == FailureKind::Timeout && self.taken.is_some() {
                     let due = self.taken.zip(bounds.timeout);
                     self.not_early(&event.step, due, at)?;
@@ -49,7 +50,7 @@ impl StepSeen {
             Event::AttemptLost { step, attempt, .. } => {
                 self.current(step, *attempt)?;
                 self.attempt_open = false;
-                self.last_failure = None;
+                (self.last_failure, self.asked) = (None, None);
             }
             Event::StepExpanded(_)
             | Event::GroupStarted { .. }
@@ -163,9 +164,13 @@ impl StepSeen {
         self.taken = None;
         let delay = event.not_before.since(at);
         demand(event.not_before >= at, "I-12", || format!("{path} is scheduled for the past"))?;
+        let asked = self.asked.take().filter(|_| !event.fallback);
+        demand(asked.is_none_or(|asked| event.not_before >= asked), "I-12", || {
+            format!("{path} starts earlier than it asked for")
+        })?;
         if event.fallback {
             let first = !std::mem::replace(&mut self.fallback, true);
-            (self.failures, self.last_failure) = (0, None);
+            (self.failures, self.last_failure, self.asked) = (0, None, None);
             return demand(first, "I-12", || format!("{path} falls back twice"));
         }
         let Some(failure) = self.last_failure.take() else { return Ok(()) };

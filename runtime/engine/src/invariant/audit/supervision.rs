@@ -1,6 +1,6 @@
 //! I-13: restarts stay within what the supervision of a group bears, and concern whom they should.
 
-use skep_protocol::{CancelReason, Event, StepPath, Timestamp};
+use skep_protocol::{CancelReason, Event, StepPath, StepStatus, Timestamp};
 use skep_workflow::Strategy;
 
 use super::super::{Checked, demand};
@@ -27,7 +27,9 @@ impl RunSeen {
         if let Event::StepRestarted { .. } = event {
             self.is_concerned(path)?;
             let seen = self.steps.entry(path.clone()).or_default();
-            *seen = StepSeen { attempt: seen.attempt, deed: seen.deed, ..StepSeen::default() };
+            let StepSeen { attempt, deed, asked, .. } = *seen;
+            let asked = asked.filter(|_| seen.status != Some(StepStatus::Completed));
+            *seen = StepSeen { attempt, deed, asked, ..StepSeen::default() };
             self.start_over(&format!("{path}/"));
             self.start_over(&format!("{path}["));
         }

@@ -70,13 +70,13 @@ impl Run {
         at: Timestamp,
         index: &mut Index,
     ) -> Applied {
-        let around = self.scope(self.node(id).scope).not_before;
+        let not_before = self.not_before(id);
         self.check_shift(id, &Phase::Group { round: 1 })?;
         self.change(id, index, |node| {
             node.began.get_or_insert(at);
             node.phase = Phase::Group { round: 1 };
         });
-        self.open_group(id, around, index);
+        self.open_group(id, not_before, index);
         Ok(())
     }
 

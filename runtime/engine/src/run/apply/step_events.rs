@@ -42,7 +42,7 @@ impl Run {
             Event::RestartDecided { failed, .. } => {
                 self.restart_decided(id, (self.find(failed), at), index)
             }
-            Event::StepRestarted { .. } => self.step_restarted(id, index),
+            Event::StepRestarted { not_before, .. } => self.step_restarted(id, *not_before, index),
             Event::RestartsExhausted { .. } => self.restarts_exhausted(id, index),
             Event::StepStopping { reason, .. } => self.stopping(id, *reason, index),
             Event::StepSkipped { reason, .. } => self.skipped(id, reason, index),
@@ -249,6 +249,7 @@ impl Run {
         self.check_shift(id, &to)?;
         self.change(id, index, |node| {
             node.failure = Some(Box::new(event.failure.clone()));
+            node.note_failure();
             node.reporter = event.agent.clone().map(|agent| (agent, event.attempt));
             node.stop = None;
             node.phase = to;
