@@ -13,11 +13,11 @@ const LONGEST_AFTER_LOSS: Duration = Duration::from_secs(30);
 
 /// Returns when the next attempt under `policy` may start, if there is to be one.
 ///
-/// `tries` counts those made, `began` is when the first one started.
+/// `tries` counts those made, `first` is when the first one began.
 pub(crate) fn after_failure(
     policy: &RetryPolicy,
     failure: &Failure,
-    (tries, began): (u32, Timestamp),
+    (tries, first): (u32, Timestamp),
     (now, entropy): (Timestamp, u64),
 ) -> Option<Timestamp> {
     let final_code = policy.unless.contains(&failure.code);
@@ -26,31 +26,55 @@ pub(crate) fn after_failure(
     }
     let delay = policy.delay(tries, entropy).max(failure.retry_after().unwrap_or_default());
     let at = now.after(delay);
-    let in_time = policy.within.is_none_or(|within| at <= began.after(within));
-    in_time.then_some(at)
+    is_within(policy, first, at).then_some(at)
+}
+
+/// Returns whether an attempt that starts at `at` starts in the time that there is for attempts.
+fn is_within(policy: &RetryPolicy, first: Timestamp, at: Timestamp) -> bool {
+    policy.within.is_none_or(|within| at <= first.after(within))
 }
 
 /// Returns when an attempt that makes up for a lost one may start, or why there is none.
 ///
 /// The first follows at once; the others later and later, or an agent that kills its host with
-/// every attempt would do so without a pause.
-pub(crate) fn after_loss(losses: u32, now: Timestamp, entropy: u64) -> Result<Timestamp, Failure> {
+/// every attempt would do so without a pause. As long as nobody was seen to begin (`first`), there
+/// is time.
+pub(crate) fn after_loss(
+    policy: &RetryPolicy,
+    (losses, first): (u32, Option<Timestamp>),
+    (now, entropy): (Timestamp, u64),
+) -> Result<Timestamp, Failure> {
     if losses > MAX_LOSSES_PER_STEP {
         return Err(lost(losses));
     }
-    if losses <= 1 {
-        return Ok(now);
+    let at = if losses <= 1 { now } else { now.after(pause(losses, entropy)) };
+    match first.zip(policy.within) {
+        Some((first, within)) if !is_within(policy, first, at) => Err(lost_too_late(within)),
+        Some(_) | None => Ok(at),
     }
+}
+
+/// Returns how long the next attempt waits after so many losses.
+fn pause(losses: u32, entropy: u64) -> Duration {
     let longest = Duration::from_millis(250).saturating_mul(1 << (losses - 2).min(10));
     let longest = longest.min(LONGEST_AFTER_LOSS);
     let half = longest / 2;
     let share = (u128::from(entropy) * half.as_millis()) >> 64;
-    Ok(now.after(half + Duration::from_millis(u64::try_from(share).unwrap_or_default())))
+    half + Duration::from_millis(u64::try_from(share).unwrap_or_default())
 }
 
 /// Returns the failure of a step of which too many attempts were lost.
 pub(crate) fn lost(losses: u32) -> Failure {
     let message = format!("{losses} attempts were lost with their agents or given back");
+    Failure::new(FailureKind::Lost, "lost", message).fatal()
+}
+
+/// Returns the failure of a step whose attempt was lost when it was too late for another one.
+fn lost_too_late(within: Duration) -> Failure {
+    let message = format!(
+        "the attempt was lost with its agent or given back, and no other one may start more than \
+         {within:?} after the first one, as `retry` wants"
+    );
     Failure::new(FailureKind::Lost, "lost", message).fatal()
 }
 

@@ -24,6 +24,8 @@ pub enum WakeReason {
     Timeout,
     /// No agent took an attempt within `queue_timeout`.
     QueueTimeout,
+    /// No agent took another attempt in the time that `retry` has.
+    RetryWithin,
     /// A step runs out of its `deadline`.
     Deadline,
     /// A `wait` is over.
@@ -37,6 +39,7 @@ pub enum WakeReason {
 pub(crate) enum TimerReason {
     Timeout,
     QueueTimeout,
+    RetryWithin,
     Deadline,
     Wait,
     SignalTimeout,
@@ -47,6 +50,7 @@ impl From<TimerReason> for WakeReason {
         match reason {
             TimerReason::Timeout => Self::Timeout,
             TimerReason::QueueTimeout => Self::QueueTimeout,
+            TimerReason::RetryWithin => Self::RetryWithin,
             TimerReason::Deadline => Self::Deadline,
             TimerReason::Wait => Self::Wait,
             TimerReason::SignalTimeout => Self::SignalTimeout,

@@ -35,6 +35,7 @@ pub(crate) fn timer(run: &Run, id: NodeId, reason: TimerReason, now: Timestamp) 
             // Another attempt would only join the same queue.
             attempt_failed(run, id, failure.fatal())
         }
+        TimerReason::RetryWithin => attempt_failed(run, id, not_within(run, id)),
         TimerReason::Deadline if run.is_to_come(id, now) => {
             Event::StepFailed { step, failure: deadline_passed(run, id) }
         }
@@ -62,6 +63,18 @@ pub(super) fn timed_out(run: &Run, id: NodeId) -> Failure {
     let bound = run.work(id).timeout.unwrap_or_default();
     let message = format!("the attempt took longer than its timeout of {bound:?}");
     Failure::new(FailureKind::Timeout, "timeout", message)
+}
+
+/// Returns the failure of an attempt that nobody took before the time for attempts was over.
+fn not_within(run: &Run, id: NodeId) -> Failure {
+    let bound = run.work(id).retry.within.unwrap_or_default();
+    let before = run.node(id).failure.as_deref();
+    let before = before.map(|before| format!("; before: {}: {}", before.code, before.message));
+    let message = format!(
+        "no agent took the attempt within {bound:?} of the first one, as `retry` wants{}",
+        before.unwrap_or_default()
+    );
+    Failure::new(FailureKind::QueueTimeout, "retry_within", message).fatal().bounded()
 }
 
 fn attempt_failed(run: &Run, id: NodeId, failure: Failure) -> Event {

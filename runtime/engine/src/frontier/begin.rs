@@ -204,17 +204,16 @@ fn wait_until(
 /// Looks at a step whose last attempt came to nothing.
 pub(super) fn again(run: &Run, id: NodeId, setback: Setback, desk: &Desk<'_>) -> Followed {
     let (node, now) = (run.node(id), desk.now);
-    let entropy = run.entropy(id, node.attempt);
+    let (entropy, policy) = (run.entropy(id, node.attempt), run.work(id).retry);
     let not_before = match setback_failure(run, id, setback) {
         Some(failure) => {
-            let made = (node.tries, node.fallback.or(node.began).unwrap_or(now));
-            let policy = run.work(id).retry;
+            let made = (node.tries, node.first.unwrap_or(now));
             match retry::after_failure(policy, failure, made, (now, entropy)) {
                 Some(at) => at,
                 None => return used_up(run, id, failure, desk),
             }
         }
-        None => match retry::after_loss(node.losses, now, entropy) {
+        None => match retry::after_loss(policy, (node.losses, node.first), (now, entropy)) {
             Ok(at) => at,
             Err(failure) => return used_up(run, id, &failure, desk),
         },

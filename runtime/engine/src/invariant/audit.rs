@@ -45,6 +45,8 @@ struct StepSeen {
     failures: u32,
     fallback: bool,
     last_failure: Option<Failure>,
+    /// The first attempt that its policy counts, and when it had begun.
+    first: Option<(u32, Timestamp)>,
     /// When it may start again, as its last failure asked for.
     asked: Option<Timestamp>,
     /// When steps of the group were started again.

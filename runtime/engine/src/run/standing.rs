@@ -109,10 +109,8 @@ impl Run {
 
     fn phase_timer(&self, id: NodeId, node: &StepState) -> Option<(Timestamp, TimerReason)> {
         match &node.phase {
-            Phase::Scheduled { queued, .. } => {
-                let bound = self.work(id).queue_timeout?;
-                (!self.state.paused).then(|| (queued.after(bound), TimerReason::QueueTimeout))
-            }
+            Phase::Scheduled { .. } if self.state.paused => None,
+            Phase::Scheduled { queued, .. } => self.take_by(id, *queued),
             Phase::Taken { since, .. } => {
                 Some((since.after(self.work(id).timeout?), TimerReason::Timeout))
             }
@@ -135,6 +133,16 @@ impl Run {
             | Phase::Skipped { .. }
             | Phase::Cancelled => None,
         }
+    }
+
+    /// Returns until when an agent has to take an attempt that waits since `queued`, and why.
+    fn take_by(&self, id: NodeId, queued: Timestamp) -> Option<(Timestamp, TimerReason)> {
+        let work = self.work(id);
+        let waits =
+            work.queue_timeout.map(|bound| (queued.after(bound), TimerReason::QueueTimeout));
+        let within = self.node(id).first.zip(work.retry.within);
+        let within = within.map(|(first, within)| (first.after(within), TimerReason::RetryWithin));
+        [waits, within].into_iter().flatten().min()
     }
 
     fn deadline_timer(&self, id: NodeId, node: &StepState) -> Option<(Timestamp, TimerReason)> {
@@ -285,9 +293,10 @@ impl Run {
             priority: self.definition(id).priority(),
             labels: require,
         };
-        let take_by = match (&node.phase, work.queue_timeout) {
-            (Phase::Scheduled { queued, .. }, Some(bound)) => Some(queued.after(bound)),
-            (_, Some(_) | None) => None,
+        let take_by = if let Phase::Scheduled { queued, .. } = node.phase {
+            self.take_by(id, queued).map(|(at, _)| at)
+        } else {
+            None
         };
         let care = self.care(id);
         Some(OfferTask { task, not_before, taken_by, take_by, prefer, care })

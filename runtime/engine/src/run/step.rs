@@ -168,6 +168,9 @@ pub(crate) struct StepState {
     /// Whose attempts failed in this run, however often it began anew since.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) failed_before: FailedBefore,
+    /// When the first attempt began of those that its policy counts, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first: Option<Timestamp>,
     /// Before then it does not begin.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) not_before: Timestamp,
@@ -379,6 +382,7 @@ impl StepState {
             losses: 0,
             releases: 0,
             failed_before: FailedBefore::default(),
+            first: None,
             not_before: Timestamp::EPOCH,
             began: None,
             stop: None,
@@ -403,8 +407,11 @@ impl StepState {
         if self.fallback.is_some() { fallback } else { own }
     }
 
-    /// An attempt failed.
+    /// An attempt failed. If nobody was seen to take it, it began when it might have.
     pub(crate) fn note_failure(&mut self) {
+        if let Phase::Scheduled { queued, .. } = self.phase {
+            self.first.get_or_insert(queued);
+        }
         let FailedBefore { own, fallback } = &mut self.failed_before;
         *if self.fallback.is_some() { fallback } else { own } = true;
     }

@@ -27,10 +27,12 @@ impl StepSeen {
             Event::AttemptTaken { step, attempt, .. } => {
                 self.current(step, *attempt)?;
                 self.taken = Some(at);
+                self.first.get_or_insert((*attempt, at));
             }
             Event::AttemptReleased { step, attempt, .. } => {
                 self.current(step, *attempt)?;
                 self.taken = None;
+                self.first = self.first.filter(|(first, _)| first != attempt);
             }
             Event::AttemptCompleted(event) => {
                 self.current(&event.step, event.attempt)?;
@@ -40,6 +42,7 @@ impl StepSeen {
                 self.current(&event.step, event.attempt)?;
                 self.attempt_open = false;
                 self.failures += 1;
+                self.first.get_or_insert((event.attempt, at));
                 self.last_failure = Some(event.failure.clone());
                 self.asked = event.failure.retry_after().map(|asked| at.after(asked));
                 if event.failure.kind == FailureKind::Timeout && self.taken.is_some() {
@@ -169,10 +172,15 @@ impl StepSeen {
             format!("{path} starts earlier than it asked for")
         })?;
         if event.fallback {
+            self.first = None;
             let first = !std::mem::replace(&mut self.fallback, true);
             (self.failures, self.last_failure, self.asked) = (0, None, None);
             return demand(first, "I-12", || format!("{path} falls back twice"));
         }
+        let in_time = self.first.zip(policy.within);
+        let in_time =
+            in_time.is_none_or(|((_, first), within)| event.not_before <= first.after(within));
+        demand(in_time, "I-12", || format!("{path} is tried when its time is over"))?;
         let Some(failure) = self.last_failure.take() else { return Ok(()) };
         demand(self.failures < policy.attempts, "I-12", || {
             format!("{path} is tried after {} failures", self.failures)

@@ -18,7 +18,9 @@ impl Run {
             Event::AttemptFailed(event) => self.attempt_failed(id, event, index),
             Event::AttemptTaken { attempt, agent, .. } => {
                 self.check_attempt(id, *attempt)?;
-                self.shift(id, Phase::Taken { agent: agent.clone(), since: at }, index)
+                self.shift(id, Phase::Taken { agent: agent.clone(), since: at }, index)?;
+                self.node_mut(id).first.get_or_insert(at);
+                Ok(())
             }
             Event::AttemptReleased { attempt, .. } => self.released(id, *attempt, at, index),
             Event::AttemptLost { attempt, .. } => self.lost(id, *attempt, index),
@@ -97,6 +99,11 @@ impl Run {
             | Phase::Cancelled => None,
         };
         let not_before = unseen.unwrap_or(at);
+        let node = self.node_mut(id);
+        if unseen.is_none() && node.tries + node.losses <= 1 {
+            // It is the first one still, and did not begin.
+            node.first = None;
+        }
         self.shift(id, Phase::Scheduled { not_before, queued: not_before.max(at) }, index)?;
         self.node_mut(id).releases += 1;
         if unseen.is_some() {
@@ -208,7 +215,7 @@ impl Run {
                 node.fallback = Some(at);
                 (node.tries, node.losses, node.releases) = (1, 0, 0);
                 // How far another kind of agent came means nothing to this one.
-                node.checkpoint = None;
+                (node.first, node.checkpoint) = (None, None);
             }
             node.began.get_or_insert(at);
             if let Some(input) = &event.input {
@@ -275,6 +282,7 @@ impl Run {
             node.attempt = event.attempt;
             node.tries += u32::from(!lost);
             node.began.get_or_insert(at);
+            node.first.get_or_insert(not_before.max(at));
             node.input = Some(event.inputs.clone());
             node.phase = Phase::Child { child, not_before };
         });
