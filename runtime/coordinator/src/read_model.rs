@@ -49,8 +49,14 @@ pub struct OpenError(#[from] rusqlite::Error);
 pub(crate) enum Question {
     Runs(RunFilter),
     Run(RunId),
+    /// Which runs do this one over.
+    DoneOver(RunId),
     Letters(LetterFilter),
-    History { run: RunId, after: u64, limit: u32 },
+    History {
+        run: RunId,
+        after: u64,
+        limit: u32,
+    },
 }
 
 enum Work {

@@ -22,7 +22,7 @@ use crate::larder::{Larder, Waiter};
 use crate::run::Run;
 use crate::run::standing::Index;
 use crate::wake::{Wake, WakeReason};
-use memory::{Finished, Notice, Workflows};
+use memory::{DoneOver, Finished, Notice, Workflows};
 
 pub(crate) use memory::fingerprint;
 
@@ -36,6 +36,7 @@ pub struct Partition {
     /// Runs that ended and whose parents are to be told.
     notices: BTreeMap<RunId, Notice>,
     finished: Finished,
+    done_over: DoneOver,
     index: Index,
     larder: Larder,
     /// Empty between inputs.
@@ -54,6 +55,7 @@ impl Partition {
             runs: BTreeMap::new(),
             notices: BTreeMap::new(),
             finished: Finished::default(),
+            done_over: DoneOver::default(),
             index: Index::default(),
             larder: Larder::default(),
             parsed: RefCell::default(),
@@ -270,6 +272,11 @@ impl Partition {
 
     pub(crate) fn owes_notice(&self, run: RunId) -> bool {
         self.notices.contains_key(&run)
+    }
+
+    /// Returns the run that does this one over, if one does and that is remembered.
+    pub(crate) fn done_over_by(&self, run: RunId) -> Option<RunId> {
+        self.done_over.by(run)
     }
 
     /// Returns what a run was started from, live or not.

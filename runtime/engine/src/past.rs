@@ -42,6 +42,17 @@ pub struct CannotRetry {
     pub help: String,
 }
 
+impl CannotRetry {
+    /// A run is done over once: two would count their attempts alike, under the same idempotency
+    /// keys, and make good the same deeds. The next one goes on from what the first one did.
+    pub fn done_over(by: RunId) -> Self {
+        Self {
+            cause: format!("run {by} does it over"),
+            help: format!("should that one fail, do it over in its turn: skep retry {by}"),
+        }
+    }
+}
+
 /// A run that is over.
 #[derive(Debug)]
 pub struct Past {
@@ -78,7 +89,7 @@ impl Past {
         let is_whole = past
             .partition
             .run(run)
-            .is_some_and(|run| run.to_keep() == 0 && run.all_nodes().all(|node| run.is_over(node)));
+            .is_some_and(|run| run.all_nodes().all(|node| run.is_over(node)));
         if is_whole { Ok(past) } else { Err(unknown()) }
     }
 
@@ -92,12 +103,20 @@ impl Past {
         self.status
     }
 
+    /// Returns the run that it was to do over, if it was cancelled before it began to: whoever does
+    /// it over does that one over.
+    pub fn stands_for(&self) -> Option<RunId> {
+        let retry = self.started().retry.as_ref().filter(|_| self.live().to_keep() > 0);
+        retry.map(|retry| retry.run)
+    }
+
     /// Returns what another run that does it over takes down before any step begins.
     ///
     /// # Errors
     /// [`CannotRetry`] if there is no such step, if nothing would run, or if a step would run again
     /// after which there is no way back.
     pub fn keep(&self, again: &Again) -> Result<Vec<Event>, CannotRetry> {
+        debug_assert_eq!(self.stands_for(), None, "it did nothing by itself");
         let choice = Choice::new(self.live(), self.status, again)?;
         let mut kept = Kept { past: self, choice: &choice, facts: Vec::new() };
         for id in choice.in_order() {

@@ -25,7 +25,8 @@ pub enum Command {
     Register(RegisterWorkflow),
     /// Start a run.
     Start(Box<StartRun>),
-    /// Start a run that does over one that is over. Goes to the owner of the new run.
+    /// Start a run that does over one that is over, unless another one does. Goes to the owner of
+    /// the new run.
     Retry(Box<RetryRun>),
     /// End a run early.
     Cancel {
@@ -171,10 +172,10 @@ pub struct RetryRun {
 
 impl RetryRun {
     /// Asks for `of` to be done over, from a step and perhaps without what follows it. The id of
-    /// the new run follows from what is asked for; `key` tells one from another of the same kind.
-    /// It lies in the partition of the old one, so that fencing tokens go on rising.
+    /// the new run follows from what is asked for. It lies in the partition of the old one, so that
+    /// fencing tokens go on rising.
     pub fn new(
-        (of, key, partitions): (RunId, &str, PartitionCount),
+        (of, partitions): (RunId, PartitionCount),
         (from, only): (Option<StepPath>, bool),
         inputs: Option<Payload>,
         by: String,
@@ -184,7 +185,7 @@ impl RetryRun {
             Payload::Blob(blob) => blob.hash.to_string(),
         });
         let step = from.as_ref().map_or("", |from| from.as_str());
-        let parts = [step, if only { "only" } else { "" }, text.as_deref().unwrap_or(""), key];
+        let parts = [step, if only { "only" } else { "" }, text.as_deref().unwrap_or(""), ""];
         let asked = parts.join("\n");
         let mut ids = (0_u64..).map(|number| RunId::retry(of, &asked, number));
         let run = ids.find(|run| partitions.of(*run) == partitions.of(of)).unwrap_or(of);

@@ -51,6 +51,7 @@ pub const POINTS: &[&str] = &[
     "run cancelled",
     "run compensated",
     "run completed",
+    "run done over by another",
     "run failed",
     "run paused",
     "run resumed",

@@ -132,14 +132,16 @@ impl Clients {
         let step = format!("s{}", 1 + chance.below(4));
         let from = chance.one_in(2).then(|| StepPath::new(&step));
         let only = from.is_some() && chance.one_in(3);
-        let key = chance.below(2).to_string();
-        let retry = RetryRun::new((of, &key, self.count), (from, only), None, "client".to_owned());
-        let run = retry.run;
-        // Known before it exists, so that it is helped in any case.
-        lock(&self.retried).push(run);
-        let again = if chance.one_in(2) { 2 } else { 1 };
-        for _ in 0..again {
-            self.retry_once(&retry).await;
+        let ask =
+            |from, only| RetryRun::new((of, self.count), (from, only), None, "client".to_owned());
+        // Two want the same run done over, in the same way or not: one run does.
+        let other = if chance.one_in(2) { ask(None, false) } else { ask(from.clone(), only) };
+        let retry = ask(from, only);
+        // Known before they exist, so that they are helped in any case.
+        lock(&self.retried).extend([other.run, retry.run]);
+        match chance.one_in(2) {
+            true => drop(futures::join!(self.retry_once(&retry), self.retry_once(&other))),
+            false => self.retry_once(&retry).await,
         }
     }
 
@@ -158,6 +160,11 @@ impl Clients {
             CommandReply::Rejected(Rejection::CannotRetry { .. } | Rejection::RunNotFound { .. })
         ) {
             witness.reached("retry refused");
+            if let CommandReply::Rejected(Rejection::CannotRetry { cause, .. }) = &reply
+                && cause.contains("does it over")
+            {
+                witness.reached("run done over by another");
+            }
         } else {
             self.wrong("I-2", &format!("run {} cannot be done over: {reply:?}", retry.of));
         }

@@ -49,8 +49,8 @@ struct Seen {
     timed_out: BTreeSet<AttemptId>,
     /// Attempts that their agent gave back.
     released: BTreeSet<(AttemptId, AgentId)>,
-    /// Who began a step with a fencing token.
-    tokens: BTreeMap<((RunId, StepPath), u64), AgentId>,
+    /// Who began what with an idempotency key and a fencing token.
+    tokens: BTreeMap<(String, u64), (AttemptId, AgentId)>,
     working: BTreeMap<(AgentId, String), u32>,
     reached: BTreeMap<&'static str, u64>,
     messages: Vec<(PartitionId, Bytes)>,
@@ -185,10 +185,13 @@ impl Witness {
         let working = seen.working.entry((agent.clone(), capability.to_owned())).or_default();
         *working += 1;
         let crowded = *working > slots;
-        let step = (id.run, id.step.clone());
-        let holder = seen.tokens.entry((step, token)).or_insert_with(|| agent.clone()).clone();
-        seen.check(demand(holder == *agent, "I-4", || {
-            format!("{agent} begins {id} with the fencing token {token} that {holder} has")
+        let (key, begun) = (context.idempotency_key(), (id.clone(), agent.clone()));
+        let first = seen.tokens.entry((key, token)).or_insert_with(|| begun.clone()).clone();
+        seen.check(demand(first == begun, "I-4", || {
+            let (other, holder) = first;
+            format!(
+                "{agent} begins {id} with the fencing token {token}, which {holder} has for {other}"
+            )
         }));
         seen.check(demand(known, "I-6", || format!("{agent} begins {id}, which nobody scheduled")));
         seen.check(demand(!crowded, "I-19", || format!("{agent} performs too much at once")));

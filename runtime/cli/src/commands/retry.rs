@@ -26,7 +26,8 @@ use crate::signals::Interrupts;
 /// complete begins anew as a whole; of a `for_each` the items run again that did not complete; a
 /// sub-workflow begins anew. Attempts go on being counted, and so do fencing tokens.
 ///
-/// The same retry asked for twice makes one run.
+/// A run is done over once: the same retry asked for twice makes one run, and after that the new
+/// run can be done over, which goes on from what it did.
 #[derive(Debug, Args)]
 pub(crate) struct Retry {
     #[command(flatten)]
@@ -40,9 +41,6 @@ pub(crate) struct Retry {
     only: bool,
     #[command(flatten)]
     inputs: InputArgs,
-    /// A word of yours that tells this retry from another one of the same kind.
-    #[arg(long, value_name = "WORD", default_value = "")]
-    key: String,
     /// Start the new run, print its id, and leave.
     #[arg(short, long)]
     detach: bool,
@@ -61,12 +59,7 @@ impl Retry {
         let detail = client.run(of).await?.ok_or_else(|| unknown(of))?;
         let inputs = self.inputs(client, &detail).await?;
         let from = self.from.as_deref().map(StepPath::new);
-        let retry = RetryRun::new(
-            (of, &self.key, client.partitions()),
-            (from, self.only),
-            inputs,
-            person(),
-        );
+        let retry = RetryRun::new((of, client.partitions()), (from, self.only), inputs, person());
         let run = retry.run;
         let existed = client.retry(retry).await? == Existed::Before;
         if self.detach {
@@ -80,7 +73,7 @@ impl Retry {
         }
         if existed {
             output::note(format!("run {of} was retried like this before, as run {run}"));
-            output::note("  another retry of the same kind: --key WORD".to_owned());
+            output::note(format!("  to do that one over, once it is over: skep retry {run}"));
         }
         if self.detach {
             return Ok(Exit::Ok);

@@ -13,6 +13,7 @@ use skep_protocol::{
     Batch, Event, LetterFilter, Payload, QueryReply, Record, Rejection, RetryOf, RetryRun, RunId,
     RunRecord, RunStarted, Seq, StartRun, StepPath, decode, encode,
 };
+use skep_workflow::Workflow;
 
 use super::Context;
 use super::requests::{accepted_inputs, fits_journal};
@@ -31,11 +32,15 @@ pub(super) async fn resolve<B: Broker>(
     context: &Context<B>,
     retry: RetryRun,
 ) -> Result<Input, CatalogError> {
-    let history = history(context, retry.of).await?;
+    let is_here = context.count.of(retry.of) == context.id;
+    let history = if is_here { history(context, retry.of).await? } else { Vec::new() };
     let Some(started) = history.first().and_then(|record| started(&record.event)) else {
         return Err(Rejection::RunNotFound { run: retry.of }.into());
     };
     let started = started.clone();
+    if let Some(by) = done_over_by(context, &retry).await? {
+        return Err(refused(retry.of, CannotRetry::done_over(by)));
+    }
     if let Some(parent) = &started.parent {
         let (step, run) = (&parent.step, parent.run);
         let cause = format!("step `{step}` of run {run} started it");
@@ -52,17 +57,7 @@ pub(super) async fn resolve<B: Broker>(
         Some(inputs) => accepted_inputs(context, &workflow, inputs).await?,
         None => started.inputs.clone(),
     };
-    let again = Again {
-        from: retry.from.clone(),
-        only: retry.only,
-        inputs_change: inputs != started.inputs,
-    };
-    let looked_at = workflow.clone();
-    let facts = host::apart(move || Past::new(&looked_at, &history)?.keep(&again)).await;
-    let facts = facts.ok_or_else(|| crashed(retry.of))?.map_err(|refused| {
-        let CannotRetry { cause, help } = refused;
-        Rejection::CannotRetry { run: retry.of, cause, help }
-    })?;
+    let facts = facts(context, (&retry, &inputs), &workflow, history).await?;
     let start = StartRun {
         run: retry.run,
         workflow: wanted,
@@ -78,6 +73,63 @@ pub(super) async fn resolve<B: Broker>(
     let pinned: BTreeMap<_, _> = started.pinned;
     let workflow = Resolved { digest, workflow: Some(workflow), pinned };
     Ok(Input::Retry { start: Box::new(start), workflow, retry })
+}
+
+fn refused(run: RunId, why: CannotRetry) -> CatalogError {
+    let CannotRetry { cause, help } = why;
+    Rejection::CannotRetry { run, cause, help }.into()
+}
+
+/// What the history of a run says to those who do it over.
+enum Found {
+    Facts(Vec<Event>),
+    /// It did nothing by itself: what this run did counts.
+    StandsFor(RunId),
+}
+
+/// Works out what is kept.
+async fn facts<B: Broker>(
+    context: &Context<B>,
+    (retry, inputs): (&RetryRun, &Payload),
+    workflow: &Workflow,
+    mut history: Vec<RunRecord>,
+) -> Result<Vec<Event>, CatalogError> {
+    loop {
+        let before = history.first().and_then(|record| started(&record.event));
+        let inputs_change = before.is_none_or(|before| before.inputs != *inputs);
+        let again = Again { from: retry.from.clone(), only: retry.only, inputs_change };
+        let workflow = workflow.clone();
+        let found = host::apart(move || look(&workflow, &history, &again)).await;
+        match found.ok_or_else(|| crashed(retry.of))?.map_err(|why| refused(retry.of, why))? {
+            Found::Facts(facts) => return Ok(facts),
+            Found::StandsFor(run) => history = self::history(context, run).await?,
+        }
+    }
+}
+
+fn look(workflow: &Workflow, history: &[RunRecord], again: &Again) -> Result<Found, CannotRetry> {
+    let past = Past::new(workflow, history)?;
+    match past.stands_for() {
+        Some(run) => Ok(Found::StandsFor(run)),
+        None => past.keep(again).map(Found::Facts),
+    }
+}
+
+/// Returns the run that does this one over already. The engine remembers the last ones; what was
+/// durable before anybody asked is known here, too.
+async fn done_over_by<B: Broker>(
+    context: &Context<B>,
+    retry: &RetryRun,
+) -> Result<Option<RunId>, Unavailable> {
+    if !context.read_model.is_there() {
+        return Ok(None);
+    }
+    let reply = context.read_model.ask(Question::DoneOver(retry.of)).await;
+    let QueryReply::Runs(runs) = reply else {
+        return Err(unavailable("the read model does not answer".to_owned()));
+    };
+    let is_same = runs.iter().any(|run| run.run == retry.run);
+    Ok(runs.last().filter(|_| !is_same).map(|last| last.run))
 }
 
 fn started(event: &Event) -> Option<&RunStarted> {

@@ -27,6 +27,7 @@ pub(super) fn answer(connection: &Connection, question: &Question) -> rusqlite::
     match question {
         Question::Runs(filter) => runs(connection, filter).map(QueryReply::Runs),
         Question::Run(run) => detail(connection, *run),
+        Question::DoneOver(run) => done_over(connection, *run).map(QueryReply::Runs),
         Question::Letters(filter) => letters(connection, filter).map(QueryReply::Letters),
         Question::History { run, after, limit } => history(connection, *run, *after, *limit),
     }
@@ -97,15 +98,15 @@ fn detail(connection: &Connection, run: RunId) -> rusqlite::Result<QueryReply> {
         .optional()?;
     let Some(mut detail) = detail else { return Ok(QueryReply::NotFound {}) };
     detail.steps = steps(connection, run)?;
-    detail.retried_by = retried_by(connection, run)?;
+    detail.retried_by = done_over(connection, run)?.into_iter().map(|by| by.run).collect();
     Ok(QueryReply::Run(Box::new(detail)))
 }
 
 /// Returns the runs that do a run over, in the order in which they were started.
-fn retried_by(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<RunId>> {
-    let sql = "SELECT run FROM runs WHERE retry_of = ?1 ORDER BY started, run";
-    let mut statement = connection.prepare_cached(sql)?;
-    statement.query_map([run.to_string()], |row| word(row, 0))?.collect()
+fn done_over(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<RunSummary>> {
+    let sql = format!("SELECT {SUMMARY} FROM runs WHERE retry_of = ?1 ORDER BY started, run");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map([run.to_string()], summary)?.collect()
 }
 
 fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>> {

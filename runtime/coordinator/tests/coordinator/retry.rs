@@ -17,7 +17,7 @@ use crate::world::*;
 
 fn retry_of(of: RunId, from: Option<&str>) -> RetryRun {
     let from = from.map(StepPath::new);
-    RetryRun::new((of, "", PartitionCount::DEFAULT), (from, false), None, "ada".to_owned())
+    RetryRun::new((of, PartitionCount::DEFAULT), (from, false), None, "ada".to_owned())
 }
 
 async fn retry(broker: &Embedded, retry: RetryRun) -> CommandReply {
@@ -159,12 +159,8 @@ async fn what_cannot_be_done_over_is_refused() {
     let child = RunId::child(outer, &StepPath::new("call"), 1);
     told.push(refused(&broker, retry_of(child, None)).await.replace(&outer.to_string(), "OUTER"));
     let wrong = Some(Payload::from(json!({ "nope": 1 })));
-    let other = RetryRun::new(
-        (waiting, "", PartitionCount::DEFAULT),
-        (None, false),
-        wrong,
-        "ada".to_owned(),
-    );
+    let other =
+        RetryRun::new((waiting, PartitionCount::DEFAULT), (None, false), wrong, "ada".to_owned());
     told.push(refused(&broker, other).await);
     let nobody = run_id("nobody");
     let none = refused(&broker, retry_of(nobody, None)).await;
@@ -176,6 +172,52 @@ async fn what_cannot_be_done_over_is_refused() {
         step `call` of run OUTER started it; retry that run, which starts this one anew: skep retry OUTER
         input `nope`: the workflow has no inputs
         there is no run NOBODY"#]].assert_eq(&told.join("\n"));
+}
+
+#[tokio::test]
+async fn a_run_is_done_over_once_and_then_the_next_one_is() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let first = coordinator(&broker).await;
+    register(&broker, CHAIN).await;
+    let (_agent, mended) = failing(&broker, &ledger, "two").await;
+    let old = start(&broker, "k", "chain").await;
+    history_to_end(&broker, old).await;
+
+    // Two people at the same time, who want it in different ways.
+    let ways = [retry_of(old, None), retry_of(old, Some("one"))];
+    let runs = ways.clone().map(|way| way.run);
+    let [one, other] = ways.clone().map(|way| retry(&broker, way));
+    let started = |run| CommandReply::Started { run, existing: false };
+    let replies = futures::join!(one, other);
+    let won = usize::from(replies.1 == started(runs[1]));
+    let lost = [&replies.1, &replies.0][won];
+    assert_eq!([&replies.0, &replies.1][won], &started(runs[won]));
+    let by = runs[won];
+    let told = |reply: &CommandReply| match reply {
+        CommandReply::Rejected(Rejection::CannotRetry { run, cause, help }) if *run == old => {
+            format!("{cause}; {help}").replace(&by.to_string(), "BY")
+        }
+        reply => panic!("{reply:?}"),
+    };
+    let once = "run BY does it over; should that one fail, do it over in its turn: skep retry BY";
+    assert_eq!(told(lost), once);
+    history_to_end(&broker, by).await;
+
+    // So it is for those who ask later, and for a coordinator that begins anew.
+    first.shutdown().await;
+    let _second = coordinator(&broker).await;
+    assert_eq!(told(&retry(&broker, ways[1 - won].clone()).await), once);
+    let same = retry(&broker, ways[won].clone()).await;
+    assert_eq!(same, CommandReply::Started { run: by, existing: true });
+
+    mended.store(true, Ordering::Relaxed);
+    let next = retry_of(by, None);
+    let run = next.run;
+    assert_eq!(retry(&broker, next).await, started(run));
+    history_to_end(&broker, run).await;
+    let performed = ledger.performed().into_iter().filter(|id| id.step.as_str() == "two");
+    let numbers: Vec<u32> = performed.map(|id| id.attempt).collect();
+    assert_eq!(numbers, [1, 2, 3], "each attempt has a number of its own");
 }
 
 #[tokio::test]
@@ -219,7 +261,7 @@ steps:
     mended.store(true, Ordering::Relaxed);
     let inputs = Some(Payload::from(json!({ "n": 2 })));
     let asked =
-        RetryRun::new((old, "", PartitionCount::DEFAULT), (None, false), inputs, "ada".to_owned());
+        RetryRun::new((old, PartitionCount::DEFAULT), (None, false), inputs, "ada".to_owned());
     let run = asked.run;
     assert!(matches!(retry(&broker, asked).await, CommandReply::Started { .. }));
     history_to_end(&broker, run).await;

@@ -12,6 +12,7 @@ use super::Decision;
 use crate::desk::{Desk, Obstacle};
 use crate::input::Resolved;
 use crate::partition::{Partition, fingerprint};
+use crate::past::CannotRetry;
 
 pub(super) fn start(
     partition: &Partition,
@@ -53,6 +54,11 @@ pub(super) fn start(
         } else {
             Decision::rejected(Rejection::RunIdTaken { run })
         });
+    }
+    let of = started.retry.as_ref().map(|retry| retry.run);
+    if let Some((run, by)) = of.and_then(|of| Some((of, partition.done_over_by(of)?))) {
+        let CannotRetry { cause, help } = CannotRetry::done_over(by);
+        return Ok(Decision::rejected(Rejection::CannotRetry { run, cause, help }));
     }
     // What exists is confirmed even by a full partition.
     if partition.live_runs() >= room {

@@ -111,6 +111,9 @@ impl Partition {
         if self.runs.contains_key(&id) || self.finished.status(id).is_some() {
             return Err(FoldError::RunExists { run: id });
         }
+        if let Some(retry) = &started.retry {
+            self.done_over.note(retry.run, id);
+        }
         let digest = started.digest;
         let plan = self.workflows.begin(digest).ok_or(FoldError::UnknownWorkflow { digest })?;
         let state = RunState {

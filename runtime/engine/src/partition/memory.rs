@@ -181,6 +181,35 @@ impl Finished {
     }
 }
 
+/// Which run does over which, the last ones.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DoneOver {
+    order: VecDeque<RunId>,
+    by: BTreeMap<RunId, RunId>,
+}
+
+impl DoneOver {
+    pub(super) fn note(&mut self, of: RunId, by: RunId) {
+        if self.by.insert(of, by).is_none() {
+            self.order.push_back(of);
+        }
+        if self.order.len() > MAX_FINISHED_IDS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by.remove(&oldest);
+        }
+    }
+
+    pub(super) fn by(&self, of: RunId) -> Option<RunId> {
+        self.by.get(&of).copied()
+    }
+
+    /// Returns the runs and what does them over, the first first.
+    pub(super) fn all(&self) -> impl Iterator<Item = (RunId, RunId)> {
+        self.order.iter().filter_map(|of| Some((*of, *self.by.get(of)?)))
+    }
+}
+
 /// Returns a number that tells starts from something else apart.
 pub(crate) fn fingerprint(started: &RunStarted) -> u64 {
     let mut text = started.digest.as_bytes().to_vec();

@@ -23,6 +23,8 @@ struct Written<'a> {
     runs: Vec<&'a RunState>,
     notices: &'a BTreeMap<RunId, Notice>,
     finished: Vec<(RunId, Ended)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    done_over: Vec<(RunId, RunId)>,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +40,8 @@ struct Read {
     runs: Vec<RunState>,
     notices: BTreeMap<RunId, Notice>,
     finished: Vec<(RunId, Ended)>,
+    #[serde(default)]
+    done_over: Vec<(RunId, RunId)>,
 }
 
 pub(super) fn take(partition: &Partition) -> Bytes {
@@ -50,6 +54,7 @@ pub(super) fn take(partition: &Partition) -> Bytes {
         runs: partition.runs.values().map(|run| &run.state).collect(),
         notices: &partition.notices,
         finished: partition.finished.all().collect(),
+        done_over: partition.done_over.all().collect(),
     })
 }
 
@@ -85,6 +90,9 @@ pub(super) fn restore(id: PartitionId, bytes: &[u8]) -> Result<Partition, Restor
     partition.notices = read.notices;
     for (run, ended) in read.finished {
         partition.finished.push(run, ended);
+    }
+    for (of, by) in read.done_over {
+        partition.done_over.note(of, by);
     }
     partition.look_at_everything();
     Ok(partition)

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use skep_engine::{Again, Effect, Input};
+use skep_engine::{Again, Effect, Input, Past};
 use skep_protocol::{
-    AgentId, Event, Failure, FailureKind, Outcome, Payload, Record, Report, ReportBody, RunStatus,
-    StepPath,
+    AgentId, Event, Failure, FailureKind, Outcome, Payload, Record, Report, ReportBody, RunId,
+    RunStatus, StepPath,
 };
 use skep_workflow::Workflow;
 
@@ -322,4 +322,41 @@ fn cancelled(record: &Record) -> Option<String> {
         },
         _ => None,
     }
+}
+
+#[test]
+fn who_was_cancelled_before_it_began_stands_for_the_run_before() {
+    let workflow = read("name: w\nsteps: { a: { agent: x }, b: { agent: x } }");
+    let mut world = World::new();
+    world.retry_as(&workflow, None, 2);
+    assert_eq!(ended(&world), RunStatus::Cancelled, "what is kept is nowhere");
+    let past = Past::new(&workflow, &world.history()).unwrap();
+    assert_eq!(past.stands_for(), Some(run_id()));
+
+    let mut world = World::new();
+    world.start(&workflow, "{}");
+    perform(&mut world, Some(1));
+    let past = Past::new(&workflow, &world.history()).unwrap();
+    assert_eq!(past.stands_for(), None);
+}
+
+#[test]
+fn a_run_is_done_over_by_one_run() {
+    let workflow = read("name: w\nsteps: { a: { agent: x } }");
+    let mut world = World::new();
+    let id = |key| RunId::from_key("w", key);
+    let mut asked = |run, of| {
+        let step = world.retry((id(run), id(of)), &workflow, (None, 0));
+        crate::print::reply(&step.handled).unwrap()
+    };
+    assert_eq!(asked("one", "old"), "started");
+    let other = format!("rejected: run {} cannot be retried: run {}", id("old"), id("one"));
+    let told = asked("two", "old");
+    assert!(told.starts_with(&other), "{told}");
+    assert_eq!(asked("one", "old"), "exists");
+    assert_eq!(asked("three", "one"), "started");
+    world.handle(Input::Cancel { run: id("one"), reason: "enough".to_owned() });
+    let step = world.retry((id("two"), id("old")), &workflow, (None, 0));
+    let told = crate::print::reply(&step.handled).unwrap();
+    assert!(told.starts_with(&other), "{told}, whatever becomes of it");
 }

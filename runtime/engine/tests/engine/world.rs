@@ -130,8 +130,22 @@ impl World {
 
     /// Starts the run as one that does another one over, of which this is kept.
     pub(crate) fn retry_as(&mut self, workflow: &Workflow, kept: Option<Payload>, facts: u32) {
-        let (run, from, only, by) = (run_id(), None, false, "ada".to_owned());
-        let retry = Box::new(RetryOf { run, from, only, by, kept, facts });
+        let run = run_id();
+        self.retry((run, run), workflow, (kept, facts));
+        while let Some(answer) = self.fetched(&self.partition).into_iter().next() {
+            self.handle(answer);
+        }
+    }
+
+    /// Starts a run that does another one over, of which this is kept.
+    pub(crate) fn retry(
+        &mut self,
+        (run, of): (RunId, RunId),
+        workflow: &Workflow,
+        (kept, facts): (Option<Payload>, u32),
+    ) -> Step {
+        let (from, only, by) = (None, false, "ada".to_owned());
+        let retry = Box::new(RetryOf { run: of, from, only, by, kept, facts });
         let start = Box::new(StartRun {
             run,
             workflow: workflow.name().to_string(),
@@ -141,10 +155,7 @@ impl World {
             labels: BTreeMap::new(),
         });
         let workflow = self.resolved(workflow);
-        self.handle(Input::Retry { start, workflow, retry });
-        while let Some(answer) = self.fetched(&self.partition).into_iter().next() {
-            self.handle(answer);
-        }
+        self.handle(Input::Retry { start, workflow, retry })
     }
 
     /// Returns what happened to the run.

@@ -151,7 +151,8 @@ async fn nothing_open<B: Broker>(client: &Client<B>, run: RunId) -> Result<Error
     }
     let all = LetterFilter { run: Some(run), all: true, ..LetterFilter::default() };
     let dealt_with = client.letters(all).await?;
-    let Some(state) = dealt_with.first().and_then(super::state) else {
+    let dealt_with = dealt_with.first().and_then(|letter| Some((letter, super::state(letter)?)));
+    let Some((letter, state)) = dealt_with else {
         return Ok(Error::new(Exit::NotFound, format!("run {run} has no such dead letter"))
             .help(format!("see how it is: skep get {run}")));
     };
@@ -159,7 +160,10 @@ async fn nothing_open<B: Broker>(client: &Client<B>, run: RunId) -> Result<Error
         Exit::Conflict,
         format!("the dead letters of run {run} were dealt with: {state}"),
     )
-    .help(format!("do the run over once more all the same: skep retry {run} --key WORD")))
+    .help(match letter.redriven.last() {
+        Some(by) => format!("should run {by} fail, do that one over: skep retry {by}"),
+        None => format!("do the run over all the same: skep retry {run}"),
+    }))
 }
 
 /// Groups letters by their runs, the oldest run first.
@@ -177,7 +181,7 @@ fn by_run(letters: Vec<DeadLetter>) -> Vec<(RunId, Vec<StepPath>)> {
 }
 
 async fn redrive<B: Broker>(client: &Client<B>, of: RunId) -> Result<Value, Error> {
-    let retry = RetryRun::new((of, "", client.partitions()), (None, false), None, person());
+    let retry = RetryRun::new((of, client.partitions()), (None, false), None, person());
     let run = retry.run;
     let existed = client.retry(retry).await? == Existed::Before;
     Ok(json!({ "redriven_by": run, "existing": existed }))

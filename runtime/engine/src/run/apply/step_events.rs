@@ -282,7 +282,7 @@ impl Run {
             node.attempt = event.attempt;
             node.tries += u32::from(!lost);
             node.began.get_or_insert(at);
-            node.first.get_or_insert(not_before.max(at));
+            node.first.get_or_insert_with(|| not_before.max(at));
             node.input = Some(event.inputs.clone());
             node.phase = Phase::Child { child, not_before };
         });
