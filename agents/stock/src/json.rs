@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -28,15 +29,16 @@ pub(crate) enum JsonError {
 impl Json {
     /// Takes a text; only the white space between its parts is dropped.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, JsonError> {
-        // More than syntax is asked for: numbers that are too great or halves of characters would
-        // stop whoever reads the value later.
-        serde_json::from_slice::<Value>(text)?;
-        let text = std::str::from_utf8(text).map_err(serde::de::Error::custom);
-        let text = without_spaces(text.map_err(JsonError::Invalid)?);
-        if !is_within_depth(&text, MAX_JSON_DEPTH - 1) {
+        // What is skipped may be as deep as it likes; a value is made of 127 levels at most.
+        serde_json::from_slice::<IgnoredAny>(text)?;
+        let text = std::str::from_utf8(text).map_err(serde_json::Error::custom)?;
+        if !is_within_depth(text, MAX_JSON_DEPTH - 1) {
             return Err(JsonError::TooDeep);
         }
-        Ok(Self(RawValue::from_string(text)?))
+        // More than syntax is asked for: numbers that are too great or halves of characters would
+        // stop whoever reads the value later.
+        serde_json::from_str::<Value>(text)?;
+        Ok(Self(RawValue::from_string(without_spaces(text))?))
     }
 
     /// Returns the text.
@@ -131,8 +133,10 @@ mod tests {
     fn what_no_reader_would_take_is_no_json() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         Json::parse(nested(MAX_JSON_DEPTH - 1).as_bytes()).unwrap();
-        let deep = Json::parse(nested(MAX_JSON_DEPTH).as_bytes());
-        assert!(matches!(deep, Err(JsonError::TooDeep)), "{deep:?}");
+        for depth in [MAX_JSON_DEPTH, 127, 128, 200, 100_000] {
+            let deep = Json::parse(nested(depth).as_bytes());
+            assert!(matches!(deep, Err(JsonError::TooDeep)), "{depth}: {deep:?}");
+        }
         for text in [&b"1e999"[..], b"\"\\ud800\"", b"\"\xff\"", b"", b"{} {}", b"{'a': 1}"] {
             let refused = Json::parse(text);
             assert!(matches!(refused, Err(JsonError::Invalid(_))), "{refused:?}");

@@ -1,6 +1,9 @@
 //! What each kind of hostile input is refused with.
 
+use std::future::pending;
+
 use anyhow::{Context as _, Result, bail, ensure};
+use skep_agents::exec::{Commands, ExecConfig, ExecInput, StdoutFormat, Surroundings, run};
 use skep_engine::{Input, Partition, Reply};
 use skep_protocol::{
     Batch, Command, CommandReply, Event, Hash, Payload, Record, ReportBatch, RunRecord, Seq, decode,
@@ -38,6 +41,7 @@ pub(crate) const KINDS: [(&str, Cause); 7] = [
     ("inputs", inputs),
     ("outputs", output),
     ("blobs", blob),
+    ("printed", printed),
     ("journals", journal),
     ("snapshots", snapshot),
 ];
@@ -137,6 +141,23 @@ fn report(mut play: Play, output: &[u8]) -> Result<String> {
         Record::Run(_) | Record::OwnerChanged(_) | Record::WorkflowAdded(_) => None,
     });
     Ok(format!("the attempt failed: {}", failed.context("it is taken")?.failure))
+}
+
+/// What a program of `--agent` prints is its answer, or the attempt fails.
+fn printed(case: &Case) -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("answer"), &case.bytes)?;
+    let commands = Commands::resolve(["cat"], std::env::var_os("PATH").as_deref())?;
+    let config = ExecConfig::new(commands, folder.path());
+    let mut input: ExecInput = serde_json::from_str(r#"{"argv":["cat","answer"]}"#)?;
+    input.stdout = StdoutFormat::Answer;
+    let surroundings =
+        Surroundings { identity: Vec::new(), stop: pending(), progress: |_: &str| {} };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(run(&config, &input, surroundings)) {
+        Ok(output) => bail!("it is taken, as {:.60}", output.stdout.to_string()),
+        Err(error) => Ok(error.failure().to_string()),
+    }
 }
 
 /// A message of a journal is refused when it is read or when it does not follow.

@@ -1,7 +1,7 @@
 //! What a program wrote to standard output, as a value.
 
 use serde::de::IgnoredAny;
-use serde_json::Deserializer;
+use serde_json::{Deserializer, Value};
 
 use super::{ExecError, StdoutFormat};
 use crate::json::{Json, JsonError};
@@ -40,7 +40,7 @@ fn text(bytes: &[u8]) -> Result<&str, ExecError> {
 /// Tells whether a text that is not JSON was meant to be: some line begins an object or an array,
 /// and not every line is JSON by itself, as in JSON lines.
 fn is_mixed(text: &str) -> bool {
-    let is_json = |line: &str| serde_json::from_str::<IgnoredAny>(line).is_ok();
+    let is_json = |line: &str| serde_json::from_str::<Value>(line).is_ok();
     let mut filled = text.lines().filter(|line| !line.trim().is_empty());
     begins_json(text) && !filled.all(is_json)
 }
@@ -137,6 +137,7 @@ mod tests {
         check("{\n\"a\": 1\n}\ndone\n", expect!["trailing characters at line 4 column 1"]);
         check("{'a': 1}\n", expect!["key must be a string at line 1 column 2"]);
         check("{\"a\": NaN}\n", expect!["expected value at line 1 column 7"]);
+        check("{\"a\": 1e999}\n", expect!["number out of range at line 1 column 11"]);
         check("[1, 2]\ndone\n", expect!["trailing characters at line 2 column 1"]);
         check("[INFO] ready\n{\"a\": 1}\n", expect!["it begins with `[INFO] ready`"]);
     }

@@ -246,14 +246,17 @@ async fn output_is_bounded_and_what_the_task_says_it_is() {
         ],
     )
     .await;
-    check(
-        json!({ "argv": ["cat"], "stdin_text": format!("{}{}", "[".repeat(70), "]".repeat(70)) }),
-        expect![
-            "unclear fatal stdout_format: standard output is not what the task asked for: \
-             the JSON is nested too deeply"
-        ],
-    )
-    .await;
+    for depth in [70, 200] {
+        let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        check(
+            json!({ "argv": ["cat"], "stdin_text": deep }),
+            expect![
+                "unclear fatal stdout_format: standard output is not what the task asked for: \
+                 the JSON is nested too deeply"
+            ],
+        )
+        .await;
+    }
 }
 
 #[tokio::test]
