@@ -3,6 +3,7 @@
 //! Each rule is a pure function from what it looks at to a list of problems, so that each has a
 //! test in which it was seen red beside the one that holds the tree to it.
 
+mod language;
 mod layers;
 mod pages;
 mod sizes;
