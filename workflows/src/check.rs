@@ -152,6 +152,7 @@ impl Check<'_> {
     ) -> step::Drafts {
         if definition.on_failure.as_ref().is_none_or(|at| at.value != OnFailure::Compensate) {
             self.warn_of_compensations(survey);
+            self.warn_of_pivots(survey);
         }
         let defaults =
             policies::Defaults::of(definition.defaults.as_ref().map(|at| &at.value), self.problems);
@@ -165,6 +166,17 @@ impl Check<'_> {
         let mut written = survey.steps.iter().map(|step| &step.definition);
         let Some(at) = written.find_map(|step| step.compensate.as_ref()) else { return };
         let message = "`compensate` runs only if the run is cancelled";
+        self.problems
+            .warning(codes::NO_EFFECT, at.span, message)
+            .help("write `on_failure: compensate` at the top to have a failed run unwind, too");
+    }
+
+    /// Warns, once, of what stops only the unwinding of a run that is cancelled.
+    fn warn_of_pivots(&mut self, survey: &Survey) {
+        let mut written = survey.steps.iter().filter_map(|step| step.definition.pivot.as_ref());
+        let Some(at) = written.find(|pivot| pivot.value) else { return };
+        let message =
+            "`pivot` matters only if the run is cancelled: one that fails does not unwind";
         self.problems
             .warning(codes::NO_EFFECT, at.span, message)
             .help("write `on_failure: compensate` at the top to have a failed run unwind, too");

@@ -60,6 +60,9 @@ impl Defaults {
             positive(written.queue_timeout.as_ref(), "`queue_timeout`", problems);
         defaults.progress_within =
             positive(written.progress_within.as_ref(), "`progress_within`", problems);
+        if let Some(at) = &written.progress_within {
+            warn_of_late_stall(at, Some(defaults.agent_timeout()), problems);
+        }
         if let Some(retry) = &written.retry {
             defaults.retry = retry_policy(retry, &RetryPolicy::default(), problems);
         }
@@ -97,6 +100,24 @@ pub(super) fn positive(
         return None;
     }
     Some(*duration)
+}
+
+/// Warns if an attempt is over by its timeout before it can be found to stand still.
+pub(super) fn warn_of_late_stall(
+    progress_within: &At<DurationText>,
+    timeout: Option<Duration>,
+    problems: &mut Problems,
+) {
+    if let Some(timeout) = timeout.filter(|timeout| progress_within.value.0 > *timeout) {
+        let timeout = duration_text(timeout);
+        problems
+            .warning(
+                codes::NO_EFFECT,
+                progress_within.span,
+                format!("`progress_within` is longer than `timeout` ({timeout}) and has no effect"),
+            )
+            .help("`timeout` bounds the attempt, `progress_within` its time without progress");
+    }
 }
 
 /// Returns a number that must be within bounds.

@@ -12,7 +12,7 @@ use super::policies::{self, Defaults};
 use super::step_read;
 use super::survey::{Survey, Surveyed};
 use crate::definition::{AgentDefinition, Any, At, StepDefinition};
-use crate::diagnostic::Problems;
+use crate::diagnostic::{Problems, codes};
 use crate::expression::{
     Catalogue, Condition, Place, Shape, Template, View, Written, condition, items, template,
 };
@@ -250,6 +250,7 @@ impl<'a> One<'a, '_, '_> {
             Some(at) => policies::supervision(&at.value, problems).map(Some),
             None => Some(None),
         };
+        warn_of_pivot_made_good(definition, problems);
         let is_agent = definition.keys.span("agent").is_some();
         let defaults = Some(&self.builder.defaults).filter(|_| is_agent);
         let healing = Healing {
@@ -297,5 +298,22 @@ impl<'a> One<'a, '_, '_> {
             Some(at) => policies::labels(&at.value, &base),
             None => base,
         }
+    }
+}
+
+/// Warns of a compensation that never has its turn: what may have passed the pivot unwinds no more.
+fn warn_of_pivot_made_good(definition: &StepDefinition, problems: &mut Problems) {
+    if let (Some(compensate), Some(At { value: true, .. })) =
+        (&definition.compensate, &definition.pivot)
+    {
+        problems
+            .warning(
+                codes::NO_EFFECT,
+                compensate.span,
+                "`compensate` has no effect at a step that is a `pivot`",
+            )
+            .help(
+                "once it was done, or may have been, the run unwinds no more: remove one of them",
+            );
     }
 }

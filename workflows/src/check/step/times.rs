@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::check::kinds::Kind;
-use crate::check::policies::{Defaults, positive};
+use crate::check::policies::{Defaults, positive, warn_of_late_stall};
 use crate::definition::StepDefinition;
 use crate::diagnostic::{Problems, codes};
 
@@ -45,6 +45,9 @@ impl Times {
             }
         };
         times.warn_of_shadow(definition, problems);
+        if let (Some(Kind::Agent), Some(at)) = (kind, &definition.progress_within) {
+            warn_of_late_stall(at, times.timeout, problems);
+        }
         times
     }
 
