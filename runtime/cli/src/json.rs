@@ -125,6 +125,9 @@ pub(crate) fn step(view: &StepView) -> Value {
     if view.kept {
         object["kept"] = json!(true);
     }
+    if let Some(by) = &view.skipped_by {
+        object["skipped_by"] = json!(by);
+    }
     object
 }
 
@@ -138,6 +141,9 @@ pub(crate) fn attempt(view: &AttemptView) -> Value {
         "ended": view.ended.map(rfc3339),
         "duration_ms": view.duration_ms,
     });
+    if view.fallback {
+        object["fallback"] = json!(true);
+    }
     if let Some(error) = &view.error {
         object["error"] = failure(error);
     }

@@ -287,6 +287,7 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
         }
         Event::RestartDecided { failed, .. } => one.tell(format!("{failed} failed: starts again")),
         Event::StepRestarted { .. } => {
+            one.fallback = false;
             one.enter(StepStatus::Pending, at).tell("starts again".into())
         }
         Event::RestartsExhausted { failed, .. } => {
@@ -302,6 +303,7 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
         }
         Event::AttemptScheduled(attempt) => {
             one.attempt = attempt.attempt;
+            one.fallback |= attempt.fallback;
             one.not_before = Some(attempt.not_before);
             one.enter(StepStatus::Scheduled, at);
         }
@@ -330,6 +332,9 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
         Event::StepFailed { failure, .. } => {
             one.enter(StepStatus::Failed, at).tell(failure.to_string());
         }
+        Event::CompensationSkipped { by, .. } => {
+            one.enter(StepStatus::Skipped, at).tell(format!("taken as done, says {by}"));
+        }
         Event::StepCancelled { reason, .. } => {
             one.enter(StepStatus::Cancelled, at).tell(cancelled(*reason).to_owned());
         }
@@ -343,7 +348,6 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
         | Event::UnwindStarted { .. }
         | Event::RunCompensated { .. }
         | Event::RunStuck { .. }
-        | Event::CompensationSkipped { .. }
         | Event::DeadLetterDropped { .. }
         | Event::ParentNotified {}
         | Event::SignalReceived { .. }

@@ -298,6 +298,9 @@ pub struct StepView {
     /// It did not run: it is as it was in the run that this one does over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
+    /// Who said that a compensation that failed is to be taken as done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_by: Option<String>,
 }
 
 /// One attempt of a step.
@@ -312,6 +315,9 @@ pub struct AttemptView {
     /// Who performed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,
+    /// It is the fallback's: those of the step itself were used up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fallback: bool,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,

@@ -259,6 +259,9 @@ fn row(detail: &RunDetail, view: &StepView, done: &BTreeMap<StepPath, u32>) -> V
         (Some(waiting), _, _) => Cell::painted(YELLOW, reason(view, &waiting.reason)),
         (None, Some(error), _) => Cell::painted(RED, human::first_line(&error.to_string(), 80)),
         (None, None, Some(child)) => format!("run {child}").into(),
+        (None, None, None) if view.skipped_by.is_some() => {
+            Cell::painted(DIM, taken_as_done(view).unwrap_or_default())
+        }
         (None, None, None) if view.kept => Cell::painted(DIM, "kept from the run before"),
         (None, None, None) => agent.map(|agent| format!("by {agent}")).unwrap_or_default().into(),
     };
@@ -278,6 +281,11 @@ fn reason(view: &StepView, reason: &str) -> String {
         Some(error) => format!("{reason}, after: {}", human::first_line(&error.to_string(), 80)),
         None => reason,
     }
+}
+
+/// Says who took a compensation that failed as done.
+fn taken_as_done(view: &StepView) -> Option<String> {
+    view.skipped_by.as_ref().map(|by| format!("taken as done, says {by}"))
 }
 
 /// Returns who works on a step.
@@ -302,8 +310,10 @@ fn one_step(detail: &RunDetail, view: &StepView, output: &Value, details: &[Stri
     for attempt in &view.attempts {
         let agent = attempt.agent.as_ref().map(|agent| format!(" by {agent}")).unwrap_or_default();
         let error = attempt.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-        lines.push(format!("attempt {} {}{agent}{error}", attempt.attempt, attempt.status));
+        let by = if attempt.fallback { " of the fallback" } else { "" };
+        lines.push(format!("attempt {}{by} {}{agent}{error}", attempt.attempt, attempt.status));
     }
+    lines.extend(taken_as_done(view));
     let told = view.attempts.last().and_then(|attempt| attempt.error.as_ref());
     if let Some(error) = view.error.as_ref().filter(|error| told != Some(error)) {
         lines.push(format!("{}: {error}", paint(RED, "failed")));

@@ -40,7 +40,7 @@ pub(crate) fn line(
         (LineFilter::Brief, None) if is_run_told(progress, event) => {
             format!("run {}", paint(RED, "failed"))
         }
-        (LineFilter::Brief, Some(step)) if is_item(step) => match failure(event) {
+        (LineFilter::Brief, Some(step)) if is_item(step) => match odd(event) {
             Some(text) => text,
             None => {
                 let counted = counted(progress, step, event)?;
@@ -101,14 +101,16 @@ fn is_item(step: &StepPath) -> bool {
     step.as_str().contains('[')
 }
 
-/// A line for each tenth of the items that are over, and one for the last.
+/// A line for each tenth of the items that are over, or made good, and one for the last.
 fn counted(progress: &Progress, step: &StepPath, event: &Event) -> Option<(String, String)> {
     let over = matches!(event, Event::AttemptCompleted(_) | Event::StepCompleted { .. });
-    let row = progress.rows.of(step).filter(|row| over && row.is_fan())?;
-    let (done, total) = (row.counts.done(), row.total());
-    let tenth = (total / 10).max(1);
-    // The last line of items that did not all end well comes when their step ends.
-    let last = done == total && row.counts.failed > 0;
+    let made_good = step.compensated().is_some();
+    let row = progress.rows.of(step).filter(|row| over && (row.is_fan() || made_good))?;
+    let done = if made_good { row.counts.completed } else { row.counts.done() };
+    let (total, tenth) = (row.total(), (row.total() / 10).max(1));
+    // The last line of items that did not all end well comes when their step ends; what makes good
+    // has no such end.
+    let last = done == total && row.counts.failed > 0 && !made_good;
     if last || (total > 10 && done % tenth != 0 && done != total) {
         return None;
     }
@@ -116,7 +118,8 @@ fn counted(progress: &Progress, step: &StepPath, event: &Event) -> Option<(Strin
         0 => String::new(),
         failed => format!(", {failed} failed"),
     };
-    Some((row.key.clone(), format!("{done} of {total} done{failed}")))
+    let word = if made_good { "made good" } else { "done" };
+    Some((row.key.clone(), format!("{done} of {total} {word}{failed}")))
 }
 
 fn brief(event: &Event) -> Option<String> {
@@ -139,12 +142,18 @@ fn is_untold(kept: &StepKept) -> bool {
     !kept.status.is_final() || kept.step.as_str().contains(['/', '['])
 }
 
-fn failure(event: &Event) -> Option<String> {
-    let failed = matches!(
+/// What is told of an item by itself: what went wrong with it, and what is done about that.
+fn odd(event: &Event) -> Option<String> {
+    let takes_over = matches!(event, Event::AttemptScheduled(attempt) if attempt.fallback);
+    let odd = matches!(
         event,
-        Event::AttemptFailed(_) | Event::AttemptLost { .. } | Event::StepFailed { .. }
+        Event::AttemptFailed(_)
+            | Event::AttemptLost { .. }
+            | Event::StepFailed { .. }
+            | Event::RunStuck { .. }
+            | Event::CompensationSkipped { .. }
     );
-    failed.then(|| full(event))
+    (odd || takes_over).then(|| full(event))
 }
 
 fn full(event: &Event) -> String {
@@ -226,6 +235,10 @@ fn step_text(event: &Event) -> String {
         }
         Event::WaitStarted(wait) => waiting(wait),
         Event::ChildStarted(child) => format!("starts run {}", child.child),
+        Event::AttemptScheduled(attempt) if attempt.fallback => {
+            let number = attempt.attempt;
+            format!("{}: attempt {number} scheduled", paint(YELLOW, "the fallback takes over"))
+        }
         Event::AttemptScheduled(attempt) => format!("attempt {} scheduled", attempt.attempt),
         Event::AttemptTaken { attempt, agent, .. } => {
             format!("attempt {attempt} is in the hands of {}", paint(CYAN, agent))

@@ -148,7 +148,8 @@ fn words(progress: &Progress, row: &Row, now: Timestamp, space: usize) -> Words 
         words.say(time.chars().count(), paint(DIM, &time));
     }
     if let Some(one) = row.one().filter(|one| one.attempt > 1) {
-        let text = format!("attempt {}", one.attempt);
+        let by = if one.fallback { ", the fallback's" } else { "" };
+        let text = format!("attempt {}{by}", one.attempt);
         if words.width() + text.len() <= space {
             words.say(text.len(), paint(YELLOW, &text));
         }

@@ -11,6 +11,8 @@ pub(crate) struct Instance {
     pub(crate) status: StepStatus,
     /// The number of its latest attempt; 0 before the first.
     pub(crate) attempt: u32,
+    /// Its fallback has taken over.
+    pub(crate) fallback: bool,
     /// When its latest attempt may start.
     pub(crate) not_before: Option<Timestamp>,
     /// When something first happened to it.
@@ -37,6 +39,7 @@ impl Default for Instance {
         Self {
             status,
             attempt: 0,
+            fallback: false,
             not_before,
             started,
             ended,

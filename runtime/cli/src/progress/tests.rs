@@ -339,6 +339,7 @@ fn a_coordinator_tells_what_is_to_come_and_who_works_on_what() {
         status: "taken".to_owned(),
         scheduled: Timestamp::EPOCH,
         agent: Some(AgentId::new("exec-1").unwrap()),
+        fallback: false,
         ended: None,
         duration_ms: None,
         error: None,

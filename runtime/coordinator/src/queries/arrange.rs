@@ -90,6 +90,7 @@ fn pending(step: StepPath) -> StepView {
         child: None,
         items: None,
         kept: false,
+        skipped_by: None,
     }
 }
 

@@ -112,7 +112,7 @@ fn done_over(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<RunSum
 fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>> {
     let mut steps: Vec<StepView> = connection
         .prepare_cached(
-            "SELECT step, status, started, ended, output, error, child, items, kept
+            "SELECT step, status, started, ended, output, error, child, items, kept, skipped_by
              FROM steps
              WHERE run = ?1 ORDER BY ordinal",
         )?
@@ -128,12 +128,13 @@ fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>>
                 child: optional_word(row, 6)?,
                 items: row.get(7)?,
                 kept: row.get(8)?,
+                skipped_by: row.get(9)?,
             })
         })?
         .collect::<rusqlite::Result<_>>()?;
     let mut by_path: BTreeMap<String, Vec<AttemptView>> = BTreeMap::new();
     let mut statement = connection.prepare_cached(
-        "SELECT step, attempt, status, scheduled, agent, ended, duration_ms, error
+        "SELECT step, attempt, status, scheduled, agent, ended, duration_ms, error, fallback
          FROM attempts WHERE run = ?1 ORDER BY step, attempt",
     )?;
     let mut rows = statement.query([run.to_string()])?;
@@ -146,6 +147,7 @@ fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>>
             ended: row.get::<_, Option<i64>>(5)?.map(time),
             duration_ms: row.get::<_, Option<i64>>(6)?.map(i64::unsigned_abs),
             error: optional_json(row, 7)?,
+            fallback: row.get(8)?,
         };
         by_path.entry(row.get(0)?).or_default().push(view);
     }

@@ -213,7 +213,7 @@ impl Fold<'_> {
                 self.ended(RunStatus::Compensated)
             }
             Event::RunStuck { .. } => self.status(RunStatus::Stuck),
-            Event::CompensationSkipped { step, .. } => self.skipped(step),
+            Event::CompensationSkipped { step, by } => self.skipped(step, by),
             Event::DeadLetterDropped { step, by } => self.letter_dropped(step, by),
             Event::StepKept(_)
             | Event::StepSkipped { .. }
@@ -333,7 +333,7 @@ impl Fold<'_> {
             return Ok(());
         }
         self.change(
-            "UPDATE steps SET status = 'pending', ended = NULL
+            "UPDATE steps SET status = 'pending', ended = NULL, error = NULL
              WHERE run = ?1 AND step GLOB '*~compensate' AND status = 'failed'",
             &[&self.run()],
         )
@@ -347,8 +347,9 @@ impl Fold<'_> {
     }
 
     /// A compensation counts as done; the run stays stuck for as long as another one is.
-    fn skipped(&self, step: &StepPath) -> rusqlite::Result<()> {
+    fn skipped(&self, step: &StepPath, by: &str) -> rusqlite::Result<()> {
         self.step(step, StepStatus::Skipped, Leaf::Keep)?;
+        self.on_step("skipped_by", step, &by)?;
         self.change(
             "UPDATE runs SET status = iif(EXISTS(SELECT 1 FROM steps WHERE run = ?1 AND
              step GLOB '*~compensate' AND status = 'failed'), 'stuck', 'unwinding')

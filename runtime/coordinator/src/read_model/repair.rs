@@ -258,10 +258,12 @@ impl Seed<'_> {
             .execute(params![self.run(), step, attempt.attempt])?;
         self.transaction
             .prepare_cached(
-                "INSERT INTO attempts (run, step, attempt, status, scheduled, agent, error)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                "INSERT INTO attempts
+                 (run, step, attempt, status, scheduled, agent, error, fallback)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                  ON CONFLICT (run, step, attempt) DO UPDATE SET status = ?4,
-                 agent = coalesce(?6, agent), error = coalesce(?7, error)",
+                 agent = coalesce(?6, agent), error = coalesce(?7, error),
+                 fallback = ?8",
             )?
             .execute(params![
                 self.run(),
@@ -271,6 +273,7 @@ impl Seed<'_> {
                 millis(attempt.scheduled),
                 attempt.agent.as_ref().map(|agent| agent.as_str()),
                 attempt.error.as_ref().map(json),
+                attempt.fallback,
             ])
             .map(|_| ())
     }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::settings::Settings;
 
 /// Rises with every change of the tables; a database of another version is thrown away.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 const TABLES: &str = "
     CREATE TABLE cluster (id TEXT NOT NULL);
@@ -53,6 +53,8 @@ const TABLES: &str = "
         items INTEGER,
         -- It did not run: it is as it was in the run before.
         kept INTEGER NOT NULL DEFAULT 0,
+        -- Who took a compensation that failed as done.
+        skipped_by TEXT,
         PRIMARY KEY (run, step)
     ) WITHOUT ROWID;
     CREATE INDEX steps_failed ON steps (run, step) WHERE status = 'failed';
@@ -72,6 +74,7 @@ const TABLES: &str = "
         -- When it may begin at the earliest.
         due INTEGER,
         agent TEXT,
+        fallback INTEGER NOT NULL DEFAULT 0,
         ended INTEGER,
         duration_ms INTEGER,
         error TEXT,

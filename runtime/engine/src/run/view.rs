@@ -84,6 +84,7 @@ impl Run {
             child,
             items: node.phase.progress().map(|progress| progress.total),
             kept: self.is_kept(id),
+            skipped_by: None,
         }
     }
 
@@ -124,6 +125,7 @@ impl Run {
             status: status.to_owned(),
             scheduled: queued.or(node.began)?,
             agent: agent.cloned(),
+            fallback: node.fallback.is_some(),
             ended: None,
             duration_ms: None,
             error: node.failure.as_deref().filter(|_| status == "failed").cloned(),

@@ -22,6 +22,7 @@ pub(crate) fn view(step: &str, status: StepStatus) -> StepView {
         child: None,
         items: None,
         kept: false,
+        skipped_by: None,
     }
 }
 
@@ -31,6 +32,7 @@ fn attempt(status: &str, error: Option<Failure>) -> AttemptView {
         status: status.to_owned(),
         scheduled: Timestamp::EPOCH,
         agent: None,
+        fallback: false,
         ended: None,
         duration_ms: None,
         error,
@@ -126,6 +128,25 @@ fn a_failure_is_told_once_and_with_its_details() {
         details, their end:
           Traceback"#]]
     .assert_eq(&anstream::adapter::strip_str(&text).to_string());
+}
+
+#[test]
+fn a_fallback_and_who_took_a_step_as_done_are_told() {
+    let mut step = view("s~compensate", StepStatus::Skipped);
+    let fallback = AttemptView { fallback: true, attempt: 2, ..attempt("failed", Some(broken())) };
+    step.attempts = vec![attempt("failed", Some(broken())), fallback];
+    step.skipped_by = Some("ada".to_owned());
+    let text = one_step(&detail(Vec::new()), &step, &Value::Null, &[]);
+    expect![[r#"
+        s~compensate  skipped  -
+        attempt 1 failed: exit_1: no honey
+        attempt 2 of the fallback failed: exit_1: no honey
+        taken as done, says ada"#]]
+    .assert_eq(&anstream::adapter::strip_str(&text).to_string());
+    expect![[r#"
+        s~compensate | skipped | 2 | - | taken as done, says ada
+    "#]]
+    .assert_eq(&rows(&detail(vec![step])));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use expect_test::expect;
 use skep_protocol::{
-    Event, Failure, FailureKind, SkipReason, StepPath, WaitStarted, WaitingFor, WaitingView,
+    AttemptScheduled, Event, Failure, FailureKind, SkipReason, StepPath, Timestamp, WaitStarted,
+    WaitingFor, WaitingView,
 };
 
 use super::told::{Told, plain};
@@ -184,4 +185,80 @@ fn a_failure_is_told_once() {
     assert!(!end.contains("xxx"), "{end}");
     let end = plain(&summary(&told.progress, None, Failures::Untold));
     assert!(end.contains("xxx…"), "{end}");
+}
+
+#[test]
+fn items_that_are_made_good_are_counted_and_what_goes_wrong_is_told() {
+    let mut told = Told::new(LineFilter::Brief);
+    told.event(fan_out(3));
+    let of = |item: usize| StepPath::new("read").item(item as u32).compensation();
+    for item in 0..3 {
+        told.scheduled(&format!("read[{item}]"), 1, 0).completed(&format!("read[{item}]"), 1);
+    }
+    told.event(Event::UnwindStarted { failure: None });
+    for item in 0..3 {
+        told.scheduled(of(item).as_str(), 1, 0);
+    }
+    told.completed(of(0).as_str(), 1).failed(of(1).as_str(), 1, "out of honey");
+    let failure = || Failure::new(FailureKind::Agent, "exit_1", "out of honey");
+    told.event(Event::StepFailed { step: of(1), failure: failure() });
+    told.event(Event::RunStuck { step: of(1), failure: failure() });
+    told.completed(of(2).as_str(), 1);
+    told.event(Event::CompensationSkipped { step: of(1), by: "ada".to_owned() });
+    check(
+        &told.lines(),
+        &expect![[r#"
+            run of review started (definition 000000000000)
+            read: fans out to 3 items
+            read: 1 of 3 done
+            read: 2 of 3 done
+            read: 3 of 3 done
+            making good what was done
+            read~compensate: 1 of 3 made good
+            read[1]~compensate: attempt 1 failed: exit_1: out of honey
+            read[1]~compensate: failed for good
+            read[1]~compensate: the run is stuck: exit_1: out of honey
+            read~compensate: 2 of 3 made good, 1 failed
+            read[1]~compensate: taken as done, says ada
+        "#]],
+    );
+}
+
+#[test]
+fn a_fallback_that_takes_over_is_told() {
+    let mut told = Told::new(LineFilter::Brief);
+    told.event(fan_out(1));
+    for step in ["fetch", "read[0]"] {
+        told.scheduled(step, 1, 0).failed(step, 1, "overloaded");
+        let fallback = AttemptScheduled {
+            step: StepPath::new(step),
+            attempt: 2,
+            not_before: Timestamp::from_millis(told.at),
+            input: None,
+            fallback: true,
+        };
+        told.event(Event::AttemptScheduled(fallback));
+    }
+    check(
+        &told.frame(8),
+        &expect![[r#"
+            ⠋ review  running  0 ms  13155c83-f2c9-81f8-9a99-aad745d64cc3
+              ○ read      ────────────  0/1, 1 queued  0 ms
+              ○ fetch     0 ms  attempt 2, the fallback's  exit_1: overloaded
+        "#]],
+    );
+    told.completed("fetch", 2).completed("read[0]", 2);
+    check(
+        &told.lines(),
+        &expect![[r#"
+            run of review started (definition 000000000000)
+            read: fans out to 1 item
+            fetch: attempt 1 failed: exit_1: overloaded
+            fetch: the fallback takes over: attempt 2 scheduled
+            read[0]: attempt 1 failed: exit_1: overloaded
+            read[0]: the fallback takes over: attempt 2 scheduled
+            fetch: completed in 250 ms by exec-1, attempt 2
+            read: 1 of 1 done
+        "#]],
+    );
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 use rusqlite::types::ToSql;
-use skep_protocol::{Event, Failure, StepKept, StepPath, StepStatus, Timestamp};
+use skep_protocol::{AttemptScheduled, Event, Failure, StepKept, StepPath, StepStatus, Timestamp};
 
 use super::{Fold, json, millis};
 
@@ -11,10 +11,7 @@ impl Fold<'_> {
     #[expect(clippy::too_many_lines, reason = "a table with a line for each kind of event")]
     pub(super) fn attempt_event(&self, step: &StepPath) -> rusqlite::Result<()> {
         match &self.record.event {
-            Event::AttemptScheduled(scheduled) => {
-                self.step(step, StepStatus::Scheduled, Leaf::Yes)?;
-                self.attempt_due(step, scheduled.attempt, "scheduled", scheduled.not_before)
-            }
+            Event::AttemptScheduled(scheduled) => self.scheduled(scheduled),
             Event::AttemptTaken { attempt, agent, .. } => {
                 self.step(step, StepStatus::Running, Leaf::Yes)?;
                 self.attempt(step, *attempt, "taken")?;
@@ -80,6 +77,28 @@ impl Fold<'_> {
         }
     }
 
+    fn scheduled(&self, scheduled: &AttemptScheduled) -> rusqlite::Result<()> {
+        let (step, attempt) = (&scheduled.step, scheduled.attempt);
+        let is_fallback = scheduled.fallback || self.follows_fallback(step, attempt)?;
+        self.step(step, StepStatus::Scheduled, Leaf::Yes)?;
+        self.attempt_due(step, attempt, "scheduled", scheduled.not_before)?;
+        if is_fallback { self.on_attempt("fallback", step, attempt, &true) } else { Ok(()) }
+    }
+
+    /// Returns whether the attempt before was the fallback's, and the step did not start again.
+    fn follows_fallback(&self, step: &StepPath, attempt: u32) -> rusqlite::Result<bool> {
+        if attempt < 2 {
+            return Ok(false);
+        }
+        self.transaction
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM attempts a JOIN steps s USING (run, step)
+                 WHERE run = ?1 AND step = ?2 AND a.attempt = ?3 AND a.fallback
+                 AND s.status <> 'pending')",
+            )?
+            .query_row(params![self.run(), step.as_str(), attempt - 1], |row| row.get(0))
+    }
+
     /// A step is as it was in the run before.
     pub(super) fn kept(&self, kept: &StepKept) -> rusqlite::Result<()> {
         if kept.status == StepStatus::Pending {
@@ -130,7 +149,8 @@ impl Fold<'_> {
         self.on_step("items", step, &items)
     }
 
-    /// Sets the state of a step and keeps the counters of its run.
+    /// Sets the state of a step and keeps the counters of its run. Why it failed is forgotten: that
+    /// is told of a step that is failed, and set after its state.
     pub(super) fn step(
         &self,
         step: &StepPath,
@@ -156,7 +176,7 @@ impl Fold<'_> {
         self.change(
             "INSERT INTO steps (run, step, ordinal, status, leaf, started, ended)
              SELECT ?1, ?2, entries, ?3, ?4, ?5, ?6 FROM runs WHERE run = ?1
-             ON CONFLICT (run, step) DO UPDATE SET status = ?3, leaf = ?4,
+             ON CONFLICT (run, step) DO UPDATE SET status = ?3, leaf = ?4, error = NULL,
              started = coalesce(steps.started, ?5), ended = ?6",
             &[&self.run(), &step.as_str(), &status.as_str(), &is_leaf, &started, &ended],
         )?;

@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 use serde_json::json;
-use skep_protocol::{ChildStarted, Failure, FailureKind, StepExpanded};
+use skep_protocol::{AttemptFailed, ChildStarted, Failure, FailureKind, StepExpanded};
 
 use super::*;
 
@@ -17,14 +17,18 @@ async fn check(events: Vec<Event>, expected: Expect) {
     let summary = &detail.summary;
     let mut text = format!("{} {}/{}\n", summary.status, summary.steps_ended, summary.steps);
     for step in &detail.steps {
-        let attempts: Vec<_> = step.attempts.iter().map(|attempt| attempt.attempt).collect();
+        let attempts = step.attempts.iter();
+        let attempts =
+            attempts.map(|one| format!("{}{}", one.attempt, ["", "F"][usize::from(one.fallback)]));
+        let attempts = attempts.collect::<Vec<_>>().join(", ");
         let left = [
+            step.skipped_by.as_deref(),
             step.error.as_ref().map(|error| error.code.as_str()),
             step.output.as_ref().and_then(Payload::text),
             step.child.map(|_| "child"),
         ];
         let left: Vec<_> = left.into_iter().flatten().collect();
-        text += &format!("{} {} {left:?} {attempts:?}\n", step.step, step.status);
+        text += &format!("{} {} {left:?} [{attempts}]\n", step.step, step.status);
     }
     expected.assert_eq(&text);
 }
@@ -44,6 +48,12 @@ fn completed(step: &str, attempt: u32) -> Event {
 fn failed(step: &str) -> Event {
     let failure = Failure::new(FailureKind::Agent, "broken", "it broke");
     Event::StepFailed { step: StepPath::new(step), failure }
+}
+
+fn attempt_failed(step: &str, attempt: u32) -> Event {
+    let failure = Failure::new(FailureKind::Agent, "broken", "it broke");
+    let step = StepPath::new(step);
+    Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure })
 }
 
 fn expanded(step: &str, total: u32) -> Event {
@@ -144,6 +154,82 @@ async fn a_run_that_unwinds_is_neither_paused_nor_resumed() {
         vec![pause(), resume()],
         expect![[r#"
             running 0/0
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn why_a_compensation_failed_is_told_until_it_is_tried_again_or_taken_as_done() {
+    let (pay, book) = (StepPath::new("pay").compensation(), StepPath::new("book").compensation());
+    let stuck = |step: &StepPath| {
+        let failure = Failure::new(FailureKind::Agent, "broken", "it broke");
+        Event::RunStuck { step: step.clone(), failure }
+    };
+    let mut events = vec![
+        Event::UnwindStarted { failure: None },
+        scheduled(pay.as_str(), 1),
+        failed(pay.as_str()),
+        stuck(&pay),
+        scheduled(book.as_str(), 1),
+        failed(book.as_str()),
+        stuck(&book),
+    ];
+    check(
+        events.clone(),
+        expect![[r#"
+            stuck 2/2
+            pay~compensate failed ["broken"] [1]
+            book~compensate failed ["broken"] [1]
+        "#]],
+    )
+    .await;
+    events.push(Event::CompensationSkipped { step: book, by: "ada".to_owned() });
+    events.push(Event::RunResumed { by: "ada".to_owned() });
+    events.push(scheduled(pay.as_str(), 2));
+    events.push(completed(pay.as_str(), 2));
+    check(
+        events,
+        expect![[r#"
+            unwinding 2/2
+            pay~compensate completed ["\"out\""] [1, 2]
+            book~compensate skipped ["ada"] [1]
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn attempts_of_a_fallback_are_known_from_those_of_the_step() {
+    let takes_over = |attempt| match scheduled("a", attempt) {
+        Event::AttemptScheduled(scheduled) => {
+            Event::AttemptScheduled(AttemptScheduled { fallback: true, ..scheduled })
+        }
+        other => other,
+    };
+    let lost = Event::AttemptLost {
+        step: StepPath::new("a"),
+        attempt: 3,
+        agent: None,
+        cause: "it is gone".to_owned(),
+    };
+    let mut events = vec![scheduled("a", 1), takes_over(2), attempt_failed("a", 2)];
+    events.extend([scheduled("a", 3), lost, scheduled("a", 4), failed("a")]);
+    check(
+        events.clone(),
+        expect![[r#"
+            running 1/1
+            a failed ["broken"] [1, 2F, 3F, 4F]
+        "#]],
+    )
+    .await;
+    events.push(Event::StepRestarted { step: StepPath::new("a") });
+    events.push(scheduled("a", 5));
+    check(
+        events,
+        expect![[r#"
+            running 0/1
+            a scheduled [] [1, 2F, 3F, 4F, 5]
         "#]],
     )
     .await;
