@@ -2,10 +2,12 @@
 //! faults are. The long one is `cargo xtask chaos`.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use skep_tests::{Called, Cluster, call, command};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 /// Makes chaos, and returns its report.
 async fn chaos(arguments: &[&str]) -> Result<Value> {
@@ -98,6 +100,71 @@ async fn what_does_not_hold_is_told_and_kept() -> Result<()> {
     for kept in ["report.json", "partition-0.jsonl", "agent-1.deeds", "coordinator-1.log"] {
         ensure!(folder.path().join(kept).exists(), "{kept} is not kept");
     }
+    Ok(())
+}
+
+/// An interrupt ends it early, and everything is mended and checked all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_interrupts_chaos_gets_its_report() -> Result<()> {
+    let (mut chaos, mut told) = start(&["--duration", "10m", "--every", "1s..2s", "--runs", "4"])?;
+    until_told(&mut told, "kill agent").await?;
+    interrupt(&chaos).await?;
+    until_told(&mut told, "waiting for the runs to end").await?;
+    // What it says meanwhile has to be read, or it waits.
+    let reading =
+        tokio::spawn(async move { while told.next_line().await.is_ok_and(|l| l.is_some()) {} });
+    let mut report = String::new();
+    chaos.stdout.take().context("it is read")?.read_to_string(&mut report).await?;
+    ensure!(chaos.wait().await?.code() == Some(0), "it does not hold: {report}");
+    reading.await?;
+    let report: Value = serde_json::from_str(&report)?;
+    ensure!(report["holds"] == true && hit(&report, "kill", "agents") > 0, "{report:#}");
+    Ok(())
+}
+
+/// Who cannot wait for that learns where everything is.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_interrupts_chaos_twice_ends_it_at_once() -> Result<()> {
+    let (mut chaos, mut told) = start(&["--duration", "10m"])?;
+    until_told(&mut told, "seed").await?;
+    interrupt(&chaos).await?;
+    until_told(&mut told, "another one ends it at once").await?;
+    interrupt(&chaos).await?;
+    let line = until_told(&mut told, "logs and deeds are in ").await?;
+    ensure!(chaos.wait().await?.code() == Some(130), "{line}");
+    let (_, folder) = line.split_once(" are in ").context("no folder")?;
+    ensure!(std::path::Path::new(folder.trim()).is_dir(), "{line}");
+    std::fs::remove_dir_all(folder.trim())?;
+    Ok(())
+}
+
+type Told = tokio::io::Lines<BufReader<tokio::process::ChildStderr>>;
+
+fn start(arguments: &[&str]) -> Result<(tokio::process::Child, Told)> {
+    let mut command = command()?;
+    command.arg("chaos").args(arguments).args(["--output", "json"]);
+    let mut command = tokio::process::Command::from(command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut chaos = command.spawn()?;
+    let told = BufReader::new(chaos.stderr.take().context("it is read")?).lines();
+    Ok((chaos, told))
+}
+
+async fn until_told(told: &mut Told, what: &str) -> Result<String> {
+    let mut all = String::new();
+    while let Some(line) = told.next_line().await? {
+        if line.contains(what) {
+            return Ok(line);
+        }
+        all += &(line + "\n");
+    }
+    bail!("it ends without `{what}`:\n{all}")
+}
+
+async fn interrupt(chaos: &tokio::process::Child) -> Result<()> {
+    let pid = chaos.id().context("it runs")?.to_string();
+    let sent = tokio::process::Command::new("kill").args(["-INT", &pid]).status().await?;
+    ensure!(sent.success(), "no signal was sent");
     Ok(())
 }
 

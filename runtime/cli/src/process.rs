@@ -71,6 +71,8 @@ impl Process {
         }
         command.args(&self.arguments).envs(self.environment.iter().map(|(k, v)| (k, v)));
         command.env(ENDS_WITH_PARENT, std::process::id().to_string());
+        // Ctrl-C at the terminal is for the one that started it.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let (out, err) = match &self.log {
             Some(log) => {
                 let log = File::options().create(true).append(true).open(log)?;

@@ -25,6 +25,7 @@ use clap::{Args, Subcommand};
 use skep_broker::host;
 use skep_nats::{Nats, server};
 use skep_protocol::PartitionCount;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::Global;
 use crate::cluster;
@@ -51,6 +52,9 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// thing after the other, as the seed says. Then it mends everything, waits until all runs are
 /// over, and holds what the agents wrote down against what the journals say. It ends with 1 if
 /// something does not hold.
+///
+/// After Ctrl-C it breaks nothing more, and mends, checks and reports what there is; after another
+/// one it ends at once, and says where the processes wrote.
 ///
 /// With --nats it does so on a cluster that is there: it starts runs and agents on it, and breaks
 /// those agents alone, unless it is given the ids of other processes.
@@ -129,11 +133,28 @@ impl Chaos {
             return worker.perform(global);
         }
         self.ask_for_consent(global)?;
+        let seed = self.seed.unwrap_or_else(|| host::random() % 1_000_000);
+        let label = format!("chaos-{seed}-{}", host::now().as_millis());
+        let (folder, made) = self.folder(&label)?;
         runtime::large()?.block_on(async {
-            let mut interrupts = Interrupts::listen()?;
-            tokio::select! { biased;
-                interrupt = interrupts.next() => Ok(interrupt.exit()),
-                done = Box::pin(self.run(global)) => done,
+            let (mut interrupts, over) = (Interrupts::listen()?, CancellationToken::new());
+            output::note(format!("seed {seed}"));
+            let mut work = Box::pin(self.run(global, (seed, label), (&folder, made), &over));
+            loop {
+                tokio::select! { biased;
+                    interrupt = interrupts.next() => {
+                        if over.is_cancelled() {
+                            output::note(format!("logs and deeds are in {}", folder.display()));
+                            return Ok(interrupt.exit());
+                        }
+                        output::note(format!(
+                            "{}: breaks nothing more; another one ends it at once",
+                            interrupt.as_str()
+                        ));
+                        over.cancel();
+                    }
+                    done = &mut work => return done,
+                }
             }
         })
     }
@@ -151,25 +172,27 @@ impl Chaos {
         }
     }
 
-    async fn run(self, global: &Global) -> Result<Exit, Error> {
-        let seed = self.seed.unwrap_or_else(|| host::random() % 1_000_000);
-        output::note(format!("seed {seed}"));
-        let label = format!("chaos-{seed}-{}", host::now().as_millis());
-        let (folder, made) = self.folder(&label)?;
-        let mut scene = Box::pin(self.scene(global, label, &folder)).await?;
+    async fn run(
+        &self,
+        global: &Global,
+        (seed, label): (u64, String),
+        (folder, made): (&Path, bool),
+        over: &CancellationToken,
+    ) -> Result<Exit, Error> {
+        let mut scene = Box::pin(self.scene(global, label, folder)).await?;
         let (nats, partitions) = (scene.nats.clone(), scene.partitions);
         let load = Load::start(&nats, partitions, (seed, &scene.label), self.runs);
         let load = within("no coordinator serves", load).await??;
         let begun = host::now();
         let blows = schedule::schedule(seed, self.duration, &self.every, scene.cast);
-        let mut done = director::direct(&mut scene.stage, &blows, self.duration).await?;
+        let mut done = director::direct(&mut scene.stage, &blows, self.duration, over).await?;
         let broken = (begun, host::now());
         output::note("all is mended, waiting for the runs to end");
         let notes = load.finish(self.patience);
         let notes = director::keep(&mut scene.stage, &mut done, notes).await?;
         scene.stage.leave();
         let journals = journals::read(&nats, partitions).await?;
-        let deeds = deeds::read(&folder).map_err(|error| failed("read the deeds", &error))?;
+        let deeds = deeds::read(folder).map_err(|error| failed("read the deeds", &error))?;
         let history = History {
             asked: notes.asked.into_values().collect(),
             deeds,
@@ -183,7 +206,7 @@ impl Chaos {
         };
         let report = Report::of(&history, seed, done);
         report.print(global.output);
-        self.put_away(&report, &history, (&folder, made));
+        self.put_away(&report, &history, (folder, made));
         Ok(if report.holds() { Exit::Ok } else { Exit::Failed })
     }
 

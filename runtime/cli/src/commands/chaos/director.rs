@@ -1,9 +1,10 @@
 //! Lets the faults of a schedule happen, and mends everything in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::schedule::{Blow, Target};
 use super::stage::Stage;
@@ -22,32 +23,41 @@ pub(super) struct Done {
     pub(super) ended: Vec<String>,
 }
 
-/// Lets everything happen, one thing after the other, for as long as it is to last.
+/// Lets everything happen, one thing after the other, for as long as it is to last, or until it is
+/// to be over: then what is broken is mended at once.
 pub(super) async fn direct(
     stage: &mut Stage,
     blows: &[Blow],
     lasts: Duration,
+    over: &CancellationToken,
 ) -> Result<Done, Error> {
     let (begun, mut done) = (Instant::now(), Done::default());
-    let mut acts: Vec<(Duration, Act, &Blow)> = Vec::new();
-    for blow in blows {
-        acts.push((blow.at, Act::Strike, blow));
-        acts.push(((blow.at + blow.lasts).min(lasts), Act::Relieve, blow));
+    let mut acts: Vec<(Duration, Act, usize)> = Vec::new();
+    for (number, blow) in blows.iter().enumerate() {
+        acts.push((blow.at, Act::Strike, number));
+        acts.push(((blow.at + blow.lasts).min(lasts), Act::Relieve, number));
     }
     acts.sort_by_key(|(at, ..)| *at);
-    for (at, act, blow) in acts {
-        wait(stage, begun + at, &mut done).await?;
+    let mut struck = BTreeSet::new();
+    for (at, act, number) in acts {
+        let blow = &blows[number];
+        wait(stage, begun + at, &mut done, over).await?;
         match act {
+            Act::Strike if over.is_cancelled() => {}
             Act::Strike => {
                 tell(begun.elapsed(), blow);
                 let key = (blow.fault.word(), group(blow.target));
                 *done.faults.entry(key).or_default() += 1;
                 stage.strike(blow.target, blow.fault);
+                struck.insert(number);
             }
-            Act::Relieve => stage.relieve(blow.target, blow.fault).await?,
+            Act::Relieve if struck.contains(&number) => {
+                stage.relieve(blow.target, blow.fault).await?;
+            }
+            Act::Relieve => {}
         }
     }
-    wait(stage, begun + lasts, &mut done).await?;
+    wait(stage, begun + lasts, &mut done, over).await?;
     Ok(done)
 }
 
@@ -72,8 +82,13 @@ enum Act {
     Relieve,
 }
 
-async fn wait(stage: &mut Stage, until: Instant, done: &mut Done) -> Result<(), Error> {
-    keep(stage, done, sleep_until(until)).await
+async fn wait(
+    stage: &mut Stage,
+    until: Instant,
+    done: &mut Done,
+    over: &CancellationToken,
+) -> Result<(), Error> {
+    keep(stage, done, over.run_until_cancelled(sleep_until(until))).await.map(drop)
 }
 
 fn look(stage: &mut Stage, done: &mut Done) -> Result<(), Error> {
