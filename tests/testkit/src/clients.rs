@@ -48,6 +48,8 @@ pub(crate) struct Clients {
     pub(crate) plan: Arc<Plan>,
     /// Runs that do others over.
     pub(crate) retried: Arc<Mutex<Vec<RunId>>>,
+    /// Compensations that fail whenever they are tried.
+    pub(crate) hopeless: Vec<StepPath>,
 }
 
 impl Clients {
@@ -76,8 +78,12 @@ impl Clients {
         };
         let command = Command::Register(register);
         let reply = self.until_answered(PartitionId::new(0), command).await;
-        if !matches!(reply, CommandReply::Registered { .. }) {
-            self.wrong("I-20", &format!("a definition is refused: {reply:?}"));
+        match reply {
+            CommandReply::Registered { .. } => {}
+            CommandReply::Rejected(Rejection::InvalidDefinition { rendered, .. }) => {
+                self.wrong("I-20", &format!("a definition is refused:\n{rendered}"));
+            }
+            other => self.wrong("I-20", &format!("a definition is refused: {other:?}")),
         }
     }
 
@@ -172,6 +178,12 @@ impl Clients {
 
     /// Lets runs go on that wait for somebody.
     pub(crate) async fn help(&self, number: u64) {
+        for step in &self.hopeless {
+            for run in self.client.network.witness.live_runs() {
+                let (step, by) = (step.clone(), "client".to_owned());
+                self.tell(Command::Skip { run, step, by }).await;
+            }
+        }
         let retried = lock(&self.retried).clone();
         let started = self.plan.starts.iter().map(Start::run);
         for run in started.chain(retried).collect::<BTreeSet<_>>() {

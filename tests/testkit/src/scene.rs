@@ -18,7 +18,7 @@ use crate::link::{Link, Role};
 use crate::network::{Client, Network};
 use crate::simulation::Simulation;
 use crate::watched::Serve;
-use crate::witness::{Account, Witness};
+use crate::witness::{Account, Part, Witness};
 use crate::world::World;
 
 /// Once everything is well, every run has to end within this time.
@@ -64,7 +64,10 @@ async fn act(
     let client = Client::new(&world.shared_network(), &link);
     let plan = Arc::new(simulation.plan.clone());
     let retried = Arc::default();
-    let clients = Clients { client, count, plan, retried };
+    let failing = simulation.failing.iter().map(Part::step);
+    let hopeless = failing.filter(|step| step.compensated().is_some());
+    let hopeless = hopeless.cloned().collect();
+    let clients = Clients { client, count, plan, retried, hopeless };
     let faults = simulation.faults.clone();
     let lasts = match faults == Faults::none() {
         true => Duration::ZERO,
@@ -73,7 +76,14 @@ async fn act(
     let acting = clients.run(chance.fork(), lasts / 2);
     let mut director = Director { world, clockwork, chance, faults, trouble: simulation.trouble };
     director.change_weather();
-    let both = async { tokio::join!(acting, director.run(lasts)) };
+    let both = async {
+        match simulation.trouble {
+            Some(_) => acting.await,
+            None => {
+                tokio::join!(acting, director.run(lasts));
+            }
+        }
+    };
     if timeout(lasts + ENDS_WITHIN, both).await.is_err() {
         return witness.violated("I-1", "a client is never answered".to_owned());
     }

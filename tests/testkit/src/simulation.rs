@@ -13,7 +13,7 @@ use crate::clients::{Plan, Start};
 use crate::faults::Faults;
 use crate::scene;
 use crate::watched::{Serve, serve};
-use crate::witness::Stores;
+use crate::witness::{Part, Stores};
 
 /// How many tasks of a capability a simulated agent performs at a time.
 const SLOTS: u32 = 3;
@@ -34,8 +34,10 @@ pub struct Simulation {
     pub(crate) partitions: u16,
     pub(crate) lasts: Duration,
     pub(crate) traces: bool,
-    pub(crate) failing: Option<StepPath>,
-    /// Of a thousand messages, so many have trouble; otherwise that changes all the time.
+    /// What fails for good.
+    pub(crate) failing: BTreeSet<Part>,
+    /// Of a thousand messages, so many have trouble, until every run is over; otherwise that changes
+    /// all the time, and ends.
     pub(crate) trouble: Option<u64>,
     /// A journal that is there before anything starts.
     pub(crate) before: Vec<(PartitionId, Bytes)>,
@@ -65,6 +67,7 @@ pub struct Outcome {
     pub reached: BTreeMap<&'static str, u64>,
     /// What happened, line by line, if [`Simulation::traced`] was asked for.
     pub trace: Vec<String>,
+    pub(crate) parts: BTreeSet<Part>,
     pub(crate) messages: Vec<(PartitionId, Bytes)>,
     pub(crate) stores: Stores,
 }
@@ -96,7 +99,7 @@ impl Simulation {
             partitions: 2,
             lasts: Duration::from_secs(60),
             traces: false,
-            failing: None,
+            failing: BTreeSet::new(),
             trouble: None,
             before: Vec::new(),
             stores: Stores::default(),
@@ -190,6 +193,7 @@ impl Simulation {
             None => Ok(Outcome {
                 runs: account.ended,
                 steps: account.steps,
+                parts: account.parts,
                 digest: account.digest,
                 records: account.records,
                 reached: account.reached,

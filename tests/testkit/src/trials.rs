@@ -1,7 +1,7 @@
 //! What a definition has to stand beside faults: each step fails once, every attempt is repeated,
 //! the journal is cut anywhere.
 
-use std::time::Duration;
+use std::collections::{BTreeSet, VecDeque};
 
 use skep_protocol::StepPath;
 
@@ -10,30 +10,42 @@ use crate::faults::{Fault, Faults};
 use crate::simulation::{Failed, Outcome, Simulation};
 
 impl Simulation {
-    /// Lets the attempts of each step fail for good, one step after the other, and nothing else:
-    /// every run has to end all the same. Returns what became of it, by step.
+    /// Lets the attempts of each step fail for good, one step after the other: every run has to end
+    /// all the same. What is attempted only because a step failed, such as its fallback, a
+    /// compensation or a step with `if: failure()`, fails beside that one; a compensation that does
+    /// is taken as done by an operator. Returns what became of it, by step: one whose fallback was
+    /// there, twice.
     ///
     /// # Errors
     /// [`Failed`] with the first invariant that did not hold.
     pub fn fail_each_step(&self) -> Result<Vec<(StepPath, Outcome)>, Failed> {
         let calm = self.clone().faults(Faults::none());
-        let steps = calm.run_once()?.steps;
-        let failing = |step: StepPath| {
-            let outcome = Self { failing: Some(step.clone()), ..calm.clone() }.run_once()?;
-            Ok((step, outcome))
-        };
-        steps.into_iter().map(failing).collect()
+        let (mut known, mut outcomes) = (BTreeSet::new(), Vec::new());
+        let mut rounds = VecDeque::from([(BTreeSet::new(), calm.run_once()?.parts)]);
+        while let Some((before, parts)) = rounds.pop_front() {
+            for part in parts {
+                if !known.insert(part.clone()) {
+                    continue;
+                }
+                let (step, mut failing) = (part.step().clone(), before.clone());
+                failing.insert(part);
+                let outcome = Self { failing: failing.clone(), ..calm.clone() }.run_once()?;
+                rounds.push_back((failing, outcome.parts.clone()));
+                outcomes.push((step, outcome));
+            }
+        }
+        Ok(outcomes)
     }
 
-    /// Lets many messages arrive twice, tasks and reports among them, and wants every run to end
-    /// as it does without.
+    /// Lets every message that the network may repeat arrive twice, tasks and reports among them,
+    /// until all is over, and wants every run to end as it does without.
     ///
     /// # Errors
     /// [`Failed`] with the first invariant that did not hold, or if a run ended in another way.
     pub fn repeat_each_attempt(&self) -> Result<Outcome, Failed> {
         let calm = self.clone().faults(Faults::none()).run_once()?;
         let repeats = Faults::from_iter([Fault::Repeat]);
-        let mut again = self.clone().faults(repeats).lasts(Duration::from_secs(30));
+        let mut again = self.clone().faults(repeats);
         again.trouble = Some(1_000);
         let repeated = again.run_once()?;
         self.same_ends(&calm, repeated, "with every message twice")

@@ -2,6 +2,7 @@
 
 mod fail;
 mod names;
+mod part;
 mod shadow;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::fail::fail;
+pub(crate) use self::part::Part;
 use self::shadow::Shadow;
 use crate::network::lock;
 
@@ -59,11 +61,11 @@ struct Seen {
     violation: Option<Violation>,
     trace: Option<Vec<String>>,
     /// What completes here is reported as failed.
-    failing: Option<StepPath>,
+    failing: BTreeSet<Part>,
 }
 
 impl Witness {
-    pub(crate) fn new(traces: bool, failing: Option<StepPath>) -> Self {
+    pub(crate) fn new(traces: bool, failing: BTreeSet<Part>) -> Self {
         let seen = Seen {
             began: Instant::now(),
             shadows: BTreeMap::new(),
@@ -149,7 +151,7 @@ impl Witness {
     pub(crate) fn reported(&self, mut batch: ReportBatch) -> ReportBatch {
         let mut seen = lock(&self.seen);
         for report in &mut batch.reports {
-            if seen.failing.as_ref() == Some(&report.step) {
+            if seen.fails(&report.id()) {
                 fail(&mut report.body);
             }
             if let ReportBody::Released { .. } = &report.body {
@@ -243,6 +245,13 @@ impl Witness {
         seen.check(checked);
     }
 
+    /// Returns the runs that began and are not over, sub-workflows included.
+    pub(crate) fn live_runs(&self) -> BTreeSet<RunId> {
+        let seen = lock(&self.seen);
+        let runs = seen.shadows.values().flat_map(|shadow| &shadow.runs);
+        runs.filter(|run| !seen.ended.contains_key(run)).copied().collect()
+    }
+
     /// Returns what a run waits for, for people.
     pub(crate) fn unfinished(&self) -> String {
         let seen = lock(&self.seen);
@@ -269,6 +278,7 @@ impl Witness {
             messages: std::mem::take(&mut seen.messages),
             stores: std::mem::take(&mut seen.stores),
             steps: seen.shadows.values().flat_map(Shadow::steps).collect(),
+            parts: seen.shadows.values().flat_map(|shadow| shadow.parts.clone()).collect(),
             records,
             trace: seen.trace.take().unwrap_or_default(),
         }
@@ -292,6 +302,7 @@ pub(crate) struct Account {
     pub(crate) messages: Vec<(PartitionId, Bytes)>,
     pub(crate) stores: Stores,
     pub(crate) steps: BTreeSet<StepPath>,
+    pub(crate) parts: BTreeSet<Part>,
     pub(crate) records: u64,
     pub(crate) trace: Vec<String>,
 }
@@ -313,6 +324,12 @@ impl Seen {
             self.note(|| format!("VIOLATION {violation}"));
             self.violation.get_or_insert(violation);
         }
+    }
+
+    /// Returns whether what completes as this attempt is to fail.
+    fn fails(&self, id: &AttemptId) -> bool {
+        let known = self.shadows.values().find(|shadow| shadow.scheduled.contains(id));
+        known.is_some_and(|shadow| self.failing.contains(&shadow.fallbacks.part(id)))
     }
 
     fn is_settled(&self, at_least: usize) -> bool {

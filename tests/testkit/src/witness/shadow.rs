@@ -9,6 +9,8 @@ use skep_protocol::{
 };
 use tokio::time::Instant;
 
+use super::part::{Fallbacks, Part};
+
 /// After so many records the state is restored from a snapshot, to be compared at the end.
 const RESTORED_EVERY: u64 = 40;
 /// The time of a journal may lose a little with each take-over: much less than a clock jumps.
@@ -33,6 +35,9 @@ pub(super) struct Shadow {
     pub(super) scheduled: BTreeSet<AttemptId>,
     /// Who has an attempt, as far as it is recorded.
     pub(super) taken: BTreeMap<AttemptId, AgentId>,
+    /// What was attempted.
+    pub(super) parts: BTreeSet<Part>,
+    pub(super) fallbacks: Fallbacks,
     over: BTreeMap<(RunId, StepPath), (u32, Instant)>,
     runs_over: BTreeMap<RunId, Instant>,
 }
@@ -52,6 +57,8 @@ impl Shadow {
             runs: BTreeSet::new(),
             scheduled: BTreeSet::new(),
             taken: BTreeMap::new(),
+            parts: BTreeSet::new(),
+            fallbacks: Fallbacks::default(),
             over: BTreeMap::new(),
             runs_over: BTreeMap::new(),
         }
@@ -153,10 +160,13 @@ impl Shadow {
         if event.ends_run() {
             self.runs_over.insert(*run, Instant::now());
         }
+        self.fallbacks.follow(*run, event);
         if let Event::AttemptScheduled(scheduled) = event {
             let (step, attempt) = (scheduled.step.clone(), scheduled.attempt);
             self.over.insert((*run, step.clone()), (attempt - 1, Instant::now()));
-            self.scheduled.insert(AttemptId { run: *run, step, attempt });
+            let id = AttemptId { run: *run, step, attempt };
+            self.parts.insert(self.fallbacks.part(&id));
+            self.scheduled.insert(id);
         }
         if let Event::AttemptTaken { step, attempt, agent } = event {
             let id = AttemptId { run: *run, step: step.clone(), attempt: *attempt };
