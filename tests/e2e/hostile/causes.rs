@@ -35,7 +35,7 @@ steps:
 pub(crate) type Cause = fn(&Case) -> Result<String>;
 
 /// The kinds that need no server.
-pub(crate) const KINDS: [(&str, Cause); 7] = [
+pub(crate) const KINDS: [(&str, Cause); 8] = [
     ("definitions", definition),
     ("expressions", expression),
     ("inputs", inputs),

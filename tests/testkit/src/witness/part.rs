@@ -34,7 +34,7 @@ impl Fallbacks {
         {
             self.0.insert((run, scheduled.step.clone()), scheduled.attempt);
         }
-        if let Event::StepRestarted { step } | Event::GroupRestarted { step, .. } = event {
+        if let Event::StepRestarted { step, .. } | Event::GroupRestarted { step, .. } = event {
             let inside = |other: &StepPath| {
                 let rest = other.as_str().strip_prefix(step.as_str());
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '[']))
