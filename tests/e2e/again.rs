@@ -233,6 +233,56 @@ async fn deal_with_letters(shop: &mut Shop, [first, second, third]: &[String; 3]
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_with_several_letters_is_redriven_as_a_whole() -> Result<()> {
+    let shop = Shop::open().await?;
+    let told = several(&shop).await;
+    told.with_context(|| format!("the processes printed:\n{}", shop.cluster.printed()))
+}
+
+const PAIR: &str = "\
+name: pair
+on_failure: continue
+steps:
+  a: { agent: charge }
+  g: { needs: [a], if: always(), for_each: [1], steps: { b: { agent: charge } } }
+";
+
+async fn several(shop: &Shop) -> Result<()> {
+    let cluster = &shop.cluster;
+    fs::write(cluster.path().join("pair.skep.yaml"), PAIR)?;
+    let called = cluster.skep(&["run", "pair.skep.yaml", "--quiet"]).await?;
+    let ended = exits(called, 1)?.json()?;
+    let run = ended["run"].as_str().context("an id is text")?;
+    for (step, found) in [("g[0]/b", 1), ("g/b", 1), ("g[0]", 1), ("b", 1), ("g", 1), ("c", 0)] {
+        ensure!(count(cluster, &["--step", step]).await? == found, "{step}");
+    }
+    let none = json!({ "exit": 4, "message": format!("run {run} has no such dead letter"),
+        "help": ["it has `g[0]/b`, `a`"] });
+    refused(cluster, &["deadletters", "show", run, "wrong"], none.clone()).await?;
+    refused(cluster, &["deadletters", "drop", run, "wrong"], none).await?;
+    let whole = json!({ "exit": 2, "message": "2 dead letters of 1 run would be dealt with, \
+        1 more than chosen: a run is done over as a whole" });
+    refused(cluster, &["deadletters", "redrive", run, "--step", "a"], whole.clone()).await?;
+    refused(cluster, &["deadletters", "redrive", "--step", "b"], whole).await?;
+    exits(cluster.skep(&["deadletters", "redrive", run, "a"]).await?, 2)?;
+    ensure!(count(cluster, &[]).await? == 2, "some are gone");
+
+    shop.mend()?;
+    let redriven = ok(cluster, &["deadletters", "redrive", run, "--step", "a", "--yes"]).await?;
+    let by = redriven["done"][0]["redriven_by"].as_str().context("a run")?;
+    exits(cluster.skep(&["watch", by]).await?, 0)?;
+    ensure!(count(cluster, &[]).await? == 0, "some are left");
+    let help = json!([format!("should run {by} fail, do that one over: skep retry {by}")]);
+    refused(cluster, &["deadletters", "redrive", run], json!({ "exit": 6, "help": help })).await?;
+    let once = json!({
+        "exit": 6,
+        "message": format!("run {run} cannot be retried: run {by} does it over"),
+        "help": [format!("should that one fail, do it over in its turn: skep retry {by}")],
+    });
+    refused(cluster, &["retry", run, "--from", "a"], once).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_goes_on_is_not_done_over() -> Result<()> {
     let cluster = Cluster::start().await?;
     fs::write(cluster.path().join("shop.skep.yaml"), SHOP)?;

@@ -71,7 +71,7 @@ pub struct LetterFilter {
     /// Only those of runs of this workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<String>,
-    /// Only this step, or items of it.
+    /// Only this step, by its path or its own name: also items of it, and what is inside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepPath>,
     /// Only steps that need this capability.

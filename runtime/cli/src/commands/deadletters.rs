@@ -51,11 +51,12 @@ enum What {
     Show(show::Show),
     /// Do the runs of dead letters over, from where they failed; as `skep retry RUN` does.
     ///
-    /// Letters of one run are redriven together, by one new run; a run that was redriven is not
-    /// redriven again. Should the new run fail, its letters are new ones.
-    Redrive(Box<bulk::Bulk>),
+    /// Letters of one run are redriven together, by one new run, also those that the options do not
+    /// choose; you are told of them, and asked for --yes. A run that was redriven is not redriven
+    /// again. Should the new run fail, its letters are new ones.
+    Redrive(Box<bulk::Redrive>),
     /// Take dead letters off the list. What happened stays in the history of their runs.
-    Drop(Box<bulk::Bulk>),
+    Drop(Box<bulk::Drop>),
 }
 
 #[derive(Debug, Default, Args)]
@@ -80,7 +81,8 @@ struct Filter {
     /// Only those of runs of this workflow.
     #[arg(short, long, value_name = "NAME")]
     workflow: Option<String>,
-    /// Only those of this step, its items included.
+    /// Only those of this step, its items and what is inside it included; one inside a group by its
+    /// path or its own name: `deploy/check`, `deploy[0]`, `check`.
     #[arg(long, value_name = "STEP")]
     step: Option<String>,
     /// Only steps that need an agent with this capability.
@@ -164,8 +166,8 @@ impl DeadLetters {
         {
             What::List(list) => list.perform(client, global).await,
             What::Show(show) => show.perform(client, global).await,
-            What::Redrive(bulk) => bulk.redrive(client, global).await,
-            What::Drop(bulk) => bulk.take_off(client, global).await,
+            What::Redrive(redrive) => redrive.perform(client, global).await,
+            What::Drop(drop) => drop.perform(client, global).await,
         }
     }
 }
@@ -208,6 +210,15 @@ fn row(letter: &DeadLetter) -> Vec<Cell> {
         human::local_date_and_time(letter.at).into(),
         why,
     ]
+}
+
+/// Names the steps of letters.
+fn steps(letters: &[DeadLetter]) -> String {
+    const MOST: usize = 20;
+    let names = letters.iter().take(MOST).map(|letter| format!("`{}`", letter.step));
+    let more = letters.len().saturating_sub(MOST);
+    let more = (more > 0).then(|| format!("{more} more"));
+    names.chain(more).collect::<Vec<_>>().join(", ")
 }
 
 /// Says what became of a letter, if somebody has dealt with it.

@@ -1,7 +1,7 @@
 //! Dead letters, with what only their definitions say: which agents they need.
 
 use skep_broker::Broker;
-use skep_protocol::{DeadLetter, LetterFilter, QueryReply};
+use skep_protocol::{DeadLetter, LetterFilter, QueryReply, StepPath};
 use skep_workflow::{StepKind, Workflow};
 
 use super::State;
@@ -25,7 +25,10 @@ impl<B: Broker> State<B> {
             let Some(last) = page.last() else { break };
             next.after = Some((last.run, last.step.clone()));
             let is_last = page.len() < PAGE as usize;
-            for mut letter in page {
+            let asked = filter.step.as_ref();
+            let meant =
+                |letter: &DeadLetter| asked.is_none_or(|asked| is_meant(&letter.step, asked));
+            for mut letter in page.into_iter().filter(meant) {
                 letter.capability = self.capability(&letter).await;
                 let asked = filter.capability.as_ref();
                 if asked.is_none_or(|asked| letter.capability.as_ref() == Some(asked)) {
@@ -49,9 +52,26 @@ impl<B: Broker> State<B> {
     }
 }
 
+/// Returns whether somebody who asks for `asked` means a step: it, something inside it, or one of
+/// that name inside something else; without the number of an item, any item.
+fn is_meant(step: &StepPath, asked: &StepPath) -> bool {
+    let segments = |path: &StepPath| path.as_str().split('/').map(str::to_owned).collect();
+    let (step, asked): (Vec<String>, Vec<String>) = (segments(step), segments(asked));
+    let fits = |part: &[String]| {
+        let mut pairs = part.iter().zip(&asked);
+        pairs.all(|(segment, asked)| segment == asked || name(segment) == asked.as_str())
+    };
+    let len = asked.len();
+    step.len() >= len && (fits(&step[..len]) || fits(&step[step.len() - len..]))
+}
+
+/// Returns a segment of a path without the number of an item.
+fn name(segment: &str) -> &str {
+    segment.split_once('[').map_or(segment, |(name, _)| name)
+}
+
 fn capability(workflow: &Workflow, path: &str) -> Option<String> {
-    let last = path.rsplit('/').next()?;
-    let name = last.split('[').next()?;
+    let name = name(path.rsplit('/').next()?);
     let StepKind::Agent { capability, .. } = workflow.step(workflow.find(name)?).kind() else {
         return None;
     };
@@ -61,6 +81,23 @@ fn capability(workflow: &Workflow, path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_is_found_by_path_and_by_name() {
+        let meant = |step: &str, asked: &[&str]| {
+            let holds = |asked: &&&str| is_meant(&StepPath::new(step), &StepPath::new(asked));
+            assert_eq!(asked.iter().find(|asked| !holds(asked)), None, "{step}");
+        };
+        meant("a", &["a"]);
+        meant("a[2]", &["a", "a[2]"]);
+        let paths = ["deploy[0]/check[1]", "deploy/check", "deploy[0]/check"];
+        meant("deploy[0]/check[1]", &paths);
+        meant("deploy[0]/check[1]", &["deploy", "deploy[0]", "check", "check[1]"]);
+        for asked in ["dep", "deploy[1]", "chec", "check[0]", "deploy/check[0]", "x/deploy/check"] {
+            let (step, asked) = (StepPath::new("deploy[0]/check[1]"), StepPath::new(asked));
+            assert!(!is_meant(&step, &asked), "{asked}");
+        }
+    }
 
     #[test]
     fn the_name_of_a_step_is_the_last_of_its_path() {

@@ -25,8 +25,6 @@ const LETTERS: &str = "
     AND (s.child IS NOT NULL OR json_extract(s.error, '$.kind') <> 'inner')
     AND (:run IS NULL OR s.run = :run)
     AND (:workflow IS NULL OR r.workflow = :workflow)
-    AND (:step IS NULL OR s.step = :step
-         OR substr(s.step, 1, length(:step) + 1) = :step || '[')
     AND (:agent IS NULL OR agent = :agent)
     AND (:code IS NULL OR json_extract(s.error, '$.code') = :code)
     AND (:kind IS NULL OR json_extract(s.error, '$.kind') = :kind)
@@ -38,8 +36,8 @@ const LETTERS: &str = "
           WHERE x.run = :after_run AND x.step = :after_step))
     ORDER BY given_up DESC, s.run DESC, s.step DESC LIMIT :limit";
 
-/// Returns those that a filter lets through, newest first; what agents must offer is not known
-/// here.
+/// Returns those that a filter lets through, newest first, whatever their step and what agents must
+/// offer: that is looked at by who asks.
 pub(super) fn letters(
     connection: &Connection,
     filter: &LetterFilter,
@@ -51,7 +49,6 @@ pub(super) fn letters(
         named_params! {
             ":run": filter.run.map(|run| run.to_string()),
             ":workflow": filter.workflow,
-            ":step": filter.step.as_ref().map(StepPath::as_str),
             ":agent": filter.agent.as_ref().map(|agent| agent.as_str()),
             ":code": filter.code,
             ":kind": kind,

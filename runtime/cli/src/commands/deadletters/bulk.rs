@@ -1,6 +1,6 @@
 //! `skep deadletters redrive` and `skep deadletters drop`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -17,15 +17,33 @@ use crate::human;
 use crate::json;
 use crate::output::{self, CYAN, Format, RED, paint};
 
-/// Letters that are dealt with: those of a run, or those that options choose.
+/// Runs that are done over for their letters: one, or those of the letters that options choose.
 #[derive(Debug, Args)]
-pub(super) struct Bulk {
+pub(super) struct Redrive {
+    /// The run, named as in other commands; without it, those of the letters that the options
+    /// choose.
+    #[arg(value_name = "RUN", conflicts_with = "run")]
+    of: Option<String>,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Letters that are taken off the list: those of a run, or those that options choose.
+#[derive(Debug, Args)]
+pub(super) struct Drop {
     /// The run, named as in other commands; without it, those that the options choose.
     #[arg(value_name = "RUN", conflicts_with = "run")]
     of: Option<String>,
-    /// Only this step of the run, its items included.
+    /// Only this step of the run, its items and what is inside it included.
     #[arg(value_name = "STEP", requires = "of", conflicts_with = "step")]
     only: Option<String>,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// How letters are chosen.
+#[derive(Debug, Args)]
+struct Which {
     #[command(flatten)]
     filter: Filter,
     /// All there are.
@@ -37,7 +55,7 @@ pub(super) struct Bulk {
     /// Show what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Do it without being asked; wanted where no run is named.
+    /// Do it without being asked; wanted where no run is named, or more is done than was chosen.
     #[arg(short, long)]
     yes: bool,
 }
@@ -45,15 +63,20 @@ pub(super) struct Bulk {
 /// What became of the letters of one run.
 type Outcome = (RunId, Result<Value, Error>);
 
-impl Bulk {
-    pub(super) async fn redrive<B: Broker>(
+impl Redrive {
+    pub(super) async fn perform<B: Broker>(
         self,
         client: &Client<B>,
         global: &Global,
     ) -> Result<Exit, Error> {
-        let Some(letters) = self.choose(client, "redrive", global).await? else {
+        let named = self.of.is_some();
+        let chosen = self.which.choose(client, ("redrive", self.of, None), global).await?;
+        let Some(chosen) = chosen else { return Ok(Exit::Ok) };
+        let letters = with_others(client, &chosen).await?;
+        let others = letters.len().saturating_sub(chosen.len());
+        if !self.which.is_wanted((&letters, others), named, global)? {
             return Ok(Exit::Ok);
-        };
+        }
         let mut told = Vec::new();
         for (run, letters) in by_run(letters) {
             let done = redrive(client, run).await;
@@ -64,15 +87,20 @@ impl Bulk {
         }
         Ok(summed(told, global))
     }
+}
 
-    pub(super) async fn take_off<B: Broker>(
+impl Drop {
+    pub(super) async fn perform<B: Broker>(
         self,
         client: &Client<B>,
         global: &Global,
     ) -> Result<Exit, Error> {
-        let Some(letters) = self.choose(client, "drop", global).await? else {
+        let named = self.of.is_some();
+        let letters = self.which.choose(client, ("drop", self.of, self.only), global).await?;
+        let Some(letters) = letters else { return Ok(Exit::Ok) };
+        if !self.which.is_wanted((&letters, 0), named, global)? {
             return Ok(Exit::Ok);
-        };
+        }
         let mut told = Vec::new();
         for (run, steps) in by_run(letters) {
             let names: Vec<String> = steps.iter().map(ToString::to_string).collect();
@@ -88,58 +116,81 @@ impl Bulk {
         }
         Ok(summed(told, global))
     }
+}
 
-    /// Returns the letters that are to be dealt with; none if there are none, or if it was only
-    /// asked which.
+impl Which {
+    /// Returns the letters that are chosen; none if there are none.
     async fn choose<B: Broker>(
-        self,
+        &self,
         client: &Client<B>,
-        what: &str,
+        (what, of, only): (&str, Option<String>, Option<String>),
         global: &Global,
     ) -> Result<Option<Vec<DeadLetter>>, Error> {
-        let named = self.of.is_some();
-        let mut filter = self.filter;
+        let named = of.is_some();
+        let mut filter = self.filter.clone();
         if filter.is_everything() && !named && !self.every {
             return Err(Error::usage(format!("which dead letters to {what} is not said"))
                 .help(format!("name a run: skep deadletters {what} RUN"))
                 .help("or choose some: --workflow, --step, --code, --since, …; --every for all"));
         }
-        filter.run = filter.run.or(self.of);
-        filter.step = filter.step.or(self.only);
+        filter.run = filter.run.or(of);
+        filter.step = filter.step.or(only);
         let filter = filter.resolve(client).await?;
         let run = filter.run;
         let letters = client.letters(LetterFilter { limit: self.limit, ..filter }).await?;
-        if letters.is_empty() {
-            return match run.filter(|_| named) {
-                Some(run) => Err(nothing_open(client, run).await?),
-                None => {
-                    if global.output == Format::Json {
-                        output::json(&json!({ "done": [], "failed": [] }));
-                    }
-                    output::note("none of the dead letters matches");
-                    Ok(None)
-                }
-            };
+        if !letters.is_empty() {
+            return Ok(Some(letters));
+        }
+        if let Some(run) = run.filter(|_| named) {
+            return Err(nothing_open(client, run).await?);
+        }
+        if global.output == Format::Json {
+            output::json(&json!({ "done": [], "failed": [] }));
+        }
+        output::note("none of the dead letters matches");
+        Ok(None)
+    }
+
+    /// Returns whether letters are to be dealt with, `others` of which were not chosen.
+    fn is_wanted(
+        &self,
+        (letters, others): (&[DeadLetter], usize),
+        named: bool,
+        global: &Global,
+    ) -> Result<bool, Error> {
+        let mut would = format!("{} would be dealt with", count(letters));
+        if others > 0 {
+            would.push_str(&format!(", {others} more than chosen: a run is done over as a whole"));
         }
         if self.dry_run {
             match global.output {
                 Format::Json => output::json(&letters.iter().map(json::letter).collect::<Vec<_>>()),
                 Format::Text => output::data(table::draw(LETTERS, letters.iter().map(row))),
             }
-            output::note(format!("{} would be dealt with; nothing was done", count(&letters)));
-            return Ok(None);
+            output::note(format!("{would}; nothing was done"));
+            return Ok(false);
         }
-        if !named && !self.yes {
-            return Err(Error::usage(format!("{} would be dealt with", count(&letters)))
-                .help("see them: --dry-run")
-                .help("to do it: --yes"));
+        if self.yes || (named && others == 0) {
+            return Ok(true);
         }
-        Ok(Some(letters))
+        Err(Error::usage(would).help("see them: --dry-run").help("to do it: --yes"))
     }
 }
 
+/// Returns letters with all others of their runs that are open, newest first.
+async fn with_others<B: Broker>(
+    client: &Client<B>,
+    letters: &[DeadLetter],
+) -> Result<Vec<DeadLetter>, Error> {
+    let runs: BTreeSet<RunId> = letters.iter().map(|letter| letter.run).collect();
+    let run = runs.first().copied().filter(|_| runs.len() == 1);
+    let mut all = client.letters(LetterFilter { run, ..LetterFilter::default() }).await?;
+    all.retain(|letter| runs.contains(&letter.run));
+    Ok(all)
+}
+
 fn count(letters: &[DeadLetter]) -> String {
-    let runs: std::collections::BTreeSet<RunId> = letters.iter().map(|one| one.run).collect();
+    let runs: BTreeSet<RunId> = letters.iter().map(|one| one.run).collect();
     let (letters, runs) = (letters.len(), runs.len());
     format!("{} of {}", human::count(letters, "dead letter"), human::count(runs, "run"))
 }
@@ -150,11 +201,11 @@ async fn nothing_open<B: Broker>(client: &Client<B>, run: RunId) -> Result<Error
         return Ok(crate::follow::unknown(run));
     }
     let all = LetterFilter { run: Some(run), all: true, ..LetterFilter::default() };
-    let dealt_with = client.letters(all).await?;
-    let dealt_with = dealt_with.first().and_then(|letter| Some((letter, super::state(letter)?)));
-    let Some((letter, state)) = dealt_with else {
-        return Ok(Error::new(Exit::NotFound, format!("run {run} has no such dead letter"))
-            .help(format!("see how it is: skep get {run}")));
+    let known = client.letters(all).await?;
+    let dealt_with = known.iter().map(|letter| Some((letter, super::state(letter)?)));
+    let dealt_with: Option<Vec<_>> = dealt_with.collect();
+    let Some((letter, state)) = dealt_with.and_then(|all| all.into_iter().next()) else {
+        return Ok(super::show::no_such(run, &known));
     };
     Ok(Error::new(
         Exit::Conflict,

@@ -6,12 +6,13 @@ use clap::Args;
 use serde_json::Value;
 use skep_broker::Broker;
 use skep_protocol::{
-    AttemptView, DeadLetter, Event, LetterFilter, Payload, RunDetail, RunId, StepPath, StepStatus,
+    AttemptView, DeadLetter, Event, FailureKind, LetterFilter, Payload, RunDetail, RunId, StepPath,
+    StepStatus,
 };
 
 use crate::cli::Global;
 use crate::client::Client;
-use crate::commands::deadletters::state;
+use crate::commands::deadletters::{state, steps};
 use crate::commands::run_ref::RunRef;
 use crate::details;
 use crate::error::{Error, Exit};
@@ -26,7 +27,7 @@ const INPUT: usize = 2_000;
 pub(super) struct Show {
     #[command(flatten)]
     run: RunRef,
-    /// Only this step, its items included.
+    /// Only this step, its items and what is inside it included.
     step: Option<String>,
 }
 
@@ -38,10 +39,15 @@ impl Show {
     ) -> Result<Exit, Error> {
         let run = self.run.resolve(client).await?;
         let step = self.step.as_deref().map(StepPath::new);
-        let of_run = LetterFilter { run: Some(run), step, all: true, ..LetterFilter::default() };
-        let letters = client.letters(of_run).await?;
+        let of_run = LetterFilter { run: Some(run), all: true, ..LetterFilter::default() };
+        let letters = client.letters(LetterFilter { step, ..of_run.clone() }).await?;
         if letters.is_empty() {
-            return Err(none(client, run).await);
+            let known = client.letters(of_run).await?;
+            return Err(if known.is_empty() {
+                none(client, run).await
+            } else {
+                no_such(run, &known)
+            });
         }
         let detail = client.run(run).await?.ok_or_else(|| crate::follow::unknown(run))?;
         let mut shown = Vec::new();
@@ -59,6 +65,15 @@ impl Show {
             output::json(&shown);
         }
         Ok(Exit::Ok)
+    }
+}
+
+/// Says which dead letters a run has, to somebody who asked for others.
+pub(super) fn no_such(run: RunId, known: &[DeadLetter]) -> Error {
+    let error = Error::new(Exit::NotFound, format!("run {run} has no such dead letter"));
+    match known {
+        [] => error.help(format!("see how it is: skep get {run}")),
+        known => error.help(format!("it has {}", steps(known))),
     }
 }
 
@@ -139,7 +154,7 @@ async fn text<B: Broker>(
         format!("{}  {}", paint(RED, "why"), human::short_lines(&failure.to_string())),
         format!("  kind {}, code {}", json::word(&failure.kind), failure.code),
     ];
-    if !failure.retryable {
+    if !failure.retryable && failure.kind == FailureKind::Agent {
         lines.push("  whoever failed said that trying again cannot help".to_owned());
     }
     let more = details::of_failure(client, failure).await;
