@@ -177,7 +177,7 @@ async fn who_kills_chaos_kills_its_processes() -> Result<()> {
     let mut chaos = command()?;
     chaos.args(["chaos", "--duration", "10m", "--nats-servers", "1", "--keep", place]);
     let mut chaos = tokio::process::Command::from(chaos);
-    let mut chaos = chaos.stderr(std::process::Stdio::null()).kill_on_drop(true).spawn()?;
+    let mut chaos = chaos.stderr(Stdio::null()).kill_on_drop(true).spawn()?;
     // Itself, three coordinators, four agents; who is not yet connected might end by itself.
     let works = |name: &str| {
         let deeds = folder.path().join(name).metadata();

@@ -223,7 +223,7 @@ async fn attempts_of_a_fallback_are_known_from_those_of_the_step() {
         "#]],
     )
     .await;
-    events.push(Event::StepRestarted { step: StepPath::new("a") });
+    events.push(Event::StepRestarted { step: StepPath::new("a"), not_before: None });
     events.push(scheduled("a", 5));
     check(
         events,
