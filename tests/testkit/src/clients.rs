@@ -78,12 +78,10 @@ impl Clients {
         };
         let command = Command::Register(register);
         let reply = self.until_answered(PartitionId::new(0), command).await;
-        match reply {
-            CommandReply::Registered { .. } => {}
-            CommandReply::Rejected(Rejection::InvalidDefinition { rendered, .. }) => {
-                self.wrong("I-20", &format!("a definition is refused:\n{rendered}"));
-            }
-            other => self.wrong("I-20", &format!("a definition is refused: {other:?}")),
+        if let CommandReply::Rejected(Rejection::InvalidDefinition { rendered, .. }) = &reply {
+            self.wrong("I-20", &format!("a definition is refused:\n{rendered}"));
+        } else if !matches!(reply, CommandReply::Registered { .. }) {
+            self.wrong("I-20", &format!("a definition is refused: {reply:?}"));
         }
     }
 

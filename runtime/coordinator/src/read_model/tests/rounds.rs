@@ -201,11 +201,9 @@ async fn why_a_compensation_failed_is_told_until_it_is_tried_again_or_taken_as_d
 
 #[tokio::test]
 async fn attempts_of_a_fallback_are_known_from_those_of_the_step() {
-    let takes_over = |attempt| match scheduled("a", attempt) {
-        Event::AttemptScheduled(scheduled) => {
-            Event::AttemptScheduled(AttemptScheduled { fallback: true, ..scheduled })
-        }
-        other => other,
+    let takes_over = |attempt| {
+        let Event::AttemptScheduled(first) = scheduled("a", attempt) else { panic!() };
+        Event::AttemptScheduled(AttemptScheduled { fallback: true, ..first })
     };
     let lost = Event::AttemptLost {
         step: StepPath::new("a"),
