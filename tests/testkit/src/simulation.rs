@@ -36,8 +36,8 @@ pub struct Simulation {
     pub(crate) traces: bool,
     /// What fails for good.
     pub(crate) failing: BTreeSet<Part>,
-    /// Of a thousand messages, so many have trouble, until every run is over; otherwise that changes
-    /// all the time, and ends.
+    /// Of a thousand messages, so many have trouble, until every run is over; otherwise that
+    /// changes all the time, and ends.
     pub(crate) trouble: Option<u64>,
     /// A journal that is there before anything starts.
     pub(crate) before: Vec<(PartitionId, Bytes)>,

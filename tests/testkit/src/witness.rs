@@ -1,5 +1,6 @@
 //! Sees everything that happens in a simulation, and holds it against the invariants.
 
+mod account;
 mod fail;
 mod names;
 mod part;
@@ -21,6 +22,7 @@ use skep_protocol::{
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub(crate) use self::account::{Account, Stores};
 use self::fail::fail;
 pub(crate) use self::part::Part;
 use self::shadow::Shadow;
@@ -283,28 +285,6 @@ impl Witness {
             trace: seen.trace.take().unwrap_or_default(),
         }
     }
-}
-
-/// What lies beside the journals and outlives everybody.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Stores {
-    pub(crate) blobs: Vec<Bytes>,
-    pub(crate) facts: Vec<(Bucket, String, Bytes)>,
-}
-
-/// What is known at the end of a simulation.
-#[derive(Debug)]
-pub(crate) struct Account {
-    pub(crate) violation: Option<Violation>,
-    pub(crate) digest: Hash,
-    pub(crate) ended: BTreeMap<RunId, RunStatus>,
-    pub(crate) reached: BTreeMap<&'static str, u64>,
-    pub(crate) messages: Vec<(PartitionId, Bytes)>,
-    pub(crate) stores: Stores,
-    pub(crate) steps: BTreeSet<StepPath>,
-    pub(crate) parts: BTreeSet<Part>,
-    pub(crate) records: u64,
-    pub(crate) trace: Vec<String>,
 }
 
 impl Seen {

@@ -101,7 +101,8 @@ steps:
 
 #[test]
 fn a_wrong_definition_is_shown_as_it_is_to_people() {
-    let failed = Simulation::new(1).workflow("name: x\nsteps: { a: { agnt: y } }").run_once();
+    let wrong = "name: x\nsteps: { a: { agnt: y } }";
+    let failed = Simulation::new(1).workflow(wrong).agent("y", test).run_once();
     let told = failed.unwrap_err().to_string();
     assert!(told.contains("did you mean `agent`?"), "{told}");
     assert!(told.lines().count() > 3, "{told}");
@@ -119,11 +120,12 @@ fn repeated_messages_change_nothing() {
 fn messages_are_repeated_until_all_is_over() {
     let waits = |how_long: &str| {
         let definition = format!("name: w\nsteps: {{ w: {{ wait: {how_long} }} }}");
-        let simulation = Simulation::new(1).workflow(&definition).start("w", "1", json!({}));
+        let simulation = Simulation::new(1).workflow(&definition).agent("tester", test);
+        let simulation = simulation.start("w", "1", json!({}));
         simulation.repeat_each_attempt().unwrap().reached["message repeated"]
     };
-    let (minutes, hours) = (waits("2m"), waits("2h"));
-    assert!(hours > 10 * minutes, "{minutes} within minutes, {hours} within hours");
+    let (short, long) = (waits("1m"), waits("20m"));
+    assert!(long > 5 * short, "{short} within a minute, {long} within twenty");
 }
 
 #[test]
