@@ -302,9 +302,8 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
             one.enter(StepStatus::Running, at).tell(format!("run {}", child.child));
         }
         Event::AttemptScheduled(attempt) => {
-            one.attempt = attempt.attempt;
+            (one.attempt, one.not_before) = (attempt.attempt, Some(attempt.not_before));
             one.fallback |= attempt.fallback;
-            one.not_before = Some(attempt.not_before);
             one.enter(StepStatus::Scheduled, at);
         }
         Event::AttemptTaken { agent, .. } => {
