@@ -10,6 +10,7 @@ pub(crate) mod signals;
 pub(crate) mod standing;
 pub(crate) mod step;
 mod supervise;
+mod tally;
 pub(crate) mod unwinding;
 mod view;
 mod work;

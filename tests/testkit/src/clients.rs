@@ -8,8 +8,8 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::Value;
 use skep_broker::Commands as _;
 use skep_protocol::{
-    Command, CommandReply, PartitionCount, PartitionId, RegisterWorkflow, Rejection, RetryRun,
-    RunId, Signal, SignalId, StartRun, StepPath,
+    AgentId, Command, CommandReply, Order, PartitionCount, PartitionId, RegisterWorkflow,
+    Rejection, RetryRun, RunId, Signal, SignalId, StartRun, StepPath,
 };
 use tokio::time::sleep;
 
@@ -32,12 +32,14 @@ impl Start {
 }
 
 /// What clients do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) definitions: Vec<String>,
     pub(crate) starts: Vec<Start>,
     /// Signals that runs may wait for.
     pub(crate) signals: Vec<(String, Value)>,
+    /// What the agents offer.
+    pub(crate) capabilities: Vec<String>,
 }
 
 /// All clients.
@@ -50,6 +52,8 @@ pub(crate) struct Clients {
     pub(crate) retried: Arc<Mutex<Vec<RunId>>>,
     /// Compensations that fail whenever they are tried.
     pub(crate) hopeless: Vec<StepPath>,
+    /// What takes orders back.
+    pub(crate) ordered: Arc<Mutex<Vec<Order>>>,
 }
 
 impl Clients {
@@ -89,7 +93,7 @@ impl Clients {
         self.start_once(start).await;
         while self.client.network.has(Fault::ClientsMeddle) {
             sleep(chance.between(Duration::from_millis(10), Duration::from_secs(20))).await;
-            match chance.below(11) {
+            match chance.below(13) {
                 0 => self.start_once(start).await,
                 1 | 2 => {
                     self.tell(Command::Pause { run: start.run(), by: "client".to_owned() }).await
@@ -100,6 +104,8 @@ impl Clients {
                     self.tell(Command::Cancel { run: start.run(), reason }).await;
                 }
                 6 | 7 => self.retry(start, &mut chance).await,
+                8 => self.skip(start.run(), &mut chance).await,
+                9 => self.order(start, &mut chance).await,
                 _ => self.signal(start.run(), chance.below(10)).await,
             }
         }
@@ -174,6 +180,38 @@ impl Clients {
         }
     }
 
+    /// Says that the first steps need no compensation any more.
+    async fn skip(&self, run: RunId, chance: &mut Chance) {
+        for number in 1..=chance.below(9) {
+            let step = StepPath::new(&format!("s{number}"));
+            self.tell(Command::Skip { run, step, by: "client".to_owned() }).await;
+        }
+    }
+
+    /// Opens a breaker, or puts an agent into quarantine, or takes that back.
+    async fn order(&self, start: &Start, chance: &mut Chance) {
+        let reason = "a client says so".to_owned();
+        let Ok(agent) = AgentId::new(&format!("a{}-1", 1 + chance.below(4))) else { return };
+        let own = format!("{}/s{}", start.workflow, 1 + chance.below(4));
+        let name = match self.plan.capabilities.as_slice() {
+            capabilities @ [_, ..] if chance.one_in(2) => chance.pick(capabilities).clone(),
+            _ => own,
+        };
+        let (order, back) = match chance.one_in(2) {
+            true => {
+                (Order::TripBreaker { name: name.clone(), reason }, Order::ResetBreaker { name })
+            }
+            false => (
+                Order::QuarantineAgent { agent: agent.clone(), reason },
+                Order::ReleaseAgent { agent },
+            ),
+        };
+        lock(&self.ordered).push(back.clone());
+        for order in [order, back].into_iter().take(if chance.one_in(4) { 2 } else { 1 }) {
+            self.until_answered(PartitionId::new(0), Command::Order(order)).await;
+        }
+    }
+
     /// Lets runs go on that wait for somebody.
     pub(crate) async fn help(&self, number: u64) {
         for step in &self.hopeless {
@@ -181,6 +219,10 @@ impl Clients {
                 let (step, by) = (step.clone(), "client".to_owned());
                 self.tell(Command::Skip { run, step, by }).await;
             }
+        }
+        let ordered = lock(&self.ordered).clone();
+        for back in ordered {
+            self.until_answered(PartitionId::new(0), Command::Order(back)).await;
         }
         let retried = lock(&self.retried).clone();
         let started = self.plan.starts.iter().map(Start::run);

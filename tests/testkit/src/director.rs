@@ -17,6 +17,7 @@ enum Relief {
     Start(usize),
     GoOn(usize),
     Mend(usize),
+    Room,
 }
 
 /// A fault that happens at a moment of its own.
@@ -24,6 +25,7 @@ enum Relief {
 enum Blow {
     Process(Role, Deed),
     Broker,
+    Disk,
     Clock,
 }
 
@@ -47,6 +49,7 @@ fn blow(fault: Fault) -> Option<Blow> {
         Fault::AgentCutOff => Blow::Process(Role::Agent, Deed::CutOff),
         Fault::AgentDrains => Blow::Process(Role::Agent, Deed::Drains),
         Fault::BrokerRestarts => Blow::Broker,
+        Fault::DiskFull => Blow::Disk,
         Fault::ClockJumps => Blow::Clock,
         Fault::Delay
         | Fault::Loss
@@ -120,6 +123,12 @@ impl Director<'_> {
                 self.world.network().broker.forget_volatile();
                 None
             }
+            Blow::Disk => {
+                self.tell("disk full", "the broker");
+                self.world.network().set_full(true);
+                let lasts = self.chance.between(Duration::ZERO, Duration::from_secs(20));
+                Some((Instant::now() + lasts, Relief::Room))
+            }
             Blow::Clock => {
                 self.tell("clock jumps", "the machine");
                 self.clockwork.jump(self.chance.one_in(2));
@@ -170,6 +179,7 @@ impl Director<'_> {
             Relief::Start(at) => self.world.start(at),
             Relief::GoOn(at) => self.world.link(at).go_on(),
             Relief::Mend(at) => self.world.link(at).mend(),
+            Relief::Room => self.world.network().set_full(false),
         }
     }
 }

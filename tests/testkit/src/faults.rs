@@ -33,15 +33,18 @@ pub enum Fault {
     HandlerFails,
     /// The broker is restarted: the queues of tasks are empty.
     BrokerRestarts,
+    /// The disk of the broker is full for a while: what is to be kept gets no answer.
+    DiskFull,
     /// The wall clock jumps by an hour.
     ClockJumps,
-    /// Clients pause, resume and cancel runs, start them twice and send signals.
+    /// Clients pause, resume and cancel runs, start them twice, send signals, and order breakers
+    /// and agents about.
     ClientsMeddle,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Delay,
         Self::Loss,
         Self::Ghost,
@@ -56,6 +59,7 @@ impl Fault {
         Self::AgentDrains,
         Self::HandlerFails,
         Self::BrokerRestarts,
+        Self::DiskFull,
         Self::ClockJumps,
         Self::ClientsMeddle,
     ];

@@ -4,6 +4,7 @@ mod carry;
 mod hear;
 mod port;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) struct Network {
     pub(crate) witness: Arc<Witness>,
     chance: Mutex<Chance>,
     weather: Mutex<Weather>,
+    /// The disk of the broker is full.
+    full: AtomicBool,
     /// Messages on their way: they arrive although their sender may be dead by then.
     travelling: Mutex<JoinSet<()>>,
     /// How many messages there were at this moment.
@@ -47,6 +50,7 @@ impl Network {
             witness,
             chance: Mutex::new(chance),
             weather: Mutex::new(Weather { faults: Faults::none(), trouble: 0 }),
+            full: AtomicBool::new(false),
             travelling: Mutex::default(),
             at_once: Mutex::new((Instant::now(), 0)),
         })
@@ -64,6 +68,10 @@ impl Network {
 
     pub(crate) fn set_weather(&self, weather: Weather) {
         *lock(&self.weather) = weather;
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
     }
 
     /// Lets a message travel on its own.

@@ -63,11 +63,11 @@ async fn act(
     let link = Arc::new(Link::new("client".to_owned(), Role::Client));
     let client = Client::new(&world.shared_network(), &link);
     let plan = Arc::new(simulation.plan.clone());
-    let retried = Arc::default();
+    let (retried, ordered) = (Arc::default(), Arc::default());
     let failing = simulation.failing.iter().map(Part::step);
     let hopeless = failing.filter(|step| step.compensated().is_some());
     let hopeless = hopeless.cloned().collect();
-    let clients = Clients { client, count, plan, retried, hopeless };
+    let clients = Clients { client, count, plan, retried, hopeless, ordered };
     let faults = simulation.faults.clone();
     let lasts = match faults == Faults::none() {
         true => Duration::ZERO,

@@ -88,7 +88,7 @@ pub struct Failed {
 impl Simulation {
     /// Describes an empty world: no workflows, no handlers, every kind of fault.
     pub fn new(seed: u64) -> Self {
-        let plan = Plan { definitions: Vec::new(), starts: Vec::new(), signals: Vec::new() };
+        let plan = Plan::default();
         Self {
             seed,
             faults: Faults::all(),
@@ -115,6 +115,7 @@ impl Simulation {
     /// Lets every agent perform the tasks of `capability` by `handler`.
     pub fn agent<Args: 'static>(mut self, capability: &str, handler: impl Handler<Args>) -> Self {
         self.serves.push(serve(capability, handler, SLOTS));
+        self.plan.capabilities.push(capability.to_owned());
         self
     }
 

@@ -115,6 +115,7 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.network.witness.note(|| "all is well from here on".to_owned());
         self.network.set_weather(Weather { faults: Faults::none(), trouble: 0 });
+        self.network.set_full(false);
         for at in 0..self.running.len() {
             self.running[at].link.mend();
             self.running[at].link.go_on();

@@ -31,8 +31,8 @@ const AGENTS: &[Column] = &[
 /// coordinator that knows its free slots, or `queue`, pulled by the agent from the queue of a
 /// capability; a run is the same by either.
 ///
-/// HEALTH is how its attempts ended lately. An agent of the direct lane whose attempts fail far more
-/// often than those of the others gets no more work for a while, then one attempt, then is on
+/// HEALTH is how its attempts ended lately. An agent of the direct lane whose attempts fail far
+/// more often than those of the others gets no more work for a while, then one attempt, then is on
 /// parole. One that pulls from a queue cannot be kept from it: stop it.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -46,8 +46,8 @@ pub(crate) struct Agents {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Give an agent no more work until it is released; what it holds it may finish. Refused for one
-    /// that pulls from a queue, which cannot be kept from it.
+    /// Give an agent no more work until it is released; what it holds it may finish. Refused for
+    /// one that pulls from a queue, which cannot be kept from it.
     Quarantine {
         /// Its id.
         agent: AgentId,

@@ -46,8 +46,8 @@ impl Budget {
         self.window.add([0, 1], now);
     }
 
-    /// An attempt that repeated a failed one, and went out at a moment, completed. If that moment is
-    /// out of the window, the attempt was paid back by time.
+    /// An attempt that repeated a failed one, and went out at `sent`, completed. If that is out of
+    /// the window, time has paid it back.
     pub(super) fn completed(&mut self, sent: Timestamp) {
         self.window.take_back([0, 1], sent);
     }

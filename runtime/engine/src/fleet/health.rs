@@ -124,15 +124,15 @@ impl Fleet {
         true
     }
 
-    /// Returns whether so many attempts fail at all agents that one more answer to this effect tells
-    /// nothing of who gave it.
+    /// Returns whether so many attempts fail at all agents that one more answer to this effect
+    /// tells nothing of who gave it.
     fn is_usual(&self, capability: &CompactString, now: Timestamp) -> bool {
         let purse = self.purses.get(capability);
         purse.is_some_and(|purse| is_common(purse.peers.others([0; 2], now)))
     }
 
-    /// Returns whether enough agents of the direct lane are left in each pool of one without it. Who
-    /// is on parole counts as out: it may be again at its next failure.
+    /// Returns whether enough agents of the direct lane are left in each pool of one without it.
+    /// Who is on parole counts as out: it may be again at its next failure.
     fn has_room_without(&self, agent: &AgentId) -> bool {
         self.pools_of(agent).all(|pool| {
             let others = pool.direct.iter().filter(|id| *id != agent);

@@ -15,7 +15,8 @@ use skep_workflow::{StepOnFailure, Strategy, Supervision};
 
 use super::apply::Applied;
 use super::standing::Index;
-use super::step::{Phase, Tally};
+use super::step::Phase;
+use super::tally::Tally;
 use super::{NodeId, Run, ScopeId};
 
 /// How far the supervision of groups is; follows from the states of the steps. It is kept so that

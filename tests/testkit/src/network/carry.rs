@@ -1,5 +1,6 @@
 //! One message on its way to the broker and its answer on the way back.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use skep_broker::{AppendError, Embedded, PutBlobError, PutError, RequestError, Unavailable};
@@ -113,6 +114,23 @@ impl Client {
         }
         pass(0, after).await;
         self.receive(answer).await
+    }
+
+    /// Sends something that the broker is to keep on its disk.
+    pub(super) async fn store<T, E, F>(
+        &self,
+        repeats: Repeats,
+        work: impl Fn(Embedded) -> F + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: Failed + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        if self.network.full.load(Ordering::Relaxed) {
+            return self.nothing_after(PATIENCE).await;
+        }
+        self.send(repeats, work).await
     }
 
     /// Asks the broker for something; nothing changes.

@@ -29,7 +29,7 @@ impl Journal for Client {
     ) -> Result<Seq, AppendError> {
         let (witness, by) = (Arc::clone(&self.network.witness), Arc::clone(&self.link));
         // A message that arrives twice finds the journal longer than it expects.
-        self.send(Repeats::Perhaps, move |broker| {
+        self.store(Repeats::Perhaps, move |broker| {
             let (witness, by, message) = (Arc::clone(&witness), Arc::clone(&by), message.clone());
             async move {
                 let appended = broker.append(partition, expected, message.clone()).await;
@@ -76,7 +76,7 @@ impl Tasks for Client {
         self.witness().sent(&self.link.name, &task);
         self.link.running().await;
         self.witness().reached(if sending > 0 { "task queued again" } else { "task queued" });
-        self.send(Repeats::Perhaps, move |broker| {
+        self.store(Repeats::Perhaps, move |broker| {
             let task = task.clone();
             async move { broker.offer(task, sending).await }
         })
@@ -233,7 +233,7 @@ impl Reports for Client {
         self.link.running().await;
         let batch = self.witness().reported(batch);
         self.witness().reached("report left for the next owner");
-        self.send(Repeats::Perhaps, move |broker| {
+        self.store(Repeats::Perhaps, move |broker| {
             let batch = batch.clone();
             async move { broker.report_durably(partition, batch).await }
         })
@@ -304,7 +304,7 @@ impl Presence for Client {
 impl Blobs for Client {
     async fn put_blob(&self, bytes: Bytes) -> Result<BlobRef, PutBlobError> {
         self.witness().kept_blob(&bytes);
-        self.send(Repeats::Perhaps, move |broker| {
+        self.store(Repeats::Perhaps, move |broker| {
             let bytes = bytes.clone();
             async move { broker.put_blob(bytes).await }
         })
@@ -323,7 +323,7 @@ impl Snapshots for Client {
         snapshot: Snapshot,
     ) -> Result<(), Unavailable> {
         self.witness().reached("snapshot kept");
-        self.send(Repeats::Perhaps, move |broker| {
+        self.store(Repeats::Perhaps, move |broker| {
             let snapshot = snapshot.clone();
             async move { broker.put_snapshot(partition, snapshot).await }
         })
@@ -348,7 +348,7 @@ impl Registry for Client {
         expected: Revision,
     ) -> Result<Revision, PutError> {
         let (key, witness) = (key.to_owned(), Arc::clone(&self.network.witness));
-        self.send(Repeats::Never, move |broker| {
+        self.store(Repeats::Never, move |broker| {
             let (key, value, witness) = (key.clone(), value.clone(), Arc::clone(&witness));
             async move {
                 let put = broker.put(bucket, &key, value.clone(), expected).await;

@@ -51,6 +51,7 @@ fn event(event: &Event) -> &'static str {
         Event::GroupRestarted { .. } => "group restarted",
         Event::WaitStarted(_) => "wait started",
         Event::ChildStarted(_) => "child started",
+        Event::AttemptScheduled(scheduled) if scheduled.fallback => "fallback scheduled",
         Event::AttemptScheduled(scheduled) if scheduled.attempt > 1 => "attempt scheduled again",
         Event::AttemptScheduled(_) => "attempt scheduled",
         Event::AttemptTaken { .. } => "attempt taken",
