@@ -19,7 +19,9 @@ use std::time::Duration;
 use dashmap::DashMap;
 use futures::FutureExt as _;
 use skep_broker::Broker;
-use skep_protocol::{CoordinatorId, PartitionCount, PartitionId, RunId, RunStatus, WaitingView};
+use skep_protocol::{
+    CoordinatorId, PartitionCount, PartitionId, PausedView, RunId, RunStatus, WaitingView,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +53,7 @@ pub(crate) struct LiveQuestion {
 pub(crate) struct LiveAnswer {
     pub(crate) status: Option<RunStatus>,
     pub(crate) waiting: Vec<WaitingView>,
+    pub(crate) paused: Option<PausedView>,
 }
 
 /// The partitions that this coordinator serves, and the way to ask them.

@@ -12,7 +12,7 @@ use futures::future::join_all;
 use skep_broker::{Broker, Request, Responder};
 use skep_protocol::{
     AgentId, AttemptId, Command, CommandReply, PartitionCount, Query, QueryReply, RunDetail, RunId,
-    RunStatus, StepStatus, StepView, WaitingView,
+    RunStatus, StepStatus, StepView, WaitingCause, WaitingView,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -278,7 +278,7 @@ impl<B: Broker> State<B> {
         if let Some(status) = live.status.filter(|status| !status.is_final()) {
             detail.summary.status = status;
         }
-        detail.waiting = live.waiting;
+        (detail.waiting, detail.paused) = (live.waiting, live.paused);
         let (open, ids): (Vec<usize>, Vec<AttemptId>) = detail
             .steps
             .iter()
@@ -299,9 +299,10 @@ impl<B: Broker> State<B> {
                 }
                 Place::Stalling(agent, reason) => {
                     taken(&mut detail.steps[at], agent);
-                    waits(&mut detail, at, reason);
+                    let step = detail.steps[at].step.clone();
+                    waits(&mut detail, WaitingView::new(step, reason));
                 }
-                Place::Waits(reason) => waits(&mut detail, at, reason),
+                Place::Waits(view) => waits(&mut detail, view),
                 Place::Unknown => {}
             }
         }
@@ -332,9 +333,10 @@ fn may_tell(step: &StepView) -> bool {
 }
 
 /// Says why a step waits, in place of what was said before.
-fn waits(detail: &mut RunDetail, at: usize, reason: String) {
-    let view = WaitingView::new(detail.steps[at].step.clone(), reason);
+fn waits(detail: &mut RunDetail, view: WaitingView) {
     match detail.waiting.iter_mut().find(|known| known.step == view.step) {
+        // The state of the run knows who paused it.
+        Some(known) if known.cause == view.cause && view.cause == Some(WaitingCause::Paused) => {}
         Some(known) => *known = view,
         None => detail.waiting.push(view),
     }

@@ -10,7 +10,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use skep_protocol::{AttemptId, Hash, PartitionId, RunId, RunStatus, Timestamp, WaitingView};
+use skep_protocol::{
+    AttemptId, Hash, PartitionId, PausedView, RunId, RunStatus, Timestamp, WaitingView,
+};
 use skep_workflow::Workflow;
 
 use crate::decide::{self, Decision};
@@ -243,6 +245,11 @@ impl Partition {
     /// Returns what the steps of a run wait for.
     pub fn waiting(&self, run: RunId) -> Vec<WaitingView> {
         self.runs.get(&run).map(|run| waiting::of(run)).unwrap_or_default()
+    }
+
+    /// Returns who paused a run, if it is paused.
+    pub fn paused(&self, run: RunId) -> Option<PausedView> {
+        self.runs.get(&run)?.paused()
     }
 
     /// Checks every invariant that can be seen in the state alone.

@@ -81,6 +81,9 @@ pub(crate) struct RunState {
     /// Since when it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) paused_at: Option<Timestamp>,
+    /// Who paused it; a snapshot of old does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) paused_by: Option<String>,
     /// Why it is to be cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cancelling: Option<String>,

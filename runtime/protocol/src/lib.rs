@@ -41,6 +41,7 @@ mod task;
 mod text;
 mod time;
 mod view;
+mod waiting;
 
 pub use agent::{Control, Heartbeat, Held, Lane, Offer, Progress, RollCall};
 pub use board::{Board, BreakerPhase, BreakerRecord, QuarantineRecord};
@@ -63,7 +64,7 @@ pub use partition::{PartitionCount, PartitionId, fnv1a32};
 pub use payload::{BlobRef, Payload, is_within_depth};
 pub use query::{
     AttemptView, HistoryEntry, Query, QueryReply, RunDetail, RunFilter, RunStatus, RunSummary,
-    StepStatus, StepView, WaitingView,
+    StepStatus, StepView,
 };
 pub use record::{Batch, ChainError, OwnerChanged, Record, RunRecord, Seq, WorkflowAdded};
 pub use report::{Outcome, Report, ReportBatch, ReportBody, ReportReply, Verdict};
@@ -72,3 +73,4 @@ pub use task::{Delivery, Refusal, Task, TaskBatch};
 pub use text::StoredText;
 pub use time::Timestamp;
 pub use view::{AgentHealth, AgentStanding, AgentView, BreakerView};
+pub use waiting::{PausedView, WaitingCause, WaitingView};

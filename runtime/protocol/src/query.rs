@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Answer;
-use crate::event::Parent;
+use crate::event::{CancelReason, Parent, SkipReason};
 use crate::failure::Failure;
 use crate::ids::{AgentId, Hash, RunId, StepPath};
 use crate::letter::{DeadLetter, LetterFilter};
@@ -14,6 +14,7 @@ use crate::payload::Payload;
 use crate::record::RunRecord;
 use crate::time::Timestamp;
 use crate::view::{AgentView, BreakerView};
+use crate::waiting::{PausedView, WaitingView};
 
 /// A question; it changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,6 +257,9 @@ pub struct RunDetail {
     /// Why it was to be cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<String>,
+    /// Who paused it, if it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PausedView>,
     /// The runs that do this one over, in the order in which they were started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retried_by: Vec<RunId>,
@@ -289,6 +293,12 @@ pub struct StepView {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// Why it was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkipReason>,
+    /// Why it was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<CancelReason>,
     /// The sub-workflow's run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<RunId>,
@@ -327,28 +337,6 @@ pub struct AttemptView {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-}
-
-/// Why a step is waiting.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaitingView {
-    /// The step.
-    pub step: StepPath,
-    /// A sentence for people, such as "no live agent offers researcher".
-    pub reason: String,
-    /// The name of the signal that it waits for, if it waits for one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signal: Option<String>,
-    /// The step that it waits for, if it waits for one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waits_for: Option<StepPath>,
-}
-
-impl WaitingView {
-    /// Creates the view of a step that waits for neither a signal nor another step.
-    pub const fn new(step: StepPath, reason: String) -> Self {
-        Self { step, reason, signal: None, waits_for: None }
-    }
 }
 
 /// One fact of a run's history.

@@ -1,7 +1,9 @@
 //! The way to the loop of the fleet.
 
 use skep_engine::fleet::FleetInput;
-use skep_protocol::{AgentId, AgentView, AttemptId, BreakerView, Order, PartitionId, Rejection};
+use skep_protocol::{
+    AgentId, AgentView, AttemptId, BreakerView, Order, PartitionId, Rejection, WaitingView,
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// A message to the loop.
@@ -41,7 +43,7 @@ pub(crate) enum Place {
     /// In the hands of an agent, and perhaps stuck there.
     Stalling(AgentId, String),
     /// It waits, and for what.
-    Waits(String),
+    Waits(WaitingView),
     /// The fleet owes no such attempt.
     Unknown,
 }

@@ -90,6 +90,7 @@ fn detail(connection: &Connection, run: RunId) -> rusqlite::Result<QueryReply> {
                 outputs: optional_json(row, 14)?,
                 error: optional_json(row, 15)?,
                 cancelled: row.get(16)?,
+                paused: None,
                 retried_by: Vec::new(),
                 steps: Vec::new(),
                 waiting: Vec::new(),
@@ -112,7 +113,8 @@ fn done_over(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<RunSum
 fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>> {
     let mut steps: Vec<StepView> = connection
         .prepare_cached(
-            "SELECT step, status, started, ended, output, error, child, items, kept, skipped_by
+            "SELECT step, status, started, ended, output, error, child, items, kept, skipped_by,
+             skipped, cancelled
              FROM steps
              WHERE run = ?1 ORDER BY ordinal",
         )?
@@ -129,6 +131,8 @@ fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>>
                 items: row.get(7)?,
                 kept: row.get(8)?,
                 skipped_by: row.get(9)?,
+                skipped: optional_json(row, 10)?,
+                cancelled: optional_json(row, 11)?,
             })
         })?
         .collect::<rusqlite::Result<_>>()?;

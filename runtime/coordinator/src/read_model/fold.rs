@@ -242,7 +242,7 @@ impl Fold<'_> {
     fn step_event(&self, step: &StepPath) -> rusqlite::Result<()> {
         match &self.record.event {
             Event::StepKept(kept) => self.kept(kept),
-            Event::StepSkipped { .. } => self.step(step, StepStatus::Skipped, Leaf::Keep),
+            Event::StepSkipped { reason, .. } => self.left_out(step, reason),
             Event::StepExpanded(expanded) => {
                 self.step(step, StepStatus::Running, Leaf::No)?;
                 self.expanded(step, expanded.total)
@@ -266,8 +266,8 @@ impl Fold<'_> {
                 self.step(step, StepStatus::Failed, Leaf::Keep)?;
                 self.on_step("error", step, &json(failure))
             }
-            Event::StepCancelled { .. } => {
-                self.step(step, StepStatus::Cancelled, Leaf::Keep)?;
+            Event::StepCancelled { reason, .. } => {
+                self.stopped(step, *reason)?;
                 self.attempts_over(step, "cancelled")
             }
             Event::AttemptScheduled(_)

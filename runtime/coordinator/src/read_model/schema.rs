@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::settings::Settings;
 
 /// Rises with every change of the tables; a database of another version is thrown away.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 
 const TABLES: &str = "
     CREATE TABLE cluster (id TEXT NOT NULL);
@@ -49,6 +49,9 @@ const TABLES: &str = "
         ended INTEGER,
         output TEXT,
         error TEXT,
+        -- Why it was skipped, or stopped.
+        skipped TEXT,
+        cancelled TEXT,
         child TEXT,
         items INTEGER,
         -- It did not run: it is as it was in the run before.

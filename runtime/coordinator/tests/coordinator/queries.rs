@@ -86,7 +86,12 @@ async fn whoever_is_asked_tells_what_the_owner_knows() {
     let pause = Command::Pause { run, by: "test".to_owned() };
     assert_eq!(command(&broker, run, pause).await, CommandReply::Done {});
     for _ in 0..10 {
-        assert_eq!(detail(&broker, run).await.unwrap().summary.status, RunStatus::Paused);
+        let found = detail(&broker, run).await.unwrap();
+        assert_eq!(found.summary.status, RunStatus::Paused);
+        assert_eq!(found.paused.as_ref().and_then(|paused| paused.by.as_deref()), Some("test"));
+        for view in &found.waiting {
+            assert!(view.reason.starts_with("the run is paused by test since "), "{view:?}");
+        }
     }
 }
 

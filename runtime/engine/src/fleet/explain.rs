@@ -1,6 +1,8 @@
 //! Why an attempt is not being worked on, as a sentence for people.
 
-use skep_protocol::{AgentId, AttemptId, BreakerPhase, BreakerView, Timestamp};
+use skep_protocol::{
+    AgentId, AttemptId, BreakerPhase, BreakerView, Timestamp, WaitingCause, WaitingView,
+};
 
 use super::attempt::Attempt;
 use super::breaker::{Breaker, seconds};
@@ -8,34 +10,41 @@ use super::place::Place;
 use super::pool::Pool;
 use super::{Fleet, Link};
 
+/// What an attempt waits for, and what somebody can do something about.
+type Told = (String, Option<WaitingCause>);
+
 impl Fleet {
     /// Says what an attempt waits for; `None` if it is not owed, or if an agent works on it.
-    pub fn explain(&self, id: &AttemptId, now: Timestamp) -> Option<String> {
+    pub fn explain(&self, id: &AttemptId, now: Timestamp) -> Option<WaitingView> {
         let attempt = self.attempts.get(id)?;
         let capability = &attempt.capability;
         let unused = Pool::default();
         let pool = self.pools.get(capability).unwrap_or(&unused);
-        Some(match &attempt.place {
+        let plain = |reason: &str| (reason.to_owned(), None);
+        let (reason, cause) = match &attempt.place {
             Place::Held { .. } | Place::Sent { .. } => return None,
-            Place::BackOff => back_off(attempt.offer.not_before, now),
-            Place::Withheld => "the run is paused".to_owned(),
+            Place::BackOff => (back_off(attempt.offer.not_before, now), None),
+            Place::Withheld => ("the run is paused".to_owned(), Some(WaitingCause::Paused)),
             Place::New | Place::RollCall => {
-                "the agents are being asked whether one of them holds it".to_owned()
+                plain("the agents are being asked whether one of them holds it")
             }
             Place::Missing { .. } => match &attempt.offer.taken_by {
-                Some(agent) => format!("agent {agent}, which took it, was not heard of yet"),
-                None => "the agent that took it was not heard of yet".to_owned(),
+                Some(agent) => {
+                    (format!("agent {agent}, which took it, was not heard of yet"), None)
+                }
+                None => plain("the agent that took it was not heard of yet"),
             },
-            Place::Delivering { agent } => format!("being sent to agent {agent}"),
-            Place::Lost { .. } => "it was lost with its agent".to_owned(),
-            Place::Refused { .. } => "it fails, because its circuit breaker is open".to_owned(),
-            Place::Ready if self.link == Link::Down => "the broker cannot be reached".to_owned(),
+            Place::Delivering { agent } => (format!("being sent to agent {agent}"), None),
+            Place::Lost { .. } => plain("it was lost with its agent"),
+            Place::Refused { .. } => plain("it fails, because its circuit breaker is open"),
+            Place::Ready if self.link == Link::Down => plain("the broker cannot be reached"),
             Place::Ready => self.explain_ready(attempt, pool, now),
             Place::Queued { .. } if pool.pullers.is_empty() => no_agent(attempt, ""),
             Place::Queued { .. } => {
-                format!("in the queue of {capability} ({})", self.strength(pool))
+                (format!("in the queue of {capability} ({})", self.strength(pool)), None)
             }
-        })
+        };
+        Some(WaitingView { cause, ..WaitingView::new(id.step.clone(), reason) })
     }
 
     /// Returns the agent that works on an attempt, if one does.
@@ -55,7 +64,7 @@ impl Fleet {
         }
     }
 
-    fn explain_ready(&self, attempt: &Attempt, pool: &Pool, now: Timestamp) -> String {
+    fn explain_ready(&self, attempt: &Attempt, pool: &Pool, now: Timestamp) -> Told {
         let capability = &attempt.capability;
         if let Some(held) = self.explain_guard(attempt, now) {
             return held;
@@ -74,14 +83,15 @@ impl Fleet {
             return out;
         }
         let before = pool.before(&attempt.rank());
-        format!(
-            "waiting for a free slot of {capability} ({}, {before} waiting before it)",
-            self.strength(pool)
-        )
+        let strength = self.strength(pool);
+        let reason = format!(
+            "waiting for a free slot of {capability} ({strength}, {before} waiting before it)"
+        );
+        (reason, None)
     }
 
     /// Says which breaker or budget holds an attempt, if one does.
-    fn explain_guard(&self, attempt: &Attempt, now: Timestamp) -> Option<String> {
+    fn explain_guard(&self, attempt: &Attempt, now: Timestamp) -> Option<Told> {
         let capability = &attempt.capability;
         let name = Self::breaker_of(capability, &attempt.line);
         if let Some(guard) = self.guards.get(name).filter(|guard| !guard.breaker.passes(now)) {
@@ -92,15 +102,16 @@ impl Fleet {
         (balance.used >= balance.allowed).then(|| {
             let (used, allowed) = (balance.used, balance.allowed);
             let window = seconds(skep_protocol::limits::RETRY_WINDOW);
-            format!(
+            let reason = format!(
                 "retry budget of {capability} is used up: {used} repeated attempts in the last \
                  {window}, {allowed} are allowed"
-            )
+            );
+            (reason, None)
         })
     }
 
     /// Says that all agents that could take an attempt are in quarantine, if that is so.
-    fn explain_quarantine(&self, attempt: &Attempt, pool: &Pool) -> Option<String> {
+    fn explain_quarantine(&self, attempt: &Attempt, pool: &Pool) -> Option<Told> {
         let labels = &attempt.offer.task.labels;
         let mut out = Vec::new();
         for id in pool.agents() {
@@ -115,10 +126,11 @@ impl Fleet {
         let until = record.until.map(|until| format!(" until {}", clock(until)));
         let cause = &record.cause;
         let until = until.unwrap_or_default();
-        Some(match out.len() {
+        let reason = match out.len() {
             1 => format!("agent {agent} is quarantined{until}: {cause}"),
             many => format!("all {many} agents are quarantined, {agent}{until}: {cause}"),
-        })
+        };
+        Some((reason, Some(WaitingCause::Quarantine { agent: (*agent).clone() })))
     }
 
     /// Returns every circuit breaker that has something to tell, by name.
@@ -171,9 +183,11 @@ impl Fleet {
     }
 }
 
-fn explain_breaker(name: &str, breaker: &Breaker) -> String {
+fn explain_breaker(name: &str, breaker: &Breaker) -> Told {
     let probes = breaker.at_a_time().unwrap_or_default();
-    match (breaker.phase(), breaker.opened()) {
+    let is_open = breaker.phase() == BreakerPhase::Open;
+    let cause = is_open.then(|| WaitingCause::Breaker { name: name.to_owned() });
+    let reason = match (breaker.phase(), breaker.opened()) {
         (BreakerPhase::Open, Some(open)) => {
             let cause = &open.cause;
             match open.until {
@@ -193,7 +207,8 @@ fn explain_breaker(name: &str, breaker: &Breaker) -> String {
                 "circuit breaker of {name} is closing: {probes} calls at a time are let through"
             )
         }
-    }
+    };
+    (reason, cause)
 }
 
 /// Writes the time of day.
@@ -208,6 +223,8 @@ fn back_off(due: Timestamp, now: Timestamp) -> String {
     format!("back-off, due in {}.{} s", ms / 1_000, ms % 1_000 / 100)
 }
 
-fn no_agent(attempt: &Attempt, with: &str) -> String {
-    format!("no live agent offers {}{with}", attempt.capability)
+fn no_agent(attempt: &Attempt, with: &str) -> Told {
+    let capability = attempt.capability.to_string();
+    let reason = format!("no live agent offers {capability}{with}");
+    (reason, Some(WaitingCause::NoAgent { capability }))
 }

@@ -231,10 +231,13 @@ impl Scene {
 
     fn explain(&mut self, step: &str) -> &mut Self {
         let now = Timestamp::from_millis(self.now);
-        let why = self.fleet.explain(&id(step), now).unwrap_or_else(|| "nothing".to_owned());
+        let why = self.fleet.explain(&id(step), now);
+        let cause = why.as_ref().and_then(|why| why.cause.clone());
+        let cause = cause.map(|cause| format!(" ({cause:?})")).unwrap_or_default();
+        let why = why.map_or_else(|| "nothing".to_owned(), |why| why.reason);
         let holder = self.fleet.holder(&id(step)).map(|agent| format!(", {agent} holds it"));
         let holder = holder.unwrap_or_default();
-        writeln!(self.done, "{}: {step} waits: {why}{holder}", self.now - 100_000).unwrap();
+        writeln!(self.done, "{}: {step} waits: {why}{cause}{holder}", self.now - 100_000).unwrap();
         self
     }
 
@@ -356,7 +359,7 @@ fn labels_choose_agents_and_hold_up_nobody_else() {
     })));
     scene.check(expect![[r#"
         0: deliver to us: any
-        0: needs_eu waits: no live agent offers c with the labels zone=eu
+        0: needs_eu waits: no live agent offers c with the labels zone=eu (NoAgent { capability: "c" })
         0: deliver to x-eu: needs_eu
         0: deliver to x-eu: likes_eu
     "#]]);

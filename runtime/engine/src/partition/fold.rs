@@ -123,6 +123,7 @@ impl Partition {
             paused: false,
             acted: false,
             paused_at: None,
+            paused_by: None,
             cancelling: None,
             unwind: None,
             kept: 0,

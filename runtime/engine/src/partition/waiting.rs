@@ -1,79 +1,72 @@
 //! What the steps of a run wait for, told to people.
 
-use skep_protocol::{Timestamp, WaitingFor, WaitingView};
+use std::collections::BTreeSet;
 
-use crate::run::step::Phase;
+use skep_protocol::{Timestamp, WaitingCause, WaitingFor, WaitingView};
+
+use crate::run::step::{Phase, Progress};
 use crate::run::{NodeId, Run};
 
-/// Steps that are told of; a fan-out of thousands is not.
-const MOST: usize = 100;
+/// So many waiting steps are told of, beyond one for each step of the definition.
+const MOST: usize = 1_000;
 
+/// Returns what waits. Of a step of the definition at least one place is told of, however often
+/// the others occur.
 pub(super) fn of(run: &Run) -> Vec<WaitingView> {
-    let view = |id| {
-        let (step, reason, signal) = (run.path(id), reason(run, id)?, signal(run, id));
-        let waits_for = open_need(run, id).map(|need| run.path(need));
-        Some(WaitingView { step, reason, signal, waits_for })
-    };
-    run.all_nodes().filter_map(view).take(MOST).collect()
-}
-
-fn signal(run: &Run, id: NodeId) -> Option<String> {
-    match &run.node(id).phase {
-        Phase::Waiting { waiting_for: WaitingFor::Signal(name), .. } => Some(name.to_string()),
-        Phase::Waiting { waiting_for: WaitingFor::Time, .. }
-        | Phase::Pending
-        | Phase::Scheduled { .. }
-        | Phase::Taken { .. }
-        | Phase::Retrying(_)
-        | Phase::Child { .. }
-        | Phase::Expanded(_)
-        | Phase::Group { .. }
-        | Phase::Completed
-        | Phase::Failed
-        | Phase::Skipped { .. }
-        | Phase::Cancelled => None,
-    }
-}
-
-fn reason(run: &Run, id: NodeId) -> Option<String> {
-    let node = run.node(id);
-    Some(match &node.phase {
-        Phase::Scheduled { .. } | Phase::Pending if run.state.paused => {
-            "the run is paused".to_owned()
+    let (mut known, mut told, mut more) = (BTreeSet::new(), Vec::new(), MOST);
+    for id in run.all_nodes() {
+        let node = run.node(id);
+        let kind = (node.step, node.compensates.is_some());
+        if more == 0 && known.contains(&kind) {
+            continue;
         }
-        Phase::Child { .. } if run.is_withheld(id) => "the run is paused".to_owned(),
+        let Some(view) = view(run, id) else { continue };
+        more -= usize::from(!known.insert(kind));
+        told.push(view);
+    }
+    told
+}
+
+fn view(run: &Run, id: NodeId) -> Option<WaitingView> {
+    let node = run.node(id);
+    let told = |reason: String| WaitingView::new(run.path(id), reason);
+    Some(match &node.phase {
+        Phase::Pending => return pending(run, id),
+        Phase::Scheduled { .. } | Phase::Retrying(_) if run.state.paused => paused(run, id),
+        Phase::Child { .. } if run.is_withheld(id) => paused(run, id),
         Phase::Scheduled { not_before, .. } => {
             let capability = run.work(id).capability?;
             let agent = format!("waits for an agent that offers {capability}");
             match node.attempt {
-                1 => agent,
-                attempt => format!("attempt {attempt} {agent}, from {} on", moment(*not_before)),
-            }
-        }
-        Phase::Retrying(_) => "waits for the decision about another attempt".to_owned(),
-        Phase::Child { child, .. } => format!("waits for run {child}"),
-        Phase::Waiting { waiting_for, until } => {
-            let until = until.map(|until| format!(", until {} at the latest", moment(until)));
-            match waiting_for {
-                WaitingFor::Time => format!("waits for time to pass{}", until.unwrap_or_default()),
-                WaitingFor::Signal(name) => {
-                    format!("waits for the signal {name}{}", until.unwrap_or_default())
+                1 => told(agent),
+                attempt => {
+                    told(format!("attempt {attempt} {agent}, from {} on", moment(*not_before)))
                 }
             }
         }
-        Phase::Pending if node.compensates.is_some() => {
-            "waits until everything that depends on its step was made good".to_owned()
+        Phase::Retrying(_) => told("waits for the decision about another attempt".to_owned()),
+        Phase::Child { child, .. } => {
+            told(format!("waits for run {child}")).because(WaitingCause::Run { run: *child })
         }
-        Phase::Failed if run.stuck().any(|stuck| stuck == id) => {
+        Phase::Waiting { waiting_for, until } => {
+            let until = until.map(|until| format!(", until {} at the latest", moment(until)));
+            let until = until.unwrap_or_default();
+            match waiting_for {
+                WaitingFor::Time => told(format!("waits for time to pass{until}")),
+                WaitingFor::Signal(name) => {
+                    let signal = Some(name.to_string());
+                    WaitingView { signal, ..told(format!("waits for the signal {name}{until}")) }
+                }
+            }
+        }
+        Phase::Failed if run.is_stuck(id) => {
             let cause = node.failure.as_deref().map_or_else(String::new, ToString::to_string);
-            format!("failed for good ({cause}): resume the run to try again, or skip the step")
+            let reason =
+                format!("failed for good ({cause}): resume the run to try again, or skip the step");
+            told(reason).because(WaitingCause::Stuck)
         }
-        Phase::Pending if node.item_of.is_none() && node.needs.open > 0 => {
-            format!("waits for step {}", run.path(open_need(run, id)?))
-        }
-        Phase::Pending
-        | Phase::Taken { .. }
-        | Phase::Expanded(_)
+        Phase::Expanded(progress) => return held_back(run, id, *progress),
+        Phase::Taken { .. }
         | Phase::Group { .. }
         | Phase::Completed
         | Phase::Failed
@@ -82,13 +75,79 @@ fn reason(run: &Run, id: NodeId) -> Option<String> {
     })
 }
 
+/// Says what a step waits for that has not begun.
+fn pending(run: &Run, id: NodeId) -> Option<WaitingView> {
+    let node = run.node(id);
+    if let Some((fan, index)) = node.item_of {
+        // Those that may not begin yet are told of with their `for_each`.
+        let progress = run.node(fan).phase.progress()?;
+        return (run.state.paused && index < progress.admitted).then(|| paused(run, id));
+    }
+    if run.state.paused {
+        return Some(paused(run, id));
+    }
+    if let Some(of) = node.compensates {
+        return Some(in_turn(run, id, of));
+    }
+    if run.is_held(node.scope) {
+        let reason = "waits until its group has decided what starts over".to_owned();
+        return Some(WaitingView::new(run.path(id), reason));
+    }
+    let need = run.path(open_need(run, id)?);
+    let reason = format!("waits for step {need}");
+    Some(WaitingView { waits_for: Some(need), ..WaitingView::new(run.path(id), reason) })
+}
+
+/// Says what the compensation of a step waits for that has not begun.
+fn in_turn(run: &Run, id: NodeId, of: NodeId) -> WaitingView {
+    let before = run.made_good_before(of);
+    let what = before.and_then(|first| run.node(first).compensates);
+    let what = what.map_or_else(
+        || "everything that depends on its step".to_owned(),
+        |first| format!("step {}", run.path(first)),
+    );
+    let reason = format!("waits until {what} was made good");
+    let waits_for = before.map(|first| run.path(first));
+    WaitingView { waits_for, ..WaitingView::new(run.path(id), reason) }
+}
+
+/// Says of the first item that may not begin yet what it waits for, and for how many more that is
+/// so.
+fn held_back(run: &Run, fan: NodeId, progress: Progress) -> Option<WaitingView> {
+    if progress.known < progress.total {
+        return None;
+    }
+    let (begun, held) = run.items_of(fan).split_at_checked(progress.admitted as usize)?;
+    let is_open = |item: &&NodeId| !run.is_over(**item);
+    let mut held = held.iter().filter(is_open);
+    let first = *held.next()?;
+    let alike = u32::try_from(held.count()).unwrap_or(u32::MAX);
+    if run.state.paused {
+        return Some(WaitingView { alike, ..paused(run, first) });
+    }
+    let limit = run.definition(fan).for_each()?.max_parallel?;
+    let mut under_way = begun.iter().filter(is_open);
+    let waits_for = under_way.next().map(|item| run.path(*item));
+    let count = under_way.count() + usize::from(waits_for.is_some());
+    let reason = format!("waits: {count} of {limit} items are under way (max_parallel)");
+    Some(WaitingView { waits_for, alike, ..WaitingView::new(run.path(first), reason) })
+}
+
+fn paused(run: &Run, id: NodeId) -> WaitingView {
+    let mut reason = "the run is paused".to_owned();
+    if let Some(paused) = run.paused() {
+        let by = paused.by.map(|by| format!(" by {by}")).unwrap_or_default();
+        reason.push_str(&format!("{by} since {}", moment(paused.since)));
+    }
+    WaitingView::new(run.path(id), reason).because(WaitingCause::Paused)
+}
+
 /// Returns the first step that a step which has not started waits for.
 fn open_need(run: &Run, id: NodeId) -> Option<NodeId> {
-    let node = run.node(id);
-    let begun = node.phase != Phase::Pending || node.item_of.is_some() || run.state.paused;
-    let needs = run.definition(id).needs().iter().filter(|_| !begun);
-    let mut needs = needs.filter_map(|step| run.in_scope(node.scope, *step));
-    needs.find(|need| !run.is_over(*need)).filter(|_| node.compensates.is_none())
+    let scope = run.node(id).scope;
+    let needs = run.definition(id).needs().iter();
+    let mut needs = needs.filter_map(|step| run.in_scope(scope, *step));
+    needs.find(|need| !run.is_over(*need))
 }
 
 fn moment(at: Timestamp) -> String {

@@ -28,7 +28,7 @@ impl Run {
     /// Applies an event of this run; those that start or end a run are the partition's.
     pub(crate) fn apply(&mut self, event: &Event, at: Timestamp, index: &mut Index) -> Applied {
         match event {
-            Event::RunPaused { .. } => self.set_paused(true, at, index),
+            Event::RunPaused { by } => self.set_paused(Some(by), at, index),
             Event::RunResumed { .. } => self.resumed(at, index),
             Event::CancelRequested { reason } => self.cancel(reason, index),
             Event::SignalReceived { name, id, payload } => {
@@ -93,14 +93,16 @@ impl Run {
     fn resumed(&mut self, at: Timestamp, index: &mut Index) -> Applied {
         let stuck: Vec<_> = self.stuck().collect();
         if self.state.paused {
-            self.set_paused(false, at, index)?;
+            self.set_paused(None, at, index)?;
         } else if stuck.is_empty() {
             return self.out_of_place("the resumption of a run that goes on");
         }
         stuck.into_iter().try_for_each(|id| self.compensation_again(id, index))
     }
 
-    fn set_paused(&mut self, paused: bool, at: Timestamp, index: &mut Index) -> Applied {
+    /// Somebody paused the run, or it goes on.
+    fn set_paused(&mut self, by: Option<&String>, at: Timestamp, index: &mut Index) -> Applied {
+        let paused = by.is_some();
         if self.state.paused == paused {
             return self.out_of_place("a second pause");
         }
@@ -108,6 +110,7 @@ impl Run {
             let withheld: Vec<_> = run.all_nodes().map(|id| run.is_withheld(id)).collect();
             run.state.paused = paused;
             run.state.paused_at = paused.then_some(at);
+            run.state.paused_by = by.cloned();
             for (node, withheld) in run.state.nodes.iter_mut().zip(withheld) {
                 match &mut node.phase {
                     // The wait for an agent starts over, since nothing was offered meanwhile.

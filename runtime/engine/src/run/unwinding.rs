@@ -5,6 +5,8 @@
 //! group that completed and has a `compensate` is made good as a unit, any other by what is inside;
 //! if it started over after that, first what was done inside since then, then the unit.
 
+mod before;
+
 use serde::{Deserialize, Serialize};
 use skep_protocol::{Failure, Payload, StepPath, Timestamp};
 use skep_workflow::{Step, StepIndex, StepKind};
@@ -91,7 +93,8 @@ impl Run {
         self.all_nodes().filter(|id| self.is_stuck(*id))
     }
 
-    fn is_stuck(&self, id: NodeId) -> bool {
+    /// Returns whether a step is a compensation that failed for good.
+    pub(crate) fn is_stuck(&self, id: NodeId) -> bool {
         let node = self.node(id);
         let deed = node.compensates.and_then(|of| self.node(of).deed.as_deref());
         node.phase == Phase::Failed && deed.is_some_and(|deed| !deed.settled)

@@ -1,6 +1,6 @@
 //! What a live run looks like from outside, as far as its state knows.
 
-use skep_protocol::{AttemptView, RunDetail, RunStarted, RunSummary, StepView};
+use skep_protocol::{AttemptView, PausedView, RunDetail, RunStarted, RunSummary, StepView};
 
 use super::step::{Phase, Setback};
 use super::{NodeId, Run, ScopeId};
@@ -38,10 +38,17 @@ impl Run {
             outputs: None,
             error: None,
             cancelled: self.state.cancelling.clone(),
+            paused: self.paused(),
             retried_by: Vec::new(),
             steps,
             waiting: Vec::new(),
         }
+    }
+
+    /// Returns who paused the run, if it is paused.
+    pub(crate) fn paused(&self) -> Option<PausedView> {
+        let since = self.state.paused_at.filter(|_| self.state.paused)?;
+        Some(PausedView { by: self.state.paused_by.clone(), since })
     }
 
     /// Returns the steps that are not pending, those around before those inside.
@@ -81,6 +88,8 @@ impl Run {
             ended: None,
             output: node.output.clone().filter(|_| node.phase == Phase::Completed),
             error: node.failure.as_deref().filter(|_| is_failed).cloned(),
+            skipped: None,
+            cancelled: None,
             child,
             items: node.phase.progress().map(|progress| progress.total),
             kept: self.is_kept(id),

@@ -170,3 +170,24 @@ fn a_damaged_snapshot_is_refused() {
         assert!(restore(&snapshot.replacen(from, to, 1)).is_err(), "{to} was taken");
     }
 }
+
+#[test]
+fn of_every_step_that_waits_one_is_told_however_many_there_are_of_another() {
+    let definition = "
+name: crowd
+steps:
+  each:
+    for_each: ${{ range(1500) }}
+    agent: x
+  grp:
+    steps:
+      before: { agent: x }
+      after: { agent: x, needs: [before] }
+";
+    let mut world = World::quick();
+    start(&mut world, definition);
+    let waiting = world.partition.waiting(run_id());
+    let told = |path: &str| waiting.iter().any(|view| view.step.as_str() == path);
+    assert!(told("grp/before") && told("grp/after"));
+    assert_eq!(waiting.len(), 1_003);
+}

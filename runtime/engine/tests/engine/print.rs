@@ -3,7 +3,7 @@
 use skep_engine::{Change, Effect, EffectKey, Handled, Reply};
 use skep_protocol::{
     CancelReason, ChildOutcome, CommandReply, Event, Failure, Payload, Record, SkipReason,
-    StepKept, Timestamp, Verdict, WaitingFor,
+    StepKept, Timestamp, Verdict, WaitingFor, WaitingView,
 };
 
 use crate::world::START;
@@ -263,4 +263,22 @@ fn settled(key: &EffectKey) -> String {
         EffectKey::Parent(_) => "notify".to_owned(),
         EffectKey::Blob(_) => "fetch".to_owned(),
     }
+}
+
+/// Returns what a step waits for.
+pub(crate) fn waiting(view: &WaitingView) -> String {
+    let mut text = format!("{}: {}", view.step, view.reason);
+    if view.alike > 0 {
+        text.push_str(&format!(", as do {} more", view.alike));
+    }
+    if let Some(step) = &view.waits_for {
+        text.push_str(&format!(" <- {step}"));
+    }
+    if let Some(signal) = &view.signal {
+        text.push_str(&format!(" [signal {signal}]"));
+    }
+    if let Some(cause) = &view.cause {
+        text.push_str(&format!(" [{cause:?}]"));
+    }
+    text
 }

@@ -82,11 +82,17 @@ impl Player {
             }
             "wake" => self.wake(),
             "fetch" | "lose-blobs" => self.fetch(verb),
+            "why" => self.why(),
             verb => {
                 let input = self.input(verb, rest);
                 self.handle(input)
             }
         }
+    }
+
+    /// Says what waits, and for what.
+    fn why(&self) -> Vec<String> {
+        self.world.partition.waiting(run_id()).iter().map(print::waiting).collect()
     }
 
     fn attempt(&self, text: &str) -> AttemptId {

@@ -74,8 +74,9 @@ impl<B: Broker> Serving<B> {
     pub(super) fn answer(&self, question: LiveQuestion) {
         let status = self.engine.status(question.run);
         let waiting = self.engine.waiting(question.run);
+        let paused = self.engine.paused(question.run);
         // Whoever asked may have given up.
-        let _ = question.answer.send(LiveAnswer { status, waiting });
+        let _ = question.answer.send(LiveAnswer { status, waiting, paused });
     }
 
     /// Returns whether a snapshot is to be taken as soon as everything decided is durable.

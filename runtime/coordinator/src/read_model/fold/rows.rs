@@ -2,7 +2,10 @@
 
 use rusqlite::params;
 use rusqlite::types::ToSql;
-use skep_protocol::{AttemptScheduled, Event, Failure, StepKept, StepPath, StepStatus, Timestamp};
+use skep_protocol::{
+    AttemptScheduled, CancelReason, Event, Failure, SkipReason, StepKept, StepPath, StepStatus,
+    Timestamp,
+};
 
 use super::{Fold, json, millis};
 
@@ -113,6 +116,18 @@ impl Fold<'_> {
         output.map_or(Ok(()), |output| self.on_step("output", &kept.step, &json(output)))
     }
 
+    /// A step did not run.
+    pub(super) fn left_out(&self, step: &StepPath, reason: &SkipReason) -> rusqlite::Result<()> {
+        self.step(step, StepStatus::Skipped, Leaf::Keep)?;
+        self.on_step("skipped", step, &json(reason))
+    }
+
+    /// A step was stopped.
+    pub(super) fn stopped(&self, step: &StepPath, reason: CancelReason) -> rusqlite::Result<()> {
+        self.step(step, StepStatus::Cancelled, Leaf::Keep)?;
+        self.on_step("cancelled", step, &json(&reason))
+    }
+
     /// Sets why a run failed.
     pub(super) fn error(&self, failure: &Failure) -> rusqlite::Result<()> {
         let sql = "UPDATE runs SET error = ?2 WHERE run = ?1";
@@ -177,7 +192,8 @@ impl Fold<'_> {
             "INSERT INTO steps (run, step, ordinal, status, leaf, started, ended)
              SELECT ?1, ?2, entries, ?3, ?4, ?5, ?6 FROM runs WHERE run = ?1
              ON CONFLICT (run, step) DO UPDATE SET status = ?3, leaf = ?4, error = NULL,
-             started = coalesce(steps.started, ?5), ended = ?6",
+             started = coalesce(steps.started, ?5), ended = ?6, skipped = NULL,
+             cancelled = NULL",
             &[&self.run(), &step.as_str(), &status.as_str(), &is_leaf, &started, &ended],
         )?;
         let old = before

@@ -2,7 +2,9 @@
 
 use expect_test::{Expect, expect};
 use serde_json::json;
-use skep_protocol::{AttemptFailed, ChildStarted, Failure, FailureKind, StepExpanded};
+use skep_protocol::{
+    AttemptFailed, CancelReason, ChildStarted, Failure, FailureKind, SkipReason, StepExpanded,
+};
 
 use super::*;
 
@@ -26,6 +28,8 @@ async fn check(events: Vec<Event>, expected: Expect) {
             step.error.as_ref().map(|error| error.code.as_str()),
             step.output.as_ref().and_then(Payload::text),
             step.child.map(|_| "child"),
+            step.skipped.as_ref().map(|_| "skipped"),
+            step.cancelled.map(|_| "cancelled"),
         ];
         let left: Vec<_> = left.into_iter().flatten().collect();
         text += &format!("{} {} {left:?} [{attempts}]\n", step.step, step.status);
@@ -229,6 +233,41 @@ async fn attempts_of_a_fallback_are_known_from_those_of_the_step() {
             running 0/1
             a scheduled [] [1, 2F, 3F, 4F, 5]
         "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn why_a_step_did_not_run_is_known_until_it_starts_again() {
+    let step = |step: &str| StepPath::new(step);
+    let group = || Event::GroupStarted { step: step("g") };
+    let mut events = vec![
+        group(),
+        Event::StepSkipped { step: step("g/a"), reason: SkipReason::Condition },
+        scheduled("g/b", 1),
+        Event::StepCancelled { step: step("g/b"), reason: CancelReason::Restart },
+    ];
+    check(
+        events.clone(),
+        expect![[r#"
+        running 2/3
+        g running [] []
+        g/a skipped ["skipped"] []
+        g/b cancelled ["cancelled"] [1]
+    "#]],
+    )
+    .await;
+    let again = |path| Event::StepRestarted { step: step(path), not_before: None };
+    events.extend(["g/a", "g/b"].map(again));
+    events.extend([scheduled("g/a", 1), scheduled("g/b", 2)]);
+    check(
+        events,
+        expect![[r#"
+        running 0/3
+        g running [] []
+        g/a scheduled [] [1]
+        g/b scheduled [] [1, 2]
+    "#]],
     )
     .await;
 }

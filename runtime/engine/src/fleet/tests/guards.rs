@@ -60,7 +60,7 @@ fn an_open_breaker_parks_the_work_and_lets_probes_through() {
     scene.ends("s0", "a", CallOutcome::Completed).ends("s1", "a", CallOutcome::Completed);
     scene.breaker().alive(15).breaker();
     scene.check(expect![[r#"
-        0: s0 waits: circuit breaker of c is open until 00:01:55 UTC (10 of 10 calls failed in the last 30 s), then probes 3 at a time
+        0: s0 waits: circuit breaker of c is open until 00:01:55 UTC (10 of 10 calls failed in the last 30 s), then probes 3 at a time (Breaker { name: "c" })
         c is open, 6 parked, (0, 0, 0)
         15000: breaker c is to be probed
         15000: deliver to a: s0 s1 s2
@@ -91,7 +91,7 @@ fn a_breaker_of_a_step_holds_nobody_else() {
         0: deliver to a: x1
         0: deliver to a: x2
         0: breaker w/pay opens: 2 of 2 calls failed in the last 30 s
-        0: held waits: circuit breaker of w/pay is open until 00:01:55 UTC (2 of 2 calls failed in the last 30 s), then probes 3 at a time
+        0: held waits: circuit breaker of w/pay is open until 00:01:55 UTC (2 of 2 calls failed in the last 30 s), then probes 3 at a time (Breaker { name: "w/pay" })
         0: deliver to a: free
     "#]]);
 }
@@ -104,7 +104,7 @@ fn who_asks_to_fail_does_not_wait() {
     scene.explain("hasty").settled("hasty", None).explain("patient").check(expect![[r#"
         0: hasty fails: breaker_open: the circuit breaker of c is open: 10 of 10 calls failed in the last 30 s
         0: hasty waits: it fails, because its circuit breaker is open
-        0: patient waits: circuit breaker of c is open until 00:01:55 UTC (10 of 10 calls failed in the last 30 s), then probes 3 at a time
+        0: patient waits: circuit breaker of c is open until 00:01:55 UTC (10 of 10 calls failed in the last 30 s), then probes 3 at a time (Breaker { name: "c" })
     "#]]);
 }
 
@@ -137,7 +137,7 @@ fn lost_probes_are_followed_by_others() {
     }
     scene.alive(14).explain("s0").alive(1).explain("s3").alive(16);
     scene.explain("s6").check(expect![[r#"
-        14000: s0 waits: circuit breaker of c is open until 00:01:55 UTC (10 of 10 calls failed in the last 30 s), then probes 3 at a time
+        14000: s0 waits: circuit breaker of c is open until 00:01:55 UTC (10 of 10 calls failed in the last 30 s), then probes 3 at a time (Breaker { name: "c" })
         15000: breaker c is to be probed
         15000: deliver to a: s0 s1 s2
         15000: s3 waits: circuit breaker of c is half-open: 3 probes are under way
@@ -177,11 +177,11 @@ fn what_others_find_out_holds_here_as_well() {
     scene.elsewhere(Post::Opened { name: name(), record: record(None) }).owe("y").alive(600);
     scene.explain("y").elsewhere(Post::Reset { name: name() });
     scene.check(expect![[r#"
-        0: x waits: circuit breaker of c is open until 00:01:50 UTC (so they say), then probes 3 at a time
-        10000: x waits: circuit breaker of c is open until 00:01:55 UTC (so they say), then probes 3 at a time
+        0: x waits: circuit breaker of c is open until 00:01:50 UTC (so they say), then probes 3 at a time (Breaker { name: "c" })
+        10000: x waits: circuit breaker of c is open until 00:01:55 UTC (so they say), then probes 3 at a time (Breaker { name: "c" })
         14000: deliver to a: x
         14000: cancel at a: x
-        614000: y waits: circuit breaker of c is open until it is reset (so they say)
+        614000: y waits: circuit breaker of c is open until it is reset (so they say) (Breaker { name: "c" })
         614000: deliver to a: y
     "#]]);
 }
@@ -205,7 +205,7 @@ fn the_queue_is_emptied_while_the_breaker_is_open() {
         0: enqueue x (sending 0)
         0: enqueue y (sending 0)
         0: clear c
-        0: z waits: circuit breaker of c is open until it is reset (ada says so)
+        0: z waits: circuit breaker of c is open until it is reset (ada says so) (Breaker { name: "c" })
         0: enqueue x (sending 1)
         0: enqueue y (sending 1)
         0: enqueue z (sending 0)

@@ -175,7 +175,7 @@ fn a_person_decides_about_an_agent() {
     });
     scene.owe("x").explain("x").beat("a", 5, &[]).standing("a");
     scene.elsewhere(Post::Released { agent: agent("a") }).standing("a").check(expect![[r#"
-        0: x waits: agent a is quarantined: ada is looking into it
+        0: x waits: agent a is quarantined: ada is looking into it (Quarantine { agent: a })
         a is quarantined, 0 of 0 ada is looking into it
         0: deliver to a: x
         a is well, 0 of 0 

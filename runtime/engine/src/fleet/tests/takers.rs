@@ -37,7 +37,7 @@ fn a_withheld_attempt_is_not_sent_again_to_somebody_else_after_a_crash() {
         0: roll call
         0: held held by a
         0: resumed held by a
-        1000: nowhere waits: the run is paused
+        1000: nowhere waits: the run is paused (Paused)
         1000: deliver to b: nowhere
     "#]]);
 }

@@ -18,7 +18,7 @@ fn nothing_goes_out_before_its_time_or_while_the_run_is_paused() {
     scene.input(FleetInput::Owed(Box::new(later("paused")))).check(expect![[r#"
         0: x waits: back-off, due in 1.5 s
         1500: deliver to a: x
-        3000: paused waits: the run is paused
+        3000: paused waits: the run is paused (Paused)
         3000: deliver to a: paused
     "#]]);
 }
