@@ -103,9 +103,11 @@ async fn start_and_wait_for_an_agent(cluster: &Cluster, digest: &str) -> Result<
     });
     holds(&got, expected)?;
     let why = ok(cluster, &["why", run, "print"]).await?;
+    let help = "start one: skep agent exec --agent write=./PROGRAM";
+    let nobody = "no live agent offers write";
     let because = json!([
-        { "step": "print", "waits_for": "draft", "signal": null },
-        { "step": "draft", "reason": "no live agent offers write", "waits_for": null },
+        { "step": "print", "waits_for": "draft", "signal": null, "help": null },
+        { "step": "draft", "reason": nobody, "waits_for": null, "help": help },
     ]);
     holds(&why, json!({ "run": run, "status": "running", "because": because }))?;
     refused(cluster, &["why", run, "prin"], json!({ "exit": 4 })).await?;
@@ -160,6 +162,10 @@ async fn pause_approve_and_resume(cluster: &Cluster, run: &str) -> Result<()> {
     let got = until(cluster, run, "the signal is taken", paused).await?;
     holds(&got, json!({ "status": "paused" }))?;
     ensure!(got["steps"]["print"]["attempts"] == 0, "a paused run prints: {got:#}");
+    ensure!(got["paused"]["by"].is_string() && got["paused"]["since"].is_string(), "{got:#}");
+    let why = ok(cluster, &["why", run, "print"]).await?;
+    let because = json!([{ "cause": { "kind": "paused" }, "help": format!("skep resume {run}") }]);
+    holds(&why, json!({ "status": "paused", "because": because }))?;
 
     let (watch, resume) = (["watch", run], ["resume", run]);
     let resuming = change(cluster, &resume, "resumed");

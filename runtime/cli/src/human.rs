@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use skep_protocol::Timestamp;
+use skep_protocol::{CancelReason, PausedView, SkipReason, StepStatus, StepView, Timestamp};
 
 /// Returns a duration as people read it: `340 ms`, `3.4 s`, `2 min 05 s`, `1 h 03 min`.
 pub(crate) fn duration(duration: Duration) -> String {
@@ -120,6 +120,49 @@ pub(crate) fn short_lines(text: &str) -> String {
         false => line.to_owned(),
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Says that a run is paused, by whom and since when.
+pub(crate) fn paused(view: Option<&PausedView>) -> String {
+    let Some(PausedView { by, since }) = view else { return "paused".to_owned() };
+    let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    format!("paused{by} since {}", date_and_time(*since))
+}
+
+/// Says why a step did not run, or not to its end.
+pub(crate) fn not_run(view: &StepView) -> Option<String> {
+    match view.status {
+        StepStatus::Skipped => view.skipped.as_ref().map(skipped),
+        StepStatus::Cancelled => view.cancelled.map(|reason| cancelled(reason).to_owned()),
+        StepStatus::Pending
+        | StepStatus::Scheduled
+        | StepStatus::Running
+        | StepStatus::Waiting
+        | StepStatus::Completed
+        | StepStatus::Failed => None,
+    }
+}
+
+/// Says why a step was skipped.
+pub(crate) fn skipped(reason: &SkipReason) -> String {
+    match reason {
+        SkipReason::Condition => "its `if` is false".to_owned(),
+        SkipReason::Upstream(step) => format!("`{step}` did not complete"),
+        SkipReason::Join => "too few of its `needs` succeeded".to_owned(),
+        SkipReason::SignalTimeout => "no signal came in time".to_owned(),
+        SkipReason::Stopping => "the run stops".to_owned(),
+    }
+}
+
+/// Says why a step was cancelled.
+pub(crate) const fn cancelled(reason: CancelReason) -> &'static str {
+    match reason {
+        CancelReason::RunCancelled => "the run was cancelled",
+        CancelReason::Stopping => "the run stops",
+        CancelReason::Timeout => "its time was up",
+        CancelReason::Restart => "its group starts it again",
+        CancelReason::Deadline => "the deadline of its group passed",
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use skep_protocol::{
     HistoryEntry, Payload, RunDetail, RunSummary, StepView, Timestamp,
 };
 
-use crate::human::rfc3339;
+use crate::human::{self, rfc3339};
 
 /// Returns the value of a payload; one that lies in the blob store is named, not fetched.
 pub(crate) fn payload(payload: &Payload) -> Value {
@@ -91,6 +91,9 @@ pub(crate) fn detail(detail: &RunDetail) -> Value {
     if let Some(reason) = &detail.cancelled {
         object["cancelled"] = json!(reason);
     }
+    if let Some(paused) = &detail.paused {
+        object["paused"] = json!({ "by": paused.by, "since": rfc3339(paused.since) });
+    }
     if !detail.retried_by.is_empty() {
         object["retried_by"] = json!(detail.retried_by);
     }
@@ -115,6 +118,9 @@ pub(crate) fn step(view: &StepView) -> Value {
     set(&mut object, "output", view.output.as_ref());
     if let Some(error) = &view.error {
         object["error"] = failure(error);
+    }
+    if let Some(why) = human::not_run(view) {
+        object["reason"] = json!(why);
     }
     if let Some(child) = view.child {
         object["child"] = json!(child);

@@ -12,8 +12,8 @@ mod unwinding;
 use std::collections::{BTreeMap, BTreeSet};
 
 use skep_protocol::{
-    CancelReason, Event, Failure, Heartbeat, HistoryEntry, RunDetail, RunId, RunStatus, SkipReason,
-    StepPath, StepStatus, Timestamp, WaitStarted, WaitingFor, WaitingView,
+    Event, Failure, Heartbeat, HistoryEntry, RunDetail, RunId, RunStatus, StepPath, StepStatus,
+    Timestamp, WaitStarted, WaitingFor, WaitingView,
 };
 use skep_workflow::{StepIndex, Workflow};
 
@@ -283,7 +283,7 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
             }
         }
         Event::StepSkipped { reason, .. } => {
-            one.enter(StepStatus::Skipped, at).tell(skipped(reason));
+            one.enter(StepStatus::Skipped, at).tell(human::skipped(reason));
         }
         Event::RestartDecided { failed, .. } => one.tell(format!("{failed} failed: starts again")),
         Event::StepRestarted { .. } => {
@@ -335,7 +335,7 @@ fn follow(one: &mut Instance, event: &Event, at: Timestamp) {
             one.enter(StepStatus::Skipped, at).tell(format!("taken as done, says {by}"));
         }
         Event::StepCancelled { reason, .. } => {
-            one.enter(StepStatus::Cancelled, at).tell(cancelled(*reason).to_owned());
+            one.enter(StepStatus::Cancelled, at).tell(human::cancelled(*reason).to_owned());
         }
         Event::RunStarted(_)
         | Event::RunPaused { .. }
@@ -362,28 +362,6 @@ fn waits(wait: &WaitStarted) -> String {
         (WaitingFor::Signal(name), _) => format!("waits for the signal `{name}`"),
         (WaitingFor::Time, Some(until)) => format!("waits until {}", human::time_of_day(until)),
         (WaitingFor::Time, None) => "waits".to_owned(),
-    }
-}
-
-/// Says why a step was skipped.
-fn skipped(reason: &SkipReason) -> String {
-    match reason {
-        SkipReason::Condition => "its `if` is false".to_owned(),
-        SkipReason::Upstream(step) => format!("`{step}` did not complete"),
-        SkipReason::Join => "too few of its `needs` succeeded".to_owned(),
-        SkipReason::SignalTimeout => "no signal came in time".to_owned(),
-        SkipReason::Stopping => "the run stops".to_owned(),
-    }
-}
-
-/// Says why a step was cancelled.
-const fn cancelled(reason: CancelReason) -> &'static str {
-    match reason {
-        CancelReason::RunCancelled => "the run was cancelled",
-        CancelReason::Stopping => "the run stops",
-        CancelReason::Timeout => "its time was up",
-        CancelReason::Restart => "its group starts it again",
-        CancelReason::Deadline => "the deadline of its group passed",
     }
 }
 

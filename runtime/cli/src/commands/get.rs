@@ -223,6 +223,9 @@ fn text(detail: &RunDetail, done: &BTreeMap<StepPath, u32>) -> String {
     for after in &detail.retried_by {
         lines.push(format!("done over by run {after}"));
     }
+    if let Some(paused) = &detail.paused {
+        lines.push(paint(YELLOW, human::paused(Some(paused))));
+    }
     lines.push(format!("inputs   {}", compact(&json::payload(&detail.inputs))));
     if let Some(outputs) = &detail.outputs {
         lines.push(format!("outputs  {}", compact(&json::payload(outputs))));
@@ -247,7 +250,9 @@ fn pending(detail: &RunDetail) -> impl Iterator<Item = Vec<Cell>> {
     let waiting = detail.waiting.iter().filter(move |view| !known(view.step.clone()));
     waiting.map(|view| {
         let (step, status) = (view.step.to_string(), table::step_status(StepStatus::Pending));
-        let note = Cell::painted(YELLOW, human::reason(&view.reason));
+        let more =
+            if view.alike > 0 { format!(" (and {} more)", view.alike) } else { String::new() };
+        let note = Cell::painted(YELLOW, human::reason(&view.reason) + &more);
         vec![step.into(), status, "0".into(), "-".into(), note]
     })
 }
@@ -261,6 +266,9 @@ fn row(detail: &RunDetail, view: &StepView, done: &BTreeMap<StepPath, u32>) -> V
         (None, None, Some(child)) => format!("run {child}").into(),
         (None, None, None) if view.skipped_by.is_some() => {
             Cell::painted(DIM, taken_as_done(view).unwrap_or_default())
+        }
+        (None, None, None) if view.skipped.is_some() || view.cancelled.is_some() => {
+            Cell::painted(DIM, human::not_run(view).unwrap_or_default())
         }
         (None, None, None) if view.kept => Cell::painted(DIM, "kept from the run before"),
         (None, None, None) => agent.map(|agent| format!("by {agent}")).unwrap_or_default().into(),

@@ -7,7 +7,7 @@ use skep_protocol::{
     Timestamp, WaitStarted, WaitingFor,
 };
 
-use super::{Progress, cancelled, skipped};
+use super::Progress;
 use crate::human;
 use crate::output::{CYAN, DIM, GREEN, RED, YELLOW, paint};
 
@@ -220,7 +220,9 @@ fn run_text(event: &Event) -> String {
 fn step_text(event: &Event) -> String {
     match event {
         Event::StepKept(kept) => kept_text(kept),
-        Event::StepSkipped { reason, .. } => paint(DIM, format!("skipped: {}", skipped(reason))),
+        Event::StepSkipped { reason, .. } => {
+            paint(DIM, format!("skipped: {}", human::skipped(reason)))
+        }
         Event::StepExpanded(event) => expanded(event),
         Event::GroupStarted { .. } => "group started".to_owned(),
         Event::RestartDecided { failed, .. } => {
@@ -271,7 +273,7 @@ fn step_text(event: &Event) -> String {
             format!("{}: {}", paint(RED, "failed"), why(failure))
         }
         Event::StepCancelled { reason, .. } => {
-            paint(YELLOW, format!("stopped: {}", cancelled(*reason)))
+            paint(YELLOW, format!("stopped: {}", human::cancelled(*reason)))
         }
         Event::RunStarted(_)
         | Event::RunPaused { .. }

@@ -4,8 +4,8 @@ use expect_test::expect;
 use serde_json::json;
 use skep_broker::Embedded;
 use skep_protocol::{
-    AttemptView, BlobRef, Failure, FailureKind, Hash, PartitionCount, Payload, RunId, RunStatus,
-    RunSummary, Timestamp, WaitingView,
+    AttemptView, BlobRef, CancelReason, Failure, FailureKind, Hash, PartitionCount, Payload, RunId,
+    RunStatus, RunSummary, SkipReason, Timestamp, WaitingView,
 };
 
 use super::*;
@@ -93,6 +93,26 @@ fn an_attempt_counts_when_it_was_scheduled_and_a_back_off_tells_its_cause() {
         last | pending | 0 | - | 
     "#]]
     .assert_eq(&rows(&detail));
+}
+
+#[test]
+fn what_did_not_run_or_may_not_begin_yet_says_why() {
+    let skipped = Some(SkipReason::Condition);
+    let cancelled = Some(CancelReason::Stopping);
+    let mut detail = detail(vec![
+        StepView { skipped, ..view("maybe", StepStatus::Skipped) },
+        StepView { cancelled, ..view("stopped", StepStatus::Cancelled) },
+    ]);
+    let held = WaitingView::new(StepPath::new("fan[1]"), "waits (max_parallel)".to_owned());
+    detail.waiting = vec![WaitingView { alike: 2, ..held }];
+    let pending = pending(&detail).map(|row| row.iter().map(ToString::to_string).collect());
+    let pending: Vec<String> = pending.map(|row: Vec<String>| row.join(" | ")).collect();
+    let pending = anstream::adapter::strip_str(&pending.join("\n")).to_string();
+    expect![[r#"
+        maybe | skipped | 0 | - | its `if` is false
+        stopped | cancelled | 0 | - | the run stops
+        fan[1] | pending | 0 | - | waits (max_parallel) (and 2 more)"#]]
+    .assert_eq(&(rows(&detail) + &pending));
 }
 
 #[tokio::test]
