@@ -6,7 +6,7 @@ mod reporting;
 mod roll_calls;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
+use std::future::{self, Future};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,6 +178,12 @@ impl<B: AgentBroker> Worker<B> {
     /// Waits for the next thing to happen. Nothing is lost if it is dropped.
     async fn next(&mut self, stop: &mut Stop<'_>) -> Input {
         let wake = self.next_wake();
+        let woken = async move {
+            match wake {
+                Some(at) => sleep_until(at).await,
+                None => future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = stop.as_mut(), if !self.drain.has_begun() => Input::Stop,
@@ -190,7 +196,7 @@ impl<B: AgentBroker> Worker<B> {
             Some((pulled, result)) = self.pulls.next() => Input::Pulled(pulled, result),
             Some(()) = self.keepers.next() => Input::Settled,
             Some(result) = self.beating.next() => Input::Beaten(result),
-            () = sleep_until(wake) => Input::Wake,
+            () = woken => Input::Wake,
         }
     }
 
@@ -219,14 +225,16 @@ impl<B: AgentBroker> Worker<B> {
         self.pull_tasks();
     }
 
-    fn next_wake(&self) -> Instant {
-        let timers = [self.outbox.next_wake(), self.drain.next_wake()];
-        timers.into_iter().flatten().fold(self.next_beat, Instant::min)
+    fn next_wake(&self) -> Option<Instant> {
+        // One heartbeat at a time: the next one is due once this one has left.
+        let beat = self.beating.is_empty().then_some(self.next_beat);
+        let timers = [beat, self.outbox.next_wake(), self.drain.next_wake()];
+        timers.into_iter().flatten().min()
     }
 
     fn wake(&mut self) {
         let now = Instant::now();
-        if self.next_beat <= now {
+        if self.next_beat <= now && self.beating.is_empty() {
             self.next_beat = now + HEARTBEAT_INTERVAL;
             self.beat();
         }
@@ -238,18 +246,19 @@ impl<B: AgentBroker> Worker<B> {
     }
 
     fn beat(&mut self) {
-        // A heartbeat that is still under way says all that the next one could.
-        if self.beating.is_empty() {
-            let beat = self.heartbeat();
-            let broker = self.broker.clone();
-            self.beating.push(async move { broker.beat(beat).await }.boxed());
-        }
+        let beat = self.heartbeat();
+        let broker = self.broker.clone();
+        self.beating.push(async move { broker.beat(beat).await }.boxed());
     }
 
-    /// A coordinator wants to know what is held. The heartbeat leaves once all that has arrived
-    /// is taken in.
-    fn called(&mut self, call: Option<RollCall>) {
+    /// Has a heartbeat leave as soon as all that has arrived is taken in.
+    fn beat_soon(&mut self) {
         self.next_beat = Instant::now();
+    }
+
+    /// A coordinator wants to know what is held.
+    fn called(&mut self, call: Option<RollCall>) {
+        self.beat_soon();
         self.roll_calls.count(call.as_ref().map(|call| call.partition));
         if self.called.len() < MAX_ANSWERED_CALLS {
             self.called.extend(call);
@@ -257,9 +266,6 @@ impl<B: AgentBroker> Worker<B> {
     }
 
     fn beaten(&mut self, result: Result<(), Unavailable>) {
-        if !self.called.is_empty() {
-            self.next_beat = Instant::now();
-        }
         match result {
             Ok(()) if !self.link_is_up => {
                 tracing::info!(agent_id = %self.id, "the broker can be reached again");
@@ -282,7 +288,7 @@ impl<B: AgentBroker> Worker<B> {
         self.drain.begin(Instant::now(), self.agent.drain);
         self.leases.drain();
         self.withdraw_questions();
-        self.next_beat = Instant::now();
+        self.beat_soon();
     }
 
     fn has_left(&self) -> bool {

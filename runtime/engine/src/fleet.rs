@@ -24,6 +24,7 @@ mod progress;
 mod quarantine;
 mod queue_lane;
 mod roll_call;
+mod stopping;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -44,6 +45,7 @@ use guard::{Guard, Purse};
 use place::Place;
 use pool::Pool;
 use roll_call::RollCall;
+use stopping::Stopping;
 
 pub use board::{Post, Share};
 pub use input::{CallEnd, CallOutcome, FleetEffect, FleetInput, Link};
@@ -65,6 +67,8 @@ pub struct Fleet {
     touched: BTreeSet<CompactString>,
     outbox: BTreeMap<AgentId, Vec<Task>>,
     cancels: BTreeMap<AgentId, Vec<AttemptId>>,
+    /// What agents were told to stop and have not stopped, as far as is known.
+    stopping: BTreeMap<AttemptId, Stopping>,
     arrivals: u64,
     link: Link,
     link_since: Timestamp,
@@ -125,6 +129,7 @@ impl Fleet {
             touched: BTreeSet::new(),
             outbox: BTreeMap::new(),
             cancels: BTreeMap::new(),
+            stopping: BTreeMap::new(),
             arrivals: 0,
             link: Link::Up,
             link_since: Timestamp::EPOCH,
@@ -185,7 +190,7 @@ impl Fleet {
             FleetInput::Dropped { partition } => self.drop_partition(partition),
             FleetInput::Withheld { attempt } => self.withhold(&attempt),
             FleetInput::Settled { attempt, reported_by } => {
-                self.settle(&attempt, reported_by.as_ref());
+                self.settle(&attempt, reported_by.as_ref(), now);
             }
             FleetInput::Released { agent, attempt } => self.released(&agent, &attempt, now),
             FleetInput::Taken { agent, attempt } => self.taken(&agent, &attempt, now),
@@ -276,6 +281,7 @@ impl Fleet {
         for id in gone {
             self.forget(&id);
         }
+        self.forget_stopping();
     }
 
     fn see_board(&mut self, board: Board, me: CoordinatorId, posted: u64, now: Timestamp) {

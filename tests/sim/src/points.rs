@@ -10,6 +10,7 @@ pub const POINTS: &[&str] = &[
     "agent told to cancel",
     "answer lost",
     "append refused by the fence",
+    "attempt begun beside another",
     "attempt completed",
     "attempt failed",
     "attempt lost",

@@ -92,6 +92,12 @@ impl Faults {
         self.0.contains(&fault)
     }
 
+    /// Returns whether only handlers and clients do what they should not: machines and messages do
+    /// as they are told.
+    pub(crate) fn is_orderly(&self) -> bool {
+        self.0.iter().all(|kind| matches!(kind, Fault::HandlerFails | Fault::ClientsMeddle))
+    }
+
     /// Returns the kinds, sorted.
     pub fn iter(&self) -> impl Iterator<Item = Fault> {
         self.0.iter().copied()

@@ -37,7 +37,11 @@ pub(crate) fn play(simulation: &Simulation) -> Account {
         let mut chance = Chance::new(simulation.seed);
         let clockwork = Arc::new(Clockwork::new(chance.fork()));
         let _machine = skep_broker::host::simulate(Arc::clone(&clockwork) as Arc<_>);
-        let witness = Arc::new(Witness::new(simulation.traces, simulation.failing.clone()));
+        let witness = Arc::new(Witness::new(
+            simulation.traces,
+            simulation.faults.is_orderly(),
+            simulation.failing.clone(),
+        ));
         let network = Network::new(Embedded::new(), Arc::clone(&witness), chance.fork());
         let mut world = World::new(Arc::clone(&network));
         tokio::select! {

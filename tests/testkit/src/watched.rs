@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_agent::{AgentBuilder, AgentId, Context, Failure, Handler};
+use skep_agent::{AgentBuilder, Context, Failure, Handler};
 use tokio::time::sleep;
 
 use crate::faults::Fault;
 use crate::network::Client;
+use crate::witness::Begun;
 
 /// Lets an agent serve one capability.
 pub(crate) type Serve = Arc<dyn Fn(AgentBuilder, &Client) -> AgentBuilder + Send + Sync>;
@@ -35,15 +36,14 @@ struct Watched<H> {
 }
 
 /// A handler that runs.
-struct Begun {
+struct Running {
     client: Client,
-    agent: AgentId,
-    capability: String,
+    begun: Begun,
 }
 
-impl Drop for Begun {
+impl Drop for Running {
     fn drop(&mut self) {
-        self.client.network.witness.ended(&self.agent, &self.capability);
+        self.client.network.witness.ended(&self.begun);
     }
 }
 
@@ -56,10 +56,8 @@ where
     type Output = H::Output;
 
     async fn call(&self, context: Context, input: H::Input) -> Result<H::Output, Failure> {
-        let (agent, capability) = (context.agent().clone(), context.capability().to_owned());
-        let witness = &self.client.network.witness;
-        witness.began(&context, self.slots);
-        let _begun = Begun { client: self.client.clone(), agent, capability };
+        let begun = self.client.network.witness.began(&context, self.slots);
+        let _running = Running { client: self.client.clone(), begun };
         self.mood(&context).await?;
         self.client.link.running().await;
         self.handler.call(context, input).await

@@ -4,6 +4,7 @@ mod account;
 mod fail;
 mod names;
 mod part;
+mod performed;
 mod shadow;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,8 @@ use tokio::time::Instant;
 pub(crate) use self::account::{Account, Stores};
 use self::fail::fail;
 pub(crate) use self::part::Part;
+use self::performed::Performed;
+pub(crate) use self::performed::Begun;
 use self::shadow::Shadow;
 use crate::network::lock;
 
@@ -53,9 +56,9 @@ struct Seen {
     timed_out: BTreeSet<AttemptId>,
     /// Attempts that their agent gave back.
     released: BTreeSet<(AttemptId, AgentId)>,
-    /// Who began what with an idempotency key and a fencing token.
-    tokens: BTreeMap<(String, u64), (AttemptId, AgentId)>,
-    working: BTreeMap<(AgentId, String), u32>,
+    performed: Performed,
+    /// Nothing fails but handlers: who is told to stop has stopped before the next one begins.
+    is_orderly: bool,
     reached: BTreeMap<&'static str, u64>,
     messages: Vec<(PartitionId, Bytes)>,
     stores: Stores,
@@ -67,7 +70,7 @@ struct Seen {
 }
 
 impl Witness {
-    pub(crate) fn new(traces: bool, failing: BTreeSet<Part>) -> Self {
+    pub(crate) fn new(traces: bool, is_orderly: bool, failing: BTreeSet<Part>) -> Self {
         let seen = Seen {
             began: Instant::now(),
             shadows: BTreeMap::new(),
@@ -75,8 +78,8 @@ impl Witness {
             outputs: BTreeMap::new(),
             timed_out: BTreeSet::new(),
             released: BTreeSet::new(),
-            tokens: BTreeMap::new(),
-            working: BTreeMap::new(),
+            performed: Performed::default(),
+            is_orderly,
             reached: BTreeMap::new(),
             messages: Vec::new(),
             stores: Stores::default(),
@@ -177,40 +180,35 @@ impl Witness {
         batch
     }
 
-    /// I-4, I-6, I-19: a handler begins, of so many that its agent has for the capability.
-    pub(crate) fn began(&self, context: &Context, slots: u32) {
-        let (agent, id) = (context.agent(), &context.attempt_id());
-        let (capability, token) = (context.capability(), context.fencing_token());
+    /// I-4, I-6, I-13, I-19: a handler begins, of so many that its agent has for the capability.
+    pub(crate) fn began(&self, context: &Context, slots: u32) -> Begun {
+        let begun = Begun::of(context);
+        let (agent, id) = (begun.agent(), begun.attempt());
         let mut seen = lock(&self.seen);
         seen.note(|| format!("{agent} begins {id}"));
         let taker = seen.shadows.values().find_map(|shadow| shadow.taken.get(id)).cloned();
-        let stolen = taker.is_some_and(|taker| taker != *agent);
         let known = seen.shadows.values().any(|shadow| shadow.scheduled.contains(id));
-        let working = seen.working.entry((agent.clone(), capability.to_owned())).or_default();
-        *working += 1;
-        let crowded = *working > slots;
-        let (key, begun) = (context.idempotency_key(), (id.clone(), agent.clone()));
-        let first = seen.tokens.entry((key, token)).or_insert_with(|| begun.clone()).clone();
-        seen.check(demand(first == begun, "I-4", || {
-            let (other, holder) = first;
-            format!(
-                "{agent} begins {id} with the fencing token {token}, which {holder} has for {other}"
-            )
-        }));
         seen.check(demand(known, "I-6", || format!("{agent} begins {id}, which nobody scheduled")));
-        seen.check(demand(!crowded, "I-19", || format!("{agent} performs too much at once")));
+        if let Some((other, holder)) = seen.performed.beside(&begun).cloned() {
+            seen.reach("attempt begun beside another");
+            let is_orderly = seen.is_orderly;
+            seen.check(demand(!is_orderly, "I-13", || {
+                format!("{agent} begins {id} while {holder} still performs {other}")
+            }));
+        }
+        let token = (context.idempotency_key(), context.fencing_token());
+        let checked = seen.performed.began(&begun, token, slots);
+        seen.check(checked);
         // A task that was on its way for long: at least once, and one of them counts (I-3).
-        if stolen {
+        if taker.is_some_and(|taker| taker != *agent) {
             seen.reach("attempt begun that another took");
         }
+        begun
     }
 
     /// A handler has ended.
-    pub(crate) fn ended(&self, agent: &AgentId, capability: &str) {
-        let mut seen = lock(&self.seen);
-        if let Some(working) = seen.working.get_mut(&(agent.clone(), capability.to_owned())) {
-            *working -= 1;
-        }
+    pub(crate) fn ended(&self, begun: &Begun) {
+        lock(&self.seen).performed.ended(begun);
     }
 
     /// I-1: a client was told that its run is started.

@@ -77,6 +77,7 @@ impl<B: AgentBroker> Worker<B> {
             (Some(Phase::Asking | Phase::Cancelled | Phase::Reporting) | None, _) => {
                 self.leases.forget(&attempt);
                 self.settle(&attempt, Settle::Ack);
+                self.beat_soon();
             }
         }
     }
@@ -89,7 +90,8 @@ impl<B: AgentBroker> Worker<B> {
         self.outbox.push(partition, Report { run, step, attempt, body });
     }
 
-    /// Stops an attempt that nobody wants any more.
+    /// Stops an attempt that nobody wants any more. Whatever comes next at its step waits for the
+    /// heartbeat that shows that it has stopped.
     pub(super) fn cancel(&mut self, attempt: &AttemptId) {
         match self.leases.phase(attempt) {
             Some(Phase::Asking) => {
@@ -98,9 +100,12 @@ impl<B: AgentBroker> Worker<B> {
                     self.drop_unbegun(&task, Settle::Ack);
                 }
             }
-            Some(Phase::Working | Phase::GivingBack | Phase::Cancelled | Phase::Reporting)
-            | None => self.leases.cancel(attempt),
+            Some(Phase::Working | Phase::GivingBack | Phase::Cancelled) => {
+                return self.leases.cancel(attempt);
+            }
+            Some(Phase::Reporting) | None => {}
         }
+        self.beat_soon();
     }
 
     /// Lets go of a task whose handler was never started.

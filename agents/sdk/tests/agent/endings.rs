@@ -4,10 +4,12 @@ use std::io;
 use std::time::Duration;
 
 use expect_test::expect;
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 use skep_agent::{Agent, Context, Failure};
 use skep_protocol::{Control, IgnoreReason, Refusal, Verdict};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::harness::{Count, Stage, check, line, lines, long_time, task};
 
@@ -119,6 +121,28 @@ async fn a_cancelled_attempt_is_warned_dropped_and_not_reported() {
          the attempt took longer than its timeout of 60s (retryable)"
     ]
     .assert_eq(&line(&owner.apply().await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_cancelled_attempt_shows_at_once() {
+    let clean_up = Duration::from_millis(300);
+    let handler = move |context: Context, _input: Value| async move {
+        context.cancelled().await;
+        tokio::time::sleep(clean_up).await;
+        Ok::<_, Failure>("cleaned up")
+    };
+    let mut stage = Stage::start(Agent::builder("a").serve("c", handler).build().unwrap()).await;
+    let task = task("s", "c", json!({}));
+    stage.give(&task).await;
+    stage.beat_where(|beat| !beat.held.is_empty()).await;
+    let told = Instant::now();
+    stage.control(Control::Cancel { attempts: vec![task.id()] }).await;
+    assert_eq!(stage.beats.next().await.unwrap().held, []);
+    assert_eq!(told.elapsed(), clean_up);
+    // Whoever asks for the end of what is not there is told so.
+    stage.control(Control::Cancel { attempts: vec![task.id()] }).await;
+    assert_eq!(stage.beats.next().await.unwrap().held, []);
+    assert_eq!(told.elapsed(), clean_up);
 }
 
 #[tokio::test(start_paused = true)]

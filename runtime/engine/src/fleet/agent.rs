@@ -22,6 +22,8 @@ pub(super) struct Agent {
     pub(super) seq: u64,
     pub(super) heard: Timestamp,
     pub(super) attempts: BTreeSet<AttemptId>,
+    /// What it was told to stop.
+    pub(super) stopping: BTreeSet<AttemptId>,
     /// What it holds for other coordinators.
     pub(super) foreign: u32,
     /// It listens to who asks for it by name. Who pulls from the queue need not.
@@ -61,6 +63,7 @@ impl Agent {
             seq: heartbeat.seq,
             heard: now,
             attempts: BTreeSet::new(),
+            stopping: BTreeSet::new(),
             foreign: 0,
             listens: heartbeat.lane == Lane::Direct,
             answered: Timestamp::EPOCH,
@@ -115,7 +118,9 @@ impl Agent {
             return None;
         }
         let total = self.slots();
-        let taken = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
+        // What it was told to stop has a slot until it has stopped.
+        let taken = self.attempts.len() + self.stopping.len();
+        let taken = u32::try_from(taken).unwrap_or(u32::MAX);
         if taken.saturating_add(self.foreign) >= total {
             return None;
         }

@@ -70,6 +70,7 @@ impl Fleet {
                 Place::New
                 | Place::Withheld
                 | Place::BackOff
+                | Place::Behind { .. }
                 | Place::Ready
                 | Place::Lost { .. }
                 | Place::Refused { .. } => {}
@@ -129,7 +130,7 @@ impl Fleet {
     pub(super) fn withhold(&mut self, id: &AttemptId) {
         let Some(attempt) = self.attempts.get_mut(id) else { return };
         attempt.withheld = true;
-        if matches!(attempt.place, Place::New | Place::BackOff | Place::Ready) {
+        if !attempt.place.is_out() && attempt.place != Place::RollCall {
             self.move_to(id, Place::Withheld);
         }
     }
@@ -164,6 +165,8 @@ impl Fleet {
             Place::Withheld
         } else if attempt.offer.not_before > now {
             Place::BackOff
+        } else if let Some((_, other)) = self.stops_before(id, now) {
+            Place::Behind { until: other.until() }
         } else {
             Place::Ready
         };
@@ -192,7 +195,8 @@ impl Fleet {
             | Place::Delivering { .. }
             | Place::Held { .. } => {}
             Place::BackOff => attempt.timer = Some(due),
-            Place::Missing { until: at }
+            Place::Behind { until: at }
+            | Place::Missing { until: at }
             | Place::Lost { again: at, .. }
             | Place::Refused { again: at } => {
                 attempt.timer = Some(*at);
@@ -235,6 +239,7 @@ impl Fleet {
                 Place::New
                 | Place::Withheld
                 | Place::BackOff
+                | Place::Behind { .. }
                 | Place::RollCall
                 | Place::Missing { .. }
                 | Place::Delivering { .. }
@@ -261,12 +266,18 @@ impl Fleet {
     }
 
     /// The attempt is not owed any more: whoever holds it and did not report it has to stop.
-    pub(super) fn settle(&mut self, id: &AttemptId, reported_by: Option<&AgentId>) {
+    pub(super) fn settle(
+        &mut self,
+        id: &AttemptId,
+        reported_by: Option<&AgentId>,
+        now: Timestamp,
+    ) {
         let Some(place) = self.forget(id) else { return };
         if let Some(agent) = place.agent()
             && Some(agent) != reported_by
         {
-            self.cancels.entry(agent.clone()).or_default().push(id.clone());
+            let arrived = !matches!(place, Place::Delivering { .. });
+            self.stop(id, (agent, arrived), now);
         }
     }
 
@@ -311,7 +322,9 @@ impl Fleet {
         let Some(attempt) = self.attempts.get_mut(id) else { return };
         attempt.timer = None;
         match attempt.place.clone() {
-            Place::BackOff | Place::Refused { .. } => self.make_ready(id, now),
+            Place::BackOff | Place::Behind { .. } | Place::Refused { .. } => {
+                self.make_ready(id, now);
+            }
             Place::Missing { .. } if self.link_since.after(AGENT_SILENCE) > now => {
                 self.move_to(id, Place::Missing { until: self.link_since.after(AGENT_SILENCE) });
             }

@@ -56,8 +56,11 @@ impl Fleet {
         self.describe(&heartbeat);
         self.see_progress(&heartbeat, now, effects);
         let answered: Vec<u64> = heartbeat.answers.iter().map(|call| call.number).collect();
+        let finished = heartbeat.held.iter().filter(|held| held.finished);
+        let finished: BTreeSet<AttemptId> = finished.map(|held| held.attempt.clone()).collect();
         let held: BTreeSet<AttemptId> =
             heartbeat.held.into_iter().map(|held| held.attempt).filter(is_bearable).collect();
+        self.see_performed(&id, &held.difference(&finished).collect(), now);
         self.see_missing(&id, &held, now, effects);
         self.see_held(&id, held, now, effects);
         self.relist(&id);
@@ -90,6 +93,7 @@ impl Fleet {
                     Place::New
                     | Place::Withheld
                     | Place::BackOff
+                    | Place::Behind { .. }
                     | Place::RollCall
                     | Place::Missing { .. }
                     | Place::Ready
@@ -155,6 +159,7 @@ impl Fleet {
             Place::New
             | Place::Withheld
             | Place::BackOff
+            | Place::Behind { .. }
             | Place::RollCall
             | Place::Missing { .. }
             | Place::Ready
@@ -189,10 +194,13 @@ impl Fleet {
     ) {
         for (id, refusal) in refused {
             self.refused(agent, id, *refusal, now);
+            self.never_arrived(agent, id, now);
         }
         for id in attempts {
             if self.is_on_its_way(&id, agent) {
                 self.move_to(&id, Place::Sent { agent: agent.clone(), since: now });
+            } else {
+                self.arrived_to_stop(agent, &id);
             }
         }
     }

@@ -24,6 +24,7 @@ impl Fleet {
         let (reason, cause) = match &attempt.place {
             Place::Held { .. } | Place::Sent { .. } => return None,
             Place::BackOff => (back_off(attempt.offer.not_before, now), None),
+            Place::Behind { until } => plain(&self.explain_behind(id, *until, now)),
             Place::Withheld => ("the run is paused".to_owned(), Some(WaitingCause::Paused)),
             Place::New | Place::RollCall => {
                 plain("the agents are being asked whether one of them holds it")
@@ -54,6 +55,7 @@ impl Fleet {
             Place::New
             | Place::Withheld
             | Place::BackOff
+            | Place::Behind { .. }
             | Place::RollCall
             | Place::Missing { .. }
             | Place::Ready
@@ -61,6 +63,20 @@ impl Fleet {
             | Place::Queued { .. }
             | Place::Lost { .. }
             | Place::Refused { .. } => None,
+        }
+    }
+
+    fn explain_behind(&self, id: &AttemptId, until: Timestamp, now: Timestamp) -> String {
+        let until = clock(until);
+        match self.stops_before(id, now) {
+            Some((other, stopping)) => {
+                let (step, attempt, agent) = (&other.step, other.attempt, &stopping.agent);
+                format!(
+                    "agent {agent} was told to stop attempt {attempt} of {step} and is waited for, \
+                     until {until} at the latest"
+                )
+            }
+            None => format!("the attempt before it is to stop, by {until} at the latest"),
         }
     }
 

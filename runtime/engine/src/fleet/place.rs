@@ -11,6 +11,8 @@ pub(super) enum Place {
     Withheld,
     /// Its time has not come.
     BackOff,
+    /// An attempt before it at its step was told to stop, and may not have stopped yet.
+    Behind { until: Timestamp },
     /// It may have been sent before this coordinator took over; the agents are being asked.
     RollCall,
     /// An agent took it, by the journal, and that agent was not heard of yet.
@@ -42,12 +44,32 @@ impl Place {
             Self::New
             | Self::Withheld
             | Self::BackOff
+            | Self::Behind { .. }
             | Self::RollCall
             | Self::Missing { .. }
             | Self::Ready
             | Self::Queued { .. }
             | Self::Lost { .. }
             | Self::Refused { .. } => None,
+        }
+    }
+
+    /// Returns whether somebody may have got it already.
+    pub(super) fn is_out(&self) -> bool {
+        match self {
+            Self::New
+            | Self::Withheld
+            | Self::BackOff
+            | Self::Behind { .. }
+            | Self::RollCall
+            | Self::Ready => false,
+            Self::Missing { .. }
+            | Self::Delivering { .. }
+            | Self::Sent { .. }
+            | Self::Held { .. }
+            | Self::Queued { .. }
+            | Self::Lost { .. }
+            | Self::Refused { .. } => true,
         }
     }
 }

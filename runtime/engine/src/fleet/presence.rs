@@ -109,6 +109,7 @@ impl Fleet {
                 if self.is_on_its_way(&id, agent) {
                     self.make_ready(&id, now);
                 }
+                self.never_arrived(agent, &id, now);
             }
         }
         let Some(known) = self.agents.get_mut(agent) else { return };
@@ -164,6 +165,9 @@ impl Fleet {
         for id in gone.attempts {
             let cause = format!("agent {agent} {parting}");
             self.lose(&id, (Some(agent.clone()), cause), now, effects);
+        }
+        for id in gone.stopping {
+            self.has_stopped(&id, now);
         }
         self.end_answered_roll_call(now, effects);
     }

@@ -8,6 +8,7 @@ mod presence;
 mod property;
 mod roll_call;
 mod silence;
+mod stopping;
 mod takers;
 mod timing;
 

@@ -34,7 +34,15 @@ impl Fleet {
             assert_eq!(pool.queued.contains(id), queued, "{id} in the queue");
             let ready = pool.first_of(usize::MAX, |_| true).contains(id);
             assert_eq!(ready, attempt.place == Place::Ready, "{id} ready");
+            let free = self.stops_before(id, self.looked).is_none();
+            assert!(free || attempt.place != Place::Ready, "{id} goes before another has stopped");
         }
+        for (name, agent) in &self.agents {
+            let told = self.stopping.iter().filter(|(_, stopping)| stopping.agent == *name);
+            assert!(told.map(|(id, _)| id).eq(&agent.stopping), "{name} is told to stop");
+        }
+        let told: usize = self.agents.values().map(|agent| agent.stopping.len()).sum();
+        assert_eq!(told, self.stopping.len(), "nobody is told to stop something");
         assert!(at_agents <= self.attempts.len(), "agents hold what is not tracked");
     }
 }

@@ -152,8 +152,11 @@ impl World {
 }
 
 fn beat_of(fleet: &Fleet, name: &AgentId, seq: u64, forgets: u8) -> Heartbeat {
-    let held = fleet.agents.get(name).map(|agent| agent.attempts.clone()).unwrap_or_default();
+    let agent = fleet.agents.get(name);
+    let held = agent.map(|agent| agent.attempts.clone()).unwrap_or_default();
+    let stopping = agent.filter(|_| forgets % 4 < 2).map(|agent| agent.stopping.clone());
     let held = held.into_iter().skip(usize::from(forgets / 4));
+    let held = held.chain(stopping.into_iter().flatten());
     Heartbeat {
         v: 1,
         agent: name.clone(),
@@ -185,12 +188,18 @@ fn no_answer(agent: AgentId, attempts: Vec<AttemptId>) -> FleetInput {
     FleetInput::DeliveryUnknown { agent, attempts }
 }
 
+/// Two attempts at each step, so that one may have to wait for the other to stop.
+fn attempt(number: u8) -> AttemptId {
+    AttemptId { attempt: 1 + u32::from(number % 2), ..id(&format!("s{}", number / 2)) }
+}
+
 /// Some repeat others, some have a breaker of their own.
 fn random_offer(number: u8) -> OfferTask {
     let policy = skep_workflow::Breaker { min_calls: 3, ..Breaker::usual() };
     let breaker = number.is_multiple_of(3).then(|| Box::new(("w/own".into(), policy)));
     let care = Care { is_retry: number.is_multiple_of(2), breaker, ..Care::default() };
-    OfferTask { care, ..offer(task(&format!("s{number}"), "c", number % 10)) }
+    let AttemptId { step, attempt, .. } = attempt(number);
+    OfferTask { care, ..offer(Task { attempt, ..task(step.as_str(), "c", number % 10) }) }
 }
 
 fn run_world(steps: Vec<Step>) {
@@ -207,21 +216,21 @@ fn run_world(steps: Vec<Step>) {
                 FleetInput::Owed(Box::new(offer))
             }
             Step::Settle(number) => {
-                let attempt = id(&format!("s{number}"));
+                let attempt = attempt(number);
                 world.owed.remove(&attempt);
                 FleetInput::Settled { attempt, reported_by: None }
             }
             Step::End { agent, number, well } => {
-                let ended = (id(&format!("s{number}")), name(agent));
+                let ended = (attempt(number), name(agent));
                 let outcome = if well { CallOutcome::Completed } else { failed() };
                 world.end(&mut fleet, ended, CallEnd { outcome, took: None }, now);
                 continue;
             }
             Step::Release(number) => {
-                FleetInput::Released { agent: name(number % 4), attempt: id(&format!("s{number}")) }
+                FleetInput::Released { agent: name(number % 4), attempt: attempt(number) }
             }
             Step::Take { agent, number } => {
-                FleetInput::Taken { agent: name(agent), attempt: id(&format!("s{number}")) }
+                FleetInput::Taken { agent: name(agent), attempt: attempt(number) }
             }
             Step::Note(noted) => {
                 world.deaf = !noted;
@@ -260,7 +269,7 @@ fn heal(mut fleet: Fleet, mut world: World, mut now: u64, mut seq: u64) {
     for _ in 0..300 {
         now += 1_000;
         seq += 1;
-        let beat = FleetInput::Beat(beat_of(&fleet, &agent("a0"), seq, 0));
+        let beat = FleetInput::Beat(beat_of(&fleet, &agent("a0"), seq, 2));
         world.step(&mut fleet, beat, now);
         while let Some((to, attempts)) = world.deliveries.pop() {
             for attempt in attempts {
