@@ -26,8 +26,8 @@ use tokio::time::Instant;
 pub(crate) use self::account::{Account, Stores};
 use self::fail::fail;
 pub(crate) use self::part::Part;
-use self::performed::Performed;
 pub(crate) use self::performed::Begun;
+use self::performed::Performed;
 use self::shadow::Shadow;
 use crate::network::lock;
 

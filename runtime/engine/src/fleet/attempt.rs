@@ -266,12 +266,7 @@ impl Fleet {
     }
 
     /// The attempt is not owed any more: whoever holds it and did not report it has to stop.
-    pub(super) fn settle(
-        &mut self,
-        id: &AttemptId,
-        reported_by: Option<&AgentId>,
-        now: Timestamp,
-    ) {
+    pub(super) fn settle(&mut self, id: &AttemptId, reported_by: Option<&AgentId>, now: Timestamp) {
         let Some(place) = self.forget(id) else { return };
         if let Some(agent) = place.agent()
             && Some(agent) != reported_by

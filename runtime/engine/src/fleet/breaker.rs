@@ -117,9 +117,12 @@ impl Breaker {
         }
     }
 
-    /// Returns whether calls are turned away for what is known, rather than asked to wait a moment.
+    /// Returns whether calls are turned away for what is known, rather than asked to wait a moment:
+    /// once the cool-down is over, the next call may be the one that probes.
     pub(super) fn refuses(&self, now: Timestamp) -> bool {
-        matches!(self.state, State::Open(_) | State::HalfOpen(..)) && !self.passes(now)
+        matches!(self.state, State::Open(_) | State::HalfOpen(..))
+            && !self.passes(now)
+            && !self.is_due(now)
     }
 
     /// A call is made.

@@ -167,7 +167,9 @@ impl CallEnd {
         let failed = self.blames_capability(unless)?;
         Some(match &self.outcome {
             CallOutcome::Completed | CallOutcome::Failed { .. } if failed => Showing::Failed,
-            CallOutcome::Failed { kind: FailureKind::Agent, .. } => Showing::Answered,
+            CallOutcome::Failed { kind: FailureKind::Agent | FailureKind::Unclear, .. } => {
+                Showing::Answered
+            }
             CallOutcome::Completed | CallOutcome::Failed { .. } => Showing::Well,
         })
     }

@@ -57,7 +57,7 @@ impl Fleet {
         let Some(known) = self.agents.get_mut(&agent) else { return };
         known.look_at = None;
         let next = known.heard.max(known.answered).after(every);
-        if known.unanswered.is_none() && (known.attempts.is_empty() || !known.listens) {
+        if known.unanswered.is_none() && known.attempts.is_empty() {
             return;
         }
         if known.unanswered.is_none() && next > now {
@@ -94,7 +94,7 @@ impl Fleet {
 
     /// Nobody listens in the name of an agent. If that is still so a little later, its process is
     /// gone. Right after an outage of the broker it may also just not be back yet; then its silence
-    /// decides. What was sent while it still listened it may have begun.
+    /// decides. Of an agent that pulls, and never answered to its name, it says nothing. What was sent while it still listened it may have begun.
     pub(super) fn no_agent(
         &mut self,
         agent: &AgentId,
@@ -112,7 +112,7 @@ impl Fleet {
                 self.never_arrived(agent, &id, now);
             }
         }
-        let Some(known) = self.agents.get_mut(agent) else { return };
+        let Some(known) = self.agents.get_mut(agent).filter(|known| known.listens) else { return };
         let since = *known.unanswered.get_or_insert(now);
         let is_back = known.heard.max(known.answered) >= self.link_since;
         if now.since(since) < GONE_AFTER {

@@ -109,6 +109,18 @@ fn who_asks_to_fail_does_not_wait() {
 }
 
 #[test]
+fn who_asks_to_fail_may_be_the_one_that_probes() {
+    let mut scene = Scene::new();
+    let fails = || Care { when_open: WhenOpen::Fail, ..Care::default() };
+    scene.beat("a", 50, &[]).fail(10).alive(15).owe_cared("probe", fails());
+    scene.ends("probe", "a", failed()).owe_cared("late", fails()).check(expect![[r#"
+        15000: breaker c is to be probed
+        15000: deliver to a: probe
+        15000: deliver to a: late
+    "#]]);
+}
+
+#[test]
 fn the_answer_to_a_step_opens_nothing() {
     let mut scene = Scene::new();
     scene.beat("a", 50, &[]);

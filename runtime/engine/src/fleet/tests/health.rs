@@ -77,12 +77,22 @@ fn answered() -> CallOutcome {
     CallOutcome::Failed { kind: FailureKind::Agent, code, retryable: false }
 }
 
+/// Says that trying again cannot help, and that nobody knows what was done.
+fn unclear() -> CallOutcome {
+    let code = "signal_9".to_owned();
+    CallOutcome::Failed { kind: FailureKind::Unclear, code, retryable: false }
+}
+
 #[test]
 fn an_agent_whose_failures_are_final_is_out_as_well() {
-    let mut scene = Scene::new();
-    scene.ten(6, answered).standing("a3").check(expect![[r#"
-        a3 is quarantined, 0 of 0 5 of its 5 attempts failed, 0 % of those of the others
-    "#]]);
+    for outcome in [answered, unclear] {
+        let mut scene = Scene::new();
+        scene.ten(6, outcome).standing("a3");
+        assert_eq!(
+            scene.done,
+            "a3 is quarantined, 0 of 0 5 of its 5 attempts failed, 0 % of those of the others\n"
+        );
+    }
 }
 
 #[test]

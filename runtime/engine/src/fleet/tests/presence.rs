@@ -40,6 +40,24 @@ fn a_dead_process_is_found_by_looking_although_nothing_is_sent_to_it() {
 }
 
 #[test]
+fn who_pulls_is_looked_for_once_it_has_answered_to_its_name() {
+    let mut scene = Scene::new();
+    let queue = |heartbeat: &mut Heartbeat| heartbeat.lane = Lane::Queue;
+    let take = |name: &str, step: &str| FleetInput::Taken { agent: agent(name), attempt: id(step) };
+    scene.beat_with("q", 1, &[], queue).owe("x").input(take("q", "x"));
+    scene.beat_with("deaf", 1, &[], queue).owe("y").input(take("deaf", "y"));
+    scene.dead.push(agent("deaf"));
+    scene.after(1_000).delivered("q", &[]).dead.push(agent("q"));
+    scene.after(9_000).check(expect![[r#"
+        0: enqueue x (sending 0)
+        0: enqueue y (sending 0)
+        1800: x lost: agent q is gone
+        7000: y lost: agent deaf was not heard of any more
+        8800: x lost: the loss of agent q was not noted
+    "#]]);
+}
+
+#[test]
 fn nobody_looks_for_who_has_nothing_or_says_something_all_the_time() {
     let mut scene = Scene::new();
     scene.beat("a", 1, &[]).dead.push(agent("a"));
