@@ -105,7 +105,7 @@ impl Failover {
         let server = server.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))?;
         let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
         nats.ensure_layout(PartitionCount::DEFAULT).await?;
-        let mut processes = Processes::new(&server.url(), self.logs.clone());
+        let mut processes = Processes::new(&server.url(), server.store_dir(), self.logs.clone());
         for name in NAMES {
             processes.start_coordinator(name)?;
         }

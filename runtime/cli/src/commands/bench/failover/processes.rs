@@ -1,7 +1,7 @@
 //! The processes of the cluster: each ends with its handle.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
@@ -30,6 +30,8 @@ impl Sign {
 /// All of them.
 pub(super) struct Processes {
     url: String,
+    /// Where coordinators keep what they can do without: a history of many hours is not in memory.
+    data: PathBuf,
     /// Where their logs go.
     logs: Option<PathBuf>,
     coordinators: BTreeMap<String, Process>,
@@ -37,13 +39,14 @@ pub(super) struct Processes {
 }
 
 impl Processes {
-    pub(super) fn new(url: &str, logs: Option<PathBuf>) -> Self {
+    pub(super) fn new(url: &str, data: &Path, logs: Option<PathBuf>) -> Self {
         let (coordinators, agents) = (BTreeMap::new(), Vec::new());
-        Self { url: url.to_owned(), logs, coordinators, agents }
+        Self { url: url.to_owned(), data: data.to_owned(), logs, coordinators, agents }
     }
 
     pub(super) fn start_coordinator(&mut self, name: &str) -> Result<(), Error> {
-        let process = self.start(name, &["serve", "--name", name])?;
+        let data = self.data.join(name).display().to_string();
+        let process = self.start(name, &["serve", "--name", name, "--data", &data])?;
         self.coordinators.insert(name.to_owned(), process);
         Ok(())
     }
