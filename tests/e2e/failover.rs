@@ -46,7 +46,7 @@ async fn survive(processes: skep_tests::Cluster, url: &str, replicas: usize) -> 
     told.with_context(|| format!("the processes printed:\n{}", cluster.printed()))
 }
 
-async fn start_three(
+pub(crate) async fn start_three(
     processes: &mut skep_tests::Cluster,
     url: &str,
     replicas: usize,
@@ -164,7 +164,7 @@ async fn members(cluster: &Cluster, names: &[&str]) -> Result<Vec<Member>> {
 }
 
 /// Waits until each coordinator serves something, and each partition is served once.
-async fn until_shared(cluster: &Cluster) -> Result<()> {
+pub(crate) async fn until_shared(cluster: &Cluster) -> Result<()> {
     loop {
         let members = members(cluster, &NAMES).await?;
         let owners = |partition| members.iter().filter(|m| m.owns.contains(&partition)).count();

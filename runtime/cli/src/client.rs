@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use skep_broker::{Broker, RequestError};
 use skep_protocol::{
-    AgentView, BreakerView, Command, CommandReply, DeadLetter, Hash, HistoryEntry, LetterFilter,
-    Order, PartitionCount, PartitionId, Payload, Query, QueryReply, RegisterWorkflow, Rejection,
-    RetryRun, RunDetail, RunFilter, RunId, RunSummary, StartRun,
+    AgentView, ClusterBreakers, Command, CommandReply, DeadLetter, Hash, HistoryEntry,
+    LetterFilter, Order, PartitionCount, PartitionId, Payload, Query, QueryReply, RegisterWorkflow,
+    Rejection, RetryRun, RunDetail, RunFilter, RunId, RunSummary, StartRun,
 };
 use tokio::time::{Instant, sleep};
 
@@ -165,10 +165,14 @@ impl<B: Broker> Client<B> {
         Ok(agents)
     }
 
-    /// Returns the circuit breakers that have something to tell.
-    pub(crate) async fn breakers(&self) -> Result<Vec<BreakerView>, Error> {
-        let reply = self.query(Query::Breakers {}).await?;
-        let QueryReply::Breakers(breakers) = reply else { return Err(unexpected()) };
+    /// Returns the circuit breakers that have something to tell, as all coordinators know them; an
+    /// older one tells of itself alone, and does not say who it is.
+    pub(crate) async fn breakers(&self) -> Result<ClusterBreakers, Error> {
+        let reply = self.query(Query::Breakers { everywhere: true }).await?;
+        if let QueryReply::Breakers(breakers) = reply {
+            return Ok(ClusterBreakers { breakers, ..ClusterBreakers::default() });
+        }
+        let QueryReply::ClusterBreakers(breakers) = reply else { return Err(unexpected()) };
         Ok(breakers)
     }
 

@@ -122,6 +122,11 @@ pub(crate) fn short_lines(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Returns a text in one line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Says that a run is paused, by whom and since when.
 pub(crate) fn paused(view: Option<&PausedView>) -> String {
     let Some(PausedView { by, since }) = view else { return "paused".to_owned() };
@@ -132,7 +137,14 @@ pub(crate) fn paused(view: Option<&PausedView>) -> String {
 /// Says why a step did not run, or not to its end.
 pub(crate) fn not_run(view: &StepView) -> Option<String> {
     match view.status {
-        StepStatus::Skipped => view.skipped.as_ref().map(skipped),
+        StepStatus::Skipped | StepStatus::Cancelled if view.stopped_by.is_some() => {
+            view.stopped_by.as_ref().map(|culprit| format!("`{culprit}` failed"))
+        }
+        StepStatus::Skipped => {
+            let reason = view.skipped.as_ref().map(skipped)?;
+            let condition = view.condition.as_ref().map(|text| format!(": {}", one_line(text)));
+            Some(reason + &condition.unwrap_or_default())
+        }
         StepStatus::Cancelled => view.cancelled.map(|reason| cancelled(reason).to_owned()),
         StepStatus::Pending
         | StepStatus::Scheduled

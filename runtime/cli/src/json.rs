@@ -3,8 +3,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use skep_protocol::{
-    AgentHealth, AgentView, AttemptView, BlobRef, BreakerView, DeadLetter, Failure, FailureKind,
-    HistoryEntry, Payload, RunDetail, RunSummary, StepView, Timestamp,
+    AgentHealth, AgentView, AttemptView, BlobRef, BreakerShare, BreakerView, CoordinatorId,
+    DeadLetter, Failure, FailureKind, HistoryEntry, Payload, RunDetail, RunSummary, StepView,
+    Timestamp,
 };
 
 use crate::human::{self, rfc3339};
@@ -122,6 +123,9 @@ pub(crate) fn step(view: &StepView) -> Value {
     if let Some(why) = human::not_run(view) {
         object["reason"] = json!(why);
     }
+    if let Some(culprit) = &view.stopped_by {
+        object["stopped_by"] = json!(culprit);
+    }
     if let Some(child) = view.child {
         object["child"] = json!(child);
     }
@@ -220,8 +224,18 @@ fn health(health: &AgentHealth) -> Value {
     })
 }
 
-/// Returns a circuit breaker.
-pub(crate) fn breaker(view: &BreakerView) -> Value {
+/// Returns a circuit breaker; the shares of `missing` are not in it.
+pub(crate) fn breaker(view: &BreakerView, missing: &[CoordinatorId]) -> Value {
+    let share = |share: &BreakerShare| {
+        json!({
+            "coordinator": share.coordinator,
+            "state": share.phase,
+            "parked": share.parked,
+            "calls": share.calls,
+            "failed": share.failed,
+            "slow": share.slow,
+        })
+    };
     json!({
         "breaker": view.name,
         "capability": view.capability,
@@ -235,6 +249,8 @@ pub(crate) fn breaker(view: &BreakerView) -> Value {
         "cause": view.cause,
         "trips": view.trips,
         "at_a_time": view.at_a_time,
+        "shares": view.shares.iter().map(share).collect::<Vec<_>>(),
+        "missing": missing,
     })
 }
 

@@ -109,14 +109,16 @@ impl Coordinator {
         }
 
         let mut membership = JoinSet::new();
-        membership.spawn(members.keep(broker.clone(), draining.clone(), closing.clone()));
+        let known = Arc::clone(&members);
+        membership.spawn(known.keep(broker.clone(), draining.clone(), closing.clone()));
         let mut helpers = JoinSet::new();
         helpers.spawn(fleet_loop.run(closing.clone()));
         for partition in partitions.all() {
             helpers.spawn(read_model.follow(broker.clone(), partition));
         }
         let served = Arc::clone(&live);
-        let state = queries::State { broker, count: partitions, fleet, live, catalog, read_model };
+        let count = partitions;
+        let state = queries::State { broker, count, fleet, live, catalog, read_model, members };
         helpers.spawn(queries::serve(state, questions, closing.clone()));
         let tasks = Tasks { owners, helpers, membership };
         let supervisor = tokio::spawn(supervise(tasks, draining.clone(), closing));

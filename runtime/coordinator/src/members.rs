@@ -47,6 +47,16 @@ impl Members {
         Self { me, clock, placement, changed, looked, has_looked, served }
     }
 
+    /// Returns the name of this coordinator.
+    pub(crate) const fn me(&self) -> &CoordinatorId {
+        &self.me
+    }
+
+    /// Returns the others that may be there and have work, with the partitions that they serve.
+    pub(crate) fn neighbours(&self) -> Vec<(CoordinatorId, Vec<PartitionId>)> {
+        self.with(|placement| placement.neighbours())
+    }
+
     /// Waits until the others were looked at.
     ///
     /// # Cancel safety

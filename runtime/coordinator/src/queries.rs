@@ -1,10 +1,13 @@
 //! Questions: answered from the read model, from live state where this coordinator has it.
 
 mod arrange;
+mod breakers;
 mod fit;
 mod letters;
+mod reasons;
 mod turns;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -22,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::turns::{Turn, Turns};
 use crate::catalog::{Catalog, CatalogError};
 use crate::fleet_loop::{FleetHandle, Place};
+use crate::members::Members;
 use crate::observe;
 use crate::partition::{LiveAnswer, LivePartitions, LiveQuestion};
 use crate::read_model::{Question, ReadModel};
@@ -46,6 +50,7 @@ pub(crate) struct State<B> {
     pub(crate) live: LivePartitions,
     pub(crate) catalog: Catalog<B>,
     pub(crate) read_model: ReadModel,
+    pub(crate) members: Arc<Members>,
 }
 
 /// A question of another coordinator to the owner of a partition, and where the answer goes.
@@ -114,7 +119,12 @@ impl<B: Broker> State<B> {
                 self.letters(filter).await
             }
             Query::Agents {} => QueryReply::Agents(self.fleet.agents().await),
-            Query::Breakers {} => QueryReply::Breakers(self.fleet.breakers().await),
+            Query::Breakers { everywhere: false } => {
+                QueryReply::Breakers(self.fleet.breakers().await)
+            }
+            Query::Breakers { everywhere: true } => {
+                QueryReply::ClusterBreakers(self.all_breakers(turn).await)
+            }
             Query::Workflows {} => match self.catalog.list().await {
                 Ok(workflows) => QueryReply::Workflows(workflows),
                 Err(CatalogError::Unavailable(error)) => failed(error.to_string()),
@@ -123,15 +133,18 @@ impl<B: Broker> State<B> {
         }
     }
 
-    /// Answers without asking any other coordinator about a run.
+    /// Answers without asking any other coordinator.
     async fn answer_as_owner(&self, query: Query, turn: &mut Turn) -> QueryReply {
         match query {
             Query::Run { run } => self.fitting(self.run_here(run, turn).await).await,
+            Query::Breakers { everywhere: true } => {
+                QueryReply::ClusterBreakers(self.own_breakers().await)
+            }
             query @ (Query::Runs(_)
             | Query::Letters(_)
             | Query::History { .. }
             | Query::Agents {}
-            | Query::Breakers {}
+            | Query::Breakers { everywhere: false }
             | Query::Workflows {}) => self.answer(query, turn).await,
         }
     }
@@ -148,12 +161,14 @@ impl<B: Broker> State<B> {
         join_all(ends).await;
     }
 
-    /// Puts the steps of a run into the order of its definition; without it they stay as they are.
+    /// Puts the steps of a run into the order of its definition, and says what only that knows of
+    /// those that did not run; without it they stay as they are.
     async fn arranged(&self, mut reply: QueryReply) -> QueryReply {
         if let QueryReply::Run(detail) = &mut reply
             && let Ok((_, workflow)) = self.catalog.find(&detail.summary.digest.to_string()).await
         {
             arrange::arrange(detail, &workflow);
+            reasons::tell(detail, &workflow);
         }
         reply
     }
@@ -213,6 +228,7 @@ impl<B: Broker> State<B> {
                 | QueryReply::History(_)
                 | QueryReply::Agents(_)
                 | QueryReply::Breakers(_)
+                | QueryReply::ClusterBreakers(_)
                 | QueryReply::Workflows(_)
                 | QueryReply::Failed { .. } => false,
             };

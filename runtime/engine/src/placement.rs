@@ -175,6 +175,17 @@ impl Placement {
         self.peers.values().any(Peer::may_be_there)
     }
 
+    /// Returns the others that may be there, with what they serve by their records. Those that
+    /// serve nothing are left out, and so is what this coordinator serves itself.
+    pub fn neighbours(&self) -> Vec<(CoordinatorId, Vec<PartitionId>)> {
+        let there = self.peers.iter().filter(|(_, peer)| peer.may_be_there());
+        let serving = there.map(|(id, peer)| {
+            let theirs = peer.owned().filter(|partition| !self.owned.contains_key(partition));
+            (id.clone(), theirs.collect::<Vec<_>>())
+        });
+        serving.filter(|(_, theirs)| !theirs.is_empty()).collect()
+    }
+
     /// Returns the coordinators that are there, this one included.
     pub fn live(&self) -> Vec<CoordinatorId> {
         let others = self.peers.iter().filter(|(_, peer)| peer.takes_partitions());

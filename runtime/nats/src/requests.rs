@@ -110,7 +110,7 @@ fn patience(query: &Query) -> Duration {
         | Query::Letters(_)
         | Query::Run { .. }
         | Query::Agents {}
-        | Query::Breakers {}
+        | Query::Breakers { .. }
         | Query::Workflows {} => Duration::ZERO,
     }
 }

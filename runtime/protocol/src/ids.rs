@@ -130,6 +130,17 @@ impl StepPath {
         Some((Self::new(step), index.parse().ok()?))
     }
 
+    /// Returns the step that this one is inside of: its group, or the `for_each` whose item it is.
+    pub fn around(&self) -> Option<Self> {
+        if self.compensated().is_some() {
+            return None;
+        }
+        match self.as_item() {
+            Some((fan, _)) => Some(fan),
+            None => self.0.rsplit_once('/').map(|(group, _)| Self::new(group)),
+        }
+    }
+
     /// Returns the path of `step` inside this group.
     #[must_use]
     pub fn inner(&self, step: &str) -> Self {
@@ -366,6 +377,16 @@ mod tests {
         let step = StepPath::new("s");
         assert_ne!(RunId::child(parent, &step, 1), RunId::child(parent, &step, 2));
         assert_ne!(RunId::child(parent, &step, 1), RunId::child(parent, &step.item(0), 1));
+    }
+
+    #[test]
+    fn what_is_around_a_step_is_its_group_or_its_for_each() {
+        let around = |path: &str| StepPath::new(path).around().map(|around| around.to_string());
+        assert_eq!(around("pay"), None);
+        assert_eq!(around("shop/pay").as_deref(), Some("shop"));
+        assert_eq!(around("shop/pay[3]").as_deref(), Some("shop/pay"));
+        assert_eq!(around("shop[1]/pay").as_deref(), Some("shop[1]"));
+        assert_eq!(around("shop/pay~compensate"), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::letter::{DeadLetter, LetterFilter};
 use crate::payload::Payload;
 use crate::record::RunRecord;
 use crate::time::Timestamp;
-use crate::view::{AgentView, BreakerView};
+use crate::view::{AgentView, BreakerView, ClusterBreakers};
 use crate::waiting::{PausedView, WaitingView};
 
 /// A question; it changes nothing.
@@ -43,7 +43,12 @@ pub enum Query {
     /// Which agents are there?
     Agents {},
     /// Which circuit breakers are there?
-    Breakers {},
+    Breakers {
+        /// As all coordinators know them, and not only the one that answers. An older one tells of
+        /// itself all the same.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        everywhere: bool,
+    },
     /// Which definitions are registered by name?
     Workflows {},
 }
@@ -88,8 +93,10 @@ pub enum QueryReply {
     Letters(Vec<DeadLetter>),
     /// To [`Query::Agents`].
     Agents(Vec<AgentView>),
-    /// To [`Query::Breakers`].
+    /// To [`Query::Breakers`]: those of the coordinator that answers.
     Breakers(Vec<BreakerView>),
+    /// To [`Query::Breakers`] with `everywhere`.
+    ClusterBreakers(ClusterBreakers),
     /// To [`Query::Workflows`]: name, version, digest.
     Workflows(Vec<(String, Option<String>, Hash)>),
     /// There is no such run.
@@ -296,9 +303,15 @@ pub struct StepView {
     /// Why it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<SkipReason>,
+    /// The text of its `if`, if it was skipped because of it; the beginning of a long one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// Why it was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<CancelReason>,
+    /// The step whose failure stopped it, or kept it from beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<StepPath>,
     /// The sub-workflow's run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<RunId>,

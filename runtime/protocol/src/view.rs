@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::{Lane, Offer};
 use crate::board::{BreakerPhase, QuarantineRecord};
-use crate::ids::AgentId;
+use crate::ids::{AgentId, CoordinatorId};
 use crate::time::Timestamp;
 
 /// One live agent.
@@ -74,7 +74,21 @@ impl AgentStanding {
     }
 }
 
-/// One circuit breaker, as the coordinator that answers sees it.
+/// The circuit breakers of a cluster. Each coordinator counts the calls of its own runs, and holds
+/// their work: together they make the whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterBreakers {
+    /// The breakers, by name.
+    pub breakers: Vec<BreakerView>,
+    /// The coordinators that said what they know, by name.
+    pub told_by: Vec<CoordinatorId>,
+    /// Those that did not answer: what they have is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<CoordinatorId>,
+}
+
+/// One circuit breaker, as the coordinator that answers sees it, or as all of them do: the numbers
+/// are sums then, the state is the one that matters most.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BreakerView {
     /// Its name: that of a capability, or `WORKFLOW/STEP`.
@@ -105,4 +119,24 @@ pub struct BreakerView {
     /// How many calls may be under way at a time, if that is bounded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_a_time: Option<u32>,
+    /// What each coordinator has of it; empty if only one was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<BreakerShare>,
+}
+
+/// What one coordinator has of a circuit breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerShare {
+    /// Who.
+    pub coordinator: CoordinatorId,
+    /// In which state it sees the breaker.
+    pub phase: BreakerPhase,
+    /// Calls that count at the moment.
+    pub calls: u32,
+    /// Those that failed.
+    pub failed: u32,
+    /// Those that took too long.
+    pub slow: u32,
+    /// Attempts that wait because of it.
+    pub parked: u32,
 }

@@ -15,9 +15,12 @@ pub struct WaitingView {
     /// The name of the signal that it waits for, if it waits for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// The step that it waits for, if it waits for one.
+    /// The step that it waits for, if it waits for one; of several the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<StepPath>,
+    /// The others, if it waits for several; a few of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub and_for: Vec<StepPath>,
     /// What holds it up, where somebody can do something about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<WaitingCause>,
@@ -34,7 +37,8 @@ const fn is_zero(number: &u32) -> bool {
 impl WaitingView {
     /// Creates the view of a step that waits for neither a signal nor another step.
     pub const fn new(step: StepPath, reason: String) -> Self {
-        Self { step, reason, signal: None, waits_for: None, cause: None, alike: 0 }
+        let and_for = Vec::new();
+        Self { step, reason, signal: None, waits_for: None, and_for, cause: None, alike: 0 }
     }
 
     /// Says what holds the step up.

@@ -129,7 +129,7 @@ fn query_wait(query: &Query) -> Duration {
         | Query::Letters(_)
         | Query::Run { .. }
         | Query::Agents {}
-        | Query::Breakers {}
+        | Query::Breakers { .. }
         | Query::Workflows {} => Duration::ZERO,
     }
 }

@@ -100,7 +100,7 @@ impl Weigh for Query {
             Self::Run { .. }
             | Self::History { .. }
             | Self::Agents {}
-            | Self::Breakers {}
+            | Self::Breakers { .. }
             | Self::Workflows {} => 0,
         }
     }

@@ -31,7 +31,8 @@ const AGENTS: &[Column] = &[
 /// coordinator that knows its free slots, or `queue`, pulled by the agent from the queue of a
 /// capability; a run is the same by either.
 ///
-/// HEALTH is how its attempts ended lately. An agent of the direct lane whose attempts fail far
+/// HEALTH is how its attempts ended lately, as far as the coordinator that answers has seen: those
+/// of its own runs. An agent of the direct lane whose attempts fail far
 /// more often than those of the others gets no more work for a while, then one attempt, then is on
 /// parole. One that pulls from a queue cannot be kept from it: stop it.
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json as object;
 use skep_broker::Broker;
 use skep_protocol::limits::MAX_NAME_LEN;
-use skep_protocol::{AgentView, BreakerPhase, BreakerView, Order};
+use skep_protocol::{AgentView, BreakerPhase, BreakerView, ClusterBreakers, Order};
 
 use crate::cli::Global;
 use crate::client::Client;
@@ -30,7 +30,11 @@ const BREAKERS: &[Column] = &[
 /// A breaker opens when the calls of a capability fail, or are slow: work waits, nothing is lost,
 /// a few calls probe whether it is well again. A capability has one of its name; a step that has a
 /// `breaker` of its own has one called WORKFLOW/STEP. Those that were not needed lately are not
-/// listed. CALLS, FAILED and SLOW are what the coordinator that answers has counted lately.
+/// listed.
+///
+/// PARKED is how many attempts wait because of it, CALLS, FAILED and SLOW are what was counted
+/// lately: by all coordinators together. One that does not answer within a second is named, and its
+/// share is missing. With -o json, `shares` tells what each of them has.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Breakers {
@@ -66,7 +70,7 @@ impl Breakers {
         global: &Global,
     ) -> Result<Exit, Error> {
         match self.what.unwrap_or(What::List) {
-            What::List => list(client.breakers().await?, global),
+            What::List => list(&client.breakers().await?, global),
             What::Trip { name, reason } => {
                 client.order(Order::TripBreaker { name: name.clone(), reason }).await?;
                 done(&name, "open", "open until it is reset", global);
@@ -107,14 +111,29 @@ fn done(name: &str, what: &str, told: &str, global: &Global) {
     }
 }
 
-fn list(breakers: Vec<BreakerView>, global: &Global) {
+fn list(all: &ClusterBreakers, global: &Global) {
+    let ClusterBreakers { breakers, missing, .. } = all;
     if global.output == Format::Json {
-        output::json(&breakers.iter().map(json::breaker).collect::<Vec<_>>());
-    } else if breakers.is_empty() {
+        let objects = breakers.iter().map(|view| json::breaker(view, missing));
+        output::json(&objects.collect::<Vec<_>>());
+    } else if !breakers.is_empty() {
+        output::data(table::draw(BREAKERS, breakers.iter().map(row)));
+    } else if missing.is_empty() {
         output::note("no circuit breaker was needed lately: everything passes");
     } else {
-        output::data(table::draw(BREAKERS, breakers.iter().map(row)));
+        output::note("no circuit breaker was needed lately, as far as those know that answered");
     }
+    untold(all).iter().for_each(output::warn);
+}
+
+/// Says whose share is not in the numbers.
+fn untold(all: &ClusterBreakers) -> Vec<String> {
+    if all.told_by.is_empty() {
+        let told = "a coordinator of an earlier version answered: it tells of its own share alone";
+        return vec![told.to_owned()];
+    }
+    let missing = all.missing.iter();
+    missing.map(|id| format!("coordinator {id} did not answer, its share is missing")).collect()
 }
 
 fn row(view: &BreakerView) -> Vec<Cell> {
@@ -142,7 +161,20 @@ fn row(view: &BreakerView) -> Vec<Cell> {
 
 #[cfg(test)]
 mod tests {
+    use skep_protocol::CoordinatorId;
+
     use super::*;
+
+    #[test]
+    fn whose_share_is_missing_is_told() {
+        let name = |name: &str| CoordinatorId::new(name).unwrap();
+        let mut all = ClusterBreakers::default();
+        assert!(untold(&all)[0].contains("of an earlier version"), "{:?}", untold(&all));
+        all.told_by = vec![name("one")];
+        assert!(untold(&all).is_empty());
+        all.missing = vec![name("two")];
+        assert_eq!(untold(&all), ["coordinator two did not answer, its share is missing"]);
+    }
 
     #[test]
     fn a_breaker_is_a_capability_or_a_step() {

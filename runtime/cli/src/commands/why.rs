@@ -137,8 +137,26 @@ fn head(detail: &RunDetail) -> String {
             format!("{run} is {}: {resume} lets it go on", human::paused(detail.paused.as_ref()))
         }
         (status, _) if status.is_final() => format!("{run} is over: {status}"),
+        (RunStatus::Unwinding | RunStatus::Stuck, _) => match unwinds(detail) {
+            Some(why) => format!("{run} is {}, since {why}", summary.status),
+            None => format!("{run} is {}", summary.status),
+        },
         (status, _) => format!("{run} is {status}"),
     }
+}
+
+/// Says why a run stops, or makes good what it did.
+fn unwinds(detail: &RunDetail) -> Option<String> {
+    if let Some(error) = &detail.error {
+        return Some(format!("it failed: {}", human::short_lines(&error.to_string())));
+    }
+    if let Some(reason) = &detail.cancelled {
+        return Some(format!("it was cancelled: {}", human::short_lines(reason)));
+    }
+    let culprit = detail.steps.iter().find_map(|view| view.stopped_by.as_ref())?;
+    let culprit = detail.steps.iter().find(|view| view.step == *culprit)?;
+    let error = human::short_lines(&culprit.error.as_ref()?.to_string());
+    Some(format!("`{}` failed: {error}", culprit.step))
 }
 
 fn object(detail: &RunDetail, causes: &Causes<'_>, step: Option<StepPath>) -> Value {

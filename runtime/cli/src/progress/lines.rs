@@ -29,6 +29,9 @@ pub(crate) fn line(
 ) -> Option<String> {
     let event = &entry.record.event;
     let step = event.step();
+    if let Event::RunCompensated { failure } = event {
+        return Some(placed(entry.record.at, None, &compensated(progress, failure)));
+    }
     let text = match (filter, step) {
         (LineFilter::Brief, Some(step)) if is_told(progress, step, event) => {
             format!("{} for good", paint(RED, "failed"))
@@ -181,14 +184,12 @@ fn run_text(event: &Event) -> String {
         Event::UnwindStarted { failure: None } => {
             format!("{} what was done", paint(YELLOW, "making good"))
         }
-        Event::RunCompensated { failure } => {
-            format!("run {} and {}: {}", paint(RED, "failed"), "was made good", why(failure))
-        }
         Event::ParentNotified {} => "the parent run was told".to_owned(),
         Event::SignalReceived { name, payload, .. } => {
             format!("signal `{name}` received: {}", shown(payload))
         }
-        Event::RunStuck { .. }
+        Event::RunCompensated { .. }
+        | Event::RunStuck { .. }
         | Event::CompensationSkipped { .. }
         | Event::DeadLetterDropped { .. }
         | Event::StepKept(_)
@@ -287,6 +288,18 @@ fn step_text(event: &Event) -> String {
         | Event::ParentNotified {}
         | Event::SignalReceived { .. } => String::new(),
     }
+}
+
+/// Says how a run ended that makes good what it did when it fails: some have done nothing.
+fn compensated(progress: &Progress, failure: &Failure) -> String {
+    let how = match (progress.unwinding.has_begun(), progress.unwinding.by_other_means()) {
+        (false, _) => ", there was nothing to make good".to_owned(),
+        (true, 0) => " and was made good".to_owned(),
+        (true, steps) => {
+            format!(" and was made good, {} by other means", human::count(steps, "step"))
+        }
+    };
+    format!("run {}{how}: {}", paint(RED, "failed"), why(failure))
 }
 
 fn kept_text(kept: &StepKept) -> String {

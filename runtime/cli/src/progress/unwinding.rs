@@ -11,6 +11,8 @@ pub(super) struct Unwinding {
     under_way: BTreeSet<StepPath>,
     /// Those that failed for good.
     stuck: BTreeSet<StepPath>,
+    /// Those that somebody took as done.
+    skipped: BTreeSet<StepPath>,
 }
 
 impl Unwinding {
@@ -25,6 +27,7 @@ impl Unwinding {
             self.stuck.insert(step.clone());
         } else if let Event::CompensationSkipped { step, .. } = event {
             self.stuck.remove(step);
+            self.skipped.insert(step.clone());
         } else if let Event::AttemptScheduled(event) = event {
             self.under_way.extend(event.step.compensated().map(|_| event.step.clone()));
         } else if let Event::AttemptCompleted(event) = event {
@@ -39,6 +42,16 @@ impl Unwinding {
             (true, true) => RunStatus::Unwinding,
             (true, false) => RunStatus::Stuck,
         }
+    }
+
+    /// Tells whether there was anything to make good.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Returns how many steps were made good by other means, as somebody said.
+    pub(super) fn by_other_means(&self) -> usize {
+        self.skipped.len()
     }
 
     /// Tells whether the run goes on without a person.

@@ -185,6 +185,7 @@ async fn history<B: Broker>(
             | QueryReply::Letters(_)
             | QueryReply::Agents(_)
             | QueryReply::Breakers(_)
+            | QueryReply::ClusterBreakers(_)
             | QueryReply::Workflows(_)
             | QueryReply::NotFound {} => return Ok(history),
         }

@@ -78,7 +78,7 @@ impl Arrange<'_> {
     }
 }
 
-fn pending(step: StepPath) -> StepView {
+pub(super) fn pending(step: StepPath) -> StepView {
     StepView {
         step,
         status: StepStatus::Pending,
@@ -88,7 +88,9 @@ fn pending(step: StepPath) -> StepView {
         output: None,
         error: None,
         skipped: None,
+        condition: None,
         cancelled: None,
+        stopped_by: None,
         child: None,
         items: None,
         kept: false,
@@ -97,7 +99,7 @@ fn pending(step: StepPath) -> StepView {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use expect_test::{Expect, expect};
     use skep_protocol::{Hash, Payload, RunId, RunStatus, RunSummary, Timestamp};
 
@@ -118,18 +120,13 @@ steps:
       out: { agent: a, needs: [in] }
 ";
 
-    fn check(status: RunStatus, known: &[(&str, StepStatus)], expected: &Expect) {
-        let workflow = skep_workflow::read(NESTED.as_bytes(), "w").expect("it is well-formed");
-        let view = |(step, status): &(&str, StepStatus)| StepView {
-            status: *status,
-            ..pending(StepPath::new(step))
-        };
-        let mut detail = RunDetail {
+    pub(in super::super) fn detail(steps: Vec<StepView>) -> RunDetail {
+        RunDetail {
             summary: RunSummary {
                 run: RunId::from_key("w", "k"),
                 workflow: "w".to_owned(),
                 digest: Hash::ZERO,
-                status,
+                status: RunStatus::Running,
                 started: Timestamp::EPOCH,
                 ended: None,
                 parent: None,
@@ -144,9 +141,19 @@ steps:
             cancelled: None,
             paused: None,
             retried_by: Vec::new(),
-            steps: known.iter().map(view).collect(),
+            steps,
             waiting: Vec::new(),
+        }
+    }
+
+    fn check(status: RunStatus, known: &[(&str, StepStatus)], expected: &Expect) {
+        let workflow = skep_workflow::read(NESTED.as_bytes(), "w").expect("it is well-formed");
+        let view = |(step, status): &(&str, StepStatus)| StepView {
+            status: *status,
+            ..pending(StepPath::new(step))
         };
+        let mut detail = detail(known.iter().map(view).collect());
+        detail.summary.status = status;
         arrange(&mut detail, &workflow);
         let line = |view: &StepView| format!("{} {}\n", view.step, view.status);
         expected.assert_eq(&detail.steps.iter().map(line).collect::<String>());

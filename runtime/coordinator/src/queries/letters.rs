@@ -2,7 +2,7 @@
 
 use skep_broker::Broker;
 use skep_protocol::{DeadLetter, LetterFilter, QueryReply, StepPath};
-use skep_workflow::{StepKind, Workflow};
+use skep_workflow::{Step, StepKind, Workflow};
 
 use super::State;
 use crate::read_model::Question;
@@ -70,11 +70,15 @@ fn name(segment: &str) -> &str {
     segment.split_once('[').map_or(segment, |(name, _)| name)
 }
 
-fn capability(workflow: &Workflow, path: &str) -> Option<String> {
+/// Returns what the definition says of the step at a path.
+pub(super) fn definition<'w>(workflow: &'w Workflow, path: &str) -> Option<&'w Step> {
     let name = name(path.rsplit('/').next()?);
-    let StepKind::Agent { capability, .. } = workflow.step(workflow.find(name)?).kind() else {
-        return None;
-    };
+    Some(workflow.step(workflow.find(name)?))
+}
+
+fn capability(workflow: &Workflow, path: &str) -> Option<String> {
+    let step = definition(workflow, path)?;
+    let StepKind::Agent { capability, .. } = step.kind() else { return None };
     Some(capability.to_string())
 }
 

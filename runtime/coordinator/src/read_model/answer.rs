@@ -133,6 +133,8 @@ fn steps(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<StepView>>
                 skipped_by: row.get(9)?,
                 skipped: optional_json(row, 10)?,
                 cancelled: optional_json(row, 11)?,
+                condition: None,
+                stopped_by: None,
             })
         })?
         .collect::<rusqlite::Result<_>>()?;

@@ -53,7 +53,7 @@ impl Calls {
 }
 
 async fn breakers<B: Broker>(broker: &B) -> Vec<BreakerView> {
-    match broker.query(Query::Breakers {}).await {
+    match broker.query(Query::Breakers { everywhere: false }).await {
         Ok(QueryReply::Breakers(breakers)) => breakers,
         other => panic!("{other:?}"),
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may panic")]
 
 mod backlog;
+mod breakers;
 mod clocks;
 mod crash;
 mod doubt;

@@ -33,7 +33,7 @@ async fn the_breaker_of_a_step_can_be_opened_before_anybody_called_it() {
     let _coordinator = coordinator(&broker).await;
     register(&broker, OWN).await;
     assert_eq!(ordered(&broker, trip("own/one")).await, CommandReply::Done {});
-    let reply = broker.query(Query::Breakers {}).await;
+    let reply = broker.query(Query::Breakers { everywhere: false }).await;
     let Ok(QueryReply::Breakers(views)) = reply else { panic!("{reply:?}") };
     let shown: Vec<_> = views.iter().map(|view| (view.name.as_str(), view.phase)).collect();
     assert_eq!(shown, [("own/one", BreakerPhase::Open)]);

@@ -19,7 +19,7 @@ use crate::world::*;
 
 const ALL: usize = PartitionCount::DEFAULT.get() as usize;
 
-async fn named<B: Broker>(broker: &B, name: &str) -> Handle {
+pub(crate) async fn named<B: Broker>(broker: &B, name: &str) -> Handle {
     let coordinator = Some(CoordinatorId::new(name).unwrap());
     let config = Config { coordinator, ..Config::embedded() };
     Coordinator::start(broker.clone(), config).await.unwrap()
@@ -39,7 +39,7 @@ async fn until_served(handles: &mut [&mut Handle], fit: impl Fn(&[Vec<PartitionI
 }
 
 /// Waits until each of them serves something.
-async fn until_shared(handles: &mut [&mut Handle]) {
+pub(crate) async fn until_shared(handles: &mut [&mut Handle]) {
     until_served(handles, |owned| owned.iter().all(|owned| !owned.is_empty())).await;
 }
 

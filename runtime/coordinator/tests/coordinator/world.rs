@@ -30,7 +30,7 @@ pub(crate) fn run_id(key: &str) -> RunId {
 }
 
 /// Between two tries to reach an owner.
-const AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
+pub(crate) const AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// Sends a command until somebody answers.
 pub(crate) async fn command<B: Broker>(broker: &B, run: RunId, command: Command) -> CommandReply {

@@ -25,7 +25,7 @@ impl Fleet {
             Place::Held { .. } | Place::Sent { .. } => return None,
             Place::BackOff => (back_off(attempt.offer.not_before, now), None),
             Place::Behind { until } => plain(&self.explain_behind(id, *until, now)),
-            Place::Withheld => ("the run is paused".to_owned(), Some(WaitingCause::Paused)),
+            Place::Withheld => paused(),
             Place::New | Place::RollCall => {
                 plain("the agents are being asked whether one of them holds it")
             }
@@ -40,7 +40,9 @@ impl Fleet {
             Place::Refused { .. } => plain("it fails, because its circuit breaker is open"),
             Place::Ready if self.link == Link::Down => plain("the broker cannot be reached"),
             Place::Ready => self.explain_ready(attempt, pool, now),
-            Place::Queued { .. } if pool.pullers.is_empty() => no_agent(attempt, ""),
+            // It may lie in the queue yet; whoever pulls it is told that it is not wanted.
+            Place::Queued { .. } if attempt.withheld => paused(),
+            Place::Queued { .. } if pool.agents().next().is_none() => no_agent(attempt, ""),
             Place::Queued { .. } => {
                 (format!("in the queue of {capability} ({})", self.strength(pool)), None)
             }
@@ -85,7 +87,7 @@ impl Fleet {
         if let Some(held) = self.explain_guard(attempt, now) {
             return held;
         }
-        if pool.direct.is_empty() && pool.pullers.is_empty() {
+        if pool.agents().next().is_none() {
             return no_agent(attempt, "");
         }
         let labels = &attempt.offer.task.labels;
@@ -98,10 +100,11 @@ impl Fleet {
         if let Some(out) = self.explain_quarantine(attempt, pool) {
             return out;
         }
-        let before = pool.before(&attempt.rank());
-        let strength = self.strength(pool);
+        let (strength, turn) = (self.strength(pool), pool.before(&attempt.rank()) + 1);
+        let all = pool.waiting(|_| true);
         let reason = format!(
-            "waiting for a free slot of {capability} ({strength}, {before} waiting before it)"
+            "waiting for a free slot of {capability} ({strength}), number {turn} of {all} at its \
+             coordinator"
         );
         (reason, None)
     }
@@ -173,6 +176,7 @@ impl Fleet {
                 cause: open.map(|open| open.cause.clone()),
                 trips: breaker.trips(),
                 at_a_time: breaker.at_a_time(),
+                shares: Vec::new(),
             }
         };
         self.guards.iter().map(view).collect()
@@ -237,6 +241,10 @@ fn clock(at: Timestamp) -> String {
 fn back_off(due: Timestamp, now: Timestamp) -> String {
     let ms = due.since(now).as_millis();
     format!("back-off, due in {}.{} s", ms / 1_000, ms % 1_000 / 100)
+}
+
+fn paused() -> Told {
+    ("the run is paused".to_owned(), Some(WaitingCause::Paused))
 }
 
 fn no_agent(attempt: &Attempt, with: &str) -> Told {

@@ -274,7 +274,7 @@ fn a_busy_agent_is_left_alone_and_its_task_goes_elsewhere() {
     scene.explain("x").beat("b", 1, &[]).delivered("b", &["x"]).settled("x", Some("b"));
     scene.check(expect![[r#"
         0: deliver to a: x
-        0: x waits: waiting for a free slot of c (1 agent, 2 slots, 0 waiting before it)
+        0: x waits: waiting for a free slot of c (1 agent, 2 slots), number 1 of 1 at its coordinator
         0: deliver to b: x
     "#]]);
 }
@@ -378,7 +378,7 @@ fn the_queue_stays_shallow_and_is_filled_again_when_it_vanished() {
     scene.check(expect![[r#"
         0: enqueue a (sending 0)
         0: enqueue b (sending 0)
-        0: d waits: waiting for a free slot of c (1 agent, 1 slot, 0 waiting before it)
+        0: d waits: waiting for a free slot of c (1 agent, 1 slot), number 1 of 1 at its coordinator
         0: a waits: in the queue of c (1 agent, 1 slot)
         0: a held by q
         0: enqueue d (sending 0)

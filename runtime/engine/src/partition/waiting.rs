@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use skep_protocol::{Timestamp, WaitingCause, WaitingFor, WaitingView};
+use skep_protocol::{StepPath, Timestamp, WaitingCause, WaitingFor, WaitingView};
+use skep_workflow::Join;
 
 use crate::run::step::{Phase, Progress};
 use crate::run::{NodeId, Run};
 
 /// So many waiting steps are told of, beyond one for each step of the definition.
 const MOST: usize = 1_000;
+/// So many of the steps that one waits for are named.
+const NAMED: usize = 5;
 
 /// Returns what waits. Of a step of the definition at least one place is told of, however often
 /// the others occur.
@@ -93,9 +96,28 @@ fn pending(run: &Run, id: NodeId) -> Option<WaitingView> {
         let reason = "waits until its group has decided what starts over".to_owned();
         return Some(WaitingView::new(run.path(id), reason));
     }
-    let need = run.path(open_need(run, id)?);
-    let reason = format!("waits for step {need}");
-    Some(WaitingView { waits_for: Some(need), ..WaitingView::new(run.path(id), reason) })
+    for_others(run, id)
+}
+
+/// Says of a step which steps have to end before it begins.
+fn for_others(run: &Run, id: NodeId) -> Option<WaitingView> {
+    let open = open_needs(run, id);
+    let mut named = open.iter().take(NAMED).map(|need| run.path(*need));
+    let waits_for = Some(named.next()?);
+    let and_for: Vec<StepPath> = named.collect();
+    let mut names =
+        waits_for.iter().chain(&and_for).map(StepPath::as_str).collect::<Vec<_>>().join(", ");
+    if open.len() > NAMED {
+        names.push_str(&format!(" and {} more", open.len() - NAMED));
+    }
+    let reason = match (open.len(), enough(run, id)) {
+        (1, _) => format!("waits for step {names}"),
+        (many, Some(left)) if (left as usize) < many => {
+            format!("waits for {left} of the steps {names}")
+        }
+        (_, _) => format!("waits for steps {names}"),
+    };
+    Some(WaitingView { waits_for, and_for, ..WaitingView::new(run.path(id), reason) })
 }
 
 /// Says what the compensation of a step waits for that has not begun.
@@ -142,12 +164,23 @@ fn paused(run: &Run, id: NodeId) -> WaitingView {
     WaitingView::new(run.path(id), reason).because(WaitingCause::Paused)
 }
 
-/// Returns the first step that a step which has not started waits for.
-fn open_need(run: &Run, id: NodeId) -> Option<NodeId> {
+/// Returns the steps that a step which has not started waits for.
+fn open_needs(run: &Run, id: NodeId) -> Vec<NodeId> {
     let scope = run.node(id).scope;
     let needs = run.definition(id).needs().iter();
-    let mut needs = needs.filter_map(|step| run.in_scope(scope, *step));
-    needs.find(|need| !run.is_over(*need))
+    let needs = needs.filter_map(|step| run.in_scope(scope, *step));
+    needs.filter(|need| !run.is_over(*need)).collect()
+}
+
+/// Returns how many more of its needs have to complete for a step to begin, if that is not to be
+/// all of them.
+fn enough(run: &Run, id: NodeId) -> Option<u32> {
+    let wanted = match run.definition(id).join() {
+        Join::Unwritten | Join::All => return None,
+        Join::Any => 1,
+        Join::AtLeast(wanted) => wanted,
+    };
+    Some(wanted.saturating_sub(run.node(id).needs.completed))
 }
 
 fn moment(at: Timestamp) -> String {

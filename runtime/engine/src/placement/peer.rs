@@ -109,6 +109,11 @@ impl Peer {
         }
     }
 
+    /// Returns the partitions that it serves.
+    pub(super) fn owned(&self) -> impl Iterator<Item = PartitionId> {
+        self.owns.iter().copied()
+    }
+
     pub(super) fn owns(&self, partition: PartitionId) -> bool {
         self.owns.contains(&partition)
     }

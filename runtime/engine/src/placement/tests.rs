@@ -186,6 +186,34 @@ fn who_drains_is_first_nowhere() {
     assert_eq!(ranks(&a), 0);
 }
 
+/// The dead one stays until it was missed for long enough; what somebody serves is told once.
+#[test]
+fn the_neighbours_are_those_with_work() {
+    let mut world = World::new();
+    for name in ["a", "b", "c"] {
+        world.start(name);
+    }
+    world.rounds(10);
+    let names = |world: &World| {
+        let neighbours = world.all[&id("a")].neighbours();
+        for (owner, partition) in
+            neighbours.iter().flat_map(|(id, all)| all.iter().map(move |p| (id, p)))
+        {
+            assert_eq!(world.served.get(partition).unwrap_or(owner), owner);
+        }
+        neighbours.into_iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&world), ["b", "c"]);
+    world.kill("b");
+    assert_eq!(names(&world), ["b", "c"]);
+    world.rounds(10);
+    assert_eq!(names(&world), ["c"]);
+    // Who has just begun serves nothing.
+    world.start("d");
+    world.round();
+    assert_eq!(names(&world), ["c"]);
+}
+
 #[test]
 fn a_vigil_counts_what_it_heard() {
     let mut vigil = Vigil::default();

@@ -274,6 +274,7 @@ pub(crate) fn waiting(view: &WaitingView) -> String {
     if let Some(step) = &view.waits_for {
         text.push_str(&format!(" <- {step}"));
     }
+    view.and_for.iter().for_each(|step| text.push_str(&format!(", {step}")));
     if let Some(signal) = &view.signal {
         text.push_str(&format!(" [signal {signal}]"));
     }

@@ -28,7 +28,7 @@ impl<'a> Causes<'a> {
         let views: BTreeMap<_, _> = detail.steps.iter().map(|view| (&view.step, view)).collect();
         let mut inside: BTreeMap<StepPath, BTreeSet<&StepPath>> = BTreeMap::new();
         for step in views.keys().chain(waiting.keys()) {
-            if let Some(around) = around(step) {
+            if let Some(around) = step.around() {
                 inside.entry(around).or_default().insert(*step);
             }
         }
@@ -79,7 +79,7 @@ impl<'a> Causes<'a> {
     /// Returns what has to go on first, for a step to go on.
     fn before(&self, step: &StepPath) -> Vec<StepPath> {
         if let Some(view) = self.waiting(step) {
-            return view.waits_for.iter().cloned().collect();
+            return view.waits_for.iter().chain(&view.and_for).cloned().collect();
         }
         let Some(view) = self.views.get(step) else { return Vec::new() };
         match (view.status, &view.skipped) {
@@ -88,14 +88,15 @@ impl<'a> Causes<'a> {
             }
             (StepStatus::Pending, _) => self.not_begun(step).into_iter().collect(),
             (StepStatus::Skipped, Some(SkipReason::Upstream(need))) => vec![need.clone()],
+            (StepStatus::Skipped | StepStatus::Cancelled, _) => {
+                view.stopped_by.iter().cloned().collect()
+            }
             (
                 StepStatus::Running
                 | StepStatus::Scheduled
                 | StepStatus::Waiting
                 | StepStatus::Completed
-                | StepStatus::Failed
-                | StepStatus::Skipped
-                | StepStatus::Cancelled,
+                | StepStatus::Failed,
                 _,
             ) => Vec::new(),
         }
@@ -103,7 +104,7 @@ impl<'a> Causes<'a> {
 
     /// Returns what is around a step, if that has not begun.
     fn not_begun(&self, step: &StepPath) -> Option<StepPath> {
-        let around = around(step)?;
+        let around = step.around()?;
         let view = self.views.get(&around)?;
         (view.status == StepStatus::Pending).then_some(around)
     }
@@ -116,8 +117,10 @@ impl<'a> Causes<'a> {
             self.waits(step) || status.is_some_and(|s| !s.is_final() && s != StepStatus::Pending)
         };
         let is_held = |step: &StepPath| {
-            let waits_for = self.waiting.get(step).and_then(|view| view.waits_for.as_ref());
-            waits_for.is_some_and(|other| inside.contains(other))
+            let view = self.waiting.get(step);
+            let others =
+                view.into_iter().flat_map(|view| view.waits_for.iter().chain(&view.and_for));
+            others.into_iter().any(|other| inside.contains(other))
         };
         inside.iter().filter(|step| is_open(step) && !is_held(step)).map(|s| (*s).clone()).collect()
     }
@@ -236,12 +239,9 @@ impl<'a> Causes<'a> {
                 format!("failed: {}", human::short_lines(&error))
             }
             (status @ (StepStatus::Skipped | StepStatus::Cancelled), _, _) => {
-                match (human::not_run(view), view.cancelled, &self.detail.cancelled) {
-                    (Some(why), Some(CancelReason::RunCancelled), Some(reason)) => {
-                        format!("{status}, since {why}: {}", human::short_lines(reason))
-                    }
-                    (Some(why), _, _) => format!("{status}, since {why}"),
-                    (None, _, _) => status.to_string(),
+                match (self.ended_with_the_run(view), human::not_run(view)) {
+                    (Some(why), _) | (None, Some(why)) => format!("{status}, since {why}"),
+                    (None, None) => status.to_string(),
                 }
             }
             (
@@ -253,6 +253,15 @@ impl<'a> Causes<'a> {
                 _,
             ) => status.to_string(),
         }
+    }
+
+    /// Says of a step that a person ended along with its run why they did.
+    fn ended_with_the_run(&self, view: &StepView) -> Option<String> {
+        let reason = self.detail.cancelled.as_ref()?;
+        let is_told = view.cancelled == Some(CancelReason::RunCancelled)
+            || (view.skipped == Some(SkipReason::Stopping) && view.stopped_by.is_none());
+        let why = human::cancelled(CancelReason::RunCancelled);
+        is_told.then(|| format!("{why}: {}", human::short_lines(reason)))
     }
 
     /// Returns what a person can do for a step to go on.
@@ -273,22 +282,13 @@ impl<'a> Causes<'a> {
             "step": step,
             "reason": self.line(step),
             "waits_for": view.and_then(|view| view.waits_for.as_ref()),
+            "and_for": view.map(|view| &view.and_for),
             "signal": view.and_then(|view| view.signal.as_ref()),
             "cause": view.and_then(|view| view.cause.as_ref()),
+            "stopped_by": self.views.get(step).and_then(|view| view.stopped_by.as_ref()),
             "alike": self.more(step),
             "help": self.advice(step),
         })
-    }
-}
-
-/// Returns the step that a step is inside of: its group, or the `for_each` whose item it is.
-fn around(step: &StepPath) -> Option<StepPath> {
-    if step.compensated().is_some() {
-        return None;
-    }
-    match step.as_item() {
-        Some((fan, _)) => Some(fan),
-        None => step.as_str().rsplit_once('/').map(|(group, _)| StepPath::new(group)),
     }
 }
 

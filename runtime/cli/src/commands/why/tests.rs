@@ -1,9 +1,10 @@
 //! What is said of a run that does not go on.
 
+mod stopped;
+
 use expect_test::{Expect, expect};
 use skep_protocol::{
-    AgentId, AttemptView, CancelReason, Failure, FailureKind, PausedView, SkipReason, StepStatus,
-    StepView, Timestamp, WaitingCause, WaitingView,
+    AgentId, AttemptView, PausedView, StepStatus, StepView, Timestamp, WaitingCause, WaitingView,
 };
 
 use super::*;
@@ -282,63 +283,39 @@ fn who_paused_a_run_is_named_once() {
 }
 
 #[test]
-fn only_what_failed_for_good_is_to_be_skipped() {
-    let waiting = vec![
-        waits_for("reserve~compensate", "pack~compensate"),
-        waits_for("pack~compensate", "ship~compensate"),
-        waits("ship~compensate", "failed for good").because(WaitingCause::Stuck),
-    ];
-    let mut steps = vec![view("ship~compensate", StepStatus::Failed)];
-    steps.extend(["reserve", "pack"].map(|step| view(step, StepStatus::Completed)));
-    let mut run = run(steps, waiting);
-    run.summary.status = RunStatus::Stuck;
+fn a_step_that_waits_for_several_is_held_up_by_each() {
+    let mut last = waits_for("last", "a");
+    last.reason = "waits for steps a, b, c, d, e and 1 more".to_owned();
+    last.and_for = ["b", "c", "d", "e"].map(StepPath::new).to_vec();
+    let waiting = vec![no_agent("a", "x"), no_agent("b", "y"), waits_for("c", "b"), last];
+    let mut steps = vec![busy("d", "a1"), busy("f", "a1"), view("e", StepStatus::Scheduled)];
+    steps.extend(["a", "b"].map(|step| view(step, StepStatus::Scheduled)));
+    steps.extend(["c", "last"].map(|step| view(step, StepStatus::Pending)));
     check(
-        &run,
-        &["reserve~compensate"],
+        &run(steps, waiting),
+        &["last"],
         &expect![[r#"
-        run RUN of w is stuck
-        ship~compensate: failed for good
-          help: skep resume RUN to try again, or to take it as done: skep skip RUN ship
-          holds up pack~compensate, reserve~compensate
+        run RUN of w is running
+        d: agent a1 works on it
+          holds up last
+        e: scheduled
+          holds up last
+        f: agent a1 works on it
+        a: no live agent offers x
+          help: start one: skep agent exec --agent x=./PROGRAM
+          holds up last
+        b: no live agent offers y
+          help: start one: skep agent exec --agent y=./PROGRAM
+          holds up c, last
 
-        reserve~compensate: waits for step pack~compensate
-          pack~compensate: waits for step ship~compensate
-            ship~compensate: failed for good
-              help: skep resume RUN to try again, or to take it as done: skep skip RUN ship"#]],
-    );
-}
-
-#[test]
-fn what_did_not_run_says_why() {
-    let skipped =
-        |step: &str, reason| StepView { skipped: Some(reason), ..view(step, StepStatus::Skipped) };
-    let failure = Failure::new(FailureKind::Agent, "exit_1", "no honey");
-    let cancelled = Some(CancelReason::RunCancelled);
-    let steps = vec![
-        StepView { error: Some(failure), ..view("read", StepStatus::Failed) },
-        skipped("think", SkipReason::Upstream(StepPath::new("read"))),
-        skipped("write", SkipReason::Upstream(StepPath::new("think"))),
-        skipped("maybe", SkipReason::Condition),
-        StepView { cancelled, ..view("stopped", StepStatus::Cancelled) },
-        view("old", StepStatus::Skipped),
-    ];
-    let mut run = run(steps, Vec::new());
-    (run.summary.status, run.cancelled) = (RunStatus::Cancelled, Some("enough".to_owned()));
-    check(
-        &run,
-        &["write", "maybe", "stopped", "old"],
-        &expect![[r#"
-        run RUN of w is over: cancelled
-
-        write: skipped, since `think` did not complete
-          think: skipped, since `read` did not complete
-            read: failed: exit_1: no honey
-
-        maybe: skipped, since its `if` is false
-
-        stopped: cancelled, since the run was cancelled: enough
-
-        old: skipped"#]],
+        last: waits for steps a, b, c, d, e and 1 more
+          a: no live agent offers x
+            help: start one: skep agent exec --agent x=./PROGRAM
+          b: no live agent offers y
+            help: start one: skep agent exec --agent y=./PROGRAM
+          c: waits for step b
+          d: agent a1 works on it
+          e: scheduled"#]],
     );
 }
 

@@ -225,6 +225,33 @@ fn items_that_are_made_good_are_counted_and_what_goes_wrong_is_told() {
 }
 
 #[test]
+fn what_was_made_good_is_told_as_it_was() {
+    let ends = |before: &dyn Fn(&mut Told)| {
+        let mut told = Told::new(LineFilter::Brief);
+        before(&mut told);
+        let failure = Failure::new(FailureKind::Agent, "declined", "no money");
+        told.event(Event::RunCompensated { failure });
+        told.lines().lines().last().unwrap_or_default().to_owned()
+    };
+    let unwinds = |told: &mut Told| {
+        told.event(Event::UnwindStarted { failure: None }).scheduled("read~compensate", 1, 0);
+    };
+    assert_eq!(ends(&|_| ()), "run failed, there was nothing to make good: declined: no money");
+    let done = |told: &mut Told| {
+        unwinds(told);
+        told.completed("read~compensate", 1);
+    };
+    assert_eq!(ends(&done), "run failed and was made good: declined: no money");
+    let skipped = |told: &mut Told| {
+        unwinds(told);
+        let step = StepPath::new("read~compensate");
+        told.event(Event::CompensationSkipped { step, by: "ada".to_owned() });
+    };
+    let told = "run failed and was made good, 1 step by other means: declined: no money";
+    assert_eq!(ends(&skipped), told);
+}
+
+#[test]
 fn a_fallback_that_takes_over_is_told() {
     let mut told = Told::new(LineFilter::Brief);
     told.event(fan_out(1));

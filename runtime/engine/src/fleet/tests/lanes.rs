@@ -152,3 +152,48 @@ fn what_lay_in_the_queue_while_its_run_was_paused_is_sent_again() {
         "#
     ]]);
 }
+
+#[test]
+fn what_lies_in_the_queue_while_its_run_is_paused_waits_for_that() {
+    let mut scene = Scene::new();
+    scene.beat_with("q", 4, &[], queue).owe("x");
+    scene.input(FleetInput::Withheld { attempt: id("x") }).explain("x");
+    scene.beat_with("q", 4, &[], |beat| {
+        queue(beat);
+        beat.leaving = true;
+    });
+    scene.explain("x").owe("x").explain("x").check(expect![[r#"
+        0: enqueue x (sending 0)
+        0: x waits: the run is paused (Paused)
+        0: x waits: the run is paused (Paused)
+        0: enqueue x (sending 1)
+        0: x waits: no live agent offers c (NoAgent { capability: "c" })
+    "#]]);
+}
+
+/// Whoever takes nothing at the moment offers it all the same.
+#[test]
+fn of_what_lies_in_the_queue_nobody_says_that_no_agent_offers_it_while_one_does() {
+    let mut scene = Scene::new();
+    scene.owe("x").explain("x").beat_with("a", 4, &[], |beat| beat.draining = true);
+    scene.explain("x").check(expect![[r#"
+        0: enqueue x (sending 0)
+        0: x waits: no live agent offers c (NoAgent { capability: "c" })
+        0: x waits: in the queue of c (1 agent, 4 slots, 1 draining)
+    "#]]);
+}
+
+/// Attempts of one coordinator wait together, whatever others have.
+#[test]
+fn who_waits_for_a_slot_is_told_its_turn() {
+    let mut scene = Scene::new();
+    scene.beat("a", 1, &[]).owe("now").owe("first");
+    scene.owe("second").owe_task(task("urgent", "c", 9)).owe_task(task("other", "d", 5));
+    scene.explain("urgent").explain("first").explain("second").check(expect![[r#"
+        0: deliver to a: now
+        0: enqueue other (sending 0)
+        0: urgent waits: waiting for a free slot of c (1 agent, 1 slot), number 1 of 3 at its coordinator
+        0: first waits: waiting for a free slot of c (1 agent, 1 slot), number 2 of 3 at its coordinator
+        0: second waits: waiting for a free slot of c (1 agent, 1 slot), number 3 of 3 at its coordinator
+    "#]]);
+}
