@@ -75,7 +75,12 @@ pub(super) fn order(step: &StepPath) -> Vec<(String, Option<u32>)> {
     order
 }
 
-/// Returns what all items of a step have in common: their path without the numbers.
+/// Returns what all items of a step have in common: their path without the numbers of items.
+pub(super) fn without_items(step: &StepPath) -> String {
+    order(step).into_iter().map(|(name, item)| name + item.map_or("", |_| "[]")).collect()
+}
+
+/// Returns what the lines of items have in common, whose names, times and turns differ.
 pub(super) fn without_numbers(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_ascii_digit()).collect()
 }

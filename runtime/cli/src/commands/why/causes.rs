@@ -8,7 +8,7 @@ use skep_protocol::{
 };
 
 use super::advice;
-use super::alike::{Alike, fold, order, without_numbers};
+use super::alike::{Alike, fold, order, without_items, without_numbers};
 use crate::human;
 
 /// What is known of the steps of a run.
@@ -183,8 +183,9 @@ impl<'a> Causes<'a> {
     /// Returns what steps have in common that are told of together: a cause that somebody can do
     /// something about, or that they are items of one step and wait for the same kind of thing.
     fn key(&self, step: &StepPath) -> String {
-        let path = without_numbers(step.as_str());
+        let path = without_items(step);
         let view = self.waiting(step);
+        let signal = view.and_then(|view| view.signal.as_deref()).unwrap_or_default();
         match view.and_then(|view| view.cause.as_ref()) {
             Some(
                 WaitingCause::Paused
@@ -197,7 +198,7 @@ impl<'a> Causes<'a> {
                 let performed = self.views.get(step).is_some_and(|view| is_performed(view));
                 match view.is_none() && performed {
                     true => format!("{path} agent"),
-                    false => format!("{path} {}", without_numbers(&self.line(step))),
+                    false => format!("{path} {signal} {}", without_numbers(&self.line(step))),
                 }
             }
         }

@@ -158,6 +158,40 @@ fn items_that_wait_for_the_same_are_one_line_in_the_order_of_their_numbers() {
 }
 
 #[test]
+fn steps_whose_names_differ_by_a_number_are_not_alike() {
+    let signal = |step: &str, name: &str| WaitingView {
+        signal: Some(name.to_owned()),
+        ..waits(step, &format!("waits for the signal {name}"))
+    };
+    let waiting = vec![
+        signal("ask1", "approve1"),
+        signal("ask2", "approve2"),
+        signal("each[0]", "go0"),
+        signal("each[1]", "go1"),
+        waits("pay1~compensate", "failed for good").because(WaitingCause::Stuck),
+        waits("pay2~compensate", "failed for good").because(WaitingCause::Stuck),
+    ];
+    check(
+        &run(Vec::new(), waiting),
+        &[],
+        &expect![[r#"
+        run RUN of w is running
+        ask1: waits for the signal approve1
+          help: skep signal RUN approve1
+        ask2: waits for the signal approve2
+          help: skep signal RUN approve2
+        each[0]: waits for the signal go0
+          help: skep signal RUN go0
+        each[1]: waits for the signal go1
+          help: skep signal RUN go1
+        pay1~compensate: failed for good
+          help: skep resume RUN to try again, or to take it as done: skep skip RUN pay1
+        pay2~compensate: failed for good
+          help: skep resume RUN to try again, or to take it as done: skep skip RUN pay2"#]],
+    );
+}
+
+#[test]
 fn items_that_are_held_back_have_a_name() {
     let mut held = waits_for("fan[1]", "fan[0]");
     (held.reason, held.alike) = ("waits: 1 of 1 items are under way (max_parallel)".into(), 2);
