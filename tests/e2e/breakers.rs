@@ -7,7 +7,7 @@ use skep_tests::LOOK_EVERY;
 
 use crate::cluster::Cluster;
 use crate::crash::DEFINITION;
-use crate::expect::{exits, ok};
+use crate::expect::ok;
 use crate::failover::{start_three, until_shared};
 
 const RUNS: usize = 30;
@@ -29,40 +29,26 @@ async fn add_up(cluster: &mut Cluster) -> Result<()> {
     cluster.start_runs(DEFINITION, RUNS).await?;
     // Whoever of them is asked.
     for _ in 0..4 {
-        let view = all_parked(cluster).await?;
-        let shares = view["shares"].as_array().context("a list of shares")?;
-        let parked: Vec<u64> = shares.iter().filter_map(|one| one["parked"].as_u64()).collect();
-        let names: Vec<_> = shares.iter().map(|share| share["coordinator"].clone()).collect();
-        ensure!(names == ["one", "three", "two"], "other coordinators: {view:#}");
-        ensure!(parked.iter().all(|share| *share > 0), "one has nothing: {view:#}");
-        ensure!(parked.iter().sum::<u64>() == RUNS as u64, "they do not add up: {view:#}");
+        all_parked(cluster, &["one", "three", "two"]).await?;
     }
-    // One that is stopped does not answer, until the others have what it had.
-    loop {
-        cluster.named("three")?.stop()?;
-        let called = exits(cluster.skep(&["breakers"]).await?, 0)?;
-        cluster.named("three")?.go_on()?;
-        let view = called.json()?;
-        if view[0]["missing"] == json!(["three"]) {
-            let told = "coordinator three did not answer, its share is missing";
-            ensure!(called.stderr.contains(told), "nobody is told: {}", called.text());
-            let shares = view[0]["shares"].as_array().context("a list of shares")?;
-            ensure!(shares.len() == 2, "it has a share: {view:#}");
-            break;
-        }
-        until_shared(cluster).await?;
-    }
-    all_parked(cluster).await.map(drop)
+    // The others have the work of one that is gone, and nobody misses it any more.
+    cluster.named("three")?.kill()?;
+    all_parked(cluster, &["one", "two"]).await
 }
 
-/// Asks until all the work is seen to be held back.
-async fn all_parked(cluster: &Cluster) -> Result<Value> {
+/// Asks until these coordinators are seen to hold back all the work, each of them a part of it.
+async fn all_parked(cluster: &Cluster, names: &[&str]) -> Result<()> {
     loop {
         let list = ok(cluster, &["breakers"]).await?;
         let view = &list[0];
         ensure!(view["breaker"] == "work" && view["state"] == "open", "another one: {list:#}");
-        if view["parked"] == json!(RUNS) && view["missing"] == json!([]) {
-            return Ok(view.clone());
+        let shares = view["shares"].as_array().context("a list of shares")?;
+        let parked: Vec<u64> = shares.iter().filter_map(|one| one["parked"].as_u64()).collect();
+        ensure!(view["parked"] == parked.iter().sum::<u64>(), "they do not add up: {list:#}");
+        let who: Vec<&Value> = shares.iter().map(|share| &share["coordinator"]).collect();
+        let all = view["parked"] == RUNS && parked.iter().all(|share| *share > 0);
+        if who == names && all && view["missing"] == json!([]) {
+            return Ok(());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

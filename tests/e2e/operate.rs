@@ -106,7 +106,8 @@ async fn start_and_wait_for_an_agent(cluster: &Cluster, digest: &str) -> Result<
     let help = "start one: skep agent exec --agent write=./PROGRAM";
     let nobody = "no live agent offers write";
     let because = json!([
-        { "step": "print", "waits_for": "draft", "signal": null, "help": null },
+        { "step": "print", "waits_for": "draft", "and_for": ["approve"], "help": null },
+        { "step": "approve", "waits_for": "draft", "and_for": [], "signal": null, "help": null },
         { "step": "draft", "reason": nobody, "waits_for": null, "help": help },
     ]);
     holds(&why, json!({ "run": run, "status": "running", "because": because }))?;
