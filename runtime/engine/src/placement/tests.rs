@@ -210,7 +210,7 @@ fn the_neighbours_are_those_with_work() {
     assert_eq!(names(&world), ["c"]);
     // Who has just begun serves nothing.
     world.start("d");
-    world.round();
+    world.rounds(2);
     assert_eq!(names(&world), ["c"]);
 }
 
