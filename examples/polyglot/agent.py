@@ -1,10 +1,11 @@
 """An agent for skep in Python, by runtime/protocol/PROTOCOL.md alone (queue lane): pip install nats-py"""
-import asyncio, contextlib, itertools, json, os, random, signal, time, uuid
+import asyncio, contextlib, itertools, json, math, os, random, signal, time, uuid
 from collections import Counter
 import nats.errors
 
 AGENT, SLOTS = f"words-py-{uuid.uuid4().hex[:8]}", 4
-held, working, seq, draining = {}, {}, itertools.count(1), asyncio.Event()
+held, working, begun, seq, draining = {}, {}, set(), itertools.count(1), asyncio.Event()
+ration = {"told": "full", "most": math.inf}
 
 async def count_words(value):
     return {"words": Counter(value["text"].split())}
@@ -17,14 +18,14 @@ HANDLERS = {"count_words": count_words, "top_words": top_words}
 async def beat(nc, leaving=False):
     offers = [{"capability": name, "slots": SLOTS} for name in HANDLERS]
     heartbeat = {"v": 1, "agent": AGENT, "seq": next(seq), "lane": "queue", "offers": offers, "held": list(held.values()),
-                 "draining": draining.is_set(), "leaving": leaving, "software": "agent.py 1"}
+                 "draining": draining.is_set(), "leaving": leaving, "ration": ration["told"], "software": "agent.py 1"}
     await nc.publish(f"skep.beat.{AGENT}", json.dumps(heartbeat).encode())
 
 async def report(nc, task, body):
     """Reports until confirmed and returns the verdict; none for a question that nobody answered before the end."""
     ids, partition, delay = {key: task[key] for key in ("run", "step", "attempt")}, task["partition"], 0.05
     message = json.dumps({"v": 1, "agent": AGENT, "reports": [{**ids, "body": body}]}).encode()
-    while not (draining.is_set() and "taken" in body):
+    while not ("taken" in body and (draining.is_set() or len(begun) >= ration["most"])):
         try:
             answer = json.loads((await nc.request(f"skep.report.{partition}.{AGENT}", message, timeout=15)).data)
             return {"rejected": answer["unreadable"]} if "unreadable" in answer else answer["verdicts"][0]
@@ -60,28 +61,35 @@ async def perform(nc, msg):
     key = (task["run"], task["step"], task["attempt"])
     if key in held:
         return await msg.in_progress()  # delivered twice: it is being worked on
+    if len(held) >= ration["most"]:
+        return await msg.nak()
     held[key] = {"run": key[0], "step": key[1], "attempt": key[2], "since": int(time.time() * 1000)}
     working[key], keeper = asyncio.current_task(), asyncio.create_task(keep(msg))
     try:
         verdict = await report(nc, task, {"taken": {}})
         if verdict is None:
             return await msg.nak()
-        if verdict == "applied":
+        if verdict == "applied" and len(begun) >= ration["most"]:
+            await report(nc, task, {"released": {}})
+        elif verdict == "applied":
+            begun.add(key)
             await report(nc, task, {"outcome": await outcome(task)})
         await msg.ack()
     except asyncio.CancelledError:
         await msg.ack()
     finally:
-        keeper.cancel(), held.pop(key), working.pop(key)
+        keeper.cancel(), held.pop(key), working.pop(key), begun.discard(key)
 
 async def pull(nc, capability):
     slots, tasks, queue = asyncio.Semaphore(SLOTS), set(), None
     while not draining.is_set():
         await slots.acquire()
         try:
+            if len(held) >= ration["most"]:
+                raise LookupError("told to hold no more")
             queue = queue or await nc.jetstream().pull_subscribe_bind(durable=capability, stream="skep_tasks")
             [msg] = await queue.fetch(1, timeout=1)
-        except Exception:  # nothing came, or the queue is not there yet
+        except Exception:  # nothing came, it may not, or the queue is not there yet
             slots.release()
             await asyncio.sleep(0.1)
             continue
@@ -99,6 +107,11 @@ async def main():
                 attempt.cancel()
         if "drain" in message:
             draining.set()
+        if (told := message.get("ration")) is not None:  # less holds at once, more once it was said
+            most = math.inf if told == "full" else told["at_most"]
+            ration.update(told=told, most=min(most, ration["most"]))
+            await beat(nc)
+            ration["most"] = most
         if "roll_call" in message:
             await beat(nc)
     async def beats():

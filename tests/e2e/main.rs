@@ -10,4 +10,5 @@ mod hostile;
 mod journal;
 mod lend;
 mod operate;
+mod puller;
 mod refuse;

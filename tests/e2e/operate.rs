@@ -136,8 +136,10 @@ async fn join(cluster: &mut Cluster) -> Result<()> {
     };
     let offers = json!([{ "capability": "write", "slots": 3 }]);
     holds(&agents, json!([{ "lane": "direct", "offers": offers, "draining": false }]))?;
-    let names =
-        ["agent", "lane", "offers", "labels", "held", "draining", "health", "seen", "software"];
+    let names = [
+        "agent", "lane", "offers", "labels", "held", "draining", "ration", "health", "seen",
+        "software",
+    ];
     keys(&agents[0], &names)?;
     ensure!(ok(cluster, &["agents", "--capability", "read"]).await? == json!([]), "{agents}");
     Ok(())

@@ -29,6 +29,8 @@ pub(crate) struct Leases {
     working: usize,
     kept: Kept,
     draining: bool,
+    /// How many tasks may be held at a time, over all capabilities.
+    ration: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +84,8 @@ impl Leases {
         let slots = offers.map(|(name, limit)| (name.to_owned(), Slots { limit, used: 0 }));
         let total = Slots { limit: total.unwrap_or(u32::MAX), used: 0 };
         let (slots, held) = (slots.collect(), BTreeMap::new());
-        let kept = Kept::default();
-        Self { slots, total, held, held_bytes: 0, working: 0, kept, draining: false }
+        let (kept, ration) = (Kept::default(), u32::MAX);
+        Self { slots, total, held, held_bytes: 0, working: 0, kept, draining: false, ration }
     }
 
     /// Decides about a task that arrived. A new one is in `phase` from here on.
@@ -122,7 +124,7 @@ impl Leases {
             return 0;
         }
         let own = self.slots.get(capability).map_or(0, Slots::free);
-        own.min(self.total.free())
+        own.min(self.total.free()).min(self.ration.saturating_sub(self.total.used))
     }
 
     /// Returns how many tasks of a capability may be asked for at once, so that the others get
@@ -206,6 +208,20 @@ impl Leases {
         if matches!(report.body, ReportBody::Outcome(_)) {
             self.kept.put(report);
         }
+    }
+
+    /// Holds no more than so many tasks from here on; those that are held already are kept.
+    pub(crate) fn ration(&mut self, most: u32) {
+        self.ration = most;
+    }
+
+    /// Returns whether one more handler may start.
+    pub(crate) fn may_begin(&self) -> bool {
+        let begun = self.held.values().filter(|lease| match lease.phase {
+            Phase::Working | Phase::Cancelled | Phase::GivingBack => true,
+            Phase::Asking | Phase::Reporting => false,
+        });
+        self.ration == u32::MAX || begun.count() < self.ration as usize
     }
 
     /// Takes no more tasks from here on.

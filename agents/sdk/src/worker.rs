@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod heartbeat;
+mod rationing;
 mod reporting;
 mod roll_calls;
 
@@ -32,6 +33,7 @@ use crate::listen;
 use crate::outbox::Outbox;
 use crate::payloads::BlobStore;
 use crate::queue::Pulled;
+use rationing::Rations;
 use reporting::Sent;
 use roll_calls::RollCalls;
 
@@ -69,6 +71,7 @@ pub(crate) struct Worker<B> {
     roll_calls: Arc<RollCalls>,
     /// The roll calls that the next heartbeat answers.
     called: Vec<RollCall>,
+    rations: Rations,
     pulls: FuturesUnordered<BoxFuture<'static, (Pulled, Result<(), Unavailable>)>>,
     /// Capabilities without a pull under way; the first goes first.
     to_pull: VecDeque<String>,
@@ -148,6 +151,7 @@ impl<B: AgentBroker> Worker<B> {
             sending: FuturesUnordered::new(),
             roll_calls: Arc::default(),
             called: Vec::new(),
+            rations: Rations::FULL,
             pulls: FuturesUnordered::new(),
             to_pull,
             pull_backoff: Backoff::default(),
@@ -204,6 +208,7 @@ impl<B: AgentBroker> Worker<B> {
         match input {
             Input::Stop | Input::Control(Control::Drain {}) => self.begin_drain(),
             Input::Control(Control::RollCall { call }) => self.called(call),
+            Input::Control(Control::Ration(ration)) => self.rationed(ration),
             Input::Control(Control::Cancel { attempts }) => {
                 attempts.iter().for_each(|attempt| self.cancel(attempt));
             }
@@ -266,6 +271,9 @@ impl<B: AgentBroker> Worker<B> {
     }
 
     fn beaten(&mut self, result: Result<(), Unavailable>) {
+        if result.is_ok() {
+            self.said_ration();
+        }
         match result {
             Ok(()) if !self.link_is_up => {
                 tracing::info!(agent_id = %self.id, "the broker can be reached again");

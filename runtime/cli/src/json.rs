@@ -203,6 +203,7 @@ pub(crate) fn agent(view: &AgentView) -> Value {
         "draining": view.draining,
         "seen": rfc3339(view.seen),
         "software": view.software,
+        "ration": view.ration,
         "health": view.health.as_ref().map(health),
     })
 }

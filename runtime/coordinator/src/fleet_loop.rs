@@ -4,6 +4,7 @@ mod board;
 mod deliver;
 mod desk;
 mod handle;
+mod orders;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,10 @@ use skep_broker::Broker;
 use skep_engine::fleet::{Fleet, FleetEffect, FleetInput, Link};
 use skep_protocol::limits::BOARD_EVERY;
 use skep_protocol::{
-    AgentId, AttemptId, Control, CoordinatorId, Heartbeat, Order, PartitionCount, PartitionId,
-    Rejection, RollCall, Task, Timestamp,
+    AgentId, AttemptId, Control, CoordinatorId, Heartbeat, PartitionCount, PartitionId, Ration,
+    RollCall, Task, Timestamp,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -242,6 +243,7 @@ impl<B: Broker> FleetLoop<B> {
                 FleetEffect::CancelAttempts { agent, attempts } => {
                     self.control(Some(agent), Control::Cancel { attempts });
                 }
+                FleetEffect::Ration { agent, ration } => self.ration(agent, ration),
                 FleetEffect::RollCall { number, partition } => {
                     let call = RollCall { coordinator: self.me.clone(), number, partition };
                     self.control(None, Control::RollCall { call: Some(call) });
@@ -296,6 +298,7 @@ impl<B: Broker> FleetLoop<B> {
             | FleetEffect::ClearQueue { .. }
             | FleetEffect::AskDepth { .. }
             | FleetEffect::CancelAttempts { .. }
+            | FleetEffect::Ration { .. }
             | FleetEffect::RollCall { .. }
             | FleetEffect::Strays { .. }
             | FleetEffect::Held { .. }
@@ -333,29 +336,9 @@ impl<B: Broker> FleetLoop<B> {
         }
     }
 
-    fn order(
-        &mut self,
-        (order, capability): (Order, Option<String>),
-        answer: oneshot::Sender<Result<(), Rejection>>,
-    ) {
-        if let Order::QuarantineAgent { agent, .. } = &order
-            && self.fleet.pulls(agent)
-        {
-            let cause = format!("agent {agent} pulls from the queue, and cannot be kept from it");
-            let help = "stop its process".to_owned();
-            let _ = answer.send(Err(Rejection::CannotObey { cause, help }));
-            return;
-        }
-        let post = board::ordered(order, capability, self.clock.now());
-        observe::posted(&post);
-        let (done, is_done) = oneshot::channel();
-        self.items.push(Item { number: 0, post: post.clone(), done: Some(done) });
-        self.jobs.spawn(async move {
-            if let Ok(outcome) = is_done.await {
-                let _ = answer.send(board::refusal(&post, outcome).map_or(Ok(()), Err));
-            }
-            None
-        });
+    fn ration(&mut self, agent: AgentId, ration: Ration) {
+        observe::rationed(&agent, ration);
+        self.control(Some(agent), Control::Ration(ration));
     }
 
     fn control(&mut self, agent: Option<AgentId>, control: Control) {

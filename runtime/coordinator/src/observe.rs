@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use skep_engine::fleet::Post;
 use skep_protocol::{
-    AgentId, AttemptId, CoordinatorId, Event, PartitionId, Record, RunRecord, Seq,
+    AgentId, AttemptId, CoordinatorId, Event, PartitionId, Ration, Record, RunRecord, Seq,
 };
 use tracing::{Span, debug, error, info, info_span, warn};
 
@@ -303,6 +303,11 @@ pub(crate) fn stalling(attempt: &AttemptId, agent: &AgentId, silent_for: Duratio
         silent_for_ms = silent_for.as_millis() as u64,
         "attempt makes no progress"
     );
+}
+
+/// An agent that pulls is told how much it may hold.
+pub(crate) fn rationed(agent: &AgentId, ration: Ration) {
+    debug!(agent_id = %agent, ?ration, "agent told how much to pull");
 }
 
 /// A breaker or the standing of an agent changes.

@@ -23,6 +23,7 @@ mod presence;
 mod progress;
 mod quarantine;
 mod queue_lane;
+mod ration;
 mod roll_call;
 mod stopping;
 #[cfg(test)]
@@ -69,6 +70,8 @@ pub struct Fleet {
     cancels: BTreeMap<AgentId, Vec<AttemptId>>,
     /// What agents were told to stop and have not stopped, as far as is known.
     stopping: BTreeMap<AttemptId, Stopping>,
+    /// Agents that pull and are to be told how much.
+    rations: BTreeSet<AgentId>,
     arrivals: u64,
     link: Link,
     link_since: Timestamp,
@@ -130,6 +133,7 @@ impl Fleet {
             outbox: BTreeMap::new(),
             cancels: BTreeMap::new(),
             stopping: BTreeMap::new(),
+            rations: BTreeSet::new(),
             arrivals: 0,
             link: Link::Up,
             link_since: Timestamp::EPOCH,
@@ -178,6 +182,7 @@ impl Fleet {
             self.dispatch(now, effects);
         }
         self.flush_cancels(effects);
+        self.flush_rations(effects);
     }
 
     fn take_in(&mut self, input: FleetInput, now: Timestamp, effects: &mut Vec<FleetEffect>) {

@@ -41,6 +41,10 @@ pub struct Heartbeat {
     /// The roll calls that it answers: what an agent was sent before it heard of them is listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<RollCall>,
+    /// Queue lane: how much it was told last that it may hold, `full` before that. Whoever does not
+    /// say this does not heed it either, and cannot be put into quarantine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ration: Option<Ration>,
 }
 
 impl Heartbeat {
@@ -69,6 +73,26 @@ pub enum Lane {
     Direct,
     /// The agent pulls from the queue of the capability.
     Queue,
+}
+
+/// How much an agent of the queue lane may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ration {
+    /// No more tasks than this at a time, over all that it offers: with 0 it pulls nothing.
+    AtMost(u32),
+    /// What it has slots for.
+    Full,
+}
+
+impl Ration {
+    /// Returns how many tasks that are at most.
+    pub const fn most(self) -> u32 {
+        match self {
+            Self::AtMost(most) => most,
+            Self::Full => u32::MAX,
+        }
+    }
 }
 
 /// One capability that an agent offers.
@@ -120,6 +144,9 @@ pub enum Control {
     },
     /// Take no more tasks, finish those held, leave.
     Drain {},
+    /// Hold no more than this of what is pulled, until told otherwise, and say so in every
+    /// heartbeat. What runs goes on; what has not begun and is too much goes back.
+    Ration(Ration),
     /// Send a heartbeat at once: a coordinator has taken a partition over and knows nothing.
     RollCall {
         /// Which one; the heartbeat that answers it names it.

@@ -43,7 +43,7 @@ mod time;
 mod view;
 mod waiting;
 
-pub use agent::{Control, Heartbeat, Held, Lane, Offer, Progress, RollCall};
+pub use agent::{Control, Heartbeat, Held, Lane, Offer, Progress, Ration, RollCall};
 pub use board::{Board, BreakerPhase, BreakerRecord, QuarantineRecord};
 pub use codec::{Answer, CodecError, Misread, Versioned, decode, decode_known, encode};
 pub use command::{

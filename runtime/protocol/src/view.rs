@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{Lane, Offer};
+use crate::agent::{Lane, Offer, Ration};
 use crate::board::{BreakerPhase, QuarantineRecord};
 use crate::ids::{AgentId, CoordinatorId};
 use crate::time::Timestamp;
@@ -29,6 +29,9 @@ pub struct AgentView {
     pub seen: Timestamp,
     /// The program and its version.
     pub software: String,
+    /// How much it says that it pulls, if it heeds what it is told about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ration: Option<Ration>,
     /// How it does, as far as the coordinator that answers has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<AgentHealth>,
@@ -58,7 +61,7 @@ pub enum AgentStanding {
     Quarantined,
     /// It is tried with one attempt.
     Probed,
-    /// It gets work, and goes back at the first failure.
+    /// It gets work, one task at a time if it pulls, and goes back at the first failure.
     Paroled,
 }
 

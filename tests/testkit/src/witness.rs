@@ -5,6 +5,7 @@ mod fail;
 mod names;
 mod part;
 mod performed;
+mod rations;
 mod shadow;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +60,8 @@ struct Seen {
     performed: Performed,
     /// Nothing fails but handlers: who is told to stop has stopped before the next one begins.
     is_orderly: bool,
+    /// Agents that said that they pull nothing.
+    out: BTreeSet<AgentId>,
     reached: BTreeMap<&'static str, u64>,
     messages: Vec<(PartitionId, Bytes)>,
     stores: Stores,
@@ -80,6 +83,7 @@ impl Witness {
             released: BTreeSet::new(),
             performed: Performed::default(),
             is_orderly,
+            out: BTreeSet::new(),
             reached: BTreeMap::new(),
             messages: Vec::new(),
             stores: Stores::default(),
@@ -199,6 +203,7 @@ impl Witness {
         let token = (context.idempotency_key(), context.fencing_token());
         let checked = seen.performed.began(&begun, token, slots);
         seen.check(checked);
+        seen.check_not_out(agent.as_str());
         // A task that was on its way for long: at least once, and one of them counts (I-3).
         if taker.is_some_and(|taker| taker != *agent) {
             seen.reach("attempt begun that another took");

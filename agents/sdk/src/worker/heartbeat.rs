@@ -29,6 +29,7 @@ impl<B: AgentBroker> Worker<B> {
             leaving: false,
             software: self.agent.software.clone(),
             answers: std::mem::take(&mut self.called),
+            ration: self.say_ration(),
         };
         shrink(&mut beat);
         beat
@@ -80,6 +81,7 @@ mod tests {
             leaving: false,
             software: String::new(),
             answers: Vec::new(),
+            ration: None,
         }
     }
 

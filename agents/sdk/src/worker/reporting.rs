@@ -174,7 +174,7 @@ impl<B: AgentBroker> Worker<B> {
     fn answered_question(&mut self, id: &AttemptId, verdict: &Verdict) {
         let Some(task) = self.asked.remove(id) else { return };
         match verdict {
-            Verdict::Applied if self.drain.has_begun() => {
+            Verdict::Applied if self.drain.has_begun() || !self.leases.may_begin() => {
                 self.leases.free_slots(&task.capability, 1);
                 self.report_last(id.clone(), ReportBody::Released { begun: false });
             }

@@ -12,11 +12,11 @@ use skep_protocol::{Answer as _, Control, IgnoreReason, ReportReply, Task, Verdi
 
 use crate::harness::{Count, PARTITION, Stage, line, lines, long_time, task};
 
-fn echo(count: &Count) -> Agent {
+pub(crate) fn echo(count: &Count) -> Agent {
     echo_by(Lane::Queue, count)
 }
 
-fn echo_by(lane: Lane, count: &Count) -> Agent {
+pub(crate) fn echo_by(lane: Lane, count: &Count) -> Agent {
     let count = count.clone();
     let handler = move |context: Context, input: Value| {
         count.up();
@@ -33,12 +33,12 @@ fn echo_by(lane: Lane, count: &Count) -> Agent {
     Agent::builder("echo").serve("echo", handler).slots(2).lane(lane).build().unwrap()
 }
 
-async fn depth_of(stage: &Stage) -> QueueDepth {
+pub(crate) async fn depth_of(stage: &Stage) -> QueueDepth {
     stage.broker.depth("echo").await.unwrap()
 }
 
 /// Waits until the queue is as full as `wanted`.
-async fn until_depth(stage: &Stage, waiting: u64, held: u64) {
+pub(crate) async fn until_depth(stage: &Stage, waiting: u64, held: u64) {
     while depth_of(stage).await != (QueueDepth { waiting, held }) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -7,4 +7,5 @@ mod harness;
 mod lanes;
 mod outages;
 mod payloads;
+mod rations;
 mod reports;

@@ -130,6 +130,7 @@ pub fn heartbeat(who: &str, seq: u64) -> Heartbeat {
         leaving: false,
         software: "conformance".to_owned(),
         answers: Vec::new(),
+        ration: None,
     }
 }
 

@@ -32,9 +32,10 @@ const AGENTS: &[Column] = &[
 /// capability; a run is the same by either.
 ///
 /// HEALTH is how its attempts ended lately, as far as the coordinator that answers has seen: those
-/// of its own runs. An agent of the direct lane whose attempts fail far
-/// more often than those of the others gets no more work for a while, then one attempt, then is on
-/// parole. One that pulls from a queue cannot be kept from it: stop it.
+/// of its own runs. An agent whose attempts fail far more often than those of the others gets no
+/// more work for a while, then one attempt, then is on parole. One that pulls from a queue is told
+/// to pull nothing, then one task at a time until it is off parole; until it says that it does so,
+/// this is shown as `not heeded yet`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Agents {
@@ -48,7 +49,7 @@ pub(crate) struct Agents {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Give an agent no more work until it is released; what it holds it may finish. Refused for
-    /// one that pulls from a queue, which cannot be kept from it.
+    /// one that pulls from a queue and does not say that it stops when told to.
     Quarantine {
         /// Its id.
         agent: AgentId,
@@ -119,8 +120,10 @@ fn done(agent: &AgentId, what: &str, global: &Global) {
 }
 
 /// Says how an agent does.
-fn health(health: &AgentHealth) -> Cell {
-    let AgentHealth { calls, failed, standing, quarantine } = health;
+fn health(agent: &AgentView) -> Cell {
+    let Some(AgentHealth { calls, failed, standing, quarantine }) = &agent.health else {
+        return Cell::from("-");
+    };
     let rate = format!("{failed} of {calls} failed");
     let Some(record) = quarantine.as_ref().filter(|_| *standing != AgentStanding::Well) else {
         return match (calls, failed) {
@@ -132,7 +135,11 @@ fn health(health: &AgentHealth) -> Cell {
     let since = human::time_of_day(record.since);
     let until = record.until.map_or_else(|| "released".to_owned(), human::time_of_day);
     let term = match standing {
-        AgentStanding::Quarantined => format!(" since {since} until {until}"),
+        AgentStanding::Quarantined => {
+            let pulls = agent.ration.is_some_and(|ration| ration.most() > 0);
+            let heeds = if pulls { ", not heeded yet" } else { "" };
+            format!(" since {since} until {until}{heeds}")
+        }
         AgentStanding::Well | AgentStanding::Probed | AgentStanding::Paroled => String::new(),
     };
     let style = if *standing == AgentStanding::Quarantined { RED } else { YELLOW };
@@ -157,7 +164,7 @@ fn row(agent: &AgentView) -> Vec<Cell> {
         offers.collect::<Vec<_>>().join(", ").into(),
         lane.into(),
         held.into(),
-        agent.health.as_ref().map_or_else(|| Cell::from("-"), health),
+        health(agent),
         labels.join(", ").into(),
         format!("{seen} ago").into(),
         agent.software.clone().into(),

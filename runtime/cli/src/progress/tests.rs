@@ -302,6 +302,7 @@ fn what_an_agent_says_is_shown_while_it_works() {
         leaving: false,
         software: String::new(),
         answers: Vec::new(),
+        ration: None,
     });
     check(
         &told.frame(8),

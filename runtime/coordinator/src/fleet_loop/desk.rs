@@ -42,6 +42,7 @@ pub(super) fn keep_tasks(
         | FleetEffect::ClearQueue { .. }
         | FleetEffect::AskDepth { .. }
         | FleetEffect::CancelAttempts { .. }
+        | FleetEffect::Ration { .. }
         | FleetEffect::RollCall { .. }
         | FleetEffect::Strays { .. }
         | FleetEffect::Held { .. }

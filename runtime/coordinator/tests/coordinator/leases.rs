@@ -42,6 +42,7 @@ async fn beat(broker: &Embedded, seq: u64, held: &[AttemptId]) {
         leaving: false,
         software: String::new(),
         answers: Vec::new(),
+        ration: None,
     };
     broker.beat(heartbeat).await.unwrap();
 }
@@ -70,7 +71,7 @@ async fn a_cancel_is_told_for_as_long_as_the_attempt_is_held() {
                     assert_eq!(attempts, std::slice::from_ref(&attempt));
                     cancels += 1;
                 }
-                Control::Drain {} | Control::RollCall { .. } => {}
+                Control::Drain {} | Control::Ration(_) | Control::RollCall { .. } => {}
             },
             _ = beats.tick() => {
                 seq += 1;

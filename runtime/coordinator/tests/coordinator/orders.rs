@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use skep_broker::{Broker, Presence as _, Queries as _};
+use futures::StreamExt as _;
+use skep_broker::{Broker, Direct as _, Presence as _, Queries as _};
 use skep_protocol::{
-    AgentId, BreakerPhase, Command, CommandReply, Order, PartitionId, Query, QueryReply, Rejection,
+    AgentId, BreakerPhase, Command, CommandReply, Control, Order, PartitionId, Query, QueryReply,
+    Ration, Rejection,
 };
 
 use crate::world::*;
@@ -85,9 +87,10 @@ async fn what_is_not_there_is_told() {
     }
 }
 
-/// Whoever pulls from the queue cannot be kept from it, and nobody says that it is.
+/// Whoever pulls from the queue and heeds no word about it cannot be kept from it, and nobody says
+/// that it is.
 #[tokio::test]
-async fn an_agent_that_pulls_is_not_said_to_be_in_quarantine() {
+async fn an_agent_that_heeds_no_ration_is_not_said_to_be_in_quarantine() {
     let broker = embedded();
     let _coordinator = coordinator(&broker).await;
     let heartbeat = r#"{"v":1,"agent":"q","seq":1,"lane":"queue","offers":[]}"#;
@@ -102,4 +105,42 @@ async fn an_agent_that_pulls_is_not_said_to_be_in_quarantine() {
     let reply = ordered(&broker, Order::QuarantineAgent { agent, reason: "why".to_owned() }).await;
     let CommandReply::Rejected(why) = reply else { panic!("{reply:?}") };
     assert!(why.to_string().contains("agent q pulls from the queue"), "{why}");
+}
+
+/// What a person ordered reaches an agent that pulls, and so does its end.
+#[tokio::test]
+async fn an_agent_that_pulls_is_told_that_it_is_out_and_that_it_is_let_in() {
+    let broker = embedded();
+    let _coordinator = coordinator(&broker).await;
+    let agent = AgentId::new("q").unwrap();
+    let mut controls = broker.controls(&agent).await.unwrap();
+    let mut told = async || loop {
+        if let Some(Control::Ration(ration)) = controls.next().await {
+            return ration;
+        }
+    };
+    let says = async |seq: u32, ration: &str| {
+        let heartbeat = format!(
+            r#"{{"v":1,"agent":"q","seq":{seq},"lane":"queue","offers":[],"ration":{ration}}}"#
+        );
+        broker.beat(serde_json::from_str(&heartbeat).unwrap()).await.unwrap();
+        loop {
+            let Ok(QueryReply::Agents(agents)) = broker.query(Query::Agents {}).await else {
+                continue;
+            };
+            let said: Ration = serde_json::from_str(ration).unwrap();
+            if agents.iter().any(|view| view.ration == Some(said)) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    says(1, r#""full""#).await;
+    let reason = "why".to_owned();
+    let out = Order::QuarantineAgent { agent: agent.clone(), reason };
+    assert_eq!(ordered(&broker, out).await, CommandReply::Done {});
+    assert_eq!(told().await, Ration::AtMost(0));
+    says(2, r#"{"at_most":0}"#).await;
+    assert_eq!(ordered(&broker, Order::ReleaseAgent { agent }).await, CommandReply::Done {});
+    assert_eq!(told().await, Ration::Full);
 }

@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use skep_protocol::limits::{
     MAX_LABEL_LEN, MAX_LABELS, MAX_NAME_LEN, MAX_OFFERS_PER_AGENT, MAX_SHARED, MAX_SOFTWARE_LEN,
 };
-use skep_protocol::{AgentId, AgentView, AttemptId, Heartbeat, Lane, Offer, Timestamp};
+use skep_protocol::{AgentId, AgentView, AttemptId, Heartbeat, Lane, Offer, Ration, Timestamp};
 
 use super::pool::Labels;
 use super::quarantine::Health;
@@ -16,6 +16,10 @@ use super::{Fleet, Timer};
 #[derive(Debug)]
 pub(super) struct Agent {
     pub(super) lane: Lane,
+    /// How much it says that it pulls.
+    pub(super) ration: Option<Ration>,
+    /// Since when that is not what it should be, or when it was told so.
+    pub(super) differs: Option<Timestamp>,
     pub(super) labels: Labels,
     pub(super) offers: BTreeMap<CompactString, Room>,
     pub(super) draining: bool,
@@ -57,6 +61,8 @@ impl Agent {
     pub(super) fn new(heartbeat: &Heartbeat, now: Timestamp) -> Self {
         Self {
             lane: heartbeat.lane,
+            ration: None,
+            differs: None,
             labels: Labels::new(),
             offers: BTreeMap::new(),
             draining: false,
@@ -82,9 +88,15 @@ impl Agent {
         self.offers.values().map(|room| room.slots).fold(0, u32::saturating_add)
     }
 
-    /// Returns whether quarantine keeps work from it: of who pulls from the queue it cannot.
+    /// Returns whether quarantine reaches it: whoever pulls from the queue has to heed what it is
+    /// told.
+    pub(super) fn heeds_quarantine(&self) -> bool {
+        self.lane == Lane::Direct || self.ration.is_some()
+    }
+
+    /// Returns whether quarantine keeps work from it.
     pub(super) fn is_kept_out(&self) -> bool {
-        self.lane == Lane::Direct && self.health.is_out()
+        self.heeds_quarantine() && self.health.is_out()
     }
 
     pub(super) fn has(&self, labels: &Labels) -> bool {
@@ -96,9 +108,10 @@ impl Agent {
     }
 
     /// Returns how many tasks of a capability it performs at a time; none if it takes no more at
-    /// all, however few it has.
+    /// all, however few it has. Of who pulls, its own word is what holds.
     pub(super) fn takes(&self, capability: &str) -> Option<usize> {
-        let slots = self.offers.get(capability)?.slots;
+        let most = self.ration.map_or(u32::MAX, Ration::most);
+        let slots = self.offers.get(capability)?.slots.min(most);
         (slots > 0 && !self.draining).then_some(slots as usize)
     }
 
@@ -194,6 +207,7 @@ impl Fleet {
         self.unlist(agent);
         let Some(known) = self.agents.get_mut(agent) else { return };
         known.lane = heartbeat.lane;
+        known.ration = heartbeat.ration.filter(|_| heartbeat.lane == Lane::Queue);
         known.labels = bearable_labels(heartbeat);
         known.draining = heartbeat.draining;
         let software = &heartbeat.software;
@@ -277,6 +291,7 @@ impl Fleet {
             draining: agent.draining,
             seen: agent.heard,
             software: agent.software.clone(),
+            ration: agent.ration,
             health: self.health_of(id, now),
         };
         self.agents.iter().map(view).collect()

@@ -54,6 +54,7 @@ impl Fleet {
             known.heard = now;
         }
         self.describe(&heartbeat);
+        self.see_ration(&id, now);
         self.see_progress(&heartbeat, now, effects);
         let answered: Vec<u64> = heartbeat.answers.iter().map(|call| call.number).collect();
         let finished = heartbeat.held.iter().filter(|held| held.finished);

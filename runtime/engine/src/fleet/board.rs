@@ -60,7 +60,7 @@ pub enum Post {
     },
 }
 
-/// Agents that offer the same by the direct lane, and how many of them may be out at the same time.
+/// Agents that offer the same, and how many of them may be out at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
     /// All of them.

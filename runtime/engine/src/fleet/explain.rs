@@ -1,7 +1,8 @@
 //! Why an attempt is not being worked on, as a sentence for people.
 
 use skep_protocol::{
-    AgentId, AttemptId, BreakerPhase, BreakerView, Timestamp, WaitingCause, WaitingView,
+    AgentId, AgentStanding, AttemptId, BreakerPhase, BreakerView, Timestamp, WaitingCause,
+    WaitingView,
 };
 
 use super::attempt::Attempt;
@@ -43,9 +44,9 @@ impl Fleet {
             // It may lie in the queue yet; whoever pulls it is told that it is not wanted.
             Place::Queued { .. } if attempt.withheld => paused(),
             Place::Queued { .. } if pool.agents().next().is_none() => no_agent(attempt, ""),
-            Place::Queued { .. } => {
+            Place::Queued { .. } => self.explain_quarantine(attempt, pool).unwrap_or_else(|| {
                 (format!("in the queue of {capability} ({})", self.strength(pool)), None)
-            }
+            }),
         };
         Some(WaitingView { cause, ..WaitingView::new(id.step.clone(), reason) })
     }
@@ -146,10 +147,19 @@ impl Fleet {
         let cause = &record.cause;
         let until = until.unwrap_or_default();
         let reason = match out.len() {
+            1 if self.is_tried(agent) => {
+                format!("agent {agent} is tried with one attempt at a time: {cause}")
+            }
             1 => format!("agent {agent} is quarantined{until}: {cause}"),
             many => format!("all {many} agents are quarantined, {agent}{until}: {cause}"),
         };
         Some((reason, Some(WaitingCause::Quarantine { agent: (*agent).clone() })))
+    }
+
+    /// Returns whether the term of an agent is over, and its probe is not.
+    fn is_tried(&self, agent: &AgentId) -> bool {
+        let known = self.agents.get(agent);
+        known.is_some_and(|known| known.health.standing() == AgentStanding::Probed)
     }
 
     /// Returns every circuit breaker that has something to tell, by name.

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use compact_str::CompactString;
-use skep_protocol::{
-    AgentHealth, AgentId, AgentStanding, Board, Lane, QuarantineRecord, Timestamp,
-};
+use skep_protocol::{AgentHealth, AgentId, AgentStanding, Board, QuarantineRecord, Timestamp};
 
 use super::board::{Post, Share};
 use super::pool::Pool;
@@ -57,9 +55,8 @@ impl Fleet {
         let failed = showing != Showing::Well;
         let Some(known) = self.agents.get_mut(agent) else { return false };
         let was_out = known.health.is_out();
-        // Who pulls from the queue cannot be kept from it.
-        let is_kept = known.lane == Lane::Direct;
-        let finding = known.health.ended(failed, now).filter(|_| is_kept);
+        let heeds = known.heeds_quarantine();
+        let finding = known.health.ended(failed, now).filter(|_| heeds);
         if let Some(purse) = self.purses.get_mut(capability).filter(|_| !was_out) {
             purse.peers.counts.add([1, u32::from(failed), 0, 0], now);
         }
@@ -89,7 +86,7 @@ impl Fleet {
             }
             None => {}
         }
-        self.relist(agent);
+        self.restand(agent, now);
         self.judge_suspects(capability, now, effects)
     }
 
@@ -131,22 +128,16 @@ impl Fleet {
         purse.is_some_and(|purse| is_common(purse.peers.others([0; 2], now)))
     }
 
-    /// Returns whether enough agents of the direct lane are left in each pool of one without it.
-    /// Who is on parole counts as out: it may be again at its next failure.
+    /// Returns whether enough agents are left in each pool of one without it. Who is on parole
+    /// counts as out: it may be again at its next failure.
     fn has_room_without(&self, agent: &AgentId) -> bool {
         self.pools_of(agent).all(|pool| {
-            let others = pool.direct.iter().filter(|id| *id != agent);
+            let others = pool.agents().filter(|id| *id != agent);
             let watched = others
                 .filter_map(|id| self.agents.get(id))
                 .filter(|other| other.health.standing() != AgentStanding::Well);
-            watched.count() < most_out(pool.direct.len())
+            watched.count() < most_out(pool.size())
         })
-    }
-
-    /// Returns whether an agent pulls from the queue, as far as is known: quarantine does not reach
-    /// it.
-    pub fn pulls(&self, agent: &AgentId) -> bool {
-        self.agents.get(agent).is_some_and(|known| known.lane == Lane::Queue)
     }
 
     fn pools_of(&self, agent: &AgentId) -> impl Iterator<Item = &Pool> {
@@ -164,12 +155,14 @@ impl Fleet {
         let Some(known) = self.agents.get(agent) else { return };
         let sentence = known.health.sentence(cause, now);
         let record = QuarantineRecord { by: self.me.clone(), ..sentence };
-        let share =
-            |pool: &Pool| Share { most: most_out(pool.direct.len()), agents: pool.direct.clone() };
+        let share = |pool: &Pool| Share {
+            most: most_out(pool.size()),
+            agents: pool.agents().cloned().collect(),
+        };
         let pools = self.pools_of(agent).map(share).collect();
         let post = Post::Quarantined { agent: agent.clone(), record: record.clone(), pools };
         self.post_about(agent, post, effects);
-        self.heed_record(agent, record);
+        self.heed_record(agent, record, now);
     }
 
     fn post_about(&mut self, agent: &AgentId, post: Post, effects: &mut Vec<FleetEffect>) {
@@ -179,20 +172,27 @@ impl Fleet {
         }
     }
 
-    fn heed_record(&mut self, agent: &AgentId, record: QuarantineRecord) {
+    fn heed_record(&mut self, agent: &AgentId, record: QuarantineRecord, now: Timestamp) {
         let Some(known) = self.agents.get_mut(agent) else { return };
         if let Some(until) = record.until {
             self.timers.insert((until, Timer::Parole(agent.clone())));
         }
         known.health.put_out(record);
+        known.health.probe(now);
+        self.restand(agent, now);
+    }
+
+    /// The standing of an agent changed: so does what it may have.
+    fn restand(&mut self, agent: &AgentId, now: Timestamp) {
         self.relist(agent);
+        self.change_ration(agent, now);
     }
 
     /// The term of an agent may be over.
     pub(super) fn parole_due(&mut self, agent: &AgentId, now: Timestamp) {
         if let Some(known) = self.agents.get_mut(agent) {
             known.health.probe(now);
-            self.relist(agent);
+            self.restand(agent, now);
         }
     }
 
@@ -206,8 +206,7 @@ impl Fleet {
     /// A new agent appeared: the others may know it.
     pub(super) fn recall_health(&mut self, agent: &AgentId, now: Timestamp) {
         if let Some(record) = self.board.agents.get(agent).cloned() {
-            self.heed_record(agent, record);
-            self.parole_due(agent, now);
+            self.heed_record(agent, record, now);
         }
     }
 
@@ -223,15 +222,12 @@ impl Fleet {
             .collect();
         for id in settled {
             match board.agents.get(&id) {
-                Some(record) => {
-                    self.heed_record(&id, record.clone());
-                    self.parole_due(&id, now);
-                }
+                Some(record) => self.heed_record(&id, record.clone(), now),
                 None => {
                     if let Some(known) = self.agents.get_mut(&id) {
                         known.health.release(now);
                     }
-                    self.relist(&id);
+                    self.restand(&id, now);
                 }
             }
         }
@@ -239,9 +235,13 @@ impl Fleet {
 
     /// Returns how an agent does, for people.
     pub(super) fn health_of(&self, agent: &AgentId, now: Timestamp) -> Option<AgentHealth> {
-        let health = &self.agents.get(agent)?.health;
+        let known = self.agents.get(agent)?;
+        let health = &known.health;
         let [calls, failed] = health.counts(now);
-        let (standing, record) = (health.standing(), health.record().cloned());
+        let record = health.record().cloned();
+        // Whoever does not heed what is ordered gets work as before.
+        let heeds = known.heeds_quarantine();
+        let standing = if heeds { health.standing() } else { AgentStanding::Well };
         Some(AgentHealth { calls, failed, standing, quarantine: record })
     }
 }

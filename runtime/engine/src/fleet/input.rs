@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use skep_protocol::{
-    AgentId, AttemptId, Board, CoordinatorId, Failure, FailureKind, Heartbeat, PartitionId,
+    AgentId, AttemptId, Board, CoordinatorId, Failure, FailureKind, Heartbeat, PartitionId, Ration,
     Refusal, Task,
 };
 
@@ -238,6 +238,13 @@ pub enum FleetEffect {
         agent: AgentId,
         /// What.
         attempts: Vec<AttemptId>,
+    },
+    /// Tell an agent that pulls how much it may hold from here on.
+    Ration {
+        /// Who.
+        agent: AgentId,
+        /// How much.
+        ration: Ration,
     },
     /// An agent holds attempts that are not owed as far as the fleet knows: the partitions of
     /// their runs decide whether it has to stop.

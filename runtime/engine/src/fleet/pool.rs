@@ -122,6 +122,11 @@ impl Pool {
         self.direct.iter().chain(&self.pullers)
     }
 
+    /// Returns how many agents there are, of both lanes.
+    pub(super) fn size(&self) -> usize {
+        self.direct.len() + self.pullers.len()
+    }
+
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }

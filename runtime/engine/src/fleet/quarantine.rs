@@ -3,12 +3,12 @@
 //! Outlier detection as in Envoy: an agent is judged by how its attempts end, against the other
 //! agents of the same pool, so that a capability that fails everywhere empties no pool. It is out
 //! for longer each time, comes back by a single attempt, then on parole, and never more than a set
-//! share of a pool is out at the same time.
+//! share of a pool, over both lanes, is out at the same time.
 
 use std::time::Duration;
 
 use skep_protocol::limits::MAX_QUARANTINED_PER_MILLE;
-use skep_protocol::{AgentStanding, QuarantineRecord, Timestamp};
+use skep_protocol::{AgentStanding, QuarantineRecord, Ration, Timestamp};
 
 use super::window::Window;
 
@@ -79,6 +79,16 @@ impl Health {
             Standing::Well | Standing::Parole { .. } => None,
             Standing::Out(_) => Some(0),
             Standing::Probed(_) => Some(1),
+        }
+    }
+
+    /// Returns how much it may pull. What several coordinators say of one agent has to agree, and
+    /// they share no more than the board: whoever is on it pulls one task at a time at most.
+    pub(super) const fn ration(&self) -> Ration {
+        match self.standing {
+            Standing::Well => Ration::Full,
+            Standing::Out(_) => Ration::AtMost(0),
+            Standing::Probed(_) | Standing::Parole { .. } => Ration::AtMost(1),
         }
     }
 

@@ -6,6 +6,7 @@ mod intake;
 mod lanes;
 mod presence;
 mod property;
+mod rations;
 mod roll_call;
 mod silence;
 mod stopping;
@@ -119,6 +120,7 @@ impl Scene {
             FleetEffect::CancelAttempts { agent, attempts } => {
                 format!("cancel at {agent}: {}", steps(attempts.clone()))
             }
+            FleetEffect::Ration { agent, ration } => format!("{agent} may hold {ration:?}"),
             FleetEffect::Strays { agent, attempts } => {
                 format!("strays at {agent}: {}", steps(attempts.clone()))
             }
@@ -200,6 +202,7 @@ impl Scene {
             leaving: false,
             software: String::new(),
             answers: Vec::new(),
+            ration: None,
         };
         change(&mut heartbeat);
         self.input(FleetInput::Beat(heartbeat))

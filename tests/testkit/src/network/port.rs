@@ -13,7 +13,7 @@ use skep_broker::{
 };
 use skep_protocol::{
     AgentId, BlobRef, Command, CommandReply, Control, Delivery, Heartbeat, PartitionId, Query,
-    QueryReply, ReportBatch, ReportReply, Seq, Task, TaskBatch,
+    QueryReply, Ration, ReportBatch, ReportReply, Seq, Task, TaskBatch,
 };
 
 use super::Client;
@@ -89,6 +89,7 @@ impl Tasks for Client {
         max: usize,
         wait: Duration,
     ) -> Result<Vec<Delivered>, Unavailable> {
+        self.witness().pulls(&self.link.name);
         let pulled =
             self.ask(|broker| async move { broker.pull(capability, max, wait).await }).await?;
         self.witness().note(|| format!("{} pulls {pulled:?}", self.link.name));
@@ -195,6 +196,9 @@ impl Direct for Client {
             Control::Cancel { .. } => "agent told to cancel",
             Control::RollCall { .. } => "roll call",
             Control::Drain {} => "agent told to drain",
+            Control::Ration(Ration::AtMost(0)) => "agent told to pull nothing",
+            Control::Ration(Ration::AtMost(_)) => "agent told to pull little",
+            Control::Ration(Ration::Full) => "agent told to pull again",
         });
         let agent = agent.cloned();
         self.send(Repeats::Perhaps, move |broker| {
@@ -284,6 +288,7 @@ impl Client {
 
 impl Presence for Client {
     async fn beat(&self, heartbeat: Heartbeat) -> Result<(), Unavailable> {
+        self.witness().said(&heartbeat);
         self.send(Repeats::Perhaps, move |broker| {
             let heartbeat = heartbeat.clone();
             async move { broker.beat(heartbeat).await }

@@ -162,7 +162,7 @@ impl FakeAgent {
                             state.journal.note(&state.journal.cancelled, id);
                         },
                         Control::RollCall { call } => state.beat(call).await,
-                        Control::Drain {} => {}
+                        Control::Ration(_) | Control::Drain {} => {}
                     },
                     _ = beats.tick() => state.beat(None).await,
                     Some(_) = work.join_next() => {}
@@ -197,6 +197,7 @@ impl<B: Broker> AgentState<B> {
             leaving: false,
             software: String::new(),
             answers: answers.into_iter().collect(),
+            ration: None,
         };
         self.broker.beat(heartbeat).await.unwrap();
     }

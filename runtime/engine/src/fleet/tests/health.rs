@@ -151,7 +151,7 @@ fn who_is_on_parole_counts_as_out() {
 }
 
 #[test]
-fn who_pulls_from_the_queue_is_not_put_out_and_uses_up_no_share() {
+fn who_pulls_and_heeds_no_ration_is_not_put_out_and_uses_up_no_share() {
     let mut scene = Scene::new();
     let queue = |beat: &mut Heartbeat| beat.lane = Lane::Queue;
     scene.beat_with("q", 1, &[], queue).three(6, &[]);
@@ -165,7 +165,8 @@ fn who_pulls_from_the_queue_is_not_put_out_and_uses_up_no_share() {
         q is well, 20 of 20 
         a0 is quarantined, 0 of 0 12 of its 18 attempts failed, 36 % of those of the others
     "#]]);
-    assert!(scene.fleet.pulls(&agent("q")) && !scene.fleet.pulls(&agent("a0")));
+    let heeds = |name| scene.fleet.heeds_quarantine(&agent(name));
+    assert!(!heeds("q") && heeds("a0") && heeds("nobody"));
 }
 
 #[test]

@@ -101,6 +101,7 @@ impl World {
                 FleetEffect::ClearQueue { .. }
                 | FleetEffect::AskDepth { .. }
                 | FleetEffect::CancelAttempts { .. }
+                | FleetEffect::Ration { .. }
                 | FleetEffect::Strays { .. }
                 | FleetEffect::RollCall { .. }
                 | FleetEffect::Held { .. }
@@ -176,6 +177,7 @@ fn beat_of(fleet: &Fleet, name: &AgentId, seq: u64, forgets: u8) -> Heartbeat {
         leaving: false,
         software: String::new(),
         answers: Vec::new(),
+        ration: None,
     }
 }
 
