@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use skep_engine::fleet::Post;
 use skep_protocol::{
-    AgentId, AttemptId, CoordinatorId, Event, PartitionId, Ration, Record, RunRecord, Seq,
+    AgentId, AttemptId, CoordinatorId, Event, PartitionId, Ration, Record, RunRecord, Seq, Verdict,
 };
-use tracing::{Span, debug, error, info, info_span, warn};
+use tracing::{Span, debug, error, info, info_span, trace, warn};
 
 /// The span of everything that is done about one partition.
 pub(crate) fn partition_span(partition: PartitionId, coordinator: &CoordinatorId) -> Span {
@@ -141,6 +141,11 @@ fn run_event(seq: Seq, record: &RunRecord) {
             None => debug!(%run_id, seq, event = name(&record.event), "run event"),
         },
     }
+}
+
+/// A report is answered; of those that change nothing, not all leave a record.
+pub(crate) fn answered(agent: &AgentId, attempt: &AttemptId, verdict: &Verdict) {
+    trace!(agent_id = %agent, %attempt, ?verdict, "report answered");
 }
 
 /// The name of an event, as it is stored.

@@ -2,6 +2,7 @@
 
 mod fold;
 mod follow;
+mod late;
 mod memory;
 mod snapshot;
 mod waiting;
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use skep_protocol::{
-    AttemptId, Hash, PartitionId, PausedView, RunId, RunStatus, Timestamp, WaitingView,
+    AttemptId, Hash, PartitionId, PausedView, RunId, RunStatus, StepPath, Timestamp, WaitingView,
 };
 use skep_workflow::Workflow;
 
@@ -24,6 +25,7 @@ use crate::larder::{Larder, Waiter};
 use crate::run::Run;
 use crate::run::standing::Index;
 use crate::wake::{Wake, WakeReason};
+use late::{Attempts, Late};
 use memory::{DoneOver, Finished, Notice, Workflows};
 
 pub(crate) use memory::fingerprint;
@@ -39,6 +41,7 @@ pub struct Partition {
     notices: BTreeMap<RunId, Notice>,
     finished: Finished,
     done_over: DoneOver,
+    late: Late,
     index: Index,
     larder: Larder,
     /// Empty between inputs.
@@ -58,6 +61,7 @@ impl Partition {
             notices: BTreeMap::new(),
             finished: Finished::default(),
             done_over: DoneOver::default(),
+            late: Late::default(),
             index: Index::default(),
             larder: Larder::default(),
             parsed: RefCell::default(),
@@ -275,6 +279,11 @@ impl Partition {
     /// Returns how a run ended, if it did so recently.
     pub(crate) fn ended(&self, run: RunId) -> Option<RunStatus> {
         self.finished.status(run)
+    }
+
+    /// Returns what agents may report yet of a step of a run that is over.
+    pub(crate) fn late(&self, run: RunId, step: &StepPath) -> Option<&Attempts> {
+        self.late.of(run, step).filter(|_| self.finished.status(run).is_some())
     }
 
     pub(crate) fn owes_notice(&self, run: RunId) -> bool {

@@ -62,6 +62,8 @@ pub const MAX_LABELS: usize = 32;
 pub const MAX_LABEL_LEN: usize = 256;
 /// Ids of finished runs that a partition remembers, so that a late start is not taken twice.
 pub const MAX_FINISHED_IDS: usize = 200_000;
+/// Steps of runs that are over of which a partition remembers that agents may report yet.
+pub const MAX_LATE_STEPS: usize = 4_096;
 /// How often an agent says that it is alive and what it holds.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// Silence after which an agent counts as lost: three missed heartbeats and a margin.

@@ -51,6 +51,7 @@ pub const POINTS: &[&str] = &[
     "message unheard",
     "parent notified",
     "partition taken over",
+    "report after the end",
     "report left for the next owner",
     "report stale",
     "restart decided",

@@ -357,6 +357,9 @@ impl Seen {
         if let Some(status) = record.event.ending() {
             self.ended.insert(record.run, status);
         }
+        if matches!(record.event, Event::ReportIgnored(_)) && self.ended.contains_key(&record.run) {
+            self.reach("report after the end");
+        }
         let known = match told(record) {
             Some(Told::Completed(id, agent, output)) => {
                 let told = (agent.clone(), output.clone());

@@ -345,6 +345,7 @@ impl<B: Broker> Serving<B> {
             }
             (Some(Reply::Verdict(verdict)), Origin::Report(report)) => {
                 releases.extend(report.conclude(&verdict).map(Release::Fleet));
+                observe::answered(&report.agent, &report.attempt, &verdict);
                 let done = self
                     .tickets
                     .get_mut(&report.ticket)

@@ -26,8 +26,7 @@ pub(super) fn report(
 ) -> Result<Decision, Obstacle> {
     let ignored = |reason| Ok(Decision::verdict(Verdict::Ignored(reason)));
     let Some(run) = partition.run(report.run) else {
-        let known = partition.ended(report.run).is_some();
-        return ignored(if known { IgnoreReason::Stale } else { IgnoreReason::Unknown });
+        return Ok(late(partition, agent, report, desk));
     };
     let Some(id) = run.find(&report.step) else { return ignored(IgnoreReason::Unknown) };
     if planted::is(Bug::ApplyStaleReport) && report.attempt < run.node(id).attempt {
@@ -39,6 +38,24 @@ pub(super) fn report(
         None => apply(run, id, agent, report, desk),
         Some(reason) => Ok(ignore(run, id, (agent, report, reason), desk)),
     }
+}
+
+/// Ignores a report about a run that is over, or that never was.
+fn late(partition: &Partition, agent: AgentId, report: Report, desk: &Desk<'_>) -> Decision {
+    if partition.ended(report.run).is_none() {
+        return Decision::verdict(Verdict::Ignored(IgnoreReason::Unknown));
+    }
+    let reason = IgnoreReason::Stale;
+    let decision = Decision::verdict(Verdict::Ignored(reason));
+    let Report { run, step, attempt, body } = report;
+    let attempts = partition.late(run, &step);
+    let is_news = attempts.is_some_and(|attempts| attempts.is_news(attempt, &agent));
+    // Who asks whether to begin has done nothing yet.
+    if !is_news || matches!(body, ReportBody::Taken {}) {
+        return decision;
+    }
+    let event = Event::ReportIgnored(ReportIgnored { step, attempt, agent, reason });
+    decision.event(run, event, desk)
 }
 
 /// Returns whether a report asks whether to begin.

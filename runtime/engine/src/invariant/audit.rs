@@ -5,10 +5,11 @@ mod compensation;
 mod step;
 mod supervision;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use skep_protocol::{
-    Event, Failure, Record, RunId, RunRecord, StepKept, StepPath, StepStatus, Timestamp,
+    Event, Failure, Record, ReportIgnored, RunId, RunRecord, StepKept, StepPath, StepStatus,
+    Timestamp,
 };
 use skep_workflow::{Join, Step, Workflow};
 
@@ -32,6 +33,8 @@ struct RunSeen {
     cancelled: bool,
     unwinding: bool,
     over: bool,
+    /// The attempts that were reported after the end.
+    late: BTreeSet<(StepPath, u32)>,
 }
 
 #[derive(Debug, Default)]
@@ -89,13 +92,18 @@ impl Audit {
         if let Event::RunStarted(started) = event {
             let fresh = !self.runs.contains_key(run);
             let Some(workflow) = partition.workflow(started.digest).cloned() else { return Ok(()) };
-            let steps = BTreeMap::new();
+            let (steps, late) = (BTreeMap::new(), BTreeSet::new());
             let (began, cancelled, unwinding, over) = (false, false, false, false);
-            let seen = RunSeen { workflow, steps, began, cancelled, unwinding, over };
+            let seen = RunSeen { workflow, steps, began, cancelled, unwinding, over, late };
             self.runs.insert(*run, seen);
             return demand(fresh, "I-2", || format!("run {run} is started twice"));
         }
         let Some(seen) = self.runs.get_mut(run) else { return Ok(()) };
+        if let Event::ReportIgnored(report) = event
+            && seen.over
+        {
+            return seen.reported_late(report);
+        }
         let later = matches!(event, Event::DeadLetterDropped { .. });
         let notice = later || matches!(event, Event::ParentNotified {});
         demand(!seen.over || notice, "I-1", || format!("run {run} goes on after its end"))?;
@@ -155,6 +163,16 @@ impl RunSeen {
         step.attempt = kept.attempt;
         step.deed = kept.deed.then_some(compensation::Deed::Certain);
         Ok(())
+    }
+
+    /// I-4: what is reported after the end is recorded once, of attempts that there were.
+    fn reported_late(&mut self, report: &ReportIgnored) -> Checked {
+        let ReportIgnored { step, attempt, .. } = report;
+        let last = self.steps.get(step).map_or(0, |seen| seen.attempt);
+        let what = || format!("attempt {attempt} of {step} is reported late");
+        demand((1..=last).contains(attempt), "I-4", || format!("{} and never was", what()))?;
+        let once = self.late.insert((step.clone(), *attempt));
+        demand(once, "I-4", || format!("{}, twice", what()))
     }
 
     fn definition(&self, path: &StepPath) -> Option<&Step> {

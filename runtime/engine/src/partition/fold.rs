@@ -95,9 +95,20 @@ impl Partition {
             | Event::StepFailed { .. }
             | Event::StepCancelled { .. } => match self.runs.get_mut(&run) {
                 Some(live) => live.apply(event, at, &mut self.index),
-                None => Err(FoldError::UnknownRun { run }),
+                None => self.came_late(run, event),
             },
         }
+    }
+
+    /// Of a run that is over, only a report that came late is told.
+    fn came_late(&mut self, run: RunId, event: &Event) -> Result<(), FoldError> {
+        if let Event::ReportIgnored(report) = event
+            && self.finished.status(run).is_some()
+        {
+            self.late.recorded(run, &report.step, report.attempt);
+            return Ok(());
+        }
+        Err(FoldError::UnknownRun { run })
     }
 
     fn letter_dropped(&self, run: RunId) -> Result<(), FoldError> {
@@ -147,6 +158,9 @@ impl Partition {
         let run = self.runs.remove(&id).ok_or(FoldError::UnknownRun { run: id })?;
         if !run.all_nodes().all(|node| run.is_over(node)) {
             return run.out_of_place("its end while steps are under way");
+        }
+        for (step, attempts) in run.unheard() {
+            self.late.push(id, step, attempts);
         }
         let started = &run.state.started;
         self.workflows.end(started.digest);

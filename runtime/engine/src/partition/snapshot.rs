@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use skep_protocol::{Hash, PartitionId, RunId, StoredText, WorkflowAdded, encode};
+use skep_protocol::{Hash, PartitionId, RunId, StepPath, StoredText, WorkflowAdded, encode};
 
 use super::Partition;
+use super::late::Attempts;
 use super::memory::{Ended, Notice};
 use crate::error::RestoreError;
 use crate::run::{Run, RunState};
@@ -25,6 +26,8 @@ struct Written<'a> {
     finished: Vec<(RunId, Ended)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     done_over: Vec<(RunId, RunId)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    late: Vec<(RunId, &'a StepPath, &'a Attempts)>,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +45,8 @@ struct Read {
     finished: Vec<(RunId, Ended)>,
     #[serde(default)]
     done_over: Vec<(RunId, RunId)>,
+    #[serde(default)]
+    late: Vec<(RunId, StepPath, Attempts)>,
 }
 
 pub(super) fn take(partition: &Partition) -> Bytes {
@@ -55,6 +60,7 @@ pub(super) fn take(partition: &Partition) -> Bytes {
         notices: &partition.notices,
         finished: partition.finished.all().collect(),
         done_over: partition.done_over.all().collect(),
+        late: partition.late.all().collect(),
     })
 }
 
@@ -93,6 +99,9 @@ pub(super) fn restore(id: PartitionId, bytes: &[u8]) -> Result<Partition, Restor
     }
     for (of, by) in read.done_over {
         partition.done_over.note(of, by);
+    }
+    for (run, step, attempts) in read.late {
+        partition.late.push(run, step, attempts);
     }
     partition.look_at_everything();
     Ok(partition)

@@ -4,7 +4,9 @@ mod play;
 
 use std::collections::BTreeSet;
 
-use skep_protocol::{Batch, Event, Hash, IgnoreReason, Record, ReportIgnored, RunId, Seq};
+use skep_protocol::{
+    AgentId, Batch, Event, Hash, IgnoreReason, Record, ReportIgnored, RunId, Seq, StepPath,
+};
 
 use super::super::deeds::What;
 use super::super::history::{Entry, History};
@@ -131,6 +133,17 @@ const PLANTED: &[Plant] = &[
         forge(history, |batch| {
             let twice = batch.records.clone();
             batch.records.extend(twice);
+        });
+    }),
+    (AUDIT, |history| {
+        // After the end of its run, of an attempt that never was.
+        forge(history, |batch| {
+            let Some(Record::Run(last)) = batch.records.last() else { panic!("a run ends") };
+            let mut late = last.clone();
+            let (step, attempt) = (StepPath::new("first"), 99);
+            let (agent, reason) = (AgentId::new("late").unwrap(), IgnoreReason::Stale);
+            late.event = Event::ReportIgnored(ReportIgnored { step, attempt, agent, reason });
+            batch.records.push(Record::Run(late));
         });
     }),
 ];
