@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use skep_engine::{Input, Reply};
+use skep_engine::{Again, Change, Input, Reply};
 use skep_protocol::{
     AgentId, AttemptId, BlobRef, ChildOutcome, Failure, FailureKind, Outcome, Parent, Payload,
     Record, Report, ReportBody, RunId, Signal, SignalId, StartRun, StepPath, Timestamp,
@@ -83,11 +83,26 @@ impl Player {
             "wake" => self.wake(),
             "fetch" | "lose-blobs" => self.fetch(verb),
             "why" => self.why(),
+            "retry" => self.retry(rest),
             verb => {
                 let input = self.input(verb, rest);
                 self.handle(input)
             }
         }
+    }
+
+    /// Goes on with a run that does this one over: `retry [STEP [only]]`.
+    fn retry(&mut self, rest: &str) -> Vec<String> {
+        let (step, only) = word(rest);
+        let from = (!step.is_empty()).then(|| StepPath::new(step));
+        let again = Again { from, only: only == "only", inputs_change: false };
+        match self.world.retried(&self.workflow, &again, false) {
+            Ok(world) => self.world = world,
+            Err(cannot) => return vec![format!("= {cannot} ({})", cannot.help)],
+        }
+        let records = self.world.records.iter().map(print::record);
+        let owed = self.world.owed.values().cloned().map(Change::Owed);
+        records.chain(owed.map(|owed| print::change(&owed))).collect()
     }
 
     /// Says what waits, and for what.
