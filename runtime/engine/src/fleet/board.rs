@@ -4,7 +4,7 @@
 //! changes in the same order, so that the one that finds a breaker's cool-down over first is the
 //! one that probes, for as long as its lease lasts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use skep_protocol::limits::MAX_ON_BOARD;
@@ -80,8 +80,6 @@ impl Post {
     /// Puts it on the board, unless that says something else by now; returns whether anything
     /// changed.
     pub fn onto(&self, board: &mut Board, me: &CoordinatorId, now: Timestamp) -> bool {
-        let full = board.breakers.len() >= MAX_ON_BOARD;
-        let crowded = board.agents.len() >= MAX_ON_BOARD;
         match self {
             Self::Opened { name, record } => match board.breakers.get_mut(name) {
                 // Who opened it by hand closes it by hand; among others, the longest wait holds.
@@ -90,8 +88,10 @@ impl Post {
                     known.clone_from(record);
                     true
                 }
-                None if full => false,
-                None => board.breakers.insert(name.clone(), record.clone()).is_none(),
+                None => {
+                    make_room(&mut board.breakers, |known| known.until, now)
+                        && board.breakers.insert(name.clone(), record.clone()).is_none()
+                }
             },
             Self::Probe { name, lease } => {
                 let Some(record) = board.breakers.get_mut(name) else { return false };
@@ -110,7 +110,7 @@ impl Post {
             }
             Self::Reset { name } => board.breakers.remove(name).is_some(),
             Self::Quarantined { agent, record, pools } => {
-                let room = !crowded && pools.iter().all(|pool| pool.has_room(board));
+                let allowed = pools.iter().all(|pool| pool.has_room(board));
                 match board.agents.get_mut(agent) {
                     Some(known) if is_by_hand(known) && !is_by_hand(record) => false,
                     Some(known) => {
@@ -118,8 +118,11 @@ impl Post {
                         true
                     }
                     // Others may have put somebody out at the same moment.
-                    None if !room => false,
-                    None => board.agents.insert(agent.clone(), record.clone()).is_none(),
+                    None if !allowed => false,
+                    None => {
+                        make_room(&mut board.agents, |known| known.until, now)
+                            && board.agents.insert(agent.clone(), record.clone()).is_none()
+                    }
                 }
             }
             Self::Paroled { agent } => {
@@ -129,6 +132,22 @@ impl Post {
             Self::Released { agent } => board.agents.remove(agent).is_some(),
         }
     }
+}
+
+/// Sees to it that one more has room: what has been over for longest goes, for nobody came to probe
+/// it. What a person put there, or is not over, stays.
+fn make_room<K: Ord + Clone, R>(
+    known: &mut BTreeMap<K, R>,
+    until: impl Fn(&R) -> Option<Timestamp>,
+    now: Timestamp,
+) -> bool {
+    if known.len() < MAX_ON_BOARD {
+        return true;
+    }
+    let over = |(key, record)| Some((until(record).filter(|until| *until <= now)?, key));
+    let Some((_, oldest)) = known.iter().filter_map(over).min() else { return false };
+    let oldest = K::clone(oldest);
+    known.remove(&oldest).is_some()
 }
 
 /// Returns whether a breaker that is open stays as it is, whatever else was found.
@@ -212,6 +231,40 @@ mod tests {
         assert!(out(Some(at(9))).onto(&mut board, &me("a"), at(0)));
         assert!(paroled.onto(&mut board, &me("a"), at(0)));
         assert_eq!(board, Board::default());
+    }
+
+    #[test]
+    fn on_a_full_board_what_is_over_for_longest_makes_room() {
+        let mut board = Board::default();
+        let Post::Opened { record, .. } = opened(None) else { panic!("it is opened") };
+        let open = |name: &str, until: Option<u64>| {
+            let record = BreakerRecord { until: until.map(at), ..record.clone() };
+            Post::Opened { name: name.to_owned(), record }
+        };
+        let put = |name: usize, until: Option<u64>| {
+            let (agent, until) = (AgentId::new(&name.to_string()).unwrap(), until.map(at));
+            let (since, cause) = (at(0), "why".to_owned());
+            let record = QuarantineRecord { since, until, cause, times: 1, by: None };
+            Post::Quarantined { agent, record, pools: Vec::new() }
+        };
+        // The first is by hand, the second over at 1, …
+        for name in 0..MAX_ON_BOARD {
+            let until = (name > 0).then_some(name as u64);
+            assert!(open(&name.to_string(), until).onto(&mut board, &me("a"), at(0)));
+            assert!(put(name, until).onto(&mut board, &me("a"), at(0)));
+        }
+        let full = board.clone();
+        assert!(!open("new", Some(9)).onto(&mut board, &me("a"), at(0)), "nothing is over");
+        assert!(!put(MAX_ON_BOARD, Some(9)).onto(&mut board, &me("a"), at(0)));
+        assert_eq!(board, full);
+        assert!(open("new", Some(9)).onto(&mut board, &me("a"), at(2)));
+        assert!(put(MAX_ON_BOARD, Some(9)).onto(&mut board, &me("a"), at(2)));
+        assert_eq!((board.breakers.len(), board.agents.len()), (MAX_ON_BOARD, MAX_ON_BOARD));
+        let gone: Vec<_> =
+            full.breakers.keys().filter(|k| !board.breakers.contains_key(*k)).collect();
+        assert_eq!(gone, ["1"]);
+        let gone: Vec<_> = full.agents.keys().filter(|k| !board.agents.contains_key(*k)).collect();
+        assert_eq!(gone, [&AgentId::new("1").unwrap()]);
     }
 
     #[test]
