@@ -30,6 +30,8 @@ pub(crate) const PROBLEMS: usize = 200;
 pub(crate) const SCHEMA_BYTES: usize = 64 * 1024;
 /// The longest duration: 10 years.
 pub(crate) const DURATION_SECS: u64 = 10 * 366 * 24 * 3600;
+/// The shortest time without progress that can be told in time: two heartbeats of an agent.
+pub(crate) const PROGRESS_SECS: u64 = 4;
 /// The most attempts of a step.
 pub(crate) const ATTEMPTS: u32 = 1_000;
 /// What one evaluation may make and look at, in units of about a byte of memory.

@@ -61,7 +61,7 @@ impl Defaults {
         defaults.progress_within =
             positive(written.progress_within.as_ref(), "`progress_within`", problems);
         if let Some(at) = &written.progress_within {
-            warn_of_late_stall(at, Some(defaults.agent_timeout()), problems);
+            warn_of_stall(at, Some(defaults.agent_timeout()), problems);
         }
         if let Some(retry) = &written.retry {
             defaults.retry = retry_policy(retry, &RetryPolicy::default(), problems);
@@ -102,8 +102,9 @@ pub(super) fn positive(
     Some(*duration)
 }
 
-/// Warns if an attempt is over by its timeout before it can be found to stand still.
-pub(super) fn warn_of_late_stall(
+/// Warns if an attempt is over by its timeout before it can be found to stand still, or can be
+/// found to do so although its handler says that it gets on.
+pub(super) fn warn_of_stall(
     progress_within: &At<DurationText>,
     timeout: Option<Duration>,
     problems: &mut Problems,
@@ -117,6 +118,17 @@ pub(super) fn warn_of_late_stall(
                 format!("`progress_within` is longer than `timeout` ({timeout}) and has no effect"),
             )
             .help("`timeout` bounds the attempt, `progress_within` its time without progress");
+    }
+    let (within, shortest) = (progress_within.value.0, Duration::from_secs(limits::PROGRESS_SECS));
+    if !within.is_zero() && within < shortest {
+        let shortest = duration_text(shortest);
+        problems
+            .warning(
+                codes::TOO_SHORT,
+                progress_within.span,
+                format!("`progress_within` is shorter than {shortest}: attempts fail unwarned"),
+            )
+            .help(format!("progress is heard every 2s, with heartbeats: write {shortest} or more"));
     }
 }
 

@@ -62,4 +62,5 @@ codes! {
     NOT_BOOLEAN = 43 "SK0043" "a condition is never a boolean";
     SELF_WORKFLOW = 44 "SK0044" "a workflow calls itself";
     NO_EFFECT = 51 "SK0051" "something has no effect";
+    TOO_SHORT = 52 "SK0052" "a time is shorter than can be told";
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::check::kinds::Kind;
-use crate::check::policies::{Defaults, positive, warn_of_late_stall};
+use crate::check::policies::{Defaults, positive, warn_of_stall};
 use crate::definition::StepDefinition;
 use crate::diagnostic::{Problems, codes};
 
@@ -46,7 +46,7 @@ impl Times {
         };
         times.warn_of_shadow(definition, problems);
         if let (Some(Kind::Agent), Some(at)) = (kind, &definition.progress_within) {
-            warn_of_late_stall(at, times.timeout, problems);
+            warn_of_stall(at, times.timeout, problems);
         }
         times
     }
