@@ -37,6 +37,7 @@ pub const POINTS: &[&str] = &[
     "coordinator dies",
     "coordinator drains",
     "coordinator stops",
+    "dead letter dropped",
     "definition added",
     "disk full",
     "fallback scheduled",

@@ -106,6 +106,7 @@ impl Clients {
                 6 | 7 => self.retry(start, &mut chance).await,
                 8 => self.skip(start.run(), &mut chance).await,
                 9 => self.order(start, &mut chance).await,
+                10 => self.drop_letter(start, &mut chance).await,
                 _ => self.signal(start.run(), chance.below(10)).await,
             }
         }
@@ -135,10 +136,7 @@ impl Clients {
 
     /// I-1, I-2: does a run over, or one that did one over.
     async fn retry(&self, start: &Start, chance: &mut Chance) {
-        let of = match chance.one_in(3) {
-            true => lock(&self.retried).last().copied().unwrap_or_else(|| start.run()),
-            false => start.run(),
-        };
+        let of = self.run_of(start, chance);
         let step = format!("s{}", 1 + chance.below(4));
         let from = chance.one_in(2).then(|| StepPath::new(&step));
         let only = from.is_some() && chance.one_in(3);
@@ -185,6 +183,21 @@ impl Clients {
         for number in 1..=chance.below(9) {
             let step = StepPath::new(&format!("s{number}"));
             self.tell(Command::Skip { run, step, by: "client".to_owned() }).await;
+        }
+    }
+
+    /// Takes a step that was given up on off the list, if it was.
+    async fn drop_letter(&self, start: &Start, chance: &mut Chance) {
+        let run = self.run_of(start, chance);
+        let steps = vec![StepPath::new(&format!("s{}", 1 + chance.below(4)))];
+        self.tell(Command::Drop { run, steps, by: "client".to_owned() }).await;
+    }
+
+    /// Returns the run that was started, or one that does another one over.
+    fn run_of(&self, start: &Start, chance: &mut Chance) -> RunId {
+        match chance.one_in(3) {
+            true => lock(&self.retried).last().copied().unwrap_or_else(|| start.run()),
+            false => start.run(),
         }
     }
 
@@ -250,12 +263,12 @@ impl Clients {
             Command::Cancel { run, .. }
             | Command::Pause { run, .. }
             | Command::Resume { run, .. }
-            | Command::Skip { run, .. } => *run,
+            | Command::Skip { run, .. }
+            | Command::Drop { run, .. } => *run,
             Command::Signal(signal) => signal.run,
             Command::Register(_)
             | Command::Start(_)
             | Command::Retry(_)
-            | Command::Drop { .. }
             | Command::ChildEnded { .. }
             | Command::Order(_)
             | Command::Ask(_) => return,

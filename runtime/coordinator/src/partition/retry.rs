@@ -16,6 +16,7 @@ use skep_protocol::{
 use skep_workflow::Workflow;
 
 use super::Context;
+use super::load::chained;
 use super::requests::{accepted_inputs, fits_journal};
 use crate::catalog::CatalogError;
 use crate::read_model::Question;
@@ -201,9 +202,9 @@ async fn from_journal<B: Broker>(
     let mut messages = context.broker.follow(context.count.of(run), Seq::ZERO.next()).await?;
     let mut history = Vec::new();
     while let Some(message) = messages.next().await {
-        let message = message.map_err(|error| unavailable(error.to_string()))?;
+        let message = message.map_err(|error| unavailable(chained(&error)))?;
         let batch =
-            decode::<Batch>(&message.bytes).map_err(|error| unavailable(error.to_string()))?;
+            decode::<Batch>(&message.bytes).map_err(|error| unavailable(chained(&error)))?;
         history.extend(batch.records.into_iter().filter_map(|record| match record {
             Record::Run(record) if record.run == run => Some(record),
             Record::Run(_) | Record::OwnerChanged(_) | Record::WorkflowAdded(_) => None,
@@ -221,6 +222,24 @@ pub(super) async fn to_drop<B: Broker>(
     (run, steps): (RunId, Vec<StepPath>),
     by: String,
 ) -> Result<Input, CatalogError> {
+    let known = letters(context, run).await?;
+    if let Some(step) = steps.iter().find(|step| !known.contains_key(step)) {
+        return Err(Rejection::NoDeadLetter { run, step: step.clone() }.into());
+    }
+    let steps = steps.into_iter().filter(|step| known.get(step) == Some(&false)).collect();
+    Ok(Input::Drop { run, steps, by })
+}
+
+/// Returns the steps of a run that were given up on, and of each whether it was dropped. Without a
+/// read model, those of a run that goes on are among them.
+async fn letters<B: Broker>(
+    context: &Context<B>,
+    run: RunId,
+) -> Result<BTreeMap<StepPath, bool>, CatalogError> {
+    if !context.read_model.is_there() {
+        let history = history(context, run).await?;
+        return Ok(history.iter().filter_map(|record| letter(&record.event)).collect());
+    }
     if let Some(end) = context.broker.last(context.id).await? {
         let known = context.read_model.positions();
         let _ = tokio::time::timeout(KNOWN_WITHIN, known.until(context.id, end.seq)).await;
@@ -231,13 +250,15 @@ pub(super) async fn to_drop<B: Broker>(
     let QueryReply::Letters(letters) = reply else {
         return Err(unavailable("the read model does not answer".to_owned()).into());
     };
-    let known: BTreeMap<_, _> =
-        letters.iter().map(|letter| (&letter.step, letter.dropped.is_some())).collect();
-    if let Some(step) = steps.iter().find(|step| !known.contains_key(step)) {
-        return Err(Rejection::NoDeadLetter { run, step: step.clone() }.into());
+    Ok(letters.into_iter().map(|letter| (letter.step, letter.dropped.is_some())).collect())
+}
+
+fn letter(event: &Event) -> Option<(StepPath, bool)> {
+    if let Event::StepFailed { step, .. } = event {
+        return Some((step.clone(), false));
     }
-    let steps = steps.iter().filter(|step| known.get(step) == Some(&false)).cloned().collect();
-    Ok(Input::Drop { run, steps, by })
+    let Event::DeadLetterDropped { step, .. } = event else { return None };
+    Some((step.clone(), true))
 }
 
 fn unavailable(reason: String) -> Unavailable {
@@ -270,7 +291,7 @@ async fn keep<B: Broker>(
         return Ok(Payload::Blob(put(context, text).await?));
     }
     let text = String::from_utf8_lossy(&text);
-    Payload::from_text(&text).map_err(|error| unavailable(error.to_string()).into())
+    Payload::from_text(&text).map_err(|error| unavailable(chained(&error)).into())
 }
 
 async fn move_apart<B: Broker>(context: &Context<B>, fact: &mut Event) -> Result<(), Unavailable> {
