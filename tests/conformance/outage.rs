@@ -108,7 +108,7 @@ async fn after_a_restart_listeners_are_found_again() {
         harness.server.lock().await.restart().await.expect("the server again");
         let delivering = async {
             loop {
-                match coordinator.deliver(&a, TaskBatch::default()).await {
+                match coordinator.deliver(&a, &TaskBatch::default()).await {
                     Ok(_) => return,
                     Err(RequestError::Unavailable(_) | RequestError::TimedOut { .. }) => {}
                     Err(other) => panic!("the agent is there: {other}"),
@@ -155,7 +155,7 @@ async fn a_lost_connection_is_noticed_and_comes_back() {
     let p = partition(0);
     let unknown = nats.append(p, Seq::ZERO, Bytes::from_static(b"{}")).await;
     assert!(matches!(unknown, Err(AppendError::Unknown { .. })), "{unknown:?}");
-    let failed = nats.deliver(&agent("a"), TaskBatch::default()).await;
+    let failed = nats.deliver(&agent("a"), &TaskBatch::default()).await;
     assert!(matches!(failed, Err(RequestError::Unavailable(_))), "{failed:?}");
     server.restart().await.expect("the server again");
     soon("the return", until(|| nats.is_connected())).await;

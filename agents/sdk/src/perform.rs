@@ -79,7 +79,7 @@ async fn coordinate(
     match lane {
         Lane::Direct => {
             let beat = beats.next().await.ok_or_else(gone)?;
-            broker.deliver(&beat.agent, TaskBatch { tasks: vec![task] }).await?;
+            broker.deliver(&beat.agent, &TaskBatch { tasks: vec![task] }).await?;
         }
         Lane::Queue => broker.offer(task, 1).await?,
     }

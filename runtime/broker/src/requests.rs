@@ -110,7 +110,7 @@ pub trait Direct: Clone + Send + Sync + 'static {
     fn deliver(
         &self,
         agent: &AgentId,
-        tasks: TaskBatch,
+        tasks: &TaskBatch,
     ) -> impl Future<Output = Result<Delivery, RequestError>> + Send;
 
     /// Listens as the agent.

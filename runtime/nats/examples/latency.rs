@@ -55,7 +55,7 @@ async fn measure_all(url: &str) -> Result<(), Box<dyn Error>> {
     });
     let asker = Nats::connect(ConnectOptions::url(url)).await?;
     measure("deliver one task, answered", async |_| {
-        asker.deliver(&agent, TaskBatch { tasks: vec![task(0)] }).await.map(drop)
+        asker.deliver(&agent, &TaskBatch { tasks: vec![task(0)] }).await.map(drop)
     })
     .await?;
     serving.abort();
@@ -74,7 +74,7 @@ async fn measure_all(url: &str) -> Result<(), Box<dyn Error>> {
     serving.abort();
     let nobody = AgentId::new("nobody")?;
     measure("deliver to nobody", async |_| {
-        asker.deliver(&nobody, TaskBatch::default()).await.err().map(drop).ok_or("answered")
+        asker.deliver(&nobody, &TaskBatch::default()).await.err().map(drop).ok_or("answered")
     })
     .await?;
     queue(&nats).await

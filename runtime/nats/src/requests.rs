@@ -116,10 +116,10 @@ fn patience(query: &Query) -> Duration {
 }
 
 impl Direct for Nats {
-    async fn deliver(&self, agent: &AgentId, tasks: TaskBatch) -> Result<Delivery, RequestError> {
+    async fn deliver(&self, agent: &AgentId, tasks: &TaskBatch) -> Result<Delivery, RequestError> {
         let what = || format!("tasks of agent {agent}");
         let one = (self.layout().direct(agent), Extent::OneMessage);
-        self.ask(what, one, &tasks, self.patience()).await
+        self.ask(what, one, tasks, self.patience()).await
     }
 
     async fn serve_tasks(

@@ -68,7 +68,7 @@ impl Stage {
     }
 
     pub(crate) async fn deliver(&self, tasks: Vec<Task>) -> Delivery {
-        self.broker.deliver(&self.agent, TaskBatch { tasks }).await.unwrap()
+        self.broker.deliver(&self.agent, &TaskBatch { tasks }).await.unwrap()
     }
 
     /// Delivers one task, which the agent has to take.

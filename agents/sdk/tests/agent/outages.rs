@@ -201,7 +201,7 @@ impl Tasks for Weak {
 }
 
 impl Direct for Weak {
-    async fn deliver(&self, agent: &AgentId, tasks: TaskBatch) -> Result<Delivery, RequestError> {
+    async fn deliver(&self, agent: &AgentId, tasks: &TaskBatch) -> Result<Delivery, RequestError> {
         self.check()?;
         self.inner.deliver(agent, tasks).await
     }

@@ -28,7 +28,7 @@ pub async fn c23_with_nobody_listening_there_are_no_responders<H: Harness>(harne
         [
             broker.command(p, command("c")).await.err(),
             broker.query(Query::Agents {}).await.err(),
-            broker.deliver(&agent("nobody"), TaskBatch::default()).await.err(),
+            broker.deliver(&agent("nobody"), &TaskBatch::default()).await.err(),
             broker.report(p, reports("a", "s")).await.err(),
         ]
     });
@@ -72,7 +72,7 @@ async fn all_kinds_arrive(client: &impl crate::Broker, owner: &impl crate::Broke
     let a = agent("a");
     let listener = owner.serve_tasks(&a).await.expect("serve");
     let answer = |got: TaskBatch| (got == batch).then(|| delivery.clone());
-    let answered = while_serving(listener, answer, client.deliver(&a, batch.clone())).await;
+    let answered = while_serving(listener, answer, client.deliver(&a, &batch)).await;
     assert_eq!(answered.expect("a delivery"), delivery);
 
     let (p, batch) = (partition(2), reports("a", "s[1]"));
@@ -111,7 +111,8 @@ pub async fn c26_leaving_in_the_middle_of_a_request_is_noticed<H: Harness>(harne
     let (client, owner) = (harness.client().await, harness.client().await);
     let a = agent("a");
     let mut requests = owner.serve_tasks(&a).await.expect("serve");
-    let asking = (0..3).map(|_| client.deliver(&a, TaskBatch::default()));
+    let nothing = TaskBatch::default();
+    let asking = (0..3).map(|_| client.deliver(&a, &nothing));
     let leaving = async {
         let taken = next("a request", &mut requests).await;
         drop(taken);
@@ -160,7 +161,7 @@ pub async fn c28_a_request_over_the_limit_is_refused<H: Harness>(harness: &H) {
     );
     let reason = "x".repeat(MAX_MESSAGE + 1);
     let outcomes = [
-        client.deliver(&a, batch).await.err(),
+        client.deliver(&a, &batch).await.err(),
         client.report(p, report.clone()).await.err(),
         client.report_durably(p, report).await.err(),
         client.command(p, command(&reason)).await.err(),
@@ -219,7 +220,7 @@ pub async fn c29_a_request_reaches_only_whom_it_is_for<H: Harness>(harness: &H) 
     let mut namesake = owner.serve_tasks(&agent("a1")).await.expect("serve");
     let refused = client.command(partition(1), command("c")).await;
     assert!(matches!(refused, Err(RequestError::NoResponders { .. })), "{refused:?}");
-    let refused = client.deliver(&agent("a"), TaskBatch::default()).await;
+    let refused = client.deliver(&agent("a"), &TaskBatch::default()).await;
     assert!(matches!(refused, Err(RequestError::NoResponders { .. })), "{refused:?}");
     let requests = owner.serve_commands(partition(1)).await.expect("serve");
     let asked = client.command(partition(1), command("c"));

@@ -77,11 +77,11 @@ impl Queries for Embedded {
 }
 
 impl Direct for Embedded {
-    async fn deliver(&self, agent: &AgentId, tasks: TaskBatch) -> Result<Delivery, RequestError> {
+    async fn deliver(&self, agent: &AgentId, tasks: &TaskBatch) -> Result<Delivery, RequestError> {
         let what = What::Tasks(agent);
-        self.check_size(&tasks, what)?;
+        self.check_size(tasks, what)?;
         let within = self.parts.settings.request_timeout;
-        ask(&self.parts.deliveries, agent, tasks, within, what).await
+        ask(&self.parts.deliveries, agent, tasks.clone(), within, what).await
     }
 
     async fn serve_tasks(

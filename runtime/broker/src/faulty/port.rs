@@ -234,9 +234,9 @@ impl<B: Queries> Queries for Faulty<B> {
 }
 
 impl<B: Direct> Direct for Faulty<B> {
-    async fn deliver(&self, agent: &AgentId, tasks: TaskBatch) -> Result<Delivery, RequestError> {
-        let agent = agent.clone();
-        self.perform(Operation::Deliver, |b| async move { b.deliver(&agent, tasks).await }).await
+    async fn deliver(&self, agent: &AgentId, tasks: &TaskBatch) -> Result<Delivery, RequestError> {
+        let (agent, tasks) = (agent.clone(), tasks.clone());
+        self.perform(Operation::Deliver, |b| async move { b.deliver(&agent, &tasks).await }).await
     }
 
     async fn serve_tasks(

@@ -37,8 +37,10 @@ async fn send<B: Broker>(
     agent: &AgentId,
     tasks: Vec<Task>,
 ) -> Result<Delivery, RequestError> {
-    let delivery = broker.deliver(agent, TaskBatch { tasks: tasks.clone() }).await?;
+    let batch = TaskBatch { tasks };
+    let delivery = broker.deliver(agent, &batch).await?;
     let Some(cause) = delivery.unreadable else { return Ok(delivery) };
+    let tasks = batch.tasks;
     observe::delivery_unread(agent, tasks.len(), &cause);
     if let [only] = tasks.as_slice() {
         return Ok(vec![(only.id(), Refusal::UnknownCapability)].into());
@@ -46,7 +48,7 @@ async fn send<B: Broker>(
     let mut refused = Vec::new();
     for task in tasks {
         let id = task.id();
-        let delivery = broker.deliver(agent, TaskBatch { tasks: vec![task] }).await;
+        let delivery = broker.deliver(agent, &TaskBatch { tasks: vec![task] }).await;
         let delivery = delivery.map_err(some_were_sent)?;
         refused.extend(delivery.refused);
         refused.extend(delivery.unreadable.map(|_| (id, Refusal::UnknownCapability)));

@@ -138,7 +138,7 @@ hand_on!(Queries {
     fn serve_queries(&self) -> Result<Requests<Query, QueryReply>, Unavailable>;
 });
 hand_on!(Direct {
-    fn deliver(&self, agent: &AgentId, tasks: TaskBatch) -> Result<Delivery, RequestError>;
+    fn deliver(&self, agent: &AgentId, tasks: &TaskBatch) -> Result<Delivery, RequestError>;
     fn serve_tasks(&self, agent: &AgentId)
         -> Result<Requests<TaskBatch, Delivery>, Unavailable>;
     fn control(&self, agent: Option<&AgentId>, control: Control) -> Result<(), Unavailable>;

@@ -170,15 +170,15 @@ impl Queries for Client {
 }
 
 impl Direct for Client {
-    async fn deliver(&self, agent: &AgentId, tasks: TaskBatch) -> Result<Delivery, RequestError> {
+    async fn deliver(&self, agent: &AgentId, tasks: &TaskBatch) -> Result<Delivery, RequestError> {
         for task in &tasks.tasks {
             self.witness().sent(&self.link.name, task);
         }
         self.link.running().await;
-        let agent = agent.clone();
+        let (agent, tasks) = (agent.clone(), tasks.clone());
         self.send(Repeats::Perhaps, move |broker| {
             let (agent, tasks) = (agent.clone(), tasks.clone());
-            async move { broker.deliver(&agent, tasks).await }
+            async move { broker.deliver(&agent, &tasks).await }
         })
         .await
     }
