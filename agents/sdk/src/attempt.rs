@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use crate::context::{Context, SaveCheckpoint, Signs};
+use crate::context::{Context, Received, SaveCheckpoint, Signs};
 use crate::failure::Failure;
 use crate::handler::SharedHandler;
 use crate::payloads::{self, BlobStore, Text};
@@ -22,7 +22,7 @@ const LET_GO_WITHIN: Duration = Duration::from_secs(1);
 
 /// Everything one attempt needs.
 pub(crate) struct Attempt {
-    pub(crate) task: Arc<Task>,
+    pub(crate) received: Received,
     pub(crate) agent: AgentId,
     pub(crate) handler: SharedHandler,
     pub(crate) signs: Signs,
@@ -63,27 +63,31 @@ impl Attempt {
             Some(result) => self.outcome(result, duration_ms).await,
             None => None,
         };
-        let (attempt, capability) = (self.task.id(), self.task.capability.clone());
+        let (attempt, capability) = (self.task().id(), self.task().capability.clone());
         Ended { attempt, capability, outcome, blocked }
+    }
+
+    fn task(&self) -> &Task {
+        &self.received.task
     }
 
     /// Returns the handler's result; none if it was told to stop and left without an output.
     async fn supervise(&self) -> (Option<Result<Box<RawValue>, Failure>>, Option<Running>) {
-        if self.task.v > Task::VERSION {
-            let (v, known) = (self.task.v, Task::VERSION);
+        if self.task().v > Task::VERSION {
+            let (v, known) = (self.task().v, Task::VERSION);
             let message = format!("the task has format {v}, this agent reads up to {known}");
             return (Some(Err(Failure::new("unsupported_task", message))), None);
         }
         let input = tokio::select! {
             biased;
             () = self.signs.cancelled.cancelled() => return (None, None),
-            input = payloads::fetch(&*self.store, &self.task.input) => input,
+            input = payloads::fetch(&*self.store, &self.task().input) => input,
         };
         let mut running = match input {
             Ok(input) => self.start(input),
             Err(failure) => return (Some(Err(failure)), None),
         };
-        let limit = Duration::from_millis(self.task.timeout_ms);
+        let limit = Duration::from_millis(self.task().timeout_ms);
         let (end, blocked) = tokio::select! {
             biased;
             joined = &mut running => (End::Joined(joined), None),
@@ -110,7 +114,7 @@ impl Attempt {
     }
 
     fn start(&self, input: Text) -> Running {
-        let task = Arc::clone(&self.task);
+        let task = self.task();
         let span = tracing::info_span!(
             "attempt",
             run_id = %task.run,
@@ -121,7 +125,7 @@ impl Attempt {
         );
         let (agent, signs) = (self.agent.clone(), self.signs.clone());
         let (store, checkpoints) = (Arc::clone(&self.store), self.checkpoints.clone());
-        let context = Context::new(task, agent, signs, store, checkpoints);
+        let context = Context::new(self.received.clone(), agent, signs, store, checkpoints);
         AbortOnDropHandle::new(tokio::spawn(self.handler.call(context, input).instrument(span)))
     }
 

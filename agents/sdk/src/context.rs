@@ -29,11 +29,25 @@ pub struct Context(Arc<Inner>);
 
 struct Inner {
     task: Arc<Task>,
+    received: Instant,
     agent: AgentId,
     started: Instant,
     signs: Signs,
     store: Arc<dyn BlobStore>,
     checkpoints: mpsc::Sender<SaveCheckpoint>,
+}
+
+/// A task, and when it came: what is told in durations counts from there.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub(crate) task: Arc<Task>,
+    pub(crate) at: Instant,
+}
+
+impl Received {
+    pub(crate) fn now(task: Task) -> Self {
+        Self { task: Arc::new(task), at: Instant::now() }
+    }
 }
 
 /// What an attempt and the agent's loop tell each other.
@@ -53,14 +67,14 @@ pub(crate) struct SaveCheckpoint {
 
 impl Context {
     pub(crate) fn new(
-        task: Arc<Task>,
+        Received { task, at: received }: Received,
         agent: AgentId,
         signs: Signs,
         store: Arc<dyn BlobStore>,
         checkpoints: mpsc::Sender<SaveCheckpoint>,
     ) -> Self {
         let started = Instant::now();
-        Self(Arc::new(Inner { task, agent, started, signs, store, checkpoints }))
+        Self(Arc::new(Inner { task, received, agent, started, signs, store, checkpoints }))
     }
 
     /// Returns the run that the attempt belongs to.
@@ -117,18 +131,28 @@ impl Context {
         self.0.task.compensates()
     }
 
-    /// Returns when the whole step, all its attempts included, has to be over.
+    /// Returns when the whole step, all its attempts included, has to be over, by the clock of the
+    /// coordinator. [`remaining`](Self::remaining) tells how long that is from now, whatever the
+    /// clock of this host shows.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.0.task.deadline
     }
 
     /// Returns how long this attempt may still run: what is left of `timeout` and of `deadline`.
+    /// The time that a task lay in a queue before this agent pulled it is not known, and so not
+    /// taken off; once the deadline has passed the attempt is cancelled in any case.
     pub fn remaining(&self) -> Duration {
         let timeout = Duration::from_millis(self.0.task.timeout_ms);
         let left = timeout.saturating_sub(self.0.started.elapsed());
-        match self.0.task.deadline {
-            Some(deadline) => left.min(deadline.since(clock::now())),
-            None => left,
+        self.until_deadline().map_or(left, |until| left.min(until))
+    }
+
+    fn until_deadline(&self) -> Option<Duration> {
+        let deadline = self.0.task.deadline?;
+        match self.0.task.deadline_in_ms.map(Duration::from_millis) {
+            Some(after) => Some(after.saturating_sub(self.0.received.elapsed())),
+            // Coordinators of earlier releases tell the moment only.
+            None => Some(deadline.since(clock::now())),
         }
     }
 

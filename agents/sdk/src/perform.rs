@@ -73,6 +73,7 @@ async fn coordinate(
         checkpoint: None,
         timeout_ms: u64::try_from(TIMEOUT.as_millis()).unwrap_or(u64::MAX),
         deadline: None,
+        deadline_in_ms: None,
         priority: 5,
         labels: BTreeMap::new(),
     };

@@ -17,7 +17,7 @@ use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::{AgentBroker, Request, Settle, Unavailable};
 use skep_protocol::limits::{HEARTBEAT_INTERVAL, MAX_ANSWERED_CALLS, MAX_SHARED};
-use skep_protocol::{AgentId, AttemptId, Control, Delivery, Lane, RollCall, Task, TaskBatch};
+use skep_protocol::{AgentId, AttemptId, Control, Delivery, Lane, RollCall, TaskBatch};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -25,7 +25,7 @@ use crate::agent::{Agent, RunError};
 use crate::attempt::Ended;
 use crate::backoff::Backoff;
 use crate::clock;
-use crate::context::SaveCheckpoint;
+use crate::context::{Received, SaveCheckpoint};
 use crate::drain::Drain;
 use crate::failure::Failure;
 use crate::lease::Leases;
@@ -54,7 +54,7 @@ pub(crate) struct Worker<B> {
     outbox: Outbox,
     drain: Drain,
     /// Tasks whose handler waits for the coordinator's word.
-    asked: BTreeMap<AttemptId, Arc<Task>>,
+    asked: BTreeMap<AttemptId, Received>,
     /// Checkpoints whose handler waits for the coordinator's word.
     saving: BTreeMap<AttemptId, VecDeque<oneshot::Sender<Result<(), Failure>>>>,
     /// Pulled tasks that want to know what becomes of them.

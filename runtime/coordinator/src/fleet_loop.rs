@@ -216,7 +216,8 @@ impl<B: Broker> FleetLoop<B> {
             match effect {
                 FleetEffect::Deliver { agent, tasks } => self.deliver(agent, tasks),
                 FleetEffect::Look { agent } => self.deliver(agent, Vec::new()),
-                FleetEffect::Enqueue { task, sending } => {
+                FleetEffect::Enqueue { mut task, sending } => {
+                    task.sent(self.clock.now());
                     self.jobs.spawn(async move {
                         // A task that did not get there is missed when the depth is asked for.
                         if let Err(error) = broker.offer(task, sending).await {
@@ -269,7 +270,9 @@ impl<B: Broker> FleetLoop<B> {
         }
     }
 
-    fn deliver(&mut self, agent: AgentId, tasks: Vec<Task>) {
+    fn deliver(&mut self, agent: AgentId, mut tasks: Vec<Task>) {
+        let now = self.clock.now();
+        tasks.iter_mut().for_each(|task| task.sent(now));
         self.jobs.spawn(deliver(self.broker.clone(), agent, tasks));
     }
 

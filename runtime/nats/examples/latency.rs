@@ -120,6 +120,7 @@ fn task(number: usize) -> Task {
         checkpoint: None,
         timeout_ms: 1_000,
         deadline: None,
+        deadline_in_ms: None,
         priority: 5,
         labels: std::collections::BTreeMap::new(),
     }

@@ -52,9 +52,13 @@ pub struct Task {
     pub checkpoint: Option<Payload>,
     /// How long the handler may run, in milliseconds.
     pub timeout_ms: u64,
-    /// When the whole step has to be over.
+    /// When the whole step has to be over, by the clock of the coordinator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// How long it was until then when the task was sent, in milliseconds: who counts from the
+    /// receipt needs no clock that agrees with the coordinator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_in_ms: Option<u64>,
     /// 0 to 9; 9 goes first.
     pub priority: u8,
     /// The labels that the step wants its agent to have.
@@ -76,6 +80,12 @@ impl Task {
     pub fn fence(&mut self, epoch: u64) {
         let attempts = self.fencing_token & EPOCH.wrapping_sub(1);
         self.fencing_token = epoch.saturating_mul(EPOCH).saturating_add(attempts);
+    }
+
+    /// Takes down how long it is until the deadline; it is sent now.
+    pub fn sent(&mut self, now: Timestamp) {
+        let left = self.deadline.map(|deadline| deadline.since(now).as_millis());
+        self.deadline_in_ms = left.map(|left| u64::try_from(left).unwrap_or(u64::MAX));
     }
 
     /// Returns the idempotency key of the step that this compensation makes good, if it is one.

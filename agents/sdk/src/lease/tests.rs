@@ -23,6 +23,7 @@ fn task(step: u8, capability: &str) -> Task {
         checkpoint: None,
         timeout_ms: 1,
         deadline: None,
+        deadline_in_ms: None,
         priority: 5,
         labels: BTreeMap::new(),
     }

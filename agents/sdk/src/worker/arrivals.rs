@@ -12,6 +12,7 @@ use super::Worker;
 use crate::attempt::{Attempt, Ended};
 use crate::backoff::Backoff;
 use crate::clock;
+use crate::context::Received;
 use crate::lease::{Arrival, Phase};
 use crate::queue::{self, Pulled};
 
@@ -31,19 +32,19 @@ impl<B: AgentBroker> Worker<B> {
             }
         }
         request.responder.send(Delivery::from(refused));
-        taken.into_iter().for_each(|task| self.begin(Arc::new(task)));
+        taken.into_iter().for_each(|task| self.begin(Received::now(task)));
     }
 
     /// Starts the handler of a task that has its slot.
-    pub(super) fn begin(&mut self, task: Arc<Task>) {
-        let id = task.id();
+    pub(super) fn begin(&mut self, received: Received) {
+        let id = received.task.id();
         let (Some(lease), Some(offered)) =
-            (self.leases.lease(&id), self.agent.offers.get(&task.capability))
+            (self.leases.lease(&id), self.agent.offers.get(&received.task.capability))
         else {
             return;
         };
         let attempt = Attempt {
-            task,
+            received,
             agent: self.id.clone(),
             handler: offered.handler.clone(),
             signs: lease.signs.clone(),
@@ -95,7 +96,7 @@ impl<B: AgentBroker> Worker<B> {
     pub(super) fn cancel(&mut self, attempt: &AttemptId) {
         match self.leases.phase(attempt) {
             Some(Phase::Asking) => {
-                if let Some(task) = self.asked.remove(attempt) {
+                if let Some(Received { task, .. }) = self.asked.remove(attempt) {
                     self.outbox.withdraw_question(task.partition, attempt);
                     self.drop_unbegun(&task, Settle::Ack);
                 }
@@ -168,7 +169,7 @@ impl<B: AgentBroker> Worker<B> {
         let AttemptId { run, step, attempt } = id.clone();
         let report = Report { run, step, attempt, body: ReportBody::Taken {} };
         self.outbox.push(task.partition, report);
-        self.asked.insert(id, Arc::new(task));
+        self.asked.insert(id, Received::now(task));
     }
 
     /// Tells the queue what becomes of a pulled task. Nothing for one that was sent directly.

@@ -12,7 +12,7 @@ use skep_protocol::{
 use tokio::time::Instant;
 
 use super::Worker;
-use crate::context::{SaveCheckpoint, no_longer_wanted};
+use crate::context::{Received, SaveCheckpoint, no_longer_wanted};
 use crate::failure::Failure;
 use crate::lease::Phase;
 
@@ -172,14 +172,17 @@ impl<B: AgentBroker> Worker<B> {
 
     /// Begins an attempt, or lets it be.
     fn answered_question(&mut self, id: &AttemptId, verdict: &Verdict) {
-        let Some(task) = self.asked.remove(id) else { return };
+        let Some(received) = self.asked.remove(id) else { return };
+        let task = &received.task;
         match verdict {
             Verdict::Applied if self.drain.has_begun() || !self.leases.may_begin() => {
                 self.leases.free_slots(&task.capability, 1);
                 self.report_last(id.clone(), ReportBody::Released { begun: false });
             }
-            Verdict::Applied => self.begin(task),
-            Verdict::Ignored(_) | Verdict::Rejected(_) => self.drop_unbegun(&task, Settle::Ack),
+            Verdict::Applied => self.begin(received),
+            Verdict::Ignored(_) | Verdict::Rejected(_) => {
+                self.drop_unbegun(&received.task, Settle::Ack);
+            }
         }
     }
 
@@ -228,7 +231,7 @@ impl<B: AgentBroker> Worker<B> {
     }
 
     fn give_back_unbegun(&mut self, attempt: &AttemptId) {
-        let Some(task) = self.asked.remove(attempt) else { return };
+        let Some(Received { task, .. }) = self.asked.remove(attempt) else { return };
         if self.pulled.contains_key(attempt) {
             self.drop_unbegun(&task, Settle::Return(Duration::ZERO));
         } else {

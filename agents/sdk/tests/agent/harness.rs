@@ -165,6 +165,7 @@ pub(crate) fn task(step: &str, capability: &str, input: impl Into<Payload>) -> T
         checkpoint: None,
         timeout_ms: 60_000,
         deadline: None,
+        deadline_in_ms: None,
         priority: 5,
         labels: BTreeMap::new(),
     }

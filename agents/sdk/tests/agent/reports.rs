@@ -9,7 +9,7 @@ use skep_agent::{Agent, Context, Failure};
 use skep_protocol::limits::{HEARTBEAT_INTERVAL, MAX_SHARED};
 use skep_protocol::{Answer as _, Heartbeat, Refusal, Report, ReportReply, Verdict, encode};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::harness::{Count, Stage, line, lines, task};
 
@@ -147,7 +147,7 @@ async fn reports_that_are_ready_share_a_message() {
     let tasks: Vec<_> = (0..600).map(|n| task(&format!("s[{n}]"), "echo", json!(n))).collect();
     assert_eq!(stage.deliver(tasks).await.refused, []);
     // While one message is under way, the others gather.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
     responder.send(ReportReply::from(vec![Verdict::Applied; first.len()]));
     let mut sizes = Vec::new();
     while sizes.iter().sum::<usize>() < 600 {
@@ -276,6 +276,32 @@ async fn a_handler_knows_its_attempt() {
         f3b34243-f509-84e9-8580-0cac5793db78/review[2]/4 a-1
     "#]]
     .assert_eq(&told.recv().await.unwrap());
+}
+
+/// By this host's clock the deadline has long passed, or is far away.
+#[tokio::test(start_paused = true)]
+async fn what_remains_is_counted_from_the_receipt() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let handler = move |context: Context, _input: Value| {
+        let tell = tell.clone();
+        async move {
+            tell.send(context.remaining()).unwrap();
+            sleep(Duration::from_secs(3)).await;
+            tell.send(context.remaining()).unwrap();
+            Ok::<_, Failure>(())
+        }
+    };
+    let stage = Stage::start(Agent::builder("a").serve("c", handler).build().unwrap()).await;
+    let hour = Duration::from_secs(3_600);
+    let now = skep_broker::host::now();
+    let ago = skep_protocol::Timestamp::from_millis(now.as_millis() - 3_600_000);
+    for (step, deadline) in [("behind", ago), ("ahead", now.after(hour))] {
+        let mut task = task(step, "c", json!({}));
+        (task.deadline, task.deadline_in_ms) = (Some(deadline), Some(10_000));
+        stage.give(&task).await;
+        assert_eq!(told.recv().await, Some(Duration::from_secs(10)), "{step}");
+        assert_eq!(told.recv().await, Some(Duration::from_secs(7)), "{step}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

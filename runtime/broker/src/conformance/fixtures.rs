@@ -99,6 +99,7 @@ pub fn task(capability: &str, step: &str) -> Task {
         checkpoint: None,
         timeout_ms: 1_000,
         deadline: None,
+        deadline_in_ms: None,
         priority: 5,
         labels: std::collections::BTreeMap::new(),
     }

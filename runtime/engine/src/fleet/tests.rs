@@ -65,6 +65,7 @@ fn task(step: &str, capability: &str, priority: u8) -> Task {
         checkpoint: None,
         timeout_ms: 60_000,
         deadline: None,
+        deadline_in_ms: None,
         priority,
         labels: BTreeMap::new(),
     }

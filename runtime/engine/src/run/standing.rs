@@ -290,6 +290,7 @@ impl Run {
             checkpoint: node.checkpoint.clone(),
             timeout_ms,
             deadline: self.deadline(id),
+            deadline_in_ms: None,
             priority: self.definition(id).priority(),
             labels: require,
         };
