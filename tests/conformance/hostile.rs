@@ -2,16 +2,18 @@
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use skep_agent::{Agent, Failure};
 use skep_broker::conformance::fixtures::{
     agent, command, heartbeat, next, only_reports, partition, reports, task,
 };
 use skep_broker::{
-    Blobs as _, Commands as _, Direct as _, Journal as _, Presence as _, Queries as _, ReadError,
-    Reports as _, Snapshot, Snapshots as _, Tasks as _,
+    Blobs as _, Commands as _, Direct as _, Journal as _, Presence as _, Queries as _, QueueDepth,
+    ReadError, Reports as _, Snapshot, Snapshots as _, Tasks as _,
 };
 use skep_protocol::limits::MAX_MESSAGE;
 use skep_protocol::{
-    Answer as _, BlobRef, CommandReply, Delivery, QueryReply, Rejection, ReportReply, Seq, encode,
+    Answer as _, BlobRef, CommandReply, Delivery, Lane, Outcome, QueryReply, Rejection, ReportBody,
+    ReportReply, Seq, Verdict, encode,
 };
 
 use crate::harness::{NatsHarness, connect, stranger};
@@ -210,6 +212,40 @@ async fn a_message_that_is_no_task_leaves_the_queue() {
     assert_eq!(steps, ["first", "last"]);
     let depth = nats.depth("writer").await.expect("depth");
     assert_eq!((depth.waiting, depth.held), (0, 2));
+}
+
+/// Left in the queue, or taken out without a word, it would be offered again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_cannot_be_read_fails_with_the_cause() {
+    let harness = NatsHarness::start().await;
+    let (nats, stranger) = (connect(&harness, |_| {}).await, stranger(&harness).await);
+    let mut owner = nats.serve_reports(partition(0)).await.expect("serve");
+    nats.offer(task("another", "first"), 1).await.expect("the queue is there");
+    let mut newer = serde_json::to_value(task("writer", "s")).expect("JSON");
+    newer["priority"] = serde_json::json!({ "class": "gold" });
+    let js = async_nats::jetstream::new(stranger);
+    let ack = js.publish("skep.task.writer", newer.to_string().into()).await.expect("sent");
+    ack.await.expect("stored");
+    let write = |_: serde_json::Value| async { Ok::<_, Failure>(()) };
+    let agent = Agent::builder("w").lane(Lane::Queue).serve("writer", write).build().expect("one");
+    let reported = async {
+        let request = owner.next().await.expect("a report");
+        let [report] = request.message.reports.as_slice() else { panic!("{:?}", request.message) };
+        assert_eq!(report.id(), task("writer", "s").id());
+        let ReportBody::Outcome(Outcome::Failed { failure, .. }) = &report.body else {
+            panic!("{report:?}")
+        };
+        assert_eq!(failure.code, "task_unreadable");
+        let cause = "cannot read the task: not the JSON of a Task: invalid type: map, expected u8";
+        assert!(failure.message.contains(cause), "{}", failure.message);
+        request.responder.send(ReportReply::from(vec![Verdict::Applied]));
+        while nats.depth("writer").await.expect("depth") != QueueDepth::default() {}
+    };
+    tokio::select! {
+        biased;
+        ended = agent.run(&nats) => panic!("{ended:?}"),
+        () = reported => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

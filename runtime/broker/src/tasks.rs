@@ -24,6 +24,8 @@ pub struct Delivered {
     pub task: Task,
     /// How often it was delivered, this time included.
     pub deliveries: u64,
+    /// Why the task could not be read, if so: `task` then names its attempt, and says no more.
+    pub unread: Option<String>,
     settle: Box<dyn FnMut(Settle) -> BoxFuture<'static, Result<(), Unavailable>> + Send>,
 }
 
@@ -45,7 +47,14 @@ impl Delivered {
         deliveries: u64,
         settle: impl FnMut(Settle) -> BoxFuture<'static, Result<(), Unavailable>> + Send + 'static,
     ) -> Self {
-        Self { task, deliveries, settle: Box::new(settle) }
+        Self { task, deliveries, unread: None, settle: Box::new(settle) }
+    }
+
+    /// Says why the task could not be read, if so.
+    #[must_use]
+    pub fn with_unread(mut self, cause: Option<String>) -> Self {
+        self.unread = cause;
+        self
     }
 
     /// Tells the broker what becomes of the task.

@@ -102,7 +102,7 @@ impl Tasks for Nats {
             };
             let fetched = tokio::select! {
                 biased;
-                fetched = self.fetch(&consumer, max, left) => fetched,
+                fetched = self.fetch(&consumer, capability, max, left) => fetched,
                 () = self.shared.link.lost(period) => Err("the connection was lost".to_owned()),
             };
             match fetched {
@@ -281,6 +281,7 @@ impl Nats {
     async fn fetch(
         &self,
         consumer: &Consumer<pull::Config>,
+        capability: &str,
         max: usize,
         wait: Duration,
     ) -> Result<Vec<Delivered>, String> {
@@ -292,7 +293,7 @@ impl Nats {
         let mut tasks = Vec::new();
         while let Some(message) = batch.next().await {
             match message {
-                Ok(message) => tasks.extend(self.delivered(message).await),
+                Ok(message) => tasks.extend(self.delivered(message, capability).await),
                 Err(_) if !tasks.is_empty() => break,
                 Err(error) => return Err(error.to_string()),
             }
@@ -300,25 +301,28 @@ impl Nats {
         Ok(tasks)
     }
 
-    /// Reads a pulled message; what is no task is taken out of the queue.
-    async fn delivered(&self, message: jetstream::Message) -> Option<Delivered> {
+    /// Reads a pulled message; what names no attempt is taken out of the queue.
+    async fn delivered(&self, message: jetstream::Message, capability: &str) -> Option<Delivered> {
         let deliveries = message.info().ok().and_then(|info| u64::try_from(info.delivered).ok());
         let reply = message.message.reply.clone()?;
-        match decode::<Task>(&message.payload) {
-            Ok(task) => {
-                let nats = self.clone();
-                let settle = move |settle| {
-                    let (nats, reply) = (nats.clone(), reply.clone());
-                    async move { nats.settle(reply, settle).await }.boxed()
-                };
-                Some(Delivered::new(task, deliveries.unwrap_or(1), settle))
-            }
+        let (task, unread) = match decode::<Task>(&message.payload) {
+            Ok(task) => (Some(task), None),
             Err(error) => {
-                self.warn_once::<Task>(&message.subject, &chain(&error));
-                self.confirmed(reply, AckKind::Term).await.ok();
-                None
+                let cause = chain(&error);
+                self.warn_once::<Task>(&message.subject, &cause);
+                (Task::named_by(&message.payload, capability), Some(cause))
             }
-        }
+        };
+        let Some(task) = task else {
+            self.confirmed(reply, AckKind::Term).await.ok();
+            return None;
+        };
+        let nats = self.clone();
+        let settle = move |settle| {
+            let (nats, reply) = (nats.clone(), reply.clone());
+            async move { nats.settle(reply, settle).await }.boxed()
+        };
+        Some(Delivered::new(task, deliveries.unwrap_or(1), settle).with_unread(unread))
     }
 
     async fn settle(&self, reply: Subject, settle: Settle) -> Result<(), Unavailable> {

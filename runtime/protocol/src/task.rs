@@ -75,6 +75,31 @@ impl Task {
         AttemptId { run: self.run, step: self.step.clone(), attempt: self.attempt }
     }
 
+    /// Returns the task that a message names although nothing else of it can be read; none if it
+    /// names none.
+    pub fn named_by(message: &[u8], capability: &str) -> Option<Self> {
+        let Named { run, step, attempt, partition } = serde_json::from_slice(message).ok()?;
+        Some(Self {
+            v: Self::VERSION,
+            run,
+            step,
+            attempt,
+            fencing_token: 0,
+            ask: false,
+            origin: None,
+            capability: capability.to_owned(),
+            workflow: String::new(),
+            partition,
+            input: Payload::null(),
+            checkpoint: None,
+            timeout_ms: 0,
+            deadline: None,
+            deadline_in_ms: None,
+            priority: 0,
+            labels: BTreeMap::new(),
+        })
+    }
+
     /// Lifts the fencing token above those of every earlier epoch of the partition, in which the
     /// same attempt may have been sent to somebody else.
     pub fn fence(&mut self, epoch: u64) {
@@ -102,6 +127,15 @@ impl Task {
     fn key_of(&self) -> RunId {
         self.origin.unwrap_or(self.run)
     }
+}
+
+/// What a task is known by, in every format.
+#[derive(Debug, Deserialize)]
+struct Named {
+    run: RunId,
+    step: StepPath,
+    attempt: u32,
+    partition: PartitionId,
 }
 
 /// Tasks that share one message to one agent.

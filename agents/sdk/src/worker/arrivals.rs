@@ -13,6 +13,7 @@ use crate::attempt::{Attempt, Ended};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::context::Received;
+use crate::failure::Failure;
 use crate::lease::{Arrival, Phase};
 use crate::queue::{self, Pulled};
 
@@ -148,19 +149,31 @@ impl<B: AgentBroker> Worker<B> {
     }
 
     fn arrived(&mut self, delivered: Delivered) {
-        let task = delivered.task.clone();
+        let (task, unread) = (delivered.task.clone(), delivered.unread.clone());
         let id = task.id();
         let (settle, told) = oneshot::channel();
         self.keepers.push(queue::keep(delivered, told).boxed());
         self.pulled.entry(id.clone()).or_default().push(settle);
         match self.leases.arrived(&task, Phase::Asking, clock::now()) {
-            Arrival::New => self.ask(task),
+            Arrival::New => match unread {
+                None => self.ask(task),
+                Some(cause) => self.fail_unread(&task, &cause),
+            },
             Arrival::Held => {}
             Arrival::Finished(report) => self.outbox.push(task.partition, report),
             Arrival::Refused(Refusal::Busy | Refusal::Draining | Refusal::UnknownCapability) => {
                 self.settle(&id, Settle::Return(Duration::ZERO));
             }
         }
+    }
+
+    /// Reports that a task cannot be read: in the queue it would be offered again and again.
+    fn fail_unread(&mut self, task: &Task, cause: &str) {
+        self.leases.free_slots(&task.capability, 1);
+        let message = format!("agent {} cannot read the task: {cause}", self.id);
+        let failure = Failure::new("task_unreadable", message).into_protocol();
+        let outcome = Outcome::Failed { failure, duration_ms: 0 };
+        self.report_last(task.id(), ReportBody::Outcome(outcome));
     }
 
     /// Asks the coordinator whether to begin.

@@ -195,14 +195,16 @@ impl<B: Tasks> Tasks for Faulty<B> {
 
 fn scripted_settle(script: &Arc<Script>, delivered: Delivered) -> Delivered {
     let (task, deliveries) = (delivered.task.clone(), delivered.deliveries);
+    let unread = delivered.unread.clone();
     let (script, delivered) = (Arc::clone(script), Arc::new(tokio::sync::Mutex::new(delivered)));
-    Delivered::new(task, deliveries, move |settle| {
+    let wrapped = Delivered::new(task, deliveries, move |settle| {
         let (script, delivered) = (Arc::clone(&script), Arc::clone(&delivered));
         Box::pin(async move {
             let work = async move { delivered.lock().await.settle(settle).await };
             scripted(&script, Operation::Settle, Unavailable::refused, work).await
         })
-    })
+    });
+    wrapped.with_unread(unread)
 }
 
 impl<B: Commands> Commands for Faulty<B> {
