@@ -42,7 +42,7 @@ pub enum FailureKind {
     Timeout,
     /// The step as a whole ran longer than `deadline`.
     Deadline,
-    /// No agent took the task within `queue_timeout`.
+    /// No agent was seen to take the task in time; one may have begun it just then.
     QueueTimeout,
     /// The output does not match `expect`.
     Expect,
@@ -72,7 +72,6 @@ impl FailureKind {
     pub const fn leaves_nothing(self) -> bool {
         match self {
             Self::Agent
-            | Self::QueueTimeout
             | Self::Expression
             | Self::SignalTimeout
             | Self::Compensated
@@ -83,6 +82,7 @@ impl FailureKind {
             | Self::Panic
             | Self::Timeout
             | Self::Deadline
+            | Self::QueueTimeout
             | Self::Expect
             | Self::Lost
             | Self::Inner

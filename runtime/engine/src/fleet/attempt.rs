@@ -13,6 +13,9 @@ use super::progress::Watch;
 use super::{Fleet, FleetEffect, Link, Timer};
 use crate::OfferTask;
 
+/// With less time left an attempt is sent to nobody, unless it had little from the beginning.
+const TIME_TO_BE_SEEN: Duration = Duration::from_millis(100);
+
 /// An attempt that is owed.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -55,6 +58,15 @@ impl Attempt {
         let left = self.offer.take_by.map(|by| by.since(sent) / 2);
         sent.after(left.map_or(bound, |left| bound.min(left)))
     }
+
+    /// Returns whether too little time is left for it to be seen to be taken once it is sent: the
+    /// partition would give up what an agent performs.
+    pub(super) fn is_late(&self, now: Timestamp) -> bool {
+        self.offer.take_by.is_some_and(|by| {
+            let time = by.since(self.offer.not_before);
+            by.since(now) <= TIME_TO_BE_SEEN.min(time / 4)
+        })
+    }
 }
 
 impl Fleet {
@@ -72,6 +84,7 @@ impl Fleet {
                 | Place::BackOff
                 | Place::Behind { .. }
                 | Place::Ready
+                | Place::Late
                 | Place::Lost { .. }
                 | Place::Refused { .. } => {}
                 Place::RollCall | Place::Missing { .. } => {
@@ -192,6 +205,7 @@ impl Fleet {
             Place::New
             | Place::Withheld
             | Place::RollCall
+            | Place::Late
             | Place::Delivering { .. }
             | Place::Held { .. } => {}
             Place::BackOff => attempt.timer = Some(due),
@@ -242,6 +256,7 @@ impl Fleet {
                 | Place::Behind { .. }
                 | Place::RollCall
                 | Place::Missing { .. }
+                | Place::Late
                 | Place::Delivering { .. }
                 | Place::Sent { .. }
                 | Place::Held { .. }
@@ -337,6 +352,7 @@ impl Fleet {
             | Place::Withheld
             | Place::RollCall
             | Place::Ready
+            | Place::Late
             | Place::Delivering { .. }
             | Place::Held { .. }
             | Place::Queued { .. } => {}

@@ -98,6 +98,7 @@ impl Fleet {
                     | Place::RollCall
                     | Place::Missing { .. }
                     | Place::Ready
+                    | Place::Late
                     | Place::Delivering { .. }
                     | Place::Sent { .. }
                     | Place::Held { .. }
@@ -164,6 +165,7 @@ impl Fleet {
             | Place::RollCall
             | Place::Missing { .. }
             | Place::Ready
+            | Place::Late
             | Place::Delivering { .. }
             | Place::Sent { .. }
             | Place::Held { .. }

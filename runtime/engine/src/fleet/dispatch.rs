@@ -35,8 +35,12 @@ impl Fleet {
         }
     }
 
+    /// Sends an attempt to an agent, if there is time left for it to be seen to be taken.
     pub(super) fn send_direct(&mut self, id: &AttemptId, agent: AgentId, now: Timestamp) {
         let Some(attempt) = self.attempts.get(id) else { return };
+        if attempt.is_late(now) {
+            return self.move_to(id, Place::Late);
+        }
         let task = Task { ask: attempt.sending > 0, ..attempt.offer.task.clone() };
         self.outbox.entry(agent.clone()).or_default().push(task);
         self.move_to(id, Place::Delivering { agent });

@@ -39,6 +39,7 @@ impl Fleet {
             Place::Delivering { agent } => (format!("being sent to agent {agent}"), None),
             Place::Lost { .. } => plain("it was lost with its agent"),
             Place::Refused { .. } => plain("it fails, because its circuit breaker is open"),
+            Place::Late => plain("it fails, because no agent took it in time"),
             Place::Ready if self.link == Link::Down => plain("the broker cannot be reached"),
             Place::Ready => self.explain_ready(attempt, pool, now),
             // It may lie in the queue yet; whoever pulls it is told that it is not wanted.
@@ -62,6 +63,7 @@ impl Fleet {
             | Place::RollCall
             | Place::Missing { .. }
             | Place::Ready
+            | Place::Late
             | Place::Delivering { .. }
             | Place::Queued { .. }
             | Place::Lost { .. }

@@ -19,6 +19,9 @@ pub(super) enum Place {
     Missing { until: Timestamp },
     /// It waits for a free slot or for room in the queue.
     Ready,
+    /// So little is left of the time to take it that nobody gets it any more: the partition is about
+    /// to give it up.
+    Late,
     /// It is on its way to an agent, which has not answered yet.
     Delivering { agent: AgentId },
     /// The agent answered that it holds it, or did not answer at all.
@@ -48,6 +51,7 @@ impl Place {
             | Self::RollCall
             | Self::Missing { .. }
             | Self::Ready
+            | Self::Late
             | Self::Queued { .. }
             | Self::Lost { .. }
             | Self::Refused { .. } => None,
@@ -62,7 +66,8 @@ impl Place {
             | Self::BackOff
             | Self::Behind { .. }
             | Self::RollCall
-            | Self::Ready => false,
+            | Self::Ready
+            | Self::Late => false,
             Self::Missing { .. }
             | Self::Delivering { .. }
             | Self::Sent { .. }

@@ -97,6 +97,33 @@ fn a_task_counts_as_taken_before_its_queue_timeout() {
 }
 
 #[test]
+fn a_task_that_nobody_could_be_seen_to_take_in_time_is_sent_to_nobody() {
+    let mut scene = Scene::new();
+    let owe = |scene: &mut Scene, step, take_by| {
+        let not_before = Timestamp::from_millis(100_000);
+        let take_by = Some(Timestamp::from_millis(take_by));
+        let offer = OfferTask { not_before, take_by, ..offer(task(step, "c", 5)) };
+        scene.input(FleetInput::Owed(Box::new(offer)));
+    };
+    scene.beat("a", 1, &[]).after(20);
+    owe(&mut scene, "short", 100_040);
+    scene.delivered("a", &["short"]);
+    owe(&mut scene, "late", 101_000);
+    owe(&mut scene, "next", 101_001);
+    scene.after(880).settled("short", Some("a")).explain("late");
+    scene.delivered("a", &["next"]).after(100).settled("next", Some("a"));
+    owe(&mut scene, "late", 102_000);
+    scene.check(expect![[r#"
+        20: deliver to a: short
+        30: short held by a
+        900: deliver to a: next
+        900: late waits: it fails, because no agent took it in time
+        950: next held by a
+        1000: deliver to a: late
+    "#]]);
+}
+
+#[test]
 fn what_is_settled_leaves_its_slot_to_the_next() {
     let mut scene = Scene::new();
     scene.beat("a", 1, &[]).owe("x").delivered("a", &["x"]).settled("x", Some("a"));
