@@ -154,7 +154,8 @@ mod tests {
             payload: payload.clone(),
         });
         check(Event::AttemptTaken { step: step.clone(), attempt, agent: agent.clone() });
-        let failed = AttemptFailed { step: step.clone(), attempt, agent: Some(agent), failure };
+        let (of, agent, duration_ms) = (step.clone(), Some(agent), Some(u64::MAX));
+        let failed = AttemptFailed { step: of, attempt, agent, failure, duration_ms };
         check(Event::AttemptFailed(failed));
         check(Event::StepSkipped {
             step: step.clone(),

@@ -67,8 +67,8 @@ pub(super) fn failed(
         Some(Phase::Scheduled { .. } | Phase::Taken { .. }) => {
             let AttemptId { run, step, attempt } = attempt.clone();
             let failure = failure.bounded();
-            let event = Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure });
-            failed.event(run, event, desk)
+            let event = AttemptFailed { step, attempt, agent, failure, duration_ms: None };
+            failed.event(run, Event::AttemptFailed(event), desk)
         }
         Some(_) | None => failed,
     }

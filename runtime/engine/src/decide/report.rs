@@ -141,21 +141,24 @@ fn apply(
                 Event::CheckpointSaved { step, attempt, checkpoint }
             }
         },
-        ReportBody::Outcome(Outcome::Failed { failure, .. }) => {
-            let failure = bounded(failure, desk);
-            Event::AttemptFailed(AttemptFailed { step, attempt, agent: Some(agent), failure })
+        ReportBody::Outcome(Outcome::Failed { failure, duration_ms }) => {
+            let (agent, failure, duration_ms) =
+                (Some(agent), bounded(failure, desk), Some(duration_ms));
+            Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure, duration_ms })
         }
         ReportBody::Outcome(Outcome::Completed { output, duration_ms }) => {
             if let Some(problem) = unbearable_payload(&output) {
                 let failure = Failure::new(FailureKind::Limit, "output", problem.clone());
-                let failed = AttemptFailed { step, attempt, agent: Some(agent), failure };
+                let (agent, duration_ms) = (Some(agent), Some(duration_ms));
+                let failed = AttemptFailed { step, attempt, agent, failure, duration_ms };
                 let rejected = Decision::verdict(Verdict::Rejected(problem));
                 return Ok(rejected.event(run.id(), Event::AttemptFailed(failed), desk));
             }
             match mismatch(run, id, &output, desk)? {
                 Some(failure) => {
-                    let agent = Some(agent);
-                    Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure })
+                    let (agent, duration_ms) = (Some(agent), Some(duration_ms));
+                    let failed = AttemptFailed { step, attempt, agent, failure, duration_ms };
+                    Event::AttemptFailed(failed)
                 }
                 None => {
                     let output = desk.bounded(output);

@@ -80,7 +80,7 @@ fn not_within(run: &Run, id: NodeId) -> Failure {
 fn attempt_failed(run: &Run, id: NodeId, failure: Failure) -> Event {
     let agent = run.node(id).phase.taker().cloned();
     let (step, attempt) = (run.path(id), run.node(id).attempt);
-    Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure })
+    Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure, duration_ms: None })
 }
 
 fn signal_timeout(run: &Run, id: NodeId) -> Event {

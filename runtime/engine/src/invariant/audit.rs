@@ -43,6 +43,8 @@ struct StepSeen {
     attempt: u32,
     attempt_open: bool,
     taken: Option<Timestamp>,
+    /// Since when its attempt waits for an agent.
+    due: Timestamp,
     until: Option<Timestamp>,
     began: Option<Timestamp>,
     failures: u32,
@@ -113,6 +115,9 @@ impl Audit {
         seen.over |= event.ends_run();
         seen.cancelled |= matches!(event, Event::CancelRequested { .. });
         seen.unwinding |= matches!(event, Event::UnwindStarted { .. });
+        if matches!(event, Event::RunPaused { .. } | Event::RunResumed { .. }) {
+            seen.wait_anew(*at);
+        }
         if matches!(event, Event::RunResumed { .. }) {
             seen.resumed();
         }
@@ -251,6 +256,12 @@ impl RunSeen {
             self.absorb(path);
         }
         Ok(())
+    }
+
+    /// The run was paused, or goes on: nothing was offered meanwhile.
+    fn wait_anew(&mut self, at: Timestamp) {
+        let waiting = self.steps.values_mut().filter(|step| step.taken.is_none());
+        waiting.for_each(|step| step.due = step.due.max(at));
     }
 
     /// A group starts over: what is inside may run again, under higher attempt numbers.

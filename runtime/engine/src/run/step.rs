@@ -1,5 +1,7 @@
 //! The state of one step, and how it may change.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use skep_protocol::{
     AgentId, CancelReason, Failure, Payload, RunId, StepStatus, Timestamp, WaitingFor,
@@ -363,10 +365,12 @@ impl StepState {
         if self.fallback.is_some() { fallback } else { own }
     }
 
-    /// An attempt failed. If nobody was seen to take it, it began when it might have.
-    pub(crate) fn note_failure(&mut self) {
+    /// An attempt failed. If nobody was seen to take it, it began when its agent says that it did,
+    /// as far as it might have, or when it might have.
+    pub(crate) fn note_failure(&mut self, took: Option<Duration>, at: Timestamp) {
         if let Phase::Scheduled { queued, .. } = self.phase {
-            self.first.get_or_insert(queued);
+            let began = |took| queued.after(at.since(queued).saturating_sub(took));
+            self.first.get_or_insert(took.map_or(queued, began));
         }
         let FailedBefore { own, fallback } = &mut self.failed_before;
         *if self.fallback.is_some() { fallback } else { own } = true;

@@ -172,7 +172,9 @@ fn of_attempt(event: &Event) -> String {
             format!("AttemptCompleted {}#{} {} {:?}", e.step, e.attempt, e.agent, e.output)
         }
         Event::AttemptFailed(e) => {
-            format!("AttemptFailed {}#{} {}", e.step, e.attempt, failure(&e.failure))
+            let took = e.duration_ms.filter(|ms| *ms > 0);
+            let took = took.map_or_else(String::new, |ms| format!(" after {ms} ms:"));
+            format!("AttemptFailed {}#{}{took} {}", e.step, e.attempt, failure(&e.failure))
         }
         Event::AttemptLost { step, attempt, cause, .. } => {
             format!("AttemptLost {step}#{attempt}: {cause}")

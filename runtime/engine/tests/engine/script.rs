@@ -134,8 +134,8 @@ impl Player {
                 self.report(first, who, completed(output))
             }
             "fail" => {
-                let body =
-                    ReportBody::Outcome(Outcome::Failed { failure: failure(more), duration_ms: 0 });
+                let (failure, duration_ms) = (failure(more), number(more, "took=").unwrap_or(0));
+                let body = ReportBody::Outcome(Outcome::Failed { failure, duration_ms });
                 self.report(first, "a1", body)
             }
             "taken" => {
@@ -294,13 +294,18 @@ fn completed(output: Payload) -> ReportBody {
     ReportBody::Outcome(Outcome::Completed { output, duration_ms: 7 })
 }
 
-/// Reads `CODE MESSAGE [final] [after=MS]`.
+/// Returns the number behind `key`, if it is there.
+fn number(text: &str, key: &str) -> Option<u64> {
+    text.split(' ').find_map(|word| word.strip_prefix(key)).map(|ms| ms.parse().unwrap())
+}
+
+/// Reads `CODE MESSAGE [final] [after=MS] [took=MS]`.
 fn failure(text: &str) -> Failure {
     let mut words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
     let is_final = words.contains(&"final");
-    let after =
-        words.iter().find_map(|word| word.strip_prefix("after=")).map(|ms| ms.parse().unwrap());
+    let after = number(text, "after=");
     words.retain(|word| *word != "final" && !word.starts_with("after="));
+    words.retain(|word| !word.starts_with("took="));
     let code = words.first().copied().unwrap_or("oops");
     let message = words.get(1..).unwrap_or_default().join(" ");
     let mut failure = Failure::new(FailureKind::Agent, code, message);

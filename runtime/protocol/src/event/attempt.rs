@@ -1,5 +1,7 @@
 //! What the events of an attempt carry.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -52,6 +54,16 @@ pub struct AttemptFailed {
     pub agent: Option<AgentId>,
     /// Why.
     pub failure: Failure,
+    /// How long the handler ran, by the clock of the agent, if it was the agent that said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+}
+
+impl AttemptFailed {
+    /// Returns how long the handler ran, if its agent said so.
+    pub fn took(&self) -> Option<Duration> {
+        self.duration_ms.map(Duration::from_millis)
+    }
 }
 
 /// See [`Event::ReportIgnored`](super::Event::ReportIgnored).

@@ -77,8 +77,9 @@ impl Told {
 
     pub(crate) fn failed(&mut self, step: &str, attempt: u32, message: &str) -> &mut Self {
         let failure = Failure::new(FailureKind::Agent, "exit_1", message);
-        let step = StepPath::new(step);
-        self.event(Event::AttemptFailed(AttemptFailed { step, attempt, agent: None, failure }))
+        let (step, agent, duration_ms) = (StepPath::new(step), None, None);
+        let failed = AttemptFailed { step, attempt, agent, failure, duration_ms };
+        self.event(Event::AttemptFailed(failed))
     }
 
     pub(crate) fn frame(&self, height: usize) -> String {

@@ -22,6 +22,7 @@ impl StepSeen {
             Event::AttemptScheduled(event) => self.scheduled(event, at, &bounds.policy)?,
             Event::ChildStarted(event) => {
                 self.next_attempt(&event.step, event.attempt)?;
+                self.due = event.not_before.max(at);
                 self.status = Some(StepStatus::Running);
             }
             Event::AttemptTaken { step, attempt, .. } => {
@@ -32,6 +33,7 @@ impl StepSeen {
             Event::AttemptReleased { step, attempt, .. } => {
                 self.current(step, *attempt)?;
                 self.taken = None;
+                self.due = self.due.max(at);
                 self.first = self.first.filter(|(first, _)| first != attempt);
             }
             Event::AttemptCompleted(event) => {
@@ -42,7 +44,9 @@ impl StepSeen {
                 self.current(&event.step, event.attempt)?;
                 self.attempt_open = false;
                 self.failures += 1;
-                self.first.get_or_insert((event.attempt, at));
+                let began = |took| self.due.after(at.since(self.due).saturating_sub(took));
+                let began = event.took().map_or(self.due, began);
+                self.first.get_or_insert((event.attempt, began));
                 self.last_failure = Some(event.failure.clone());
                 self.asked = event.failure.retry_after().map(|asked| at.after(asked));
                 if event.failure.kind == FailureKind::Timeout && self.taken.is_some() {
@@ -165,6 +169,7 @@ impl StepSeen {
         self.began.get_or_insert(at);
         self.status = Some(StepStatus::Scheduled);
         self.taken = None;
+        self.due = event.not_before.max(at);
         let delay = event.not_before.since(at);
         demand(event.not_before >= at, "I-12", || format!("{path} is scheduled for the past"))?;
         let asked = self.asked.take().filter(|_| !event.fallback);

@@ -15,7 +15,7 @@ impl Run {
         match event {
             Event::AttemptScheduled(event) => self.scheduled(id, event, at, index),
             Event::AttemptCompleted(event) => self.attempt_completed(id, event, index),
-            Event::AttemptFailed(event) => self.attempt_failed(id, event, index),
+            Event::AttemptFailed(event) => self.attempt_failed(id, event, at, index),
             Event::AttemptTaken { attempt, agent, .. } => {
                 self.check_attempt(id, *attempt)?;
                 self.shift(id, Phase::Taken { agent: agent.clone(), since: at }, index)?;
@@ -250,13 +250,19 @@ impl Run {
         self.end(id, Phase::Completed, index)
     }
 
-    fn attempt_failed(&mut self, id: NodeId, event: &AttemptFailed, index: &mut Index) -> Applied {
+    fn attempt_failed(
+        &mut self,
+        id: NodeId,
+        event: &AttemptFailed,
+        at: Timestamp,
+        index: &mut Index,
+    ) -> Applied {
         self.check_attempt(id, event.attempt)?;
         let to = Phase::Retrying(Setback::Failed);
         self.check_shift(id, &to)?;
         self.change(id, index, |node| {
             node.failure = Some(Box::new(event.failure.clone()));
-            node.note_failure();
+            node.note_failure(event.took(), at);
             node.reporter = event.agent.clone().map(|agent| (agent, event.attempt));
             node.stop = None;
             node.phase = to;
