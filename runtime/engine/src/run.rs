@@ -11,6 +11,7 @@ pub(crate) mod standing;
 pub(crate) mod step;
 mod supervise;
 mod tally;
+mod tried;
 pub(crate) mod unwinding;
 mod view;
 mod work;

@@ -205,15 +205,16 @@ fn wait_until(
 pub(super) fn again(run: &Run, id: NodeId, setback: Setback, desk: &Desk<'_>) -> Followed {
     let (node, now) = (run.node(id), desk.now);
     let (entropy, policy) = (run.entropy(id, node.attempt), run.work(id).retry);
+    let first = node.first_began(run.state.paused_at, now);
     let not_before = match setback_failure(run, id, setback) {
         Some(failure) => {
-            let made = (node.tries, node.first.unwrap_or(now));
+            let made = (node.tries, first.unwrap_or(now));
             match retry::after_failure(policy, failure, made, (now, entropy)) {
                 Some(at) => at,
                 None => return used_up(run, id, failure, desk),
             }
         }
-        None => match retry::after_loss(policy, (node.losses, node.first), (now, entropy)) {
+        None => match retry::after_loss(policy, (node.losses, first), (now, entropy)) {
             Ok(at) => at,
             Err(failure) => return used_up(run, id, &failure, desk),
         },
@@ -287,7 +288,9 @@ pub(super) fn restart_of(
     (failure, round): (&Failure, u32),
     desk: &Desk<'_>,
 ) -> Option<Timestamp> {
-    let began = run.node(id).began.unwrap_or(desk.now);
-    let chance = (desk.now, run.entropy(id, round));
-    retry::after_failure(run.definition(id).retry(), failure, (round, began), chance)
+    let (node, now) = (run.node(id), desk.now);
+    // A snapshot of old does not say when the first round began.
+    let first = node.first_began(run.state.paused_at, now).or(node.began).unwrap_or(now);
+    let chance = (now, run.entropy(id, round));
+    retry::after_failure(run.definition(id).retry(), failure, (round, first), chance)
 }

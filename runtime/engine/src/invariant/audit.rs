@@ -30,6 +30,8 @@ struct RunSeen {
     steps: BTreeMap<StepPath, StepSeen>,
     /// Something other than the items of a `for_each` began.
     began: bool,
+    /// Since when it is paused.
+    paused: Option<Timestamp>,
     cancelled: bool,
     unwinding: bool,
     over: bool,
@@ -96,7 +98,8 @@ impl Audit {
             let Some(workflow) = partition.workflow(started.digest).cloned() else { return Ok(()) };
             let (steps, late) = (BTreeMap::new(), BTreeSet::new());
             let (began, cancelled, unwinding, over) = (false, false, false, false);
-            let seen = RunSeen { workflow, steps, began, cancelled, unwinding, over, late };
+            let paused = None;
+            let seen = RunSeen { workflow, steps, began, paused, cancelled, unwinding, over, late };
             self.runs.insert(*run, seen);
             return demand(fresh, "I-2", || format!("run {run} is started twice"));
         }
@@ -116,7 +119,9 @@ impl Audit {
         seen.cancelled |= matches!(event, Event::CancelRequested { .. });
         seen.unwinding |= matches!(event, Event::UnwindStarted { .. });
         if matches!(event, Event::RunPaused { .. } | Event::RunResumed { .. }) {
-            seen.wait_anew(*at);
+            let paused = matches!(event, Event::RunPaused { .. });
+            seen.stood_still(*at);
+            seen.paused = paused.then_some(*at);
         }
         if matches!(event, Event::RunResumed { .. }) {
             seen.resumed();
@@ -135,6 +140,11 @@ impl Audit {
         }
         seen.of_step(path, event, *at)
     }
+}
+
+/// Returns a moment as if the run had not been paused since.
+fn active(first: Timestamp, paused: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    paused.map_or(first, |since| first.after(now.since(first.max(since))))
 }
 
 /// Returns whether something starts with an event.
@@ -229,11 +239,13 @@ impl RunSeen {
         let falls_back = matches!(event, Event::AttemptScheduled(event) if event.fallback)
             || self.steps.get(path).is_some_and(|step| step.fallback);
         let fallback = definition.and_then(Step::fallback).filter(|_| falls_back);
+        let paused = self.paused;
         let bounds = match remedy {
             Some(remedy) => Bounds {
                 policy: skep_workflow::RetryPolicy::clone(&remedy.retry),
                 timeout: Some(remedy.timeout),
                 deadline: None,
+                paused,
             },
             None if fallback.is_some() => Bounds {
                 policy: fallback
@@ -241,11 +253,13 @@ impl RunSeen {
                     .unwrap_or_default(),
                 timeout: fallback.map(|fallback| fallback.timeout),
                 deadline: definition.and_then(Step::deadline),
+                paused,
             },
             None => Bounds {
                 policy: definition.map(|step| step.retry().clone()).unwrap_or_default(),
                 timeout: definition.and_then(Step::timeout),
                 deadline: definition.and_then(Step::deadline),
+                paused,
             },
         };
         let step = self.steps.entry(path.clone()).or_default();
@@ -258,10 +272,15 @@ impl RunSeen {
         Ok(())
     }
 
-    /// The run was paused, or goes on: nothing was offered meanwhile.
-    fn wait_anew(&mut self, at: Timestamp) {
-        let waiting = self.steps.values_mut().filter(|step| step.taken.is_none());
-        waiting.for_each(|step| step.due = step.due.max(at));
+    /// The run is paused or goes on: nothing was offered meanwhile, and no time passed for retries.
+    fn stood_still(&mut self, at: Timestamp) {
+        for step in self.steps.values_mut() {
+            step.first =
+                step.first.map(|(attempt, first)| (attempt, active(first, self.paused, at)));
+            if step.taken.is_none() {
+                step.due = step.due.max(at);
+            }
+        }
     }
 
     /// A group starts over: what is inside may run again, under higher attempt numbers.

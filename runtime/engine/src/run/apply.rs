@@ -109,9 +109,10 @@ impl Run {
         self.change_all(index, |run| {
             let withheld: Vec<_> = run.all_nodes().map(|id| run.is_withheld(id)).collect();
             run.state.paused = paused;
-            run.state.paused_at = paused.then_some(at);
+            let since = std::mem::replace(&mut run.state.paused_at, paused.then_some(at));
             run.state.paused_by = by.cloned();
             for (node, withheld) in run.state.nodes.iter_mut().zip(withheld) {
+                node.first = node.first_began(since, at);
                 match &mut node.phase {
                     // The wait for an agent starts over, since nothing was offered meanwhile.
                     Phase::Scheduled { queued, .. } => *queued = at.max(*queued),

@@ -1,7 +1,5 @@
 //! The state of one step, and how it may change.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use skep_protocol::{
     AgentId, CancelReason, Failure, Payload, RunId, StepStatus, Timestamp, WaitingFor,
@@ -9,6 +7,7 @@ use skep_protocol::{
 
 use super::deed::{Before, Deed};
 use super::tally::Tally;
+use super::tried::FailedBefore;
 use super::{NodeId, ScopeId};
 
 /// Where a step of a run is in its life.
@@ -126,7 +125,8 @@ pub(crate) struct StepState {
     /// Whose attempts failed in this run, however often it began anew since.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) failed_before: FailedBefore,
-    /// When the first attempt began of those that its policy counts, as far as is known.
+    /// When the first attempt began of those that its policy counts, or the first round of a group,
+    /// as far as is known; the later for every pause since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) first: Option<Timestamp>,
     /// Before then it does not begin.
@@ -169,17 +169,6 @@ pub(crate) struct StepState {
     /// How it completed the last time, if it started over since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) before: Option<Box<Before>>,
-}
-
-/// Who of those that perform a step failed before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FailedBefore {
-    /// Its agent.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) own: bool,
-    /// That of its fallback.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) fallback: bool,
 }
 
 /// What is inside a step; kept when a group starts over, so that attempt numbers go on.
@@ -357,23 +346,6 @@ impl StepState {
             deed: None,
             before: None,
         }
-    }
-
-    /// Returns whether the next attempt repeats one that failed.
-    pub(crate) fn is_repeated(&self) -> bool {
-        let FailedBefore { own, fallback } = self.failed_before;
-        if self.fallback.is_some() { fallback } else { own }
-    }
-
-    /// An attempt failed. If nobody was seen to take it, it began when its agent says that it did,
-    /// as far as it might have, or when it might have.
-    pub(crate) fn note_failure(&mut self, took: Option<Duration>, at: Timestamp) {
-        if let Phase::Scheduled { queued, .. } = self.phase {
-            let began = |took| queued.after(at.since(queued).saturating_sub(took));
-            self.first.get_or_insert(took.map_or(queued, began));
-        }
-        let FailedBefore { own, fallback } = &mut self.failed_before;
-        *if self.fallback.is_some() { fallback } else { own } = true;
     }
 
     /// Sets the step back to its beginning; the attempt numbers and what is inside stay.

@@ -5,13 +5,15 @@ use std::time::Duration;
 use skep_protocol::{AttemptScheduled, Event, FailureKind, StepPath, StepStatus, Timestamp};
 
 use super::super::{Checked, demand};
-use super::StepSeen;
+use super::{StepSeen, active};
 
 /// What the definition allows a step.
 pub(super) struct Bounds {
     pub(super) policy: skep_workflow::RetryPolicy,
     pub(super) timeout: Option<Duration>,
     pub(super) deadline: Option<Duration>,
+    /// Since when the run is paused.
+    pub(super) paused: Option<Timestamp>,
 }
 
 impl StepSeen {
@@ -19,7 +21,7 @@ impl StepSeen {
     #[expect(clippy::too_many_lines, reason = "a table with a line for each kind of event")]
     pub(super) fn of_attempt(&mut self, event: &Event, at: Timestamp, bounds: &Bounds) -> Checked {
         match event {
-            Event::AttemptScheduled(event) => self.scheduled(event, at, &bounds.policy)?,
+            Event::AttemptScheduled(event) => self.scheduled(event, at, bounds)?,
             Event::ChildStarted(event) => {
                 self.next_attempt(&event.step, event.attempt)?;
                 self.due = event.not_before.max(at);
@@ -162,7 +164,7 @@ impl StepSeen {
         &mut self,
         event: &AttemptScheduled,
         at: Timestamp,
-        policy: &skep_workflow::RetryPolicy,
+        Bounds { policy, paused, .. }: &Bounds,
     ) -> Checked {
         let path = &event.step;
         self.next_attempt(path, event.attempt)?;
@@ -183,8 +185,9 @@ impl StepSeen {
             return demand(first, "I-12", || format!("{path} falls back twice"));
         }
         let in_time = self.first.zip(policy.within);
-        let in_time =
-            in_time.is_none_or(|((_, first), within)| event.not_before <= first.after(within));
+        let in_time = in_time.is_none_or(|((_, first), within)| {
+            event.not_before <= active(first, *paused, at).after(within)
+        });
         demand(in_time, "I-12", || format!("{path} is tried when its time is over"))?;
         let Some(failure) = self.last_failure.take() else { return Ok(()) };
         demand(self.failures < policy.attempts, "I-12", || {

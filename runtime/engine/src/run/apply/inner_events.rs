@@ -74,6 +74,7 @@ impl Run {
         self.check_shift(id, &Phase::Group { round: 1 })?;
         self.change(id, index, |node| {
             node.began.get_or_insert(at);
+            node.first.get_or_insert(at);
             node.phase = Phase::Group { round: 1 };
         });
         self.open_group(id, not_before, index);
