@@ -133,7 +133,9 @@ pub(super) fn run(run: &Run, desk: &Desk<'_>) -> Followed {
         return unwind::conclude(run, unwind);
     }
     if run.state.cancelling.is_some() {
-        return Ok(vec![after_all(run, None)]);
+        // Before everything is kept it did nothing: what the run before did is not its own yet.
+        let began = run.to_keep() == 0;
+        return Ok(vec![if began { after_all(run, None) } else { Event::RunCancelled {} }]);
     }
     if let Some(culprit) = root.failed {
         let failure = run.node(culprit).failure.as_deref();

@@ -1,6 +1,8 @@
 //! Runs that do over what others did not: all small graphs, every failing step, a retry from every
 //! step, held against a naive opinion of what has to run.
 
+mod at_length;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -118,14 +120,17 @@ impl How {
 
 /// Lets everything that is owed succeed, but one step.
 fn perform(world: &mut World, failing: Option<usize>) {
-    let failing = failing.map(|step| format!("s{step}"));
+    perform_but(world, failing.map(|step| format!("s{step}")).as_deref());
+}
+
+fn perform_but(world: &mut World, failing: Option<&str>) {
     while world.partition.live_runs() > 0 {
         let owed: Vec<_> = world.owed.values().cloned().collect();
         assert!(!owed.is_empty(), "the run goes on");
         for effect in owed {
             let Effect::OfferTask(offer) = effect else { panic!("{effect:?} is owed") };
             let id = offer.task.id();
-            let outcome = if failing.as_deref() == Some(id.step.as_str()) {
+            let outcome = if failing == Some(id.step.as_str()) {
                 let failure = Failure::new(FailureKind::Agent, "oops", "it broke").fatal();
                 Outcome::Failed { failure, duration_ms: 1 }
             } else {
