@@ -241,7 +241,7 @@ pub(super) fn again(run: &Run, id: NodeId, setback: Setback, desk: &Desk<'_>) ->
 fn used_up(run: &Run, id: NodeId, failure: &Failure, desk: &Desk<'_>) -> Followed {
     let node = run.node(id);
     let fallback = run.definition(id).fallback();
-    let fallback = fallback.filter(|_| node.fallback.is_none() && node.compensates.is_none());
+    let fallback = fallback.filter(|_| !node.fallback && node.compensates.is_none());
     let Some(fallback) = fallback else { return Ok(failed(run, id, failure.clone())) };
     let scheduled = render(run, Reader::Fallback(id), &fallback.with, desk).map(|input| {
         let (step, attempt, not_before) = (run.path(id), node.attempt + 1, desk.now);

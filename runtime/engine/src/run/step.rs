@@ -113,9 +113,9 @@ pub(crate) struct StepState {
     /// Attempts under the policy of the step since it (last) began.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) tries: u32,
-    /// Since when its attempts are used up, and its fallback performs it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) fallback: Option<Timestamp>,
+    /// Its attempts are used up, and its fallback performs it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) fallback: bool,
     /// Attempts lost to infrastructure since it (last) began.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) losses: u32,
@@ -325,7 +325,7 @@ impl StepState {
             needs: Tally::default(),
             attempt: 0,
             tries: 0,
-            fallback: None,
+            fallback: false,
             losses: 0,
             releases: 0,
             failed_before: FailedBefore::default(),
@@ -364,5 +364,17 @@ impl StepState {
         self.inner = old.inner;
         self.deed = old.deed;
         self.compensates = old.compensates;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_stored_as_it_was() {
+        let stored = r#"{"step":0,"scope":0,"phase":"pending","attempt":2,"fallback":true}"#;
+        let step: StepState = serde_json::from_str(stored).unwrap();
+        assert_eq!(serde_json::to_string(&step).unwrap(), stored);
     }
 }

@@ -22,7 +22,7 @@ impl StepState {
     /// Returns whether the next attempt repeats one that failed.
     pub(crate) fn is_repeated(&self) -> bool {
         let FailedBefore { own, fallback } = self.failed_before;
-        if self.fallback.is_some() { fallback } else { own }
+        if self.fallback { fallback } else { own }
     }
 
     /// An attempt failed. If nobody was seen to take it, it began when its agent says that it did,
@@ -33,7 +33,7 @@ impl StepState {
             self.first.get_or_insert_with(|| took.map_or(queued, began));
         }
         let FailedBefore { own, fallback } = &mut self.failed_before;
-        *if self.fallback.is_some() { fallback } else { own } = true;
+        *if self.fallback { fallback } else { own } = true;
     }
 
     /// Returns when the first attempt began, as if the run had never been paused.

@@ -136,7 +136,7 @@ impl Run {
             status: status.to_owned(),
             scheduled: queued.or(node.began)?,
             agent: agent.cloned(),
-            fallback: node.fallback.is_some(),
+            fallback: node.fallback,
             ended: None,
             duration_ms: None,
             error: node.failure.as_deref().filter(|_| status == "failed").cloned(),

@@ -38,7 +38,7 @@ impl Run {
                 labels: None,
             };
         }
-        if self.node(id).fallback.is_some()
+        if self.node(id).fallback
             && let Some(remedy) = step.fallback()
         {
             return Work {
@@ -72,7 +72,7 @@ impl Run {
     pub(crate) fn care(&self, id: NodeId) -> Care {
         let (step, node) = (self.definition(id), self.node(id));
         let (is_retry, unless) = (node.is_repeated(), self.work(id).retry.unless.clone());
-        if node.compensates.is_some() || node.fallback.is_some() {
+        if node.compensates.is_some() || node.fallback {
             return Care { is_retry, unless, ..Care::default() };
         }
         let breaker = step.breaker().map(|breaker| {

@@ -212,7 +212,7 @@ impl Run {
             node.attempt = event.attempt;
             node.tries += u32::from(!lost);
             if event.fallback {
-                node.fallback = Some(at);
+                node.fallback = true;
                 (node.tries, node.losses, node.releases) = (1, 0, 0);
                 // How far another kind of agent came means nothing to this one.
                 (node.first, node.checkpoint) = (None, None);
