@@ -185,20 +185,15 @@ impl HttpError {
 }
 
 impl HttpError {
-    /// Says that the server may have done it all the same, if that is so. Safe methods do nothing.
-    fn of_request(self, is_safe: bool) -> Self {
-        let is_unclear = match &self {
-            // Refused after the first server was asked: it redirected.
-            Self::Refused(_)
-            | Self::TimedOut { .. }
-            | Self::BodyTooLarge { .. }
-            | Self::BodyFormat(_) => true,
+    /// Tells whether the last server that was asked may have done it all the same.
+    fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::TimedOut { .. } | Self::BodyTooLarge { .. } | Self::BodyFormat(_) => true,
             Self::Transport { source, .. } => !source.is_connect(),
             // Any other status says that nothing was done.
             Self::Status { status, .. } => matches!(status, 100..=399 | 500 | 502 | 504),
-            Self::InvalidInput(_) | Self::Unclear(_) => false,
-        };
-        if is_unclear && !is_safe { Self::Unclear(Box::new(self)) } else { self }
+            Self::Refused(_) | Self::InvalidInput(_) | Self::Unclear(_) => false,
+        }
     }
 }
 

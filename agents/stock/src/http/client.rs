@@ -1,15 +1,22 @@
 //! The client: the only place that connects.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::redirect;
+use reqwest::{StatusCode, redirect};
 
 use super::input::Request;
 use super::{
     AddressPolicy, HttpConfig, HttpError, HttpInput, HttpOutput, Refused, check_url, response,
 };
+
+tokio::task_local! {
+    /// Whether a server redirected the request at hand to something else, which it may do once it
+    /// has done what it was asked for.
+    static LED_ON: Cell<bool>;
+}
 
 /// Makes requests within what an operator allows.
 #[derive(Debug, Clone)]
@@ -33,6 +40,9 @@ impl HttpClient {
             .timeout(config.max_time)
             .dns_resolver(Arc::new(PublicResolver(config.addresses.clone())))
             .redirect(redirect::Policy::custom(move |attempt| {
+                if !is_passed_on(attempt.status()) {
+                    LED_ON.with(|led_on| led_on.set(true));
+                }
                 let hops = attempt.previous().len();
                 if hops > for_redirects.max_redirects {
                     return attempt.error(Refused::TooManyRedirects(for_redirects.max_redirects));
@@ -61,7 +71,12 @@ impl HttpClient {
         let request = input.request(idempotency_key)?;
         check_url(&request.url, &self.config)?;
         let is_safe = request.method.is_safe();
-        self.exchange(input, request).await.map_err(|error| error.of_request(is_safe))
+        let exchange = async {
+            let outcome = self.exchange(input, request).await;
+            // Safe methods do nothing.
+            if is_safe { outcome } else { outcome.map_err(unclear) }
+        };
+        LED_ON.scope(Cell::new(false), exchange).await
     }
 
     async fn exchange(&self, input: &HttpInput, request: Request) -> Result<HttpOutput, HttpError> {
@@ -98,6 +113,17 @@ impl HttpClient {
         }
         HttpError::Transport { host, source: error }
     }
+}
+
+/// Says that a server may have done it all the same, if that is so.
+fn unclear(error: HttpError) -> HttpError {
+    let led_on = LED_ON.with(Cell::get);
+    if led_on || error.leaves_doubt() { HttpError::Unclear(Box::new(error)) } else { error }
+}
+
+/// Tells whether a redirect asks for the same request elsewhere: nothing was done here.
+const fn is_passed_on(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
 }
 
 /// Finds our own refusal among the causes of an error.

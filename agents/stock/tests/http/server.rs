@@ -36,9 +36,10 @@ async fn answer(mut stream: TcpStream, port: u16) {
     let request = read(&mut stream).await;
     let path = request.split(' ').nth(1).unwrap();
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let to = |place: &str| {
-        format!("HTTP/1.1 302 Found\r\nlocation: {place}\r\ncontent-length: 0\r\n\r\n")
+    let to_by = |status: &str, place: &str| {
+        format!("HTTP/1.1 {status} There\r\nlocation: {place}\r\ncontent-length: 0\r\n\r\n")
     };
+    let to = |place: &str| to_by("302", place);
     let response = match path {
         "/echo" => {
             let seen = request.trim_end().to_lowercase().replace("\r\n", "\n") + "\n";
@@ -46,6 +47,8 @@ async fn answer(mut stream: TcpStream, port: u16) {
         }
         "/raw" => query.replace("%0D%0A", "\r\n").replace("%20", " ").replace("%22", "\""),
         "/to" => to(query),
+        "/303" | "/307" | "/308" => to_by(&path[1..], query),
+        "/itself" if request.starts_with("POST") => to_by("303", "/itself"),
         "/loop" => to("/loop"),
         "/bounce" => to(&format!("http://{query}:{port}/echo")),
         "/endless" => {
