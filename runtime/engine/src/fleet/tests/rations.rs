@@ -98,7 +98,7 @@ fn the_queue_is_filled_by_what_those_say_who_pull_from_it() {
         0: q may hold AtMost(0)
         0: y waits: in the queue of c (2 agents, 3 slots, 1 quarantined)
         0: clear c
-        0: y waits: waiting for a free slot of c (2 agents, 3 slots, 1 quarantined, 0 waiting before it)
+        0: y waits: waiting for a free slot of c (2 agents, 3 slots, 1 quarantined), number 1 of 1 at its coordinator
         0: deliver to a0: y
         0: q may hold Full
         0: enqueue z (sending 0)
