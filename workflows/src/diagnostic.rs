@@ -133,7 +133,7 @@ impl Serialize for Diagnostic {
 
 /// A definition that was not accepted: all its problems, errors first.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the definition {file_name} is not valid: {} in all", count(.diagnostics.len()))]
+#[error("the definition {file_name} is not valid: {}", brief(.diagnostics))]
 pub struct Rejected {
     pub(crate) file_name: String,
     pub(crate) source_text: String,
@@ -165,8 +165,16 @@ impl Rejected {
     }
 }
 
-fn count(problems: usize) -> String {
-    if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") }
+/// Tells the first problem, and how many there are.
+fn brief(problems: &[Diagnostic]) -> String {
+    let Some(Diagnostic { code, message, line, .. }) = problems.first() else {
+        return "no problem is told".to_owned();
+    };
+    let first = format!("{message} ({code}, line {line})");
+    match problems.len() - 1 {
+        0 => first,
+        more => format!("{first}, and {more} more"),
+    }
 }
 
 #[cfg(test)]

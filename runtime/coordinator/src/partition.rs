@@ -37,6 +37,7 @@ use crate::read_model::{Positions, ReadModel};
 use stuck::Stuck;
 
 pub(crate) use jobs::unwound;
+pub(crate) use load::chained;
 
 /// An owner that was replaced sooner than this after it read the journal may be so again at once.
 const SOON: Duration = Duration::from_secs(1);

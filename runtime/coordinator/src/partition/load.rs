@@ -162,7 +162,7 @@ impl Standby {
         match Partition::restore(context.id, &state) {
             Ok(engine) => Some(Self::at(engine, chain)),
             Err(error) => {
-                observe::bad_snapshot(context.id, snapshot.seq, &error.to_string());
+                observe::bad_snapshot(context.id, snapshot.seq, &chained(&error));
                 None
             }
         }
@@ -216,7 +216,7 @@ impl Standby {
         let message = match messages.next().await {
             Some(Ok(message)) => message,
             Some(Err(ReadError::Unavailable(error))) => return Err(error.into()),
-            Some(Err(error)) => return Err(damaged(error.to_string())),
+            Some(Err(error)) => return Err(damaged(chained(&error))),
             None => {
                 let reason = "the reader ended early".to_owned();
                 return Err(Unavailable { attempted: "read a journal", reason }.into());

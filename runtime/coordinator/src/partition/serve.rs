@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::commit::{Commit, Landed, Release, Unit};
 use super::jobs::{self, Done, Jobs};
-use super::load::Loaded;
+use super::load::{Loaded, chained};
 use super::report::{Asker, Incoming, Ticket, incoming};
 use super::requests::Preparing;
 use super::stuck::Stuck;
@@ -313,8 +313,9 @@ impl<B: Broker> Serving<B> {
             Origin::Command(_) | Origin::Report(_) => Some(input.clone()),
         };
         let handled = self.engine.handle(input, self.context.clock.now());
-        let Handled { records, blobs, reply } =
-            handled.map_err(|error| End::Broken(format!("a decision is impossible: {error}")))?;
+        let Handled { records, blobs, reply } = handled.map_err(|error| {
+            End::Broken(format!("a decision is impossible: {}", chained(&error)))
+        })?;
         let changes = self.engine.take_changes();
         for change in &changes {
             // A child that is not to be started has to stay so even if the append takes its time.

@@ -14,6 +14,7 @@ use super::fold::Entry;
 use super::repair::Gap;
 use crate::chain::open_snapshot;
 use crate::observe;
+use crate::partition::chained;
 
 /// The first pause before a journal is opened again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -114,7 +115,7 @@ fn read_batch(message: &JournalMessage) -> Result<Batch, String> {
     match decode::<Batch>(&message.bytes) {
         Ok(batch) if batch.v <= Batch::VERSION => Ok(batch),
         Ok(batch) => Err(format!("format {} is not known", batch.v)),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(chained(&error)),
     }
 }
 

@@ -6,6 +6,7 @@ use skep_protocol::{Batch, Event, FailureKind, Hash, Record, RunRecord, Seq};
 
 use super::super::history::{History, Journal};
 use super::Found;
+use crate::error::chain;
 
 /// Folds each journal from its first message on; the first violation of each is told.
 pub(super) fn of_the_engine(history: &History) -> Vec<Found> {
@@ -51,7 +52,7 @@ impl Reader {
             return Err(at("I-9", format!("message {} is missing", self.due)));
         }
         let batch = Batch::decode(message, seq, id, self.chain)
-            .map_err(|error| at("I-5", error.to_string()))?;
+            .map_err(|error| at("I-5", chain(&error)))?;
         (self.due, self.chain) = (seq.next(), Hash::of(message));
         for record in &batch.records {
             self.record(record).map_err(|broken| at(broken.number, broken.what))?;
@@ -67,7 +68,7 @@ impl Reader {
     fn record(&mut self, record: &Record) -> Result<(), Violation> {
         let applied = self.partition.apply(record);
         drop(self.partition.take_changes());
-        applied.map_err(|error| Violation { number: "I-8", what: error.to_string() })?;
+        applied.map_err(|error| Violation { number: "I-8", what: chain(&error) })?;
         match self.audit.record(record, &self.partition) {
             Err(early) if early.number == "I-16" && is_told_by_an_agent(record) => Ok(()),
             checked => checked,
