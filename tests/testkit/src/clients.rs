@@ -106,7 +106,7 @@ impl Clients {
                 6 | 7 => self.retry(start, &mut chance).await,
                 8 => self.skip(start.run(), &mut chance).await,
                 9 => self.order(start, &mut chance).await,
-                10 => self.drop_letter(start, &mut chance).await,
+                10 => self.drop_letters(start, &mut chance).await,
                 _ => self.signal(start.run(), chance.below(10)).await,
             }
         }
@@ -186,11 +186,13 @@ impl Clients {
         }
     }
 
-    /// Takes a step that was given up on off the list, if it was.
-    async fn drop_letter(&self, start: &Start, chance: &mut Chance) {
+    /// Takes the steps that were given up on off the list.
+    async fn drop_letters(&self, start: &Start, chance: &mut Chance) {
         let run = self.run_of(start, chance);
-        let steps = vec![StepPath::new(&format!("s{}", 1 + chance.below(4)))];
-        self.tell(Command::Drop { run, steps, by: "client".to_owned() }).await;
+        for number in 1..=8 {
+            let steps = vec![StepPath::new(&format!("s{number}"))];
+            self.tell(Command::Drop { run, steps, by: "client".to_owned() }).await;
+        }
     }
 
     /// Returns the run that was started, or one that does another one over.
