@@ -94,7 +94,8 @@ impl Fleet {
 
     /// Nobody listens in the name of an agent. If that is still so a little later, its process is
     /// gone. Right after an outage of the broker it may also just not be back yet; then its silence
-    /// decides. Of an agent that pulls, and never answered to its name, it says nothing. What was sent while it still listened it may have begun.
+    /// decides. Of an agent that pulls, and never answered to its name, it says nothing. What was
+    /// sent while it still listened it may have begun.
     pub(super) fn no_agent(
         &mut self,
         agent: &AgentId,

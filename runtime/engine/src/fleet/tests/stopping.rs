@@ -148,7 +148,10 @@ fn it_says_for_whom_it_waits() {
     let mut scene = restarted();
     let now = Timestamp::from_millis(scene.now);
     let told = scene.fleet.explain(&second("s").id(), now).unwrap();
-    expect!["agent a was told to stop attempt 1 of s and is waited for, until 00:01:47 UTC at the latest"].assert_eq(&told.reason);
+    expect![[r#"
+        agent a was told to stop attempt 1 of s and is waited for, until 00:01:47 UTC at the latest
+    "#]]
+    .assert_eq(&format!("{}\n", told.reason));
     scene.input(FleetInput::Dropped { partition: second("s").partition });
     assert!(scene.fleet.stopping.is_empty());
 }

@@ -64,7 +64,7 @@ const PLANTED: &[Plant] = &[
     }),
     ("no two agents have the same fencing token of a step", |history| {
         let mut again = history.deeds[0].clone();
-        again.agent = skep_protocol::AgentId::new("somebody-else").unwrap();
+        again.agent = AgentId::new("somebody-else").unwrap();
         history.deeds.push(again);
     }),
     ("nothing is begun that was not scheduled before", |history| {
@@ -81,7 +81,7 @@ const PLANTED: &[Plant] = &[
     }),
     ("what completed was done, by whom the journal says", |history| {
         let deed = history.deeds.iter_mut().find(|deed| deed.what == What::Done).unwrap();
-        deed.agent = skep_protocol::AgentId::new("somebody-else").unwrap();
+        deed.agent = AgentId::new("somebody-else").unwrap();
     }),
     ("nothing is begun before what it needs was done", |history| {
         let of = |deed: &&mut super::super::deeds::Deed, step| deed.step.as_str() == step;
