@@ -309,12 +309,6 @@ impl Seen {
         }
     }
 
-    /// Returns whether what completes as this attempt is to fail.
-    fn fails(&self, id: &AttemptId) -> bool {
-        let known = self.shadows.values().find(|shadow| shadow.scheduled.contains(id));
-        known.is_some_and(|shadow| self.failing.contains(&shadow.fallbacks.part(id)))
-    }
-
     fn is_settled(&self, at_least: usize) -> bool {
         let quiet = |shadow: &Shadow| {
             shadow.partition.live_runs() == 0 && shadow.partition.outstanding().is_empty()

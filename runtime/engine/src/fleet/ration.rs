@@ -1,8 +1,8 @@
 //! Rations: how much agents of the queue lane may hold that are out, or on their way back.
 //!
 //! Nothing can be kept from somebody who pulls, so that quarantine reaches such an agent by telling
-//! it. What it says in its heartbeats is what holds; while that is not what it should be, it is told
-//! again.
+//! it. What it says in its heartbeats is what holds; while that is not what it should be, it is
+//! told again.
 
 use std::time::Duration;
 

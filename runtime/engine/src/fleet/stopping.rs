@@ -80,8 +80,8 @@ impl Fleet {
     }
 
     /// An agent says what it performs. What it was told to stop, and is not among it, has stopped.
-    /// What nobody owes it, after a loss, or since before this coordinator was there, it is about to
-    /// be told to stop, and what comes next waits for that.
+    /// What nobody owes it, after a loss, or since before this coordinator was there, it is about
+    /// to be told to stop, and what comes next waits for that.
     pub(super) fn see_performed(
         &mut self,
         agent: &AgentId,

@@ -1,4 +1,5 @@
-//! Agents that are out: of whoever says that it pulls nothing, nothing is pulled and nothing begins.
+//! Agents that are out: of whoever says that it pulls nothing, nothing is pulled and nothing
+//! begins.
 
 use skep_protocol::{Heartbeat, Ration};
 
