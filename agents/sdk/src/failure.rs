@@ -30,6 +30,8 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 /// assert!(!declined.is_retryable());
 /// let lost = Failure::new("no_answer", "the bank did not answer in time").unclear();
 /// assert!(lost.is_unclear());
+/// let missing = Failure::new("no_printer", "there is no printer at this place").only_here();
+/// assert!(missing.is_only_here());
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure(skep_protocol::Failure);
@@ -51,6 +53,15 @@ impl Failure {
     #[must_use]
     pub const fn unclear(mut self) -> Self {
         self.0.kind = FailureKind::Unclear;
+        self
+    }
+
+    /// Says that this agent does not do it, and that another one with the capability may: a program
+    /// is not installed, a folder is not allowed. Another attempt may mend it, and nothing is held
+    /// against the capability; only those who fail so more often than the others are.
+    #[must_use]
+    pub const fn only_here(mut self) -> Self {
+        self.0.only_here = true;
         self
     }
 
@@ -108,6 +119,11 @@ impl Failure {
         !self.0.kind.leaves_nothing()
     }
 
+    /// Returns whether another agent may do what this one does not.
+    pub const fn is_only_here(&self) -> bool {
+        self.0.only_here
+    }
+
     /// Returns in which way the attempt failed: the handler said so, panicked, took too long.
     pub const fn kind(&self) -> FailureKind {
         self.0.kind
@@ -155,6 +171,9 @@ impl fmt::Debug for Failure {
         let mut out = f.debug_struct("Failure");
         out.field("kind", &self.0.kind).field("code", &self.0.code);
         out.field("message", &self.0.message).field("retryable", &self.0.retryable);
+        if self.0.only_here {
+            out.field("only_here", &true);
+        }
         if let Some(delay) = self.0.retry_after() {
             out.field("retry_after", &delay);
         }

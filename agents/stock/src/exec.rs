@@ -300,10 +300,10 @@ impl ExecError {
         let is_unclear = self.is_unclear();
         let (code, worth) = match self {
             Self::InvalidInput(_) => ("invalid_input", WorthRetrying::No),
-            Self::CommandNotAllowed { .. } => ("command_not_allowed", WorthRetrying::Yes),
+            Self::CommandNotAllowed { .. } => ("command_not_allowed", WorthRetrying::Elsewhere),
             Self::EnvNotAllowed(_) => ("env_not_allowed", WorthRetrying::No),
             Self::DirectoryNotAllowed { .. } => ("directory_not_allowed", WorthRetrying::No),
-            Self::Spawn { source, .. } => ("spawn_failed", is_passing(&source).into()),
+            Self::Spawn { source, .. } => ("spawn_failed", worth_starting(&source)),
             Self::StdoutTooLarge { .. } => ("stdout_too_large", WorthRetrying::No),
             Self::StdoutFormat(_) => ("stdout_format", WorthRetrying::No),
             Self::StdoutNotJson(_) => ("stdout_not_json", WorthRetrying::No),
@@ -341,7 +341,10 @@ impl ExecError {
 
 /// Tells whether the system may start the program the next time, because it was short of something,
 /// or at another agent, because this one does not have it.
-fn is_passing(error: &std::io::Error) -> bool {
+fn worth_starting(error: &std::io::Error) -> WorthRetrying {
     use std::io::ErrorKind::{NotFound, OutOfMemory, PermissionDenied, WouldBlock};
-    matches!(error.kind(), WouldBlock | OutOfMemory | NotFound | PermissionDenied)
+    if matches!(error.kind(), NotFound | PermissionDenied) {
+        return WorthRetrying::Elsewhere;
+    }
+    matches!(error.kind(), WouldBlock | OutOfMemory).into()
 }

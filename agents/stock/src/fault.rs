@@ -6,6 +6,7 @@ use skep_agent::Failure;
 pub(crate) fn failure(code: &str, message: String, worth_retrying: WorthRetrying) -> Failure {
     match worth_retrying {
         WorthRetrying::Yes => Failure::new(code, message),
+        WorthRetrying::Elsewhere => Failure::new(code, message).only_here(),
         WorthRetrying::No => Failure::fatal(code, message),
     }
 }
@@ -14,6 +15,8 @@ pub(crate) fn failure(code: &str, message: String, worth_retrying: WorthRetrying
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorthRetrying {
     Yes,
+    /// Another agent may do what this one does not.
+    Elsewhere,
     No,
 }
 

@@ -20,6 +20,10 @@ pub struct Failure {
     /// Whether trying again can help.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub retryable: bool,
+    /// Whether it is this agent that does not do it, and another one may: nothing is said of what
+    /// they all offer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_here: bool,
     /// The least delay before the next attempt that the failing side asked for, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
@@ -96,7 +100,15 @@ impl Failure {
     /// [`MAX_FAILURE_MESSAGE`] bytes.
     pub fn new(kind: FailureKind, code: &str, message: impl Into<String>) -> Self {
         let (code, message) = (code.to_owned(), cut(message.into()));
-        Self { kind, code, message, retryable: true, retry_after_ms: None, details: None }
+        Self {
+            kind,
+            code,
+            message,
+            retryable: true,
+            only_here: false,
+            retry_after_ms: None,
+            details: None,
+        }
     }
 
     /// Says that trying again cannot help.

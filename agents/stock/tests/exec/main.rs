@@ -49,7 +49,8 @@ async fn check(value: Value, expected: Expect) {
         Err(failure) => {
             let retry = if failure.is_retryable() { "retryable" } else { "fatal" };
             let unclear = if failure.is_unclear() { "unclear " } else { "" };
-            format!("{unclear}{retry} {failure}")
+            let here = if failure.is_only_here() { " only here" } else { "" };
+            format!("{unclear}{retry}{here} {failure}")
         }
     };
     expected.assert_eq(&outcome.replace(root.path().to_str().unwrap(), "ROOT"));
@@ -128,7 +129,7 @@ async fn what_the_operator_did_not_allow_is_refused() {
     check(
         json!({ "argv": ["rm", "-rf", "/"] }),
         expect![
-            "retryable command_not_allowed: the operator of this agent did not allow `rm`; \
+            "retryable only here command_not_allowed: the operator of this agent did not allow `rm`; \
              allowed: /bin/echo, cat, env, sh, timeout"
         ],
     )
@@ -136,7 +137,7 @@ async fn what_the_operator_did_not_allow_is_refused() {
     check(
         json!({ "argv": ["./sh"] }),
         expect![
-            "retryable command_not_allowed: the operator of this agent did not allow `./sh`; \
+            "retryable only here command_not_allowed: the operator of this agent did not allow `./sh`; \
              allowed: /bin/echo, cat, env, sh, timeout"
         ],
     )
@@ -309,7 +310,7 @@ async fn a_program_that_cannot_be_started_is_a_failure() {
     let config = ExecConfig::new(Commands::resolve([name], None).unwrap(), root.path());
     let failure = execute(&config, json!({ "argv": [name] })).await.unwrap_err();
     assert_eq!((failure.code(), failure.is_retryable()), ("spawn_failed", true));
-    assert!(failure.message().contains("No such file"), "{failure}");
+    assert!(failure.is_only_here() && failure.message().contains("No such file"), "{failure:?}");
 }
 
 /// Starts a shell that starts a grandchild which never ends; tells the ids of both by stderr.

@@ -140,6 +140,27 @@ async fn a_capability_that_always_fails_is_left_alone_and_nothing_is_lost() {
     assert!(last <= cooldown, "the last call was made {last:?} after it was well");
 }
 
+/// A run that asks for what its agents were not allowed fails, and keeps nobody else from them.
+#[tokio::test(start_paused = true)]
+async fn what_an_agent_does_not_do_opens_no_breaker() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, PATIENT).await;
+    let _agent = FakeAgent::start(&broker, "a", &[("pay", 64)], &ledger, |task| {
+        let mut refused = Failure::new(FailureKind::Agent, "command_not_allowed", "not `rm`");
+        refused.only_here = true;
+        if task.attempt < 3 { Act::Fail(refused) } else { Act::Complete(json!(1)) }
+    })
+    .await;
+    let mut runs = Vec::new();
+    for number in 0..12 {
+        runs.push(start(&broker, &format!("k{number}"), "patient").await);
+    }
+    all_complete(&broker, &runs).await;
+    let opened = breakers(&broker).await.into_iter().find(|view| view.trips > 0);
+    assert_eq!(opened, None);
+}
+
 /// Fifty agents that are told to slow down, all at once: what is repeated stays within the budget,
 /// and every run completes.
 #[tokio::test(start_paused = true)]

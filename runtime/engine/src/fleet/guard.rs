@@ -109,12 +109,11 @@ impl Fleet {
     ) {
         let Some(attempt) = self.attempts.get(id) else { return };
         let (capability, paid) = (attempt.capability.clone(), attempt.paid);
-        let Some(failed) = end.blames_capability(&attempt.offer.care.unless) else { return };
+        let failed = end.blames_capability(&attempt.offer.care.unless);
         let shown = agent.zip(end.shows_agent(&attempt.offer.care.unless));
         let took = end.took.or_else(|| attempt.sent.map(|sent| now.since(sent)));
-        let call = Call { failed, took: took.unwrap_or_default() };
         let name = Self::breaker_of(&capability, &attempt.line).clone();
-        if let Some(paid) = paid.filter(|_| !failed)
+        if let Some(paid) = paid.filter(|_| failed == Some(false))
             && let Some(purse) = self.purses.get_mut(&capability)
         {
             purse.budget.completed(paid);
@@ -123,7 +122,12 @@ impl Fleet {
         let blamed = shown.is_some_and(|(agent, showing)| {
             self.judge_agent((agent, &capability), showing, now, effects)
         });
-        let Some(attempt) = self.attempts.get(id) else { return };
+        if blamed && let Some(guard) = self.guards.get_mut(&name) {
+            // What one agent did says nothing about the capability.
+            guard.breaker.forget_counts();
+        }
+        let (Some(failed), Some(attempt)) = (failed, self.attempts.get(id)) else { return };
+        let call = Call { failed, took: took.unwrap_or_default() };
         let own = attempt.offer.care.breaker.as_deref().map(|(_, policy)| policy);
         let guard = self.guards.entry(name.clone()).or_insert_with(|| {
             let policy = own.cloned().unwrap_or(Breaker::usual());
@@ -132,10 +136,6 @@ impl Fleet {
         });
         if let Some(own) = own {
             guard.breaker.set_policy(own);
-        }
-        if blamed {
-            // What one agent did says nothing about the capability.
-            guard.breaker.forget_counts();
         }
         match guard.breaker.ended(id, call, now) {
             Some(turn) => self.turned(&name, turn, effects),

@@ -135,11 +135,13 @@ pub struct CallEnd {
 
 impl CallEnd {
     /// Returns whether the capability failed; nothing if this tells nothing about it. A failure
-    /// that is the answer (`final`, or one that the step names in `unless`) is none of it.
+    /// that is the answer (`final`, or one that the step names in `unless`) is none of it; what
+    /// another agent may do tells nothing.
     pub(crate) fn blames_capability(&self, unless: &[String]) -> Option<bool> {
         match &self.outcome {
             CallOutcome::Completed => Some(false),
-            CallOutcome::Failed { kind, code, retryable } => match kind {
+            CallOutcome::Failed { only_here: true, .. } => None,
+            CallOutcome::Failed { kind, code, retryable, only_here: false } => match kind {
                 FailureKind::Agent | FailureKind::Unclear => {
                     Some(*retryable && !unless.contains(code))
                 }
@@ -162,8 +164,12 @@ impl CallEnd {
     }
 
     /// Returns how this shows the agent, as one of several that do the same. It is held against the
-    /// others, whom the same answer would come from: so what it says is final counts as well.
+    /// others, whom the same answer would come from: so what it says is final counts as well, and
+    /// so does what it leaves to others.
     pub(super) fn shows_agent(&self, unless: &[String]) -> Option<Showing> {
+        if let CallOutcome::Failed { only_here: true, .. } = &self.outcome {
+            return Some(Showing::Answered);
+        }
         let failed = self.blames_capability(unless)?;
         Some(match &self.outcome {
             CallOutcome::Completed | CallOutcome::Failed { .. } if failed => Showing::Failed,
@@ -188,6 +194,8 @@ pub enum CallOutcome {
         code: String,
         /// Whether trying again can help.
         retryable: bool,
+        /// Whether it is this agent that does not do it, and another one may.
+        only_here: bool,
     },
 }
 

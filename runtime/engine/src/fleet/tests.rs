@@ -24,7 +24,7 @@ use skep_protocol::{
 
 use super::*;
 use crate::Care;
-use board::{failed, posted};
+use board::{failed, posted, refused};
 
 /// A fleet, a clock and everything that was to be done so far, as text.
 /// How often a coordinator looks at its fleet, if nothing happens.

@@ -19,10 +19,13 @@ pub(crate) fn time(at: Timestamp) -> String {
 }
 
 fn failure(failure: &Failure) -> String {
-    let Failure { kind, code, message, retryable, retry_after_ms, details } = failure;
+    let Failure { kind, code, message, retryable, only_here, retry_after_ms, details } = failure;
     let mut text = format!("{kind:?} {code}: {message}");
     if !retryable {
         text.push_str(" (final)");
+    }
+    if *only_here {
+        text.push_str(" (only here)");
     }
     if let Some(ms) = retry_after_ms {
         text.push_str(&format!(" (retry after {ms}ms)"));

@@ -200,9 +200,10 @@ pub(super) fn ended(record: &Record) -> Option<FleetInput> {
         let end = CallEnd { outcome: CallOutcome::Completed, took };
         (&done.step, done.attempt, Some(done.agent.clone()), end)
     } else if let Event::AttemptFailed(failed) = event {
-        let Failure { kind, code, retryable, .. } = &failed.failure;
-        let (kind, code, retryable) = (*kind, code.clone(), *retryable);
-        let outcome = CallOutcome::Failed { kind, code, retryable };
+        let Failure { kind, code, retryable, only_here, .. } = &failed.failure;
+        let (kind, code) = (*kind, code.clone());
+        let (retryable, only_here) = (*retryable, *only_here);
+        let outcome = CallOutcome::Failed { kind, code, retryable, only_here };
         (&failed.step, failed.attempt, failed.agent.clone(), CallEnd { outcome, took: None })
     } else {
         return None;

@@ -3,7 +3,14 @@
 use super::*;
 
 pub(super) fn failed() -> CallOutcome {
-    CallOutcome::Failed { kind: FailureKind::Agent, code: "oops".to_owned(), retryable: true }
+    let code = "oops".to_owned();
+    CallOutcome::Failed { kind: FailureKind::Agent, code, retryable: true, only_here: false }
+}
+
+/// Says that another agent may do it.
+pub(super) fn refused() -> CallOutcome {
+    let code = "command_not_allowed".to_owned();
+    CallOutcome::Failed { kind: FailureKind::Agent, code, retryable: true, only_here: true }
 }
 
 pub(super) fn posted(post: &Post) -> String {

@@ -128,6 +128,7 @@ fn the_answer_to_a_step_opens_nothing() {
         kind: FailureKind::Agent,
         code: "card_declined".to_owned(),
         retryable,
+        only_here: false,
     };
     for number in 0..20 {
         let step = format!("s{number}");
@@ -137,6 +138,39 @@ fn the_answer_to_a_step_opens_nothing() {
     scene.done.clear();
     scene.breaker().check(expect![[r#"
         c is closed, 0 parked, (20, 0, 0)
+    "#]]);
+}
+
+#[test]
+fn what_one_agent_does_not_do_opens_nothing() {
+    let mut scene = Scene::new();
+    scene.beat("a", 50, &[]).fail(9);
+    for number in 0..12 {
+        let step = format!("s{number}");
+        scene.owe(&step).ends(&step, "a", refused());
+    }
+    scene.done.clear();
+    scene.breaker().check(expect![[r#"
+        c is closed, 0 parked, (9, 9, 0)
+    "#]]);
+}
+
+#[test]
+fn a_probe_that_its_agent_does_not_do_is_followed_by_another() {
+    let mut scene = Scene::new();
+    scene.beat("a", 50, &[]).fail(10);
+    for number in 0..4 {
+        scene.owe(&format!("s{number}"));
+    }
+    scene.alive(15);
+    for number in 0..3 {
+        scene.ends(&format!("s{number}"), "a", refused());
+    }
+    scene.breaker().check(expect![[r#"
+        15000: breaker c is to be probed
+        15000: deliver to a: s0 s1 s2
+        15000: deliver to a: s3
+        c is half-open, 0 parked, (0, 0, 0)
     "#]]);
 }
 

@@ -74,7 +74,7 @@ fn one_bad_agent_in_ten_is_out_and_comes_back_by_a_probe() {
 /// Says that trying again cannot help.
 fn answered() -> CallOutcome {
     let code = "spawn_failed".to_owned();
-    CallOutcome::Failed { kind: FailureKind::Agent, code, retryable: false }
+    CallOutcome::Failed { kind: FailureKind::Agent, code, retryable: false, only_here: false }
 }
 
 /// Says that trying again cannot help, and that nobody knows what was done.
@@ -93,6 +93,29 @@ fn an_agent_whose_failures_are_final_is_out_as_well() {
             "a3 is quarantined, 0 of 0 5 of its 5 attempts failed, 0 % of those of the others\n"
         );
     }
+}
+
+#[test]
+fn who_often_does_not_do_what_the_others_do_is_out_as_well() {
+    let mut scene = Scene::new();
+    scene.ten(6, refused).standing("a3").check(expect![[r#"
+        a3 is quarantined, 0 of 0 5 of its 5 attempts failed, 0 % of those of the others
+    "#]]);
+}
+
+#[test]
+fn what_nobody_does_puts_nobody_out() {
+    let mut scene = Scene::new();
+    scene.beat("a0", 1, &[]).beat("a1", 1, &[]);
+    for number in 0..40 {
+        let (step, name) = (format!("s{number}"), format!("a{}", number % 2));
+        scene.owe(&step).ends(&step, &name, refused());
+    }
+    scene.done.clear();
+    scene.standing("a0").standing("a1").check(expect![[r#"
+        a0 is well, 20 of 20 
+        a1 is well, 20 of 20 
+    "#]]);
 }
 
 #[test]
