@@ -61,8 +61,7 @@ fn is_meant(step: &StepPath, asked: &StepPath) -> bool {
         let mut pairs = part.iter().zip(&asked);
         pairs.all(|(segment, asked)| segment == asked || name(segment) == asked.as_str())
     };
-    let len = asked.len();
-    step.len() >= len && (fits(&step[..len]) || fits(&step[step.len() - len..]))
+    step.windows(asked.len()).any(fits)
 }
 
 /// Returns a segment of a path without the number of an item.
@@ -97,6 +96,8 @@ mod tests {
         let paths = ["deploy[0]/check[1]", "deploy/check", "deploy[0]/check"];
         meant("deploy[0]/check[1]", &paths);
         meant("deploy[0]/check[1]", &["deploy", "deploy[0]", "check", "check[1]"]);
+        let inner = ["inner", "inner[1]", "outer/inner", "inner/leaf", "inner[1]/leaf", "leaf"];
+        meant("outer/inner[1]/leaf", &inner);
         for asked in ["dep", "deploy[1]", "chec", "check[0]", "deploy/check[0]", "x/deploy/check"] {
             let (step, asked) = (StepPath::new("deploy[0]/check[1]"), StepPath::new(asked));
             assert!(!is_meant(&step, &asked), "{asked}");
