@@ -19,7 +19,7 @@ pub enum Input {
     },
     /// Start a run.
     Start {
-        /// What was asked for.
+        /// What was asked for; its inputs are JSON that everybody reads alike.
         start: Box<StartRun>,
         /// What its `workflow` means.
         workflow: Resolved,

@@ -5,8 +5,32 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::limits::{MAX_JSON_DEPTH, MAX_PAYLOAD};
+use crate::payload::{Payload, is_within_depth};
+
 /// Characters of a key that are shown.
 const SHOWN: usize = 64;
+
+/// Returns why a payload from outside is not taken: it is too large, or not
+/// [what everybody reads alike](unsound). Of what lies in the blob store only the size is known.
+/// `what` says what it is, such as `output`.
+pub fn unbearable(what: &str, payload: &Payload) -> Option<String> {
+    let size = payload.size();
+    if size > MAX_PAYLOAD as u64 {
+        let most = MAX_PAYLOAD;
+        return Some(format!("the JSON of the {what} has {size} bytes, at most {most} are taken"));
+    }
+    payload.text().and_then(|text| unsound(what, text))
+}
+
+/// Returns why JSON from outside is not taken: it is nested too deep, or nobody, or not everybody,
+/// would read it in the same way. `what` says what it is, such as `output`.
+pub fn unsound(what: &str, json: &str) -> Option<String> {
+    if !is_within_depth(json, MAX_JSON_DEPTH) {
+        return Some(format!("the JSON of the {what} is nested more than {MAX_JSON_DEPTH} deep"));
+    }
+    flaw(json).map(|flaw| format!("the JSON of the {what} {flaw}"))
+}
 
 /// Returns what is wrong with JSON whose brackets and quotes are in order: a number that is too
 /// large, a text that is none, an object that has a key twice. What is wrong follows the name of
@@ -81,6 +105,8 @@ impl<'de> Visitor<'de> for Any {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Hash;
+    use crate::payload::BlobRef;
 
     fn check(json: &str, expected: &str) {
         assert_eq!(flaw(json).unwrap_or_default(), expected);
@@ -98,6 +124,22 @@ mod tests {
         check(r#"[{"b": {"a": 1, "\u0061": 2}}]"#, "has the key `a` twice at line 1 column 24");
         let long = format!("{{\"{0}\": 1, \"{0}\": 2}}", "k".repeat(100_000));
         assert!(flaw(&long).unwrap().len() < 200);
+    }
+
+    #[test]
+    fn payloads_that_are_not_taken_say_why() {
+        let check = |text: &str, expected: Option<&str>| {
+            let payload = Payload::from_text(text).unwrap();
+            assert_eq!(unbearable("output", &payload).as_deref(), expected);
+        };
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        check(&nested(64), None);
+        check(&nested(65), Some("the JSON of the output is nested more than 64 deep"));
+        let twice = "the JSON of the output has the key `a` twice at line 1 column 12";
+        check(r#"{"a": 1, "a": 1}"#, Some(twice));
+        let large = BlobRef { hash: Hash::ZERO, size: MAX_PAYLOAD as u64 + 1 };
+        let large = unbearable("output", &Payload::Blob(large)).unwrap();
+        assert!(large.starts_with("the JSON of the output has "), "{large}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub use event::{
     WaitStarted, WaitingFor,
 };
 pub use failure::{Failure, FailureKind};
-pub use flaw::flaw;
+pub use flaw::{flaw, unbearable, unsound};
 pub use ids::{AgentId, AttemptId, CoordinatorId, Hash, IdError, RunId, SignalId, StepPath};
 pub use letter::{DeadLetter, Dropped, LetterFilter};
 pub use member::{Member, MemberPhase};

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use skep_engine::{Effect, Handled, Input, Partition, Reply, Resolved};
 use skep_protocol::{
-    AgentId, BlobRef, Event, Hash, Outcome, PartitionId, Payload, Record, Report, ReportBody,
-    RunId, RunRecord, StartRun, Timestamp,
+    AgentId, BlobRef, CommandReply, Event, Hash, Outcome, PartitionId, Payload, Record, Rejection,
+    Report, ReportBody, RunId, RunRecord, StartRun, Timestamp, unsound,
 };
 use skep_workflow::Workflow;
 
@@ -52,8 +52,13 @@ impl Play {
         }
     }
 
-    /// Starts the run.
+    /// Starts the run. As at a coordinator, inputs that not everybody reads alike do not get as far
+    /// as the engine.
     pub(crate) fn start(&mut self, workflow: &Workflow, start: StartRun) -> Result<Option<Reply>> {
+        if let Some(problem) = start.inputs.text().and_then(|text| unsound("inputs", text)) {
+            let rejection = Rejection::InvalidInputs { problems: vec![problem] };
+            return Ok(Some(Reply::Command(CommandReply::Rejected(rejection))));
+        }
         let digest = Hash::from_bytes(*workflow.digest().as_bytes());
         let workflow = Some(workflow.clone());
         let workflow = Resolved { digest, workflow, pinned: BTreeMap::new() };

@@ -3,10 +3,7 @@
 use skep_broker::{DurableReport, Responder};
 use skep_engine::Input;
 use skep_engine::fleet::FleetInput;
-use skep_protocol::limits::{MAX_JSON_DEPTH, MAX_PAYLOAD};
-use skep_protocol::{
-    AgentId, AttemptId, Payload, Report, ReportBatch, ReportBody, ReportReply, Verdict, flaw,
-};
+use skep_protocol::{AgentId, AttemptId, Report, ReportBatch, ReportBody, ReportReply, Verdict};
 
 use super::commit::Release;
 
@@ -103,28 +100,4 @@ pub(crate) fn incoming(ticket: u64, batch: ReportBatch) -> impl Iterator<Item = 
         .into_iter()
         .enumerate()
         .map(move |(index, report)| Incoming::new(ticket, index, &agent, report))
-}
-
-/// Says what keeps a payload from being taken.
-pub(crate) fn payload_problem(what: &str, payload: &Payload) -> Option<String> {
-    if payload.size() > MAX_PAYLOAD as u64 {
-        let size = payload.size();
-        return Some(format!("the {what} has {size} bytes, at most {MAX_PAYLOAD} are taken"));
-    }
-    if !payload.is_within_depth(MAX_JSON_DEPTH) {
-        return Some(format!("the {what} is nested deeper than {MAX_JSON_DEPTH} levels"));
-    }
-    payload.text().and_then(flaw).map(|flaw| format!("the JSON of the {what} {flaw}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_nested_too_deep_is_not_taken() {
-        let deep = "[".repeat(65) + &"]".repeat(65);
-        let payload = Payload::from_text(&deep).unwrap();
-        assert!(payload_problem("output", &payload).unwrap().contains("64 levels"));
-    }
 }

@@ -8,12 +8,11 @@ use skep_engine::{Input, Resolved};
 use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD, MAX_STEPS_PER_RUN};
 use skep_protocol::{
     Command, CommandReply, Order, Payload, Rejection, RetryRun, RunId, StartRun, StepPath,
-    StoredText, encode,
+    StoredText, encode, unsound,
 };
 use skep_workflow::{InputProblem, StepKind, Workflow};
 
 use super::jobs::Done;
-use super::report::payload_problem;
 use super::serve::{Origin, Serving};
 use super::{Context, End, Pause, retry};
 use crate::catalog::CatalogError;
@@ -92,14 +91,7 @@ impl<B: Broker> Serving<B> {
                 self.look_for_letters((run, steps), by, responder);
                 Ok(())
             }
-            Command::Signal(signal) => {
-                if let Some(message) = payload_problem("signal", &signal.payload) {
-                    let rejection = Rejection::LimitExceeded { message };
-                    responder.send(CommandReply::Rejected(rejection));
-                    return Ok(());
-                }
-                self.about_run(signal.run, Input::Signal(signal), responder)
-            }
+            Command::Signal(signal) => self.about_run(signal.run, Input::Signal(signal), responder),
             Command::ChildEnded { parent, child, outcome } => {
                 let run = parent.run;
                 self.about_run(run, Input::ChildEnded { parent, child, outcome }, responder)
@@ -170,12 +162,8 @@ impl<B: Broker> Serving<B> {
         if self.context.count.of(start.run) != self.context.id {
             return Some(Rejection::NotOwner {});
         }
-        let limit = |message: String| Some(Rejection::LimitExceeded { message });
         if let Some(message) = start.excess() {
-            return limit(message);
-        }
-        if let Some(message) = payload_problem("inputs", &start.inputs) {
-            return limit(message);
+            return Some(Rejection::LimitExceeded { message });
         }
         let runs = self.engine.live_runs() + self.preparing.count;
         let full = runs >= start.room(self.context.config.max_runs_per_partition)
@@ -306,10 +294,11 @@ async fn resolve<B: Broker>(
     context: &Context<B>,
     mut start: Box<StartRun>,
 ) -> Result<Input, CatalogError> {
+    let given = given_inputs(context, &start.inputs).await?;
     let (digest, workflow) = context.catalog.find(&start.workflow).await?;
     fits_journal(&workflow)?;
     let pinned = context.catalog.pin(&workflow).await?;
-    start.inputs = accepted_inputs(context, &workflow, &start.inputs).await?;
+    start.inputs = accepted_inputs(context, &workflow, given).await?;
     let workflow = Resolved { digest, workflow: Some(workflow), pinned };
     Ok(Input::Start { start, workflow })
 }
@@ -318,9 +307,8 @@ async fn resolve<B: Broker>(
 pub(super) async fn accepted_inputs<B: Broker>(
     context: &Context<B>,
     workflow: &Workflow,
-    inputs: &Payload,
+    given: Map<String, Value>,
 ) -> Result<Payload, CatalogError> {
-    let given = given_inputs(context, inputs).await?;
     let accepted = workflow.inputs().accept(given).map_err(|problems| {
         Rejection::InvalidInputs { problems: problems.iter().map(InputProblem::sentence).collect() }
     })?;
@@ -341,24 +329,31 @@ pub(super) fn fits_journal(workflow: &Workflow) -> Result<(), Rejection> {
     Err(Rejection::LimitExceeded { message })
 }
 
-async fn given_inputs<B: Broker>(
+/// Returns the inputs that a client gives, unless not everybody reads them alike.
+pub(super) async fn given_inputs<B: Broker>(
     context: &Context<B>,
     inputs: &Payload,
 ) -> Result<Map<String, Value>, CatalogError> {
-    let not_object = |what: String| Rejection::InvalidInputs { problems: vec![what] };
-    let parsed = match inputs {
-        Payload::Json(raw) => serde_json::from_str::<Value>(raw.get()),
+    let invalid = |what: String| Rejection::InvalidInputs { problems: vec![what] };
+    let not_json =
+        |error: &dyn std::error::Error| invalid(format!("the inputs are not JSON: {error}"));
+    let fetched;
+    let text = match inputs {
+        Payload::Json(raw) => raw.get(),
         Payload::Blob(blob) => {
-            let missing = || not_object("the inputs are not in the blob store".to_owned());
-            let bytes = context.broker.blob(*blob).await?.ok_or_else(missing)?;
-            serde_json::from_slice(&bytes)
+            let missing = || invalid("the inputs are not in the blob store".to_owned());
+            fetched = context.broker.blob(*blob).await?.ok_or_else(missing)?;
+            str::from_utf8(&fetched).map_err(|error| not_json(&error))?
         }
     };
-    match parsed {
+    if let Some(problem) = unsound("inputs", text) {
+        return Err(invalid(problem).into());
+    }
+    match serde_json::from_str(text) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(Value::Null) => Ok(Map::new()),
-        Ok(_) => Err(not_object("the inputs are a JSON object, by name".to_owned()).into()),
-        Err(error) => Err(not_object(format!("the inputs are not JSON: {error}")).into()),
+        Ok(_) => Err(invalid("the inputs are a JSON object, by name".to_owned()).into()),
+        Err(error) => Err(not_json(&error).into()),
     }
 }
 

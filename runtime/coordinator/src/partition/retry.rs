@@ -17,7 +17,7 @@ use skep_workflow::Workflow;
 
 use super::Context;
 use super::load::chained;
-use super::requests::{accepted_inputs, fits_journal};
+use super::requests::{accepted_inputs, fits_journal, given_inputs};
 use crate::catalog::CatalogError;
 use crate::read_model::Question;
 
@@ -55,7 +55,10 @@ pub(super) async fn resolve<B: Broker>(
     })?;
     fits_journal(&workflow)?;
     let inputs = match &retry.inputs {
-        Some(inputs) => accepted_inputs(context, &workflow, inputs).await?,
+        Some(inputs) => {
+            let given = given_inputs(context, inputs).await?;
+            accepted_inputs(context, &workflow, given).await?
+        }
         None => started.inputs.clone(),
     };
     let facts = facts(context, (&retry, &inputs), &workflow, history).await?;

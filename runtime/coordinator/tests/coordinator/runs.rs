@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use expect_test::expect;
 use serde_json::json;
-use skep_broker::Queries as _;
+use skep_broker::{Blobs as _, Queries as _};
 use skep_coordinator::Config;
 use skep_protocol::{
     Command, CommandReply, Event, Failure, FailureKind, Payload, Query, QueryReply, Rejection,
@@ -115,6 +115,28 @@ steps:
     let order: Vec<String> =
         journal.performed().iter().map(|id| id.step.as_str().to_owned()).collect();
     assert_eq!(order, ["gate", "high", "mid", "low"]);
+}
+
+/// It does not matter where the inputs lie.
+#[tokio::test]
+async fn inputs_that_not_everybody_reads_alike_are_refused() {
+    let broker = embedded();
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, "name: any\ninputs: { a: {} }\nsteps:\n  one: { agent: work }\n").await;
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(64), "]".repeat(64));
+    for (text, problem) in [
+        (r#"{"a":1,"a":2}"#, "the JSON of the inputs has the key `a` twice at line 1 column 10"),
+        (&deep, "the JSON of the inputs is nested more than 64 deep"),
+    ] {
+        let blob = broker.put_blob(text.to_owned().into()).await.unwrap();
+        for inputs in [Payload::Blob(blob), Payload::from_text(text).unwrap()] {
+            let Command::Start(mut start) = start_of("k", "any", json!({})) else { unreachable!() };
+            start.inputs = inputs;
+            let reply = command(&broker, run_id("k"), Command::Start(start)).await;
+            let problems = vec![problem.to_owned()];
+            assert_eq!(reply, CommandReply::Rejected(Rejection::InvalidInputs { problems }));
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Commands about a run that is there.
 
-use skep_protocol::limits::{MAX_COMMAND_TEXT, MAX_JSON_DEPTH, MAX_NAME_LEN, MAX_PAYLOAD};
-use skep_protocol::{Event, Payload, Rejection, RunId, RunStatus, Signal, StepPath, flaw};
+use skep_protocol::limits::{MAX_COMMAND_TEXT, MAX_NAME_LEN};
+use skep_protocol::{Event, Payload, Rejection, RunId, RunStatus, Signal, StepPath, unbearable};
 
 use super::{Decision, live};
 use crate::desk::Desk;
@@ -84,14 +84,15 @@ pub(super) fn signal(partition: &Partition, signal: Signal, desk: &Desk<'_>) -> 
     if run.state.signals.seen.contains(&signal) {
         return Decision::done();
     }
-    if let Some(message) = unbearable(run, &name, &payload) {
+    if let Some(message) = refusal(run, &name, &payload) {
         return Decision::rejected(Rejection::LimitExceeded { message });
     }
     let payload = desk.bounded(payload);
     Decision::done().event(id, Event::SignalReceived { name, id: signal, payload }, desk)
 }
 
-fn unbearable(run: &Run, name: &str, payload: &Payload) -> Option<String> {
+/// Returns why a signal is not taken, if that is so.
+fn refusal(run: &Run, name: &str, payload: &Payload) -> Option<String> {
     if name.is_empty() || name.len() > MAX_NAME_LEN {
         return Some(format!("the name of a signal has 1 to {MAX_NAME_LEN} bytes"));
     }
@@ -99,19 +100,7 @@ fn unbearable(run: &Run, name: &str, payload: &Payload) -> Option<String> {
         let early = run.state.signals.early.len();
         return Some(format!("the run keeps {early} signals that no step has asked for"));
     }
-    unbearable_payload(payload)
-}
-
-/// Returns what is wrong with a payload from outside: it is too large or too deep, or nobody, or
-/// not everybody, would read it in the same way.
-pub(super) fn unbearable_payload(payload: &Payload) -> Option<String> {
-    if payload.size() > MAX_PAYLOAD as u64 {
-        return Some(format!("{} bytes are more than {MAX_PAYLOAD}", payload.size()));
-    }
-    if !payload.is_within_depth(MAX_JSON_DEPTH) {
-        return Some(format!("the JSON is nested more than {MAX_JSON_DEPTH} deep"));
-    }
-    payload.text().and_then(flaw).map(|flaw| format!("the JSON {flaw}"))
+    unbearable("signal", payload)
 }
 
 pub(crate) fn cut(mut text: String) -> String {

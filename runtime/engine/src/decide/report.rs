@@ -3,11 +3,10 @@
 use skep_protocol::limits::MAX_RELEASES_PER_STEP;
 use skep_protocol::{
     AgentId, AttemptCompleted, AttemptFailed, Event, Failure, FailureKind, IgnoreReason, Outcome,
-    Payload, Report, ReportBody, ReportIgnored, Verdict,
+    Payload, Report, ReportBody, ReportIgnored, Verdict, unbearable,
 };
 
 use super::Decision;
-use super::command::unbearable_payload;
 use crate::desk::{Desk, Obstacle};
 use crate::partition::Partition;
 use crate::planted::{self, Bug};
@@ -134,7 +133,7 @@ fn apply(
             Event::AttemptLost { step, attempt, agent: Some(agent), cause }
         }
         ReportBody::Released { begun: false } => Event::AttemptReleased { step, attempt, agent },
-        ReportBody::Checkpoint(checkpoint) => match unbearable_payload(&checkpoint) {
+        ReportBody::Checkpoint(checkpoint) => match unbearable("checkpoint", &checkpoint) {
             Some(problem) => return Ok(Decision::verdict(Verdict::Rejected(problem))),
             None => {
                 let checkpoint = desk.bounded(checkpoint);
@@ -147,7 +146,7 @@ fn apply(
             Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure, duration_ms })
         }
         ReportBody::Outcome(Outcome::Completed { output, duration_ms }) => {
-            if let Some(problem) = unbearable_payload(&output) {
+            if let Some(problem) = unbearable("output", &output) {
                 let failure = Failure::new(FailureKind::Limit, "output", problem.clone());
                 let (agent, duration_ms) = (Some(agent), Some(duration_ms));
                 let failed = AttemptFailed { step, attempt, agent, failure, duration_ms };
@@ -196,7 +195,7 @@ pub(super) fn mismatch(
 fn bounded(failure: Failure, desk: &Desk<'_>) -> Failure {
     let mut failure = failure.bounded();
     let details = failure.details.take();
-    let details = details.filter(|details| unbearable_payload(details).is_none());
+    let details = details.filter(|details| unbearable("details", details).is_none());
     failure.details = details.map(|details| desk.bounded(details));
     failure
 }

@@ -1,10 +1,10 @@
 //! The start of a run.
 
 use serde_json::Value;
-use skep_protocol::limits::{MAX_JSON_DEPTH, MAX_RUNS_PER_PARTITION};
+use skep_protocol::limits::MAX_RUNS_PER_PARTITION;
 use skep_protocol::{
     CommandReply, Event, Payload, Record, Rejection, RetryOf, RunStarted, StartRun, StoredText,
-    WorkflowAdded, flaw, is_within_depth,
+    WorkflowAdded,
 };
 use skep_workflow::{InputProblem, Workflow};
 
@@ -93,13 +93,6 @@ fn accept(
         Err(Obstacle::Missing) => return Err(Obstacle::Missing),
         Err(Obstacle::Failure(failure)) => return Ok(Err(invalid(failure.message))),
     };
-    if !is_within_depth(text, MAX_JSON_DEPTH) {
-        let message = format!("the inputs are nested more than {MAX_JSON_DEPTH} deep");
-        return Ok(Err(Rejection::LimitExceeded { message }));
-    }
-    if let Some(flaw) = flaw(text) {
-        return Ok(Err(invalid(format!("the JSON of the inputs {flaw}"))));
-    }
     let Ok(Value::Object(given)) = serde_json::from_str(text) else {
         return Ok(Err(invalid("the inputs are not a JSON object".to_owned())));
     };
