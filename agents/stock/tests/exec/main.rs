@@ -129,16 +129,16 @@ async fn what_the_operator_did_not_allow_is_refused() {
     check(
         json!({ "argv": ["rm", "-rf", "/"] }),
         expect![
-            "retryable only here command_not_allowed: the operator of this agent did not allow `rm`; \
-             allowed: /bin/echo, cat, env, sh, timeout"
+            "retryable only here command_not_allowed: the operator of this agent \
+             did not allow `rm`; allowed: /bin/echo, cat, env, sh, timeout"
         ],
     )
     .await;
     check(
         json!({ "argv": ["./sh"] }),
         expect![
-            "retryable only here command_not_allowed: the operator of this agent did not allow `./sh`; \
-             allowed: /bin/echo, cat, env, sh, timeout"
+            "retryable only here command_not_allowed: the operator of this agent \
+             did not allow `./sh`; allowed: /bin/echo, cat, env, sh, timeout"
         ],
     )
     .await;
