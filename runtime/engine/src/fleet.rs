@@ -28,6 +28,7 @@ mod roll_call;
 mod stopping;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -200,8 +201,11 @@ impl Fleet {
             FleetInput::Released { agent, attempt } => self.released(&agent, &attempt, now),
             FleetInput::Taken { agent, attempt } => self.taken(&agent, &attempt, now),
             FleetInput::Beat(heartbeat) => self.beat(heartbeat, now, effects),
-            FleetInput::Delivered { agent, attempts, refused } => {
+            FleetInput::Delivered { agent, attempts, refused, unread } => {
                 self.reached(&agent, now);
+                for (id, cause) in unread {
+                    self.unread(&agent, &id, cause, now);
+                }
                 self.delivered(&agent, attempts, &refused, now);
             }
             FleetInput::NoAgent { agent, attempts, sent } => {

@@ -19,7 +19,9 @@ pub(super) async fn deliver<B: Broker>(
         return Some(FleetInput::DeliveryUnknown { agent, attempts });
     };
     Some(match delivered {
-        Ok(delivery) => FleetInput::Delivered { agent, attempts, refused: delivery.refused },
+        Ok(Answered { refused, unread }) => {
+            FleetInput::Delivered { agent, attempts, refused, unread }
+        }
         Err(RequestError::NoResponders { sent, .. }) => {
             FleetInput::NoAgent { agent, attempts, sent }
         }
@@ -30,30 +32,38 @@ pub(super) async fn deliver<B: Broker>(
     })
 }
 
+/// What an agent does not take.
+#[derive(Debug, Default)]
+struct Answered {
+    refused: Vec<(AttemptId, Refusal)>,
+    /// What it cannot read, and why.
+    unread: Vec<(AttemptId, String)>,
+}
+
 /// Sends tasks to an agent. If it cannot read them, each is sent alone, so that none keeps the
-/// others away from it. What it cannot read it cannot do, whatever it offers.
+/// others away from it.
 async fn send<B: Broker>(
     broker: &B,
     agent: &AgentId,
     tasks: Vec<Task>,
-) -> Result<Delivery, RequestError> {
+) -> Result<Answered, RequestError> {
     let batch = TaskBatch { tasks };
-    let delivery = broker.deliver(agent, &batch).await?;
-    let Some(cause) = delivery.unreadable else { return Ok(delivery) };
+    let Delivery { refused, unreadable } = broker.deliver(agent, &batch).await?;
+    let Some(cause) = unreadable else { return Ok(Answered { refused, ..Answered::default() }) };
     let tasks = batch.tasks;
     observe::delivery_unread(agent, tasks.len(), &cause);
     if let [only] = tasks.as_slice() {
-        return Ok(vec![(only.id(), Refusal::UnknownCapability)].into());
+        return Ok(Answered { unread: vec![(only.id(), cause)], ..Answered::default() });
     }
-    let mut refused = Vec::new();
+    let mut answered = Answered::default();
     for task in tasks {
         let id = task.id();
         let delivery = broker.deliver(agent, &TaskBatch { tasks: vec![task] }).await;
         let delivery = delivery.map_err(some_were_sent)?;
-        refused.extend(delivery.refused);
-        refused.extend(delivery.unreadable.map(|_| (id, Refusal::UnknownCapability)));
+        answered.refused.extend(delivery.refused);
+        answered.unread.extend(delivery.unreadable.map(|cause| (id, cause)));
     }
-    Ok(refused.into())
+    Ok(answered)
 }
 
 /// What an agent had taken before it was gone it may have begun.

@@ -38,6 +38,8 @@ pub(super) struct Attempt {
     pub(super) counted: bool,
     /// When the retry budget paid for it.
     pub(super) paid: Option<Timestamp>,
+    /// Why an agent could not read it.
+    pub(super) unread: String,
     /// How it gets on, if it may not stall.
     pub(super) watch: Option<Watch>,
     timer: Option<Timestamp>,
@@ -163,6 +165,7 @@ impl Fleet {
             sent: None,
             counted: false,
             paid: None,
+            unread: String::new(),
             watch: None,
             timer: None,
             offer,

@@ -5,7 +5,7 @@ use skep_protocol::limits::{MAX_SHARED, TARGET_BATCH_BYTES};
 use skep_protocol::{AgentId, AttemptId, Payload, Task, Timestamp};
 
 use super::place::Place;
-use super::pool::{Labels, Pool};
+use super::pool::{Labels, Line, Pool};
 use super::{Fleet, FleetEffect};
 
 /// What a task takes in a message beside its payloads, in bytes.
@@ -17,6 +17,7 @@ impl Fleet {
         while let Some(capability) = self.touched.pop_first() {
             self.ask_to_probe(&capability, now, effects);
             self.turn_away(&capability, now, effects);
+            self.fail_unread(&capability, now, effects);
             while let Some((id, agent)) = self.next_match(&capability, now) {
                 self.send_direct(&id, agent, now);
             }
@@ -61,17 +62,17 @@ impl Fleet {
                 return None;
             }
             let prefer = &self.attempts.get(id)?.offer.prefer;
-            let agent = self.choose(pool, &line.labels, prefer)?;
+            let agent = self.choose(pool, line, prefer)?;
             Some((id.clone(), agent.clone()))
         })
     }
 
-    /// Chooses among agents with room: all required labels, most preferred ones, least load, id.
-    fn choose<'a>(&self, pool: &'a Pool, require: &Labels, prefer: &Labels) -> Option<&'a AgentId> {
+    /// Chooses among agents with room that can read it: all required labels, most preferred ones, least load, id.
+    fn choose<'a>(&self, pool: &'a Pool, line: &Line, prefer: &Labels) -> Option<&'a AgentId> {
         let mut best: Option<(&AgentId, usize)> = None;
         for (_, id) in &pool.free {
             let Some(agent) = self.agents.get(id) else { continue };
-            if !agent.has(require) {
+            if !agent.has(&line.labels) || line.unread.contains(id) {
                 continue;
             }
             let matches = agent.matches(prefer);

@@ -9,7 +9,7 @@ use super::attempt::Attempt;
 use super::breaker::{Breaker, seconds};
 use super::place::Place;
 use super::pool::Pool;
-use super::{Fleet, Link};
+use super::{Fleet, Link, unread};
 
 /// What an attempt waits for, and what somebody can do something about.
 type Told = (String, Option<WaitingCause>);
@@ -38,6 +38,9 @@ impl Fleet {
             },
             Place::Delivering { agent } => (format!("being sent to agent {agent}"), None),
             Place::Lost { .. } => plain("it was lost with its agent"),
+            Place::Refused { .. } if !attempt.line.unread.is_empty() => {
+                plain(&format!("it fails, because {} cannot read it", unread::who(&attempt.line)))
+            }
             Place::Refused { .. } => plain("it fails, because its circuit breaker is open"),
             Place::Late => plain("it fails, because no agent took it in time"),
             Place::Ready if self.link == Link::Down => plain("the broker cannot be reached"),
@@ -105,10 +108,14 @@ impl Fleet {
         }
         let (strength, turn) = (self.strength(pool), pool.before(&attempt.rank()) + 1);
         let all = pool.waiting(|_| true);
-        let reason = format!(
+        let mut reason = format!(
             "waiting for a free slot of {capability} ({strength}), number {turn} of {all} at its \
              coordinator"
         );
+        if !attempt.line.unread.is_empty() {
+            let (who, cause) = (unread::who(&attempt.line), &attempt.unread);
+            reason.push_str(&format!("; {who} cannot read it: {cause}"));
+        }
         (reason, None)
     }
 

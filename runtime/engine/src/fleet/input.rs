@@ -65,7 +65,7 @@ pub enum FleetInput {
     },
     /// A heartbeat; it names the questions of this coordinator that it answers, and no others'.
     Beat(Heartbeat),
-    /// An agent answered a delivery: it holds everything that it did not refuse. The answer to a
+    /// An agent answered a delivery: it holds everything that it could read and did not refuse. The answer to a
     /// look names nothing.
     Delivered {
         /// Who.
@@ -74,6 +74,8 @@ pub enum FleetInput {
         attempts: Vec<AttemptId>,
         /// What it does not take.
         refused: Vec<(AttemptId, Refusal)>,
+        /// What it cannot read, and why.
+        unread: Vec<(AttemptId, String)>,
     },
     /// Nobody listens in the name of the agent.
     NoAgent {

@@ -23,6 +23,8 @@ pub(super) struct Line {
     pub(super) again: bool,
     /// They fail while the breaker is open.
     pub(super) fails: bool,
+    /// Agents that cannot read them.
+    pub(super) unread: BTreeSet<AgentId>,
 }
 
 impl OfferTask {
@@ -33,6 +35,7 @@ impl OfferTask {
             breaker: self.care.breaker.as_ref().map(|own| own.0.clone()),
             again: self.care.is_retry,
             fails: self.care.when_open == WhenOpen::Fail,
+            unread: BTreeSet::new(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod silence;
 mod stopping;
 mod takers;
 mod timing;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -211,7 +212,12 @@ impl Scene {
 
     fn delivered(&mut self, name: &str, steps: &[&str]) -> &mut Self {
         let attempts = steps.iter().map(|step| id(step)).collect();
-        self.input(FleetInput::Delivered { agent: agent(name), attempts, refused: Vec::new() })
+        self.input(FleetInput::Delivered {
+            agent: agent(name),
+            attempts,
+            refused: Vec::new(),
+            unread: Vec::new(),
+        })
     }
 
     /// Nobody listens in the name of an agent, and it was seen by sending it this.
@@ -274,7 +280,7 @@ fn a_busy_agent_is_left_alone_and_its_task_goes_elsewhere() {
     scene.beat("a", 2, &[]).owe("x");
     let refused = vec![(id("x"), Refusal::Busy)];
     let attempts = vec![id("x")];
-    scene.input(FleetInput::Delivered { agent: agent("a"), attempts, refused });
+    scene.input(FleetInput::Delivered { agent: agent("a"), attempts, refused, unread: Vec::new() });
     scene.explain("x").beat("b", 1, &[]).delivered("b", &["x"]).settled("x", Some("b"));
     scene.check(expect![[r#"
         0: deliver to a: x

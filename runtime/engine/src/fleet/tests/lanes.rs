@@ -86,7 +86,7 @@ fn an_agent_that_drains_in_the_middle_leaves_the_rest_to_those_that_pull() {
     let mut scene = Scene::new();
     scene.beat_with("q", 1, &[], queue).beat("a", 1, &[]).owe("x");
     let (attempts, refused) = (vec![id("x")], vec![(id("x"), Refusal::Draining)]);
-    scene.input(FleetInput::Delivered { agent: agent("a"), attempts, refused });
+    scene.input(FleetInput::Delivered { agent: agent("a"), attempts, refused, unread: Vec::new() });
     scene.check(expect![[r#"
         0: deliver to a: x
         0: enqueue x (sending 0)

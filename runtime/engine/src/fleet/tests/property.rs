@@ -248,7 +248,7 @@ fn run_world(steps: Vec<Step>) {
             Step::Answer { refuse } => world.answered(|agent, attempts| {
                 let refused = attempts.iter().filter(|_| refuse).cloned();
                 let refused = refused.map(|id| (id, Refusal::Busy)).collect();
-                FleetInput::Delivered { agent, attempts, refused }
+                FleetInput::Delivered { agent, attempts, refused, unread: Vec::new() }
             }),
             Step::NoAgent => world.answered(no_agent),
             Step::NoAnswer => world.answered(no_answer),

@@ -107,7 +107,12 @@ fn what_never_arrived_is_not_waited_for() {
     scene.beat("a", 1, &[]).owe("s").beat("b", 1, &[]);
     scene.settled("s", None).owe_task(second("s"));
     let refused = vec![(id("s"), Refusal::Busy)];
-    scene.input(FleetInput::Delivered { agent: agent("a"), attempts: vec![id("s")], refused });
+    scene.input(FleetInput::Delivered {
+        agent: agent("a"),
+        attempts: vec![id("s")],
+        refused,
+        unread: Vec::new(),
+    });
     scene.check(expect![[r#"
         0: deliver to a: s
         0: cancel at a: s
