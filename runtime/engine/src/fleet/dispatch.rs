@@ -67,7 +67,8 @@ impl Fleet {
         })
     }
 
-    /// Chooses among agents with room that can read it: all required labels, most preferred ones, least load, id.
+    /// Chooses among agents with room that can read it: all required labels, most preferred ones,
+    /// least load, id.
     fn choose<'a>(&self, pool: &'a Pool, line: &Line, prefer: &Labels) -> Option<&'a AgentId> {
         let mut best: Option<(&AgentId, usize)> = None;
         for (_, id) in &pool.free {

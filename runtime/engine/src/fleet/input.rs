@@ -65,8 +65,8 @@ pub enum FleetInput {
     },
     /// A heartbeat; it names the questions of this coordinator that it answers, and no others'.
     Beat(Heartbeat),
-    /// An agent answered a delivery: it holds everything that it could read and did not refuse. The answer to a
-    /// look names nothing.
+    /// An agent answered a delivery: it holds everything that it could read and did not refuse. The
+    /// answer to a look names nothing.
     Delivered {
         /// Who.
         agent: AgentId,

@@ -80,7 +80,7 @@ fn answered() -> CallOutcome {
 /// Says that trying again cannot help, and that nobody knows what was done.
 fn unclear() -> CallOutcome {
     let code = "signal_9".to_owned();
-    CallOutcome::Failed { kind: FailureKind::Unclear, code, retryable: false }
+    CallOutcome::Failed { kind: FailureKind::Unclear, code, retryable: false, only_here: false }
 }
 
 #[test]

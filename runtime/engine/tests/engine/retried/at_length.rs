@@ -34,8 +34,8 @@ fn kept_at_length(workflow: &Workflow, failing: &str) -> Vec<Event> {
 #[test]
 fn who_was_cancelled_before_it_kept_everything_did_nothing() {
     let workflow = read(
-        "name: w\nsteps:\n  s0: { agent: x, for_each: '${{ range(30) }}', compensate: { agent: y }, \
-         retry: { attempts: 1 } }\n  s1: { agent: x, needs: [s0] }\n",
+        "name: w\nsteps:\n  s0: { agent: x, for_each: '${{ range(30) }}', \
+         compensate: { agent: y }, retry: { attempts: 1 } }\n  s1: { agent: x, needs: [s0] }\n",
     );
     for failing in ["s1", "s0[29]"] {
         let facts = kept_at_length(&workflow, failing);
