@@ -19,8 +19,8 @@ fn what_one_cannot_read_waits_for_another_and_holds_up_nobody() {
         0: deliver to a: x
         0: deliver to b: y
         0: deliver to a: z
-        0: x waits: waiting for a free slot of c (2 agents, 3 slots), number 1 of 1 at its coordinator
-        0: cancel at a: z
+        0: x waits: waiting for a free slot of c (2 agents, 3 slots), number 1 of 1 at its coordinator; agent a cannot read it: too new
+        0: deliver to b: x
     "#]]);
 }
 
@@ -31,8 +31,8 @@ fn what_nobody_can_read_who_is_there_fails_with_the_cause() {
     scene.cannot_read("b", "x").explain("x").settled("x", None).check(expect![[r#"
         0: deliver to a: x
         0: deliver to b: x
-        0: x fails: task_unreadable: agent a, like 1 others, cannot read the task: too new
-        0: x waits: it fails, because agent a, like 1 others, cannot read it
+        0: x fails: task_unreadable: agents a and 1 more cannot read the task: too new
+        0: x waits: it fails, because agents a and 1 more cannot read it
     "#]]);
 }
 
