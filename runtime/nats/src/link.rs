@@ -127,6 +127,12 @@ impl Link {
         }
     }
 
+    /// Returns the connection, if there is one as far as the client has told.
+    pub(crate) fn established(&self) -> Option<Period> {
+        let state = self.0.borrow();
+        state.connected.then_some(Period(state.losses))
+    }
+
     /// Returns the latest connection, which may be lost.
     pub(crate) fn period(&self) -> Period {
         Period(self.0.borrow().losses)

@@ -148,14 +148,23 @@ impl Nats {
         work: F,
     ) -> impl Future<Output = Result<T, Interrupted>> + use<T, F> {
         let link = self.shared.link.clone();
+        // The client knows of a loss before it tells: what it is given meanwhile it keeps.
+        let told = link.established();
+        let losing = told.filter(|_| self.shared.client.connection_state() == State::Disconnected);
         // The futures of the client have many kilobytes; they would be copied at every level.
         let work = Box::pin(work);
         async move {
             let limit = tokio::time::sleep(within);
             tokio::pin!(limit);
+            let connected = async {
+                if let Some(period) = losing {
+                    link.lost(period).await;
+                }
+                link.connected().await
+            };
             let period = tokio::select! {
                 biased;
-                period = link.connected() => period,
+                period = connected => period,
                 () = &mut limit => return Err(Interrupted::NotConnected),
             };
             tokio::select! {

@@ -210,7 +210,8 @@ async fn seen(cluster: &Cluster, agent: &AgentId) -> Result<String> {
     ))
 }
 
-/// Puts into the queue what is no task; who pulls gets the one that is.
+/// Puts into the queue what is no task; who pulls gets the one that is, and beside it what names an
+/// attempt, to fail it.
 async fn offer(cluster: &Cluster, mallory: &Client) -> Result<()> {
     let js = async_nats::jetstream::new(mallory.clone());
     let mut told = Vec::new();
@@ -222,11 +223,18 @@ async fn offer(cluster: &Cluster, mallory: &Client) -> Result<()> {
     }
     let honest = Task { capability: "queued".to_owned(), ..task()? };
     cluster.nats.offer(honest.clone(), 1).await?;
-    let mut pulled = Vec::new();
-    while pulled.is_empty() {
-        pulled = cluster.nats.pull("queued", told.len() + 1, Duration::from_secs(1)).await?;
+    let (mut readable, mut unread) = (Vec::new(), Vec::new());
+    while readable.is_empty() {
+        let pulled = cluster.nats.pull("queued", told.len() + 1, Duration::from_secs(1)).await?;
+        for delivered in pulled {
+            match delivered.unread {
+                Some(_) => unread.push(delivered.task.id()),
+                None => readable.push(delivered.task),
+            }
+        }
     }
-    ensure!(pulled.len() == 1 && pulled[0].task == honest, "{} tasks came", pulled.len());
+    ensure!(readable == [honest], "these came: {readable:?}");
+    ensure!(unread.len() == 1, "one of them names an attempt: {unread:?}");
     compare("messages/tasks", &told)
 }
 
