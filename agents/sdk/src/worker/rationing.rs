@@ -39,9 +39,13 @@ impl<B: AgentBroker> Worker<B> {
         self.beat_soon();
     }
 
-    /// Returns what a heartbeat says of it.
+    /// Returns what a heartbeat says of it. If that is less than before, it may be heard although
+    /// the heartbeat fails, and holds from here on.
     pub(super) fn say_ration(&mut self) -> Option<Ration> {
         self.rations.saying = self.rations.told;
+        if self.rations.saying.most() < self.rations.said.most() {
+            self.rations.said = self.rations.saying;
+        }
         (self.agent.lane == Lane::Queue).then_some(self.rations.saying)
     }
 
