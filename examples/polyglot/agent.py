@@ -75,10 +75,12 @@ async def perform(nc, msg):
             begun.add(key)
             await report(nc, task, {"outcome": await outcome(task)})
         await msg.ack()
-    except asyncio.CancelledError:
+    except asyncio.CancelledError:  # what comes next at the step waits for the heartbeat
         await msg.ack()
+        held.pop(key)
+        await beat(nc)
     finally:
-        keeper.cancel(), held.pop(key), working.pop(key), begun.discard(key)
+        keeper.cancel(), held.pop(key, None), working.pop(key), begun.discard(key)
 
 async def pull(nc, capability):
     slots, tasks, queue = asyncio.Semaphore(SLOTS), set(), None

@@ -76,7 +76,7 @@ impl Attempt {
         if self.task().v > Task::VERSION {
             let (v, known) = (self.task().v, Task::VERSION);
             let message = format!("the task has format {v}, this agent reads up to {known}");
-            return (Some(Err(Failure::new("unsupported_task", message))), None);
+            return (Some(Err(Failure::new("unsupported_task", message).only_here())), None);
         }
         let input = tokio::select! {
             biased;

@@ -46,7 +46,7 @@ pub enum FailureKind {
     Timeout,
     /// The step as a whole ran longer than `deadline`.
     Deadline,
-    /// No agent was seen to take the task in time; one may have begun it just then.
+    /// No agent took the task in time. None is sent it so late that it could not be seen to take it.
     QueueTimeout,
     /// The output does not match `expect`.
     Expect,
@@ -76,6 +76,7 @@ impl FailureKind {
     pub const fn leaves_nothing(self) -> bool {
         match self {
             Self::Agent
+            | Self::QueueTimeout
             | Self::Expression
             | Self::SignalTimeout
             | Self::Compensated
@@ -86,7 +87,6 @@ impl FailureKind {
             | Self::Panic
             | Self::Timeout
             | Self::Deadline
-            | Self::QueueTimeout
             | Self::Expect
             | Self::Lost
             | Self::Inner

@@ -105,7 +105,9 @@ impl<B: AgentBroker> Worker<B> {
             Some(Phase::Working | Phase::GivingBack | Phase::Cancelled) => {
                 return self.leases.cancel(attempt);
             }
-            Some(Phase::Reporting) | None => {}
+            // It is told of as finished, for which nobody waits.
+            Some(Phase::Reporting) => return,
+            None => {}
         }
         self.beat_soon();
     }
@@ -171,7 +173,7 @@ impl<B: AgentBroker> Worker<B> {
     fn fail_unread(&mut self, task: &Task, cause: &str) {
         self.leases.free_slots(&task.capability, 1);
         let message = format!("agent {} cannot read the task: {cause}", self.id);
-        let failure = Failure::new("task_unreadable", message).into_protocol();
+        let failure = Failure::new("task_unreadable", message).only_here().into_protocol();
         let outcome = Outcome::Failed { failure, duration_ms: 0 };
         self.report_last(task.id(), ReportBody::Outcome(outcome));
     }

@@ -7,6 +7,9 @@ use skep_protocol::{AgentId, AttemptId, Delivery, Refusal, Task, TaskBatch};
 use crate::observe;
 use crate::partition::unwound;
 
+/// So much of what an agent says is wrong with a task is kept, in bytes.
+const MAX_CAUSE: usize = 512;
+
 /// Sends tasks to an agent; returns what came of that.
 pub(super) async fn deliver<B: Broker>(
     broker: B,
@@ -49,7 +52,9 @@ async fn send<B: Broker>(
 ) -> Result<Answered, RequestError> {
     let batch = TaskBatch { tasks };
     let Delivery { refused, unreadable } = broker.deliver(agent, &batch).await?;
-    let Some(cause) = unreadable else { return Ok(Answered { refused, ..Answered::default() }) };
+    let Some(cause) = unreadable.map(brief) else {
+        return Ok(Answered { refused, ..Answered::default() });
+    };
     let tasks = batch.tasks;
     observe::delivery_unread(agent, tasks.len(), &cause);
     if let [only] = tasks.as_slice() {
@@ -61,9 +66,14 @@ async fn send<B: Broker>(
         let delivery = broker.deliver(agent, &TaskBatch { tasks: vec![task] }).await;
         let delivery = delivery.map_err(some_were_sent)?;
         answered.refused.extend(delivery.refused);
-        answered.unread.extend(delivery.unreadable.map(|cause| (id, cause)));
+        answered.unread.extend(delivery.unreadable.map(|cause| (id, brief(cause))));
     }
     Ok(answered)
+}
+
+/// Cuts what an agent says is wrong.
+fn brief(cause: String) -> String {
+    cause[..cause.floor_char_boundary(MAX_CAUSE)].to_owned()
 }
 
 /// What an agent had taken before it was gone it may have begun.

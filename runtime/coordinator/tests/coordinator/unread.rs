@@ -73,7 +73,19 @@ async fn what_nobody_can_read_fails() {
     broker.beat(Heartbeat { offers, ..heartbeat("old", 1) }).await.unwrap();
     let run = start(&broker, "k", "one").await;
     tasks.next().await.unwrap().responder.send(Delivery::unreadable("too new".to_owned()));
-    let history = history_to_end(&broker, run).await;
+    let alive = async {
+        for seq in 2.. {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            let offers = vec![Offer { capability: "work".to_owned(), slots: 4 }];
+            broker.beat(Heartbeat { offers, ..heartbeat("old", seq) }).await.unwrap();
+        }
+        Vec::new()
+    };
+    let history = tokio::select! {
+        biased;
+        history = history_to_end(&broker, run) => history,
+        none = alive => none,
+    };
     let failure = history.iter().find_map(|entry| match &entry.record.event {
         Event::AttemptFailed(failed) => Some(failed.failure.to_string()),
         _ => None,

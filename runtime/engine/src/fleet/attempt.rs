@@ -38,8 +38,8 @@ pub(super) struct Attempt {
     pub(super) counted: bool,
     /// When the retry budget paid for it.
     pub(super) paid: Option<Timestamp>,
-    /// Why an agent could not read it.
-    pub(super) unread: String,
+    /// Since when agents cannot read it, and why.
+    pub(super) unread: Option<(Timestamp, String)>,
     /// How it gets on, if it may not stall.
     pub(super) watch: Option<Watch>,
     timer: Option<Timestamp>,
@@ -165,7 +165,7 @@ impl Fleet {
             sent: None,
             counted: false,
             paid: None,
-            unread: String::new(),
+            unread: None,
             watch: None,
             timer: None,
             offer,

@@ -112,8 +112,8 @@ impl Fleet {
             "waiting for a free slot of {capability} ({strength}), number {turn} of {all} at its \
              coordinator"
         );
-        if !attempt.line.unread.is_empty() {
-            let (who, cause) = (unread::who(&attempt.line), &attempt.unread);
+        if let Some((_, cause)) = &attempt.unread {
+            let who = unread::who(&attempt.line);
             reason.push_str(&format!("; {who} cannot read it: {cause}"));
         }
         (reason, None)

@@ -23,12 +23,14 @@ impl Fleet {
         }
         if let Some(attempt) = self.attempts.get_mut(id) {
             attempt.line.unread.insert(agent.clone());
-            attempt.unread = cause;
+            let since = attempt.unread.as_ref().map_or(now, |(since, _)| *since);
+            attempt.unread = Some((since, cause));
         }
         self.make_ready(id, now);
     }
 
-    /// Fails what none of those can read who are there.
+    /// Fails what none of those can read who are there, once it is sure that nobody else is: one that
+    /// is being replaced has time to come back.
     pub(super) fn fail_unread(
         &mut self,
         capability: &CompactString,
@@ -38,10 +40,14 @@ impl Fleet {
         let Some(pool) = self.pools.get(capability) else { return };
         for id in pool.first_of(usize::MAX, |line| self.is_beyond_all(pool, capability, line)) {
             let Some(attempt) = self.attempts.get(&id) else { continue };
+            let Some((since, cause)) = &attempt.unread else { continue };
+            if now.since(*since) < AGENT_SILENCE {
+                continue;
+            }
             let partition = attempt.offer.task.partition;
-            let message =
-                format!("{} cannot read the task: {}", who(&attempt.line), attempt.unread);
-            let failure = Failure::new(FailureKind::Limit, "task_unreadable", message).fatal();
+            let message = format!("{} cannot read the task: {cause}", who(&attempt.line));
+            let failure = Failure::new(FailureKind::Agent, "task_unreadable", message);
+            let failure = Failure { only_here: true, ..failure };
             self.move_to(&id, Place::Refused { again: now.after(AGENT_SILENCE) });
             effects.push(FleetEffect::Failed { partition, attempt: id, agent: None, failure });
         }

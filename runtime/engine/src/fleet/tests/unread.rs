@@ -8,6 +8,14 @@ impl Scene {
         let refused = Vec::new();
         self.input(FleetInput::Delivered { agent: agent(name), attempts, refused, unread })
     }
+
+    /// Lets so much time pass that an agent that is being replaced would be back.
+    fn waits_on(&mut self) -> &mut Self {
+        for _ in 0..4 {
+            self.after(2_000).beat("a", 1, &[]);
+        }
+        self
+    }
 }
 
 #[test]
@@ -28,11 +36,12 @@ fn what_one_cannot_read_waits_for_another_and_holds_up_nobody() {
 fn what_nobody_can_read_who_is_there_fails_with_the_cause() {
     let mut scene = Scene::new();
     scene.beat("a", 1, &[]).beat("b", 1, &[]).owe("x").cannot_read("a", "x");
-    scene.cannot_read("b", "x").explain("x").settled("x", None).check(expect![[r#"
+    scene.cannot_read("b", "x").explain("x").waits_on().explain("x").settled("x", None).check(expect![[r#"
         0: deliver to a: x
         0: deliver to b: x
-        0: x fails: task_unreadable: agents a and 1 more cannot read the task: too new
-        0: x waits: it fails, because agents a and 1 more cannot read it
+        0: x waits: waiting for a free slot of c (2 agents, 2 slots), number 1 of 1 at its coordinator; agents a and 1 more cannot read it: too new
+        7000: x fails: task_unreadable: agents a and 1 more cannot read the task: too new
+        8000: x waits: it fails, because agents a and 1 more cannot read it
     "#]]);
 }
 
@@ -40,10 +49,11 @@ fn what_nobody_can_read_who_is_there_fails_with_the_cause() {
 fn it_fails_too_when_the_last_one_who_might_have_read_it_leaves() {
     let mut scene = Scene::new();
     scene.beat("a", 1, &[]).beat("b", 1, &[]).owe("x").owe("y").cannot_read("a", "x");
-    scene.beat_with("b", 1, &["y"], |beat| beat.leaving = true).check(expect![[r#"
+    scene.beat_with("b", 1, &["y"], |beat| beat.leaving = true).waits_on().check(expect![[r#"
         0: deliver to a: x
         0: deliver to b: y
         0: y lost: agent b left
-        0: x fails: task_unreadable: agent a cannot read the task: too new
+        7000: y lost: the loss of agent b was not noted
+        8000: x fails: task_unreadable: agent a cannot read the task: too new
     "#]]);
 }
