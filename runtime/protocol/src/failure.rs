@@ -46,7 +46,7 @@ pub enum FailureKind {
     Timeout,
     /// The step as a whole ran longer than `deadline`.
     Deadline,
-    /// No agent took the task in time. None is sent it so late that it could not be seen to take it.
+    /// No agent took the task in time. None is sent it so late that nobody could see it taken.
     QueueTimeout,
     /// The output does not match `expect`.
     Expect,

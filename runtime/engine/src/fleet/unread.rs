@@ -29,8 +29,8 @@ impl Fleet {
         self.make_ready(id, now);
     }
 
-    /// Fails what none of those can read who are there, once it is sure that nobody else is: one that
-    /// is being replaced has time to come back.
+    /// Fails what none of those can read who are there, once it is sure that nobody else is: one
+    /// that is being replaced has time to come back.
     pub(super) fn fail_unread(
         &mut self,
         capability: &CompactString,
