@@ -245,9 +245,9 @@ impl<B: Broker> FleetLoop<B> {
                     self.control(Some(agent), Control::Cancel { attempts });
                 }
                 FleetEffect::Ration { agent, ration } => self.ration(agent, ration),
+                FleetEffect::AskAll => self.call_roll(None),
                 FleetEffect::RollCall { number, partition } => {
-                    let call = RollCall { coordinator: self.me.clone(), number, partition };
-                    self.control(None, Control::RollCall { call: Some(call) });
+                    self.call_roll(Some((number, partition)));
                 }
                 FleetEffect::Strays { agent, attempts } => self.strays(&agent, attempts),
                 FleetEffect::Held { partition, agent, attempt } => {
@@ -302,6 +302,7 @@ impl<B: Broker> FleetLoop<B> {
             | FleetEffect::AskDepth { .. }
             | FleetEffect::CancelAttempts { .. }
             | FleetEffect::Ration { .. }
+            | FleetEffect::AskAll
             | FleetEffect::RollCall { .. }
             | FleetEffect::Strays { .. }
             | FleetEffect::Held { .. }
@@ -342,6 +343,14 @@ impl<B: Broker> FleetLoop<B> {
     fn ration(&mut self, agent: AgentId, ration: Ration) {
         observe::rationed(&agent, ration);
         self.control(Some(agent), Control::Ration(ration));
+    }
+
+    fn call_roll(&mut self, question: Option<(u64, PartitionId)>) {
+        let call = question.map(|(number, partition)| {
+            let coordinator = self.me.clone();
+            RollCall { coordinator, number, partition }
+        });
+        self.control(None, Control::RollCall { call });
     }
 
     fn control(&mut self, agent: Option<AgentId>, control: Control) {

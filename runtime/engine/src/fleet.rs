@@ -35,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use compact_str::CompactString;
+use skep_protocol::limits::{KNOWS_ALL_AFTER, MAX_SHARED, ROLL_CALL_WITHIN};
 use skep_protocol::{
     AgentId, AttemptId, Board, CoordinatorId, PartitionCount, PartitionId, Task, Timestamp,
 };
@@ -76,7 +77,9 @@ pub struct Fleet {
     arrivals: u64,
     link: Link,
     link_since: Timestamp,
-    /// When this was called last.
+    /// From when on everybody who is there was heard.
+    knows_all_from: Timestamp,
+    /// When this was called last; the epoch if never.
     looked: Timestamp,
     roll_call: Option<RollCall>,
     roll_calls: u64,
@@ -138,6 +141,7 @@ impl Fleet {
             arrivals: 0,
             link: Link::Up,
             link_since: Timestamp::EPOCH,
+            knows_all_from: Timestamp::EPOCH,
             looked: Timestamp::EPOCH,
             roll_call: None,
             roll_calls: 0,
@@ -170,11 +174,12 @@ impl Fleet {
         now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) {
-        if now.since(self.looked) > STALL {
-            // What was said meanwhile may not have been read yet: silence counts anew.
-            self.link_since = now;
+        let before = std::mem::replace(&mut self.looked, now);
+        if before == Timestamp::EPOCH {
+            self.listens_from(now);
+        } else if now.since(before) > STALL {
+            self.slept(now, effects);
         }
-        self.looked = now;
         for input in inputs {
             self.take_in(input, now, effects);
         }
@@ -302,9 +307,24 @@ impl Fleet {
 
     fn set_link(&mut self, link: Link, now: Timestamp) {
         if self.link != link && link == Link::Up {
-            self.link_since = now;
+            self.listens_from(now);
         }
         self.link = link;
+    }
+
+    fn listens_from(&mut self, now: Timestamp) {
+        self.link_since = now;
+        self.knows_all_from = now.after(KNOWS_ALL_AFTER);
+    }
+
+    /// What was said meanwhile may not have been read yet: silence counts anew. Everybody is asked,
+    /// lest a partition that is taken over soon has to wait for the next heartbeats.
+    fn slept(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
+        self.link_since = now;
+        self.knows_all_from = self.knows_all_from.max(now.after(ROLL_CALL_WITHIN));
+        if self.link == Link::Up {
+            effects.push(FleetEffect::AskAll);
+        }
     }
 
     fn fire(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
@@ -326,7 +346,7 @@ impl Fleet {
 
     fn flush_cancels(&mut self, effects: &mut Vec<FleetEffect>) {
         for (agent, attempts) in std::mem::take(&mut self.cancels) {
-            for attempts in attempts.chunks(skep_protocol::limits::MAX_SHARED) {
+            for attempts in attempts.chunks(MAX_SHARED) {
                 let (agent, attempts) = (agent.clone(), attempts.to_vec());
                 effects.push(FleetEffect::CancelAttempts { agent, attempts });
             }

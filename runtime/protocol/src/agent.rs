@@ -147,7 +147,8 @@ pub enum Control {
     /// Hold no more than this of what is pulled, until told otherwise, and say so in every
     /// heartbeat. What runs goes on; what has not begun and is too much goes back.
     Ration(Ration),
-    /// Send a heartbeat at once: a coordinator has taken a partition over and knows nothing.
+    /// Send a heartbeat at once: a coordinator has taken a partition over and knows nothing, or it
+    /// slept, and then this is for no partition.
     RollCall {
         /// Which one; the heartbeat that answers it names it.
         #[serde(default, skip_serializing_if = "Option::is_none")]

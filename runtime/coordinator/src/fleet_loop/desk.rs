@@ -43,6 +43,7 @@ pub(super) fn keep_tasks(
         | FleetEffect::AskDepth { .. }
         | FleetEffect::CancelAttempts { .. }
         | FleetEffect::Ration { .. }
+        | FleetEffect::AskAll
         | FleetEffect::RollCall { .. }
         | FleetEffect::Strays { .. }
         | FleetEffect::Held { .. }

@@ -264,6 +264,8 @@ pub enum FleetEffect {
         /// What; all of partitions that this coordinator owns.
         attempts: Vec<AttemptId>,
     },
+    /// Ask all agents for a heartbeat: this process slept, and does not know who is still there.
+    AskAll,
     /// Ask all agents for a heartbeat that names this question.
     RollCall {
         /// Which question.

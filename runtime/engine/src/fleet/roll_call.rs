@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use skep_protocol::limits::{AGENT_SILENCE, KNOWS_ALL_AFTER, ROLL_CALL_WITHIN};
+use skep_protocol::limits::{AGENT_SILENCE, ROLL_CALL_WITHIN};
 use skep_protocol::{AgentId, AttemptId, Lane, PartitionId, Timestamp};
 
 use super::place::Place;
@@ -39,7 +39,7 @@ impl Fleet {
             self.timers.remove(&(before.until, Timer::RollCall));
         }
         self.timers.insert((until, Timer::RollCall));
-        let knows_all = now.since(self.link_since) >= KNOWS_ALL_AFTER;
+        let knows_all = now >= self.knows_all_from;
         let missing = match before {
             _ if !knows_all => None,
             None => Some(BTreeMap::new()),

@@ -126,6 +126,7 @@ impl Scene {
             FleetEffect::Strays { agent, attempts } => {
                 format!("strays at {agent}: {}", steps(attempts.clone()))
             }
+            FleetEffect::AskAll => "ask all".to_owned(),
             FleetEffect::RollCall { .. } => "roll call".to_owned(),
             FleetEffect::Failed { attempt, failure, .. } => {
                 format!("{} fails: {failure}", attempt.step)

@@ -291,6 +291,7 @@ fn what_could_not_be_heard_during_a_stall_is_no_standstill() {
     let mut scene = Scene::new();
     scene.watched(15).beats_for(6, 1).done.clear();
     scene.stall(25_000).beat_at(1).beats_for(18, 1).check(expect![[r#"
+        32000: ask all
         40000: x makes no progress at a for 8s
         48000: x fails: stalled: no progress at agent a for 16 s (15 s are allowed)
     "#]]);

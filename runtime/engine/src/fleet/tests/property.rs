@@ -103,6 +103,7 @@ impl World {
                 | FleetEffect::CancelAttempts { .. }
                 | FleetEffect::Ration { .. }
                 | FleetEffect::Strays { .. }
+                | FleetEffect::AskAll
                 | FleetEffect::RollCall { .. }
                 | FleetEffect::Held { .. }
                 | FleetEffect::Stalling { .. } => {}

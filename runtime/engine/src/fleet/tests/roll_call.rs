@@ -14,6 +14,12 @@ impl Scene {
         self.recover(owed).caught_up()
     }
 
+    /// The process is stopped, and nobody calls the fleet.
+    fn sleep(&mut self, ms: u64) -> &mut Self {
+        self.now += ms;
+        self
+    }
+
     fn answer(&mut self, name: &str, number: u64, held: &[&str]) -> &mut Self {
         let coordinator = CoordinatorId::new("me").unwrap();
         let partition = task("any", "c", 5).partition;
@@ -71,6 +77,31 @@ fn who_has_just_begun_to_listen_does_not_know_who_is_missing() {
     scene.after(5).answer("a", 1, &[]).after(1_000).check(expect![[r#"
         2000: roll call
         3000: deliver to a: x
+    "#]]);
+}
+
+#[test]
+fn who_slept_asks_everybody_and_knows_them_a_second_later() {
+    let mut scene = Scene::new();
+    scene.knowing(&["a"], vec![]).answer("a", 1, &[]).sleep(3_000).beat("a", 4, &[]);
+    scene.after(900).recover(owed(&["x"])).caught_up().answer("a", 2, &[]).check(expect![[r#"
+        3000: roll call
+        6000: ask all
+        6900: roll call
+    "#]]);
+    scene.after(1_000).check(expect![[r#"
+        3000: roll call
+        6000: ask all
+        6900: roll call
+        7900: deliver to a: x
+    "#]]);
+    let mut scene = Scene::new();
+    scene.knowing(&["a"], vec![]).answer("a", 1, &[]).sleep(3_000).beat("a", 4, &[]);
+    scene.after(1_000).recover(owed(&["x"])).caught_up().answer("a", 2, &[]).check(expect![[r#"
+        3000: roll call
+        6000: ask all
+        7000: roll call
+        7000: deliver to a: x
     "#]]);
 }
 

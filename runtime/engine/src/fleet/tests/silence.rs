@@ -22,6 +22,7 @@ fn what_was_said_during_a_stall_is_read_before_anybody_is_taken_for_dead() {
     scene.after(7_000).check(expect![[r#"
         0: deliver to a: x
         1000: x held by a
+        61000: ask all
         74000: x lost: agent a was not heard of any more
     "#]]);
 }
