@@ -64,9 +64,9 @@ pub(super) struct Failover {
     /// Agents to stop by SIGSTOP, one after the other, until their work is done elsewhere.
     #[arg(long, value_name = "N", default_value_t = 20)]
     agent_stops: u32,
-    /// Runs under way at a time.
+    /// Runs under way at a time, as many in each of the eight partitions.
     #[arg(long, value_name = "N", default_value_t = 64)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(value_parser = clap::value_parser!(u32).range(8..=10_000))]
     runs: u32,
     /// How long each step takes, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 10)]

@@ -21,7 +21,8 @@ use crate::error::Error;
 /// Follows all journals for as long as it lives.
 pub(super) struct Watch {
     seen: Arc<Mutex<Seen>>,
-    ended: Arc<AtomicU64>,
+    /// Runs that ended, by partition.
+    ended: BTreeMap<PartitionId, Arc<AtomicU64>>,
     changed: watch::Sender<()>,
     _followers: JoinSet<()>,
 }
@@ -35,7 +36,6 @@ struct Seen {
     missing: BTreeSet<(RunId, StepPath)>,
     /// When the last of them was begun elsewhere.
     rescued: Option<Duration>,
-    runs_ended: u64,
 }
 
 #[derive(Default)]
@@ -52,11 +52,12 @@ struct Journal {
 impl Watch {
     pub(super) async fn start(nats: &Nats) -> Result<Self, Error> {
         let (seen, changed) = (Arc::new(Mutex::new(Seen::default())), watch::Sender::new(()));
-        let ended = Arc::new(AtomicU64::new(0));
+        let mut ended = BTreeMap::new();
         let mut followers = JoinSet::new();
         for partition in PartitionCount::DEFAULT.all() {
             let messages = nats.follow(partition, Seq::new(1)).await?;
-            let told = (Arc::clone(&seen), Arc::clone(&ended));
+            let of_partition: &Arc<AtomicU64> = ended.entry(partition).or_default();
+            let told = (Arc::clone(&seen), Arc::clone(of_partition));
             followers.spawn(follow(partition, messages, told, changed.clone()));
         }
         Ok(Self { seen, ended, changed, _followers: followers })
@@ -119,9 +120,9 @@ impl Watch {
         }
     }
 
-    /// Returns the count of runs that ended; it goes on.
-    pub(super) fn ended_runs(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.ended)
+    /// Returns the count of runs of a partition that ended; it goes on.
+    pub(super) fn ended_runs(&self, partition: PartitionId) -> Arc<AtomicU64> {
+        self.ended.get(&partition).map(Arc::clone).unwrap_or_default()
     }
 
     pub(super) fn steps(&self) -> usize {
@@ -148,10 +149,15 @@ async fn follow(
         let at = now();
         let mut seen = locked(&seen);
         batch.records.iter().for_each(|record| seen.take_in(partition, record, at));
-        ended.store(seen.runs_ended, Ordering::Relaxed);
         drop(seen);
+        let ends = batch.records.iter().filter(|record| ends_run(record));
+        ended.fetch_add(ends.count() as u64, Ordering::Relaxed);
         changed.send_replace(());
     }
+}
+
+fn ends_run(record: &Record) -> bool {
+    matches!(record, Record::Run(record) if record.event.ends_run())
 }
 
 impl Seen {
@@ -164,7 +170,6 @@ impl Seen {
             }
             Record::WorkflowAdded(_) => {}
             Record::Run(record) => {
-                self.runs_ended += u64::from(record.event.ends_run());
                 if let Event::AttemptLost { step, .. } = &record.event {
                     self.lost += 1;
                     self.missing.insert((record.run, step.clone()));
