@@ -66,8 +66,13 @@ async fn a_journal_that_takes_nothing_in_keeps_no_agent() {
     full.store(true, Ordering::Relaxed);
     gate.open();
     let other = start(&inner, &other, "chain").await;
-    let ended = tokio::time::timeout(MINUTE, history_to_end(&inner, other)).await;
-    ended.expect("the agent keeps its slot");
+    // By what the agent did: paused time runs ahead of whoever reads a history.
+    let of_other = |ledger: &Ledger| {
+        ledger.verdicts().iter().filter(|(attempt, _)| attempt.run == other).count()
+    };
+    let reported = ledger.until(|ledger| of_other(ledger) == 3);
+    tokio::time::timeout(MINUTE, reported).await.expect("the agent keeps its slot");
+    history_to_end(&inner, other).await;
     assert!(cause_of_stop(&inner, run).await.contains("stuck: "));
 
     full.store(false, Ordering::Relaxed);
