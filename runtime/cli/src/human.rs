@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use skep_protocol::{CancelReason, PausedView, SkipReason, StepStatus, StepView, Timestamp};
+use skep_protocol::{CancelReason, Event, PausedView, SkipReason, StepStatus, StepView, Timestamp};
 
 /// Returns a duration as people read it: `340 ms`, `3.4 s`, `2 min 05 s`, `1 h 03 min`.
 pub(crate) fn duration(duration: Duration) -> String {
@@ -175,6 +175,11 @@ pub(crate) const fn cancelled(reason: CancelReason) -> &'static str {
         CancelReason::Restart => "its group starts it again",
         CancelReason::Deadline => "the deadline of its group passed",
     }
+}
+
+/// Says of a step that it ended before anybody had begun it.
+pub(crate) const fn untouched(event: &Event) -> &'static str {
+    if event.leaves_untouched() { "; nobody had begun it" } else { "" }
 }
 
 #[cfg(test)]

@@ -96,6 +96,7 @@ impl Coordinator {
                 catalog: catalog.clone(),
                 inbox: Arc::clone(&desk.inbox),
                 ownership: Arc::clone(&desk.ownership),
+                untouched: Arc::clone(&desk.untouched),
                 members: Arc::clone(&members),
                 live: Arc::clone(&live),
                 asked: asked.clone(),

@@ -4,7 +4,9 @@ mod board;
 mod deliver;
 mod desk;
 mod handle;
+mod leaving;
 mod orders;
+mod queues;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,7 +148,7 @@ impl<B: Broker> FleetLoop<B> {
     /// more.
     fn hear_of_others(&self, beat: &Heartbeat) {
         for call in beat.answers.iter().filter(|call| call.coordinator != self.me) {
-            if let Some(desk) = self.desks.get(usize::from(call.partition.get())) {
+            if let Some(desk) = self.desk(call.partition) {
                 desk.ownership.doubted();
             }
         }
@@ -185,11 +187,16 @@ impl<B: Broker> FleetLoop<B> {
             }
             next = if happened.len() < AT_ONCE { self.messages.try_recv().ok() } else { None };
         }
+        let settled: Vec<AttemptId> = happened.iter().filter_map(settled).collect();
         self.fleet.handle_all(happened, self.clock.now(), &mut self.effects);
+        self.settled(&settled);
         for (partition, forgotten) in dropped {
             let is_other = |task: &Task, _: Option<&AgentId>| task.partition != partition;
             desk::keep_tasks(&mut self.effects, is_other);
             desk::keep_tasks(&mut self.doubtful, is_other);
+            if let Some(desk) = self.desk(partition) {
+                desk.untouched.dropped();
+            }
             let _ = forgotten.send(());
         }
     }
@@ -207,40 +214,21 @@ impl<B: Broker> FleetLoop<B> {
 
     fn perform(&mut self) {
         let mut effects = std::mem::take(&mut self.doubtful);
+        effects.append(&mut self.effects);
         // Meanwhile an attempt may have been settled, lost, or given to somebody else.
         desk::keep_tasks(&mut effects, |task, agent| self.fleet.is_to_go(&task.id(), agent));
-        effects.append(&mut self.effects);
         for effect in effects {
             let Some(effect) = self.if_sure(effect) else { continue };
-            let broker = self.broker.clone();
             match effect {
-                FleetEffect::Deliver { agent, tasks } => self.deliver(agent, tasks),
+                FleetEffect::Deliver { agent, tasks } => match self.that_leave(tasks) {
+                    tasks if tasks.is_empty() => {}
+                    tasks => self.deliver(agent, tasks),
+                },
                 FleetEffect::Look { agent } => self.deliver(agent, Vec::new()),
-                FleetEffect::Enqueue { mut task, sending } => {
-                    task.sent(self.clock.now());
-                    self.jobs.spawn(async move {
-                        // A task that did not get there is missed when the depth is asked for.
-                        if let Err(error) = broker.offer(task, sending).await {
-                            observe::given_up("put a task into its queue", &error);
-                        }
-                        None
-                    });
-                }
-                FleetEffect::ClearQueue { capability } => {
-                    self.jobs.spawn(async move {
-                        if let Err(error) = broker.clear(&capability).await {
-                            observe::given_up("clear a queue", &error);
-                        }
-                        None
-                    });
-                }
-                FleetEffect::AskDepth { capability } => {
-                    self.jobs.spawn(async move {
-                        let depth = broker.depth(&capability).await.ok()?;
-                        let (waiting, held) = (depth.waiting, depth.held);
-                        Some(FleetInput::Depth { capability, waiting, held })
-                    });
-                }
+                FleetEffect::Enqueue { task, .. } if !self.may_lie_there(&task) => {}
+                FleetEffect::Enqueue { task, sending } => self.enqueue(task, sending),
+                FleetEffect::ClearQueue { capability } => self.clear_queue(capability),
+                FleetEffect::AskDepth { capability } => self.ask_depth(capability),
                 FleetEffect::CancelAttempts { agent, attempts } => {
                     self.control(Some(agent), Control::Cancel { attempts });
                 }
@@ -274,43 +262,6 @@ impl<B: Broker> FleetLoop<B> {
         let now = self.clock.now();
         tasks.iter_mut().for_each(|task| task.sent(now));
         self.jobs.spawn(deliver(self.broker.clone(), agent, tasks));
-    }
-
-    /// Returns the effect without tasks whose partition may have another owner; those are kept.
-    fn if_sure(&mut self, effect: FleetEffect) -> Option<FleetEffect> {
-        let desks = Arc::clone(&self.desks);
-        let is_sure = |task: &Task| {
-            let desk = desks.get(usize::from(task.partition.get()));
-            desk.is_some_and(|desk| desk.ownership.is_sure())
-        };
-        match effect {
-            FleetEffect::Deliver { agent, tasks } => {
-                let (tasks, doubtful): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_sure);
-                if !doubtful.is_empty() {
-                    let (agent, tasks) = (agent.clone(), doubtful);
-                    self.doubtful.push(FleetEffect::Deliver { agent, tasks });
-                }
-                (!tasks.is_empty()).then_some(FleetEffect::Deliver { agent, tasks })
-            }
-            FleetEffect::Enqueue { task, sending } if !is_sure(&task) => {
-                self.doubtful.push(FleetEffect::Enqueue { task, sending });
-                None
-            }
-            FleetEffect::Look { .. }
-            | FleetEffect::Enqueue { .. }
-            | FleetEffect::ClearQueue { .. }
-            | FleetEffect::AskDepth { .. }
-            | FleetEffect::CancelAttempts { .. }
-            | FleetEffect::Ration { .. }
-            | FleetEffect::AskAll
-            | FleetEffect::RollCall { .. }
-            | FleetEffect::Strays { .. }
-            | FleetEffect::Held { .. }
-            | FleetEffect::Failed { .. }
-            | FleetEffect::Stalling { .. }
-            | FleetEffect::Post { .. }
-            | FleetEffect::Lost { .. } => Some(effect),
-        }
     }
 
     /// Puts what is to be put on the board, or looks at it now and then; one at a time, so that
@@ -373,10 +324,14 @@ impl<B: Broker> FleetLoop<B> {
     }
 
     fn feed(&self, partition: PartitionId, feedback: Feedback) {
-        if let Some(desk) = self.desks.get(usize::from(partition.get())) {
+        if let Some(desk) = self.desk(partition) {
             desk.inbox.put(feedback);
         }
     }
+}
+
+fn settled(input: &FleetInput) -> Option<AttemptId> {
+    if let FleetInput::Settled { attempt, .. } = input { Some(attempt.clone()) } else { None }
 }
 
 async fn listen<B: Broker>(broker: B) -> BoxStream<'static, Heartbeat> {

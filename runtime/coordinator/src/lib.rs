@@ -42,6 +42,7 @@ mod partition;
 mod queries;
 mod read_model;
 mod settings;
+mod untouched;
 
 pub use catalog::definition;
 pub use config::{Config, ReadModelAt};

@@ -34,6 +34,7 @@ use crate::observe;
 use crate::ownership::Ownership;
 use crate::queries::Asked;
 use crate::read_model::{Positions, ReadModel};
+use crate::untouched::Untouched;
 use stuck::Stuck;
 
 pub(crate) use jobs::unwound;
@@ -72,6 +73,7 @@ pub(crate) struct Context<B> {
     pub(crate) catalog: Catalog<B>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) ownership: Arc<Ownership>,
+    pub(crate) untouched: Arc<Untouched>,
     pub(crate) members: Arc<Members>,
     pub(crate) live: LivePartitions,
     /// Questions of other coordinators to the owner.

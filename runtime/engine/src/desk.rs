@@ -11,7 +11,9 @@ use skep_protocol::{BlobRef, Failure, FailureKind, Payload, RunId, Timestamp, is
 use skep_workflow::StepPart;
 
 use crate::larder::Larder;
-use crate::run::NodeId;
+use crate::recall::{Around, Recall};
+use crate::run::step::Phase;
+use crate::run::{NodeId, Run};
 
 /// Why a decision cannot be made.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ impl From<Failure> for Obstacle {
 #[derive(Debug)]
 pub(crate) struct Desk<'a> {
     pub(crate) now: Timestamp,
+    recall: &'a dyn Recall,
     larder: &'a Larder,
     parsed: &'a RefCell<Parsed>,
     /// Large texts that were made, to be stored.
@@ -44,8 +47,20 @@ pub(crate) struct Desk<'a> {
 pub(crate) type Parsed = BTreeMap<(RunId, NodeId, StepPart), Arc<Value>>;
 
 impl<'a> Desk<'a> {
-    pub(crate) fn new(now: Timestamp, larder: &'a Larder, parsed: &'a RefCell<Parsed>) -> Self {
-        Self { now, larder, parsed, made: RefCell::default(), missing: RefCell::default() }
+    pub(crate) fn new(
+        Around { now, recall }: Around<'a>,
+        larder: &'a Larder,
+        parsed: &'a RefCell<Parsed>,
+    ) -> Self {
+        let (made, missing) = (RefCell::default(), RefCell::default());
+        Self { now, recall, larder, parsed, made, missing }
+    }
+
+    /// Returns whether the attempt of a step, which is about to be cut off, was certainly never
+    /// begun; then it never will be.
+    pub(crate) fn is_untouched(&self, run: &Run, id: NodeId) -> bool {
+        let waits = matches!(run.node(id).phase, Phase::Scheduled { .. });
+        waits && self.recall.recall(&run.current_attempt(id))
     }
 
     /// Returns the text of a payload.

@@ -53,7 +53,10 @@ pub(crate) fn advance(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
 fn stop(run: &Run, id: NodeId, reason: CancelReason, desk: &Desk<'_>) -> Followed {
     let node = run.node(id);
     let step = run.path(id);
-    let cancelled = |step| Ok(vec![Event::StepCancelled { step, reason }]);
+    let cancelled = |step| {
+        let untouched = desk.is_untouched(run, id);
+        Ok(vec![Event::StepCancelled { step, reason, untouched }])
+    };
     match &node.phase {
         // It begins again without having begun.
         Phase::Pending if run.is_restarting(id) => Ok(Vec::new()),
@@ -171,7 +174,7 @@ fn upstream(run: &Run, id: NodeId) -> StepPath {
 }
 
 fn failed(run: &Run, id: NodeId, failure: Failure) -> Vec<Event> {
-    vec![Event::StepFailed { step: run.path(id), failure }]
+    vec![Event::StepFailed { step: run.path(id), failure, untouched: false }]
 }
 
 /// Turns what cannot be made into the failure of the step; what is missing stays an obstacle.

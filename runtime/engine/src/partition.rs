@@ -22,6 +22,7 @@ use crate::effect::{Change, Effect};
 use crate::error::{FoldError, RestoreError};
 use crate::input::{Handled, Input, Reply};
 use crate::larder::{Larder, Waiter};
+use crate::recall::{Around, NoRecall, Recall};
 use crate::run::Run;
 use crate::run::standing::Index;
 use crate::wake::{Wake, WakeReason};
@@ -82,28 +83,44 @@ impl Partition {
     }
 
     /// Decides what follows from `input`, applies it, and goes on until nothing more follows; if
-    /// that is much, the rest is put off to the next [`Input::Wake`], which is due at once.
+    /// that is much, the rest is put off to the next [`Input::Wake`], which is due at once. Whatever
+    /// is cut off may have been begun.
     ///
     /// # Errors
     /// [`FoldError`] if a decision contradicts the state: a bug. Nothing may be appended, the
     /// partition has to stop.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Result<Handled, FoldError> {
+        self.handle_recalling(input, now, &NoRecall)
+    }
+
+    /// Does as [`handle`](Self::handle) does, and asks what was never begun of that which is cut
+    /// off.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn handle_recalling(
+        &mut self,
+        input: Input,
+        now: Timestamp,
+        recall: &dyn Recall,
+    ) -> Result<Handled, FoldError> {
+        let around = Around { now, recall };
         let mut handled = Handled::default();
         self.made = 0;
         match input {
-            Input::Wake => self.wake(now, &mut handled)?,
+            Input::Wake => self.wake(around, &mut handled)?,
             Input::BlobFetched { blob, bytes } => {
                 let changes = &mut self.index.changes;
                 let waiters = self.larder.fetched(&blob, bytes.as_ref(), changes);
                 self.index.frontier.extend(waiters.iter().filter_map(Waiter::node));
             }
             Input::TookOver { .. } => {
-                self.decide(input, now, &mut handled)?;
-                self.follow_expansions(now, &mut handled)?;
+                self.decide(input, around, &mut handled)?;
+                self.follow_expansions(around, &mut handled)?;
             }
             Input::Lost { ref attempt, .. } => {
                 let attempt = attempt.clone();
-                self.decide(input, now, &mut handled)?;
+                self.decide(input, around, &mut handled)?;
                 if handled.records.is_empty() {
                     self.owe_again(&attempt);
                 }
@@ -120,9 +137,9 @@ impl Partition {
             | Input::Report { .. }
             | Input::Held { .. }
             | Input::Failed { .. }
-            | Input::ParentNotified { .. } => self.decide(input, now, &mut handled)?,
+            | Input::ParentNotified { .. } => self.decide(input, around, &mut handled)?,
         }
-        self.follow(now, &mut handled)?;
+        self.follow(around, &mut handled)?;
         self.parsed.get_mut().clear();
         Ok(handled)
     }
@@ -130,14 +147,14 @@ impl Partition {
     fn decide(
         &mut self,
         input: Input,
-        now: Timestamp,
+        around: Around<'_>,
         handled: &mut Handled,
     ) -> Result<(), FoldError> {
         let (outside, asker) = (Waiter::of(&input), decide::Asker::of(&input));
         if let Input::Start { workflow, .. } | Input::Retry { workflow, .. } = &input {
             self.workflows.offer(workflow);
         }
-        let desk = Desk::new(now, &self.larder, &self.parsed);
+        let desk = Desk::new(around, &self.larder, &self.parsed);
         let decision = decide::decide(self, input, &desk);
         let missing = desk.missing.take();
         let made = desk.made.take();

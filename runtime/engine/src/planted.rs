@@ -20,6 +20,8 @@ pub enum Bug {
     SendLostAgain,
     /// What was done is made good in the order in which it was done.
     CompensateForwards,
+    /// Whatever nobody was seen to take counts as something that nobody began.
+    TakeBackWhatLeft,
     /// A probe that is never heard of again holds its breaker up for ever.
     LeakProbe,
 }

@@ -209,7 +209,10 @@ mod tests {
             vec![Event::AttemptScheduled(event)]
         };
         let bounded = |events| {
-            bounded(events, |failure| Event::StepFailed { step: StepPath::new("a"), failure })
+            bounded(events, |failure| {
+                let step = StepPath::new("a");
+                Event::StepFailed { step, failure, untouched: false }
+            })
         };
         assert_eq!(bounded(scheduled(7)), scheduled(7));
         let Event::StepFailed { failure, .. } = bounded(scheduled(MAX_RECORD_BYTES)).remove(0)

@@ -227,6 +227,9 @@ pub enum Event {
         step: StepPath,
         /// The failure that decided it.
         failure: Failure,
+        /// No agent can have begun the attempt that it ends.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        untouched: bool,
     },
     /// The step was stopped before its end.
     StepCancelled {
@@ -234,6 +237,9 @@ pub enum Event {
         step: StepPath,
         /// Why.
         reason: CancelReason,
+        /// No agent can have begun the attempt that it ends.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        untouched: bool,
     },
 }
 
@@ -283,6 +289,14 @@ impl Event {
             | Self::ParentNotified {}
             | Self::SignalReceived { .. } => None,
         }
+    }
+
+    /// Returns whether a step ends with an attempt under way that no agent can have begun.
+    pub const fn leaves_untouched(&self) -> bool {
+        matches!(
+            self,
+            Self::StepFailed { untouched: true, .. } | Self::StepCancelled { untouched: true, .. }
+        )
     }
 
     /// Returns how the run ended, if it ended with this event.

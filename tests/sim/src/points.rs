@@ -75,6 +75,7 @@ pub const POINTS: &[&str] = &[
     "snapshot kept",
     "step cancelled",
     "step completed",
+    "step ended untouched",
     "step expanded",
     "step failed",
     "step kept",

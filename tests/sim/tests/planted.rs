@@ -54,6 +54,11 @@ fn a_leaked_probe() {
 }
 
 #[test]
+fn what_left_and_counts_as_never_begun() {
+    is_found(Bug::TakeBackWhatLeft);
+}
+
+#[test]
 fn a_lost_attempt_under_its_old_number() {
     is_found(Bug::SendLostAgain);
 }

@@ -200,6 +200,10 @@ impl Witness {
                 format!("{agent} begins {id} while {holder} still performs {other}")
             }));
         }
+        let untouched = seen.shadows.values().any(|shadow| shadow.untouched.contains(id));
+        seen.check(demand(!untouched, "I-10", || {
+            format!("{agent} begins {id}, which ended as something that nobody began")
+        }));
         let token = (context.idempotency_key(), context.fencing_token());
         let checked = seen.performed.began(&begun, token, slots);
         seen.check(checked);
@@ -354,6 +358,10 @@ impl Seen {
         if matches!(record.event, Event::ReportIgnored(_)) && self.ended.contains_key(&record.run) {
             self.reach("report after the end");
         }
+        let untouched = self.shadows.get(&partition).map(|shadow| &shadow.untouched);
+        let untouched = untouched.filter(|_| record.event.leaves_untouched());
+        let begun = untouched.into_iter().flatten().find(|id| self.performed.was_begun(id));
+        demand(begun.is_none(), "I-10", || format!("somebody began {begun:?}: {record:?}"))?;
         let known = match told(record) {
             Some(Told::Completed(id, agent, output)) => {
                 let told = (agent.clone(), output.clone());

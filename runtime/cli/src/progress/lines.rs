@@ -271,10 +271,11 @@ fn step_text(event: &Event) -> String {
         Event::StepCompleted { .. } => paint(GREEN, "completed"),
         Event::StepStopping { .. } => paint(YELLOW, "stopping"),
         Event::StepFailed { failure, .. } => {
-            format!("{}: {}", paint(RED, "failed"), why(failure))
+            format!("{}: {}{}", paint(RED, "failed"), why(failure), human::untouched(event))
         }
         Event::StepCancelled { reason, .. } => {
-            paint(YELLOW, format!("stopped: {}", human::cancelled(*reason)))
+            let why = human::cancelled(*reason);
+            paint(YELLOW, format!("stopped: {why}{}", human::untouched(event)))
         }
         Event::RunStarted(_)
         | Event::RunPaused { .. }

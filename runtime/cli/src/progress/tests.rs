@@ -66,7 +66,7 @@ fn in_the_middle() -> Told {
     }
     told.after(3_000).completed("read[0]", 1).failed("read[1]", 1, "not text\nat all");
     let failure = Failure::new(FailureKind::Agent, "exit_1", "not text\nat all");
-    told.event(Event::StepFailed { step: StepPath::new("read[1]"), failure });
+    told.event(Event::StepFailed { step: StepPath::new("read[1]"), failure, untouched: false });
     told
 }
 
@@ -100,7 +100,11 @@ fn items_are_counted_and_what_they_wait_for_is_said() {
 fn a_run_that_failed_says_why() {
     let mut told = in_the_middle();
     let failure = Failure::new(FailureKind::Inner, "item_failed", "1 of 4 items failed");
-    told.event(Event::StepFailed { step: StepPath::new("read"), failure: failure.clone() });
+    told.event(Event::StepFailed {
+        step: StepPath::new("read"),
+        failure: failure.clone(),
+        untouched: false,
+    });
     let reason = SkipReason::Upstream(StepPath::new("read"));
     told.event(Event::StepSkipped { step: StepPath::new("publish"), reason });
     told.event(Event::RunFailed { failure });
@@ -155,7 +159,7 @@ fn a_short_terminal_shows_what_matters() {
         told.after(10).completed(&format!("s{step:02}"), 1);
     }
     let failure = Failure::new(FailureKind::Timeout, "timeout", "took longer than 10 s");
-    told.event(Event::StepFailed { step: StepPath::new("s07"), failure });
+    told.event(Event::StepFailed { step: StepPath::new("s07"), failure, untouched: false });
     check(
         &told.frame(8),
         &expect![[r#"

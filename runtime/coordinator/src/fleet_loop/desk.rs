@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::ownership::Ownership;
+use crate::untouched::Untouched;
 
 /// Strays that may wait for one partition.
 const MAX_STRAYS: usize = 16_384;
@@ -18,12 +19,14 @@ const MAX_STRAYS: usize = 16_384;
 pub(crate) struct Desk {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) ownership: Arc<Ownership>,
+    pub(crate) untouched: Arc<Untouched>,
 }
 
 impl Desk {
     pub(crate) fn new(clock: &Arc<Clock>) -> Self {
         let ownership = Ownership::new(Arc::clone(clock));
-        Self { inbox: Arc::default(), ownership: Arc::new(ownership) }
+        let (inbox, untouched) = (Arc::default(), Arc::default());
+        Self { inbox, ownership: Arc::new(ownership), untouched }
     }
 }
 

@@ -312,10 +312,12 @@ impl<B: Broker> Serving<B> {
             Origin::Nobody => None,
             Origin::Command(_) | Origin::Report(_) => Some(input.clone()),
         };
-        let handled = self.engine.handle(input, self.context.clock.now());
+        let (now, untouched) = (self.context.clock.now(), &*self.context.untouched);
+        let handled = self.engine.handle_recalling(input, now, untouched);
         let Handled { records, blobs, reply } = handled.map_err(|error| {
             End::Broken(format!("a decision is impossible: {}", chained(&error)))
         })?;
+        untouched.recorded(&records);
         let changes = self.engine.take_changes();
         for change in &changes {
             // A child that is not to be started has to stay so even if the append takes its time.

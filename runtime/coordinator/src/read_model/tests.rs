@@ -243,7 +243,7 @@ async fn attempts_are_counted_when_they_are_scheduled_and_when_a_sub_workflow_ru
     let failed = skep_protocol::AttemptFailed { step, attempt, agent, failure, duration_ms };
     let failed = Event::AttemptFailed(failed);
     let reason = skep_protocol::CancelReason::RunCancelled;
-    let cancelled = Event::StepCancelled { step: StepPath::new("a"), reason };
+    let cancelled = Event::StepCancelled { step: StepPath::new("a"), reason, untouched: false };
     let events =
         vec![started(), child, over, scheduled("a", 0), cancelled, scheduled("b", 2), failed];
     store(&model, 1, events).await;

@@ -21,5 +21,6 @@ mod shared;
 mod stopped;
 mod stuck;
 mod unread;
+mod untouched;
 mod values;
 mod world;

@@ -78,9 +78,10 @@ fn failed(run: &Run, id: NodeId, failure: Failure) -> Vec<Event> {
                 | CancelReason::Stopping
                 | CancelReason::Restart),
             ),
-        ) => Event::StepCancelled { step: step.clone(), reason },
+        ) => Event::StepCancelled { step: step.clone(), reason, untouched: false },
         (None, Some(CancelReason::Deadline)) => {
-            Event::StepFailed { step: step.clone(), failure: deadline_passed(run, id) }
+            let (step, failure) = (step.clone(), deadline_passed(run, id));
+            Event::StepFailed { step, failure, untouched: false }
         }
         (None, Some(CancelReason::Timeout)) => {
             let kind = match leaves_something {

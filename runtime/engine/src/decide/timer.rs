@@ -1,17 +1,16 @@
 //! The time of a timer has come.
 
-use skep_protocol::{
-    AttemptFailed, CancelReason, Event, Failure, FailureKind, SkipReason, Timestamp,
-};
+use skep_protocol::{AttemptFailed, CancelReason, Event, Failure, FailureKind, SkipReason};
 use skep_workflow::{OnTimeout, StepKind};
 
+use crate::desk::Desk;
 use crate::frontier::deadline_passed;
 use crate::run::step::Phase;
 use crate::run::{NodeId, Run};
 use crate::wake::TimerReason;
 
 /// Decides what follows from a timer that is due.
-pub(crate) fn timer(run: &Run, id: NodeId, reason: TimerReason, now: Timestamp) -> Event {
+pub(crate) fn timer(run: &Run, id: NodeId, reason: TimerReason, desk: &Desk<'_>) -> Event {
     let step = run.path(id);
     match reason {
         TimerReason::Timeout => match run.node(id).phase {
@@ -36,8 +35,8 @@ pub(crate) fn timer(run: &Run, id: NodeId, reason: TimerReason, now: Timestamp) 
             attempt_failed(run, id, failure.fatal())
         }
         TimerReason::RetryWithin => attempt_failed(run, id, not_within(run, id)),
-        TimerReason::Deadline if run.is_to_come(id, now) => {
-            Event::StepFailed { step, failure: deadline_passed(run, id) }
+        TimerReason::Deadline if run.is_to_come(id, desk.now) => {
+            Event::StepFailed { step, failure: deadline_passed(run, id), untouched: false }
         }
         TimerReason::Deadline => match run.node(id).phase {
             Phase::Child { .. } | Phase::Expanded(_) | Phase::Group { .. } => {
@@ -51,7 +50,10 @@ pub(crate) fn timer(run: &Run, id: NodeId, reason: TimerReason, now: Timestamp) 
             | Phase::Completed
             | Phase::Failed
             | Phase::Skipped { .. }
-            | Phase::Cancelled => Event::StepFailed { step, failure: deadline_passed(run, id) },
+            | Phase::Cancelled => {
+                let (failure, untouched) = (deadline_passed(run, id), desk.is_untouched(run, id));
+                Event::StepFailed { step, failure, untouched }
+            }
         },
         TimerReason::Wait => Event::StepCompleted { step, output: None, signal: None },
         TimerReason::SignalTimeout => signal_timeout(run, id),
@@ -100,7 +102,7 @@ fn signal_timeout(run: &Run, id: NodeId) -> Event {
                 many => format!("the `if` held for none of the {many} signals `{name}` that came"),
             };
             let failure = Failure::new(FailureKind::SignalTimeout, "signal_timeout", message);
-            Event::StepFailed { step, failure: failure.fatal() }
+            Event::StepFailed { step, failure: failure.fatal(), untouched: false }
         }
         OnTimeout::Skip => Event::StepSkipped { step, reason: SkipReason::SignalTimeout },
         OnTimeout::Continue => Event::StepCompleted { step, output: None, signal: None },

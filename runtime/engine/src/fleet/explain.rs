@@ -42,7 +42,7 @@ impl Fleet {
                 plain(&format!("it fails, because {} cannot read it", unread::who(&attempt.line)))
             }
             Place::Refused { .. } => plain("it fails, because its circuit breaker is open"),
-            Place::Late => plain("it fails, because no agent took it in time"),
+            Place::Late => plain("it ends, because no agent took it in time"),
             Place::Ready if self.link == Link::Down => plain("the broker cannot be reached"),
             Place::Ready => self.explain_ready(attempt, pool, now),
             // It may lie in the queue yet; whoever pulls it is told that it is not wanted.

@@ -19,8 +19,8 @@ pub(super) enum Place {
     Missing { until: Timestamp },
     /// It waits for a free slot or for room in the queue.
     Ready,
-    /// So little is left of the time to take it that nobody gets it any more: the partition is
-    /// about to give it up.
+    /// Nobody gets it any more, for the partition is about to give it up: so little is left of the
+    /// time to take it, or it was taken back.
     Late,
     /// It is on its way to an agent, which has not answered yet.
     Delivering { agent: AgentId },

@@ -14,6 +14,7 @@ use crate::error::FoldError;
 use crate::frontier;
 use crate::input::Handled;
 use crate::larder::Waiter;
+use crate::recall::Around;
 use crate::run::NodeId;
 use crate::size;
 
@@ -23,24 +24,29 @@ const TIMERS_AT_ONCE: usize = 512;
 
 impl Partition {
     /// Goes on with what was put off, then deals with the timers that are due.
-    pub(super) fn wake(&mut self, now: Timestamp, handled: &mut Handled) -> Result<(), FoldError> {
+    pub(super) fn wake(
+        &mut self,
+        around: Around<'_>,
+        handled: &mut Handled,
+    ) -> Result<(), FoldError> {
         let put_off = std::mem::take(&mut self.index.put_off);
         self.index.frontier.extend(put_off);
-        self.follow(now, handled)?;
+        self.follow(around, handled)?;
         for _ in 0..TIMERS_AT_ONCE {
             let Some(timer) = self.index.timers.first().copied() else { break };
-            if timer.at > now || !self.index.put_off.is_empty() {
+            if timer.at > around.now || !self.index.put_off.is_empty() {
                 break;
             }
             let unknown = FoldError::UnknownRun { run: timer.run };
             let run = self.runs.get(&timer.run).ok_or(unknown)?;
-            let event = decide::timer(run, timer.node, timer.reason, now);
-            self.append(timer.run, event, now, handled)?;
+            let desk = Desk::new(around, &self.larder, &self.parsed);
+            let event = decide::timer(run, timer.node, timer.reason, &desk);
+            self.append(timer.run, event, around.now, handled)?;
             if self.index.timers.first() == Some(&timer) {
                 let what = "a timer that stays due";
                 return Err(FoldError::OutOfPlace { run: timer.run, what });
             }
-            self.follow(now, handled)?;
+            self.follow(around, handled)?;
         }
         Ok(())
     }
@@ -63,12 +69,12 @@ impl Partition {
     /// is enough for now.
     pub(super) fn follow(
         &mut self,
-        now: Timestamp,
+        around: Around<'_>,
         handled: &mut Handled,
     ) -> Result<(), FoldError> {
         while self.made < MAX_DECIDED_AT_ONCE {
             let Some(step) = self.index.frontier.pop_first() else { return Ok(()) };
-            self.advance(step, now, handled)?;
+            self.advance(step, around, handled)?;
         }
         let rest = std::mem::take(&mut self.index.frontier);
         self.index.put_off.extend(rest);
@@ -79,7 +85,7 @@ impl Partition {
     /// missing. Nothing else comes first, since it might change what the items are.
     pub(super) fn follow_expansions(
         &mut self,
-        now: Timestamp,
+        around: Around<'_>,
         handled: &mut Handled,
     ) -> Result<(), FoldError> {
         let cut = |(id, node): &&(RunId, NodeId)| {
@@ -90,19 +96,19 @@ impl Partition {
                 })
         };
         let cut: Vec<_> = self.index.frontier.iter().filter(cut).copied().collect();
-        cut.into_iter().try_for_each(|step| self.advance(step, now, handled))
+        cut.into_iter().try_for_each(|step| self.advance(step, around, handled))
     }
 
     /// Looks at one step, or at a run as a whole.
     fn advance(
         &mut self,
         (id, node): (RunId, NodeId),
-        now: Timestamp,
+        around: Around<'_>,
         handled: &mut Handled,
     ) -> Result<(), FoldError> {
         let Some(run) = self.runs.get_mut(&id) else { return Ok(()) };
         run.hold_back(node);
-        let desk = Desk::new(now, &self.larder, &self.parsed);
+        let desk = Desk::new(around, &self.larder, &self.parsed);
         let followed = frontier::advance(run, node, &desk);
         let (made, missing) = (desk.made.take(), desk.missing.take());
         let Ok(events) = followed else {
@@ -111,13 +117,13 @@ impl Partition {
         };
         let events = size::bounded(events, |failure| match node {
             NodeId::RUN => Event::RunFailed { failure },
-            step => Event::StepFailed { step: run.path(step), failure },
+            step => Event::StepFailed { step: run.path(step), failure, untouched: false },
         });
         self.larder.waits_for(Waiter::step(id, node), &[], &mut self.index.changes);
         self.made += made.iter().map(bytes::Bytes::len).sum::<usize>();
         handled.blobs.extend(made);
         for event in events {
-            self.append(id, event, now, handled)?;
+            self.append(id, event, around.now, handled)?;
         }
         Ok(())
     }

@@ -216,6 +216,11 @@ impl Run {
         index.changes.extend(self.effect(id, after).map(Change::Owed));
     }
 
+    /// Returns the last attempt of a step.
+    pub(crate) fn current_attempt(&self, id: NodeId) -> AttemptId {
+        self.attempt_id(id, self.node(id).attempt)
+    }
+
     fn attempt_id(&self, id: NodeId, attempt: u32) -> AttemptId {
         AttemptId { run: self.id(), step: self.path(id), attempt }
     }

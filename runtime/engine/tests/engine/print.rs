@@ -198,12 +198,18 @@ fn of_step_end(event: &Event) -> String {
             format!("StepCompleted {step}{output}{signal}")
         }
         Event::StepStopping { step, reason } => format!("StepStopping {step}: {}", cancel(*reason)),
-        Event::StepFailed { step, failure: f } => format!("StepFailed {step} {}", failure(f)),
-        Event::StepCancelled { step, reason } => {
-            format!("StepCancelled {step}: {}", cancel(*reason))
+        Event::StepFailed { step, failure: f, .. } => {
+            format!("StepFailed {step} {}{}", failure(f), untouched(event))
+        }
+        Event::StepCancelled { step, reason, .. } => {
+            format!("StepCancelled {step}: {}{}", cancel(*reason), untouched(event))
         }
         _ => unreachable!("{event:?}"),
     }
+}
+
+fn untouched(event: &Event) -> &'static str {
+    if event.leaves_untouched() { ", untouched" } else { "" }
 }
 
 pub(crate) fn change(change: &Change) -> String {

@@ -84,6 +84,10 @@ impl Player {
             "fetch" | "lose-blobs" => self.fetch(verb),
             "why" => self.why(),
             "retry" => self.retry(rest),
+            "untouched" => {
+                self.world.untouched.0.insert(StepPath::new(rest));
+                Vec::new()
+            }
             verb => {
                 let input = self.input(verb, rest);
                 self.handle(input)

@@ -1,15 +1,16 @@
 //! A partition with everything around it, checked after every input in every way there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use proptest::prelude::ProptestConfig;
 use skep_engine::{
-    Again, Audit, CannotRetry, Change, Effect, EffectKey, Handled, Input, Partition, Past, Resolved,
+    Again, Audit, CannotRetry, Change, Effect, EffectKey, Handled, Input, Partition, Past, Recall,
+    Resolved,
 };
 use skep_protocol::{
-    BlobRef, Hash, PartitionId, Payload, Record, RetryOf, RunId, RunRecord, StartRun, StepPath,
-    Timestamp,
+    AttemptId, BlobRef, Hash, PartitionId, Payload, Record, RetryOf, RunId, RunRecord, StartRun,
+    StepPath, Timestamp,
 };
 use skep_workflow::Workflow;
 
@@ -42,6 +43,16 @@ pub(crate) struct Step {
     pub(crate) changes: Vec<Change>,
 }
 
+/// Steps whose attempts nobody began, of those that nobody was seen to take.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waiting(pub(crate) BTreeSet<StepPath>);
+
+impl Recall for Waiting {
+    fn recall(&self, attempt: &AttemptId) -> bool {
+        self.0.contains(&attempt.step)
+    }
+}
+
 pub(crate) struct World {
     pub(crate) partition: Partition,
     pub(crate) now: Timestamp,
@@ -49,6 +60,8 @@ pub(crate) struct World {
     pub(crate) owed: BTreeMap<EffectKey, Effect>,
     pub(crate) records: Vec<Record>,
     pub(crate) attempts: BTreeMap<StepPath, u32>,
+    /// What nobody began.
+    pub(crate) untouched: Waiting,
     audit: Audit,
     /// Whether every input is handled by a replayed and by a restored partition, too.
     pub(crate) thorough: bool,
@@ -65,6 +78,7 @@ impl World {
             owed: BTreeMap::new(),
             records: Vec::new(),
             attempts: BTreeMap::new(),
+            untouched: Waiting::default(),
             audit: Audit::default(),
             thorough: true,
         }
@@ -172,7 +186,8 @@ impl World {
         let others = self.thorough.then(|| self.others()).into_iter().flatten();
         let same = input.clone();
         let is_wake = matches!(input, Input::Wake);
-        let handled = self.partition.handle(input, self.now).expect("decisions fit the state");
+        let handled = self.partition.handle_recalling(input, self.now, &self.untouched);
+        let handled = handled.expect("decisions fit the state");
         self.blobs.extend(handled.blobs.iter().map(|bytes| (Hash::of(bytes), bytes.clone())));
         for (way, other) in others {
             self.check_other(way, other, same.clone(), &handled.records);
@@ -252,7 +267,7 @@ impl World {
     /// Lets another partition handle the same input, and wants the same. Values that the first one
     /// has at hand are fetched again.
     fn check_other(&self, way: &str, mut other: Partition, input: Input, expected: &[Record]) {
-        let mut records = other.handle(input, self.now).unwrap().records;
+        let mut records = other.handle_recalling(input, self.now, &self.untouched).unwrap().records;
         let answers = self.unasked(&other);
         let (mut expected, in_order) = (expected.to_vec(), answers.is_empty());
         for answer in answers {
@@ -286,7 +301,7 @@ impl World {
     /// that were answered before are answered again.
     fn settle(&self, partition: &mut Partition) {
         let nothing = Input::ParentNotified { run: RunId::from_key("", "") };
-        let handled = partition.handle(nothing, self.now).unwrap();
+        let handled = partition.handle_recalling(nothing, self.now, &self.untouched).unwrap();
         assert_eq!(handled.records, [], "a recovery decides nothing again");
         for answer in self.unasked(partition) {
             let handled = partition.handle(answer, self.now).unwrap();
@@ -304,18 +319,26 @@ impl World {
             let mut partition = self.replayed(cut);
             let mut rest = self.records[cut..].to_vec();
             let nothing = Input::ParentNotified { run: RunId::from_key("", "") };
-            let mut found = partition.handle(nothing, self.now).unwrap().records;
+            let mut found =
+                partition.handle_recalling(nothing, self.now, &self.untouched).unwrap().records;
             loop {
                 let wanted = self.unasked(&partition);
                 if wanted.is_empty() {
                     break;
                 }
                 for input in wanted {
-                    found.extend(partition.handle(input, self.now).unwrap().records);
+                    found.extend(
+                        partition
+                            .handle_recalling(input, self.now, &self.untouched)
+                            .unwrap()
+                            .records,
+                    );
                 }
             }
             if let Some(input) = again.clone() {
-                found.extend(partition.handle(input, self.now).unwrap().records);
+                found.extend(
+                    partition.handle_recalling(input, self.now, &self.untouched).unwrap().records,
+                );
             }
             let text = |record: &Record| format!("{record:?}");
             rest.sort_by_key(text);

@@ -73,6 +73,8 @@ fn event(event: &Event) -> &'static str {
         },
         Event::StepCompleted { .. } => "step completed",
         Event::StepStopping { .. } => "step stopping",
+        Event::StepFailed { untouched: true, .. }
+        | Event::StepCancelled { untouched: true, .. } => "step ended untouched",
         Event::StepFailed { .. } => "step failed",
         Event::StepCancelled { .. } => "step cancelled",
     }

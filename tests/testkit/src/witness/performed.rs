@@ -1,6 +1,6 @@
 //! What handlers perform at the moment, and with which tokens they ever did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use skep_agent::Context;
 use skep_engine::Violation;
@@ -16,6 +16,7 @@ pub(super) struct Performed {
     /// How much of a capability an agent performs.
     working: BTreeMap<(AgentId, String), u32>,
     under_way: BTreeMap<(AttemptId, AgentId), u32>,
+    ever: BTreeSet<AttemptId>,
 }
 
 /// A handler that runs.
@@ -55,6 +56,7 @@ impl Performed {
         let crowded = *working > slots;
         let me = (attempt.clone(), agent.clone());
         *self.under_way.entry(me.clone()).or_default() += 1;
+        self.ever.insert(attempt.clone());
         let first = self.tokens.entry((key, token)).or_insert_with(|| me.clone());
         demand(*first == me, "I-4", || {
             let (other, holder) = first;
@@ -74,6 +76,11 @@ impl Performed {
         let step = of(&attempt.step);
         let mut others = self.under_way.keys();
         others.find(|(id, _)| id.run == attempt.run && id != attempt && of(&id.step) == step)
+    }
+
+    /// Returns whether some handler ever began an attempt.
+    pub(super) fn was_begun(&self, attempt: &AttemptId) -> bool {
+        self.ever.contains(attempt)
     }
 
     pub(super) fn ended(&mut self, begun: &Begun) {

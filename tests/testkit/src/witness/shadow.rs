@@ -38,6 +38,8 @@ pub(super) struct Shadow {
     /// What was attempted.
     pub(super) parts: BTreeSet<Part>,
     pub(super) fallbacks: Fallbacks,
+    /// What ended as something that nobody began.
+    pub(super) untouched: BTreeSet<AttemptId>,
     over: BTreeMap<(RunId, StepPath), (u32, Instant)>,
     runs_over: BTreeMap<RunId, Instant>,
 }
@@ -59,6 +61,7 @@ impl Shadow {
             taken: BTreeMap::new(),
             parts: BTreeSet::new(),
             fallbacks: Fallbacks::default(),
+            untouched: BTreeSet::new(),
             over: BTreeMap::new(),
             runs_over: BTreeMap::new(),
         }
@@ -175,6 +178,11 @@ impl Shadow {
         if let Event::AttemptReleased { step, attempt, .. } = event {
             let id = AttemptId { run: *run, step: step.clone(), attempt: *attempt };
             self.taken.remove(&id);
+        }
+        if let Some(step) = event.step().filter(|_| event.leaves_untouched()) {
+            // Until then all attempts before the last one were over.
+            let before = self.over.get(&(*run, step.clone())).map_or(0, |(before, _)| *before);
+            self.untouched.insert(AttemptId { run: *run, step: step.clone(), attempt: before + 1 });
         }
         if let Some((step, attempt)) = ended_by(event) {
             self.over.insert((*run, step.clone()), (attempt, Instant::now()));

@@ -26,7 +26,7 @@ fn crowded() -> Told {
     }
     told.failed("read[84]", 1, "not text");
     let failure = Failure::new(FailureKind::Agent, "exit_1", "not text");
-    told.event(Event::StepFailed { step: StepPath::new("read[84]"), failure });
+    told.event(Event::StepFailed { step: StepPath::new("read[84]"), failure, untouched: false });
     told.event(Event::WaitStarted(WaitStarted {
         step: StepPath::new("approve"),
         waiting_for: WaitingFor::Signal("approved".to_owned()),
@@ -124,7 +124,7 @@ fn of_many_steps_those_that_did_not_end_well_stay() {
     }
     told.scheduled("s31", 1, 0).failed("s31", 1, "out of honey");
     let failure = Failure::new(FailureKind::Agent, "exit_1", "out of honey");
-    told.event(Event::StepFailed { step: StepPath::new("s31"), failure });
+    told.event(Event::StepFailed { step: StepPath::new("s31"), failure, untouched: false });
     check(
         &headed(told.left(60)),
         &expect![[r#"
@@ -145,7 +145,7 @@ fn a_fan_out_ends_with_what_was_tolerated() {
         if item < 2 {
             told.failed(&step, 1, "not text");
             let failure = Failure::new(FailureKind::Agent, "exit_1", "not text");
-            told.event(Event::StepFailed { step: StepPath::new(&step), failure });
+            told.event(Event::StepFailed { step: StepPath::new(&step), failure, untouched: false });
         } else {
             told.completed(&step, 1);
         }
@@ -175,7 +175,7 @@ fn a_failure_is_told_once() {
         told.scheduled("greet", attempt, 0).failed("greet", attempt, &message);
     }
     let failure = Failure::new(FailureKind::Agent, "exit_1", &message);
-    told.event(Event::StepFailed { step: StepPath::new("greet"), failure });
+    told.event(Event::StepFailed { step: StepPath::new("greet"), failure, untouched: false });
     let failure = Failure::new(FailureKind::Agent, "exit_1", format!("greet: {message}"));
     told.event(Event::RunFailed { failure });
     let lines = told.lines();
@@ -201,7 +201,7 @@ fn items_that_are_made_good_are_counted_and_what_goes_wrong_is_told() {
     }
     told.completed(of(0).as_str(), 1).failed(of(1).as_str(), 1, "out of honey");
     let failure = || Failure::new(FailureKind::Agent, "exit_1", "out of honey");
-    told.event(Event::StepFailed { step: of(1), failure: failure() });
+    told.event(Event::StepFailed { step: of(1), failure: failure(), untouched: false });
     told.event(Event::RunStuck { step: of(1), failure: failure() });
     told.completed(of(2).as_str(), 1);
     told.event(Event::CompensationSkipped { step: of(1), by: "ada".to_owned() });

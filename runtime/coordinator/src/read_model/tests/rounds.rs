@@ -51,7 +51,7 @@ fn completed(step: &str, attempt: u32) -> Event {
 
 fn failed(step: &str) -> Event {
     let failure = Failure::new(FailureKind::Agent, "broken", "it broke");
-    Event::StepFailed { step: StepPath::new(step), failure }
+    Event::StepFailed { step: StepPath::new(step), failure, untouched: false }
 }
 
 fn attempt_failed(step: &str, attempt: u32) -> Event {
@@ -245,7 +245,7 @@ async fn why_a_step_did_not_run_is_known_until_it_starts_again() {
         group(),
         Event::StepSkipped { step: step("g/a"), reason: SkipReason::Condition },
         scheduled("g/b", 1),
-        Event::StepCancelled { step: step("g/b"), reason: CancelReason::Restart },
+        Event::StepCancelled { step: step("g/b"), reason: CancelReason::Restart, untouched: false },
     ];
     check(
         events.clone(),

@@ -117,7 +117,7 @@ fn a_task_that_nobody_could_be_seen_to_take_in_time_is_sent_to_nobody() {
         20: deliver to a: short
         30: short held by a
         900: deliver to a: next
-        900: late waits: it fails, because no agent took it in time
+        900: late waits: it ends, because no agent took it in time
         950: next held by a
         1000: deliver to a: late
     "#]]);

@@ -25,7 +25,7 @@ impl StepSeen {
             Event::AttemptCompleted(_) | Event::StepCompleted { .. } | Event::AttemptLost { .. }
         ) || matches!(event, Event::AttemptFailed(event) if unknown(event));
         let ends = matches!(event, Event::StepCancelled { .. } | Event::StepFailed { .. });
-        let cut_off = ends && self.attempt_open;
+        let cut_off = ends && self.attempt_open && !event.leaves_untouched();
         if certain || (cut_off && self.taken.is_some()) {
             self.deed = Some(Deed::Certain);
         } else if cut_off {

@@ -52,7 +52,7 @@ impl Run {
                 self.completed(id, output.as_ref(), signal.as_ref(), index)
             }
             Event::StepFailed { failure, .. } => {
-                self.note_what_was_cut_off(id, at);
+                self.cut_off(id, event, at)?;
                 // A sub-workflow that outlasted a deadline may have failed in its own way.
                 if matches!(self.node(id).phase, Phase::Child { .. }) && !self.is_to_come(id, at) {
                     self.note_deed(id);
@@ -60,7 +60,7 @@ impl Run {
                 self.failed(id, failure, index)
             }
             Event::StepCancelled { .. } => {
-                self.note_what_was_cut_off(id, at);
+                self.cut_off(id, event, at)?;
                 self.end(id, Phase::Cancelled, index)
             }
             Event::RunStuck { .. } => self.stuck_noted(id),
@@ -161,9 +161,12 @@ impl Run {
         Ok(())
     }
 
-    /// An attempt is cut off that an agent may have in its hands: nobody knows what it did.
-    fn note_what_was_cut_off(&mut self, id: NodeId, at: Timestamp) {
+    /// A step ends, and with it the attempt that is under way: nobody knows what that did if an
+    /// agent may have it in its hands.
+    fn cut_off(&mut self, id: NodeId, event: &Event, at: Timestamp) -> Applied {
+        let untouched = event.leaves_untouched();
         let in_hands = match self.node(id).phase {
+            Phase::Scheduled { .. } if untouched => return Ok(()),
             Phase::Scheduled { not_before, .. } => self.may_be_sent(not_before, at),
             Phase::Taken { .. } => true,
             // A sub-workflow that is cancelled makes good what it did before it ends.
@@ -178,9 +181,13 @@ impl Run {
             | Phase::Skipped { .. }
             | Phase::Cancelled => false,
         };
+        if untouched {
+            return self.out_of_place("an untouched attempt that nobody waits for");
+        }
         if in_hands {
             self.note_deed(id);
         }
+        Ok(())
     }
 
     fn leave_wait(&mut self, id: NodeId) {

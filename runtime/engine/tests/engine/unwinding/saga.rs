@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use skep_engine::{Effect, Input, Partition, Resolved};
+use skep_engine::{Effect, Input, Partition, Recall, Resolved};
 use skep_protocol::{
-    AgentId, AttemptId, CoordinatorId, Failure, FailureKind, Outcome, Payload, Record, Report,
-    ReportBody, RunStatus, StartRun,
+    AgentId, AttemptId, CoordinatorId, Event, Failure, FailureKind, Outcome, Payload, Record,
+    Report, ReportBody, RunStatus, StartRun,
 };
 use skep_workflow::Workflow;
 
@@ -28,6 +28,18 @@ pub(super) struct Saga {
     graph: Graph,
     pub(super) partition: Partition,
     known: Known,
+    /// What nobody began of that which is with agents, as long as this coordinator lives.
+    untouched: Untouched,
+}
+
+/// Steps that wait for an agent for as long as others fail.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Untouched(pub(super) Steps);
+
+impl Recall for Untouched {
+    fn recall(&self, attempt: &AttemptId) -> bool {
+        self.0 & (1 << number(attempt)) != 0
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +57,7 @@ pub(super) type Fate = Option<(usize, Ending)>;
 impl Saga {
     /// Starts a run in a partition that knows its definition; returns the records, too.
     pub(super) fn start(
-        graph: Graph,
+        (graph, untouched): (Graph, Untouched),
         workflow: &Workflow,
         mut partition: Partition,
     ) -> (Self, Vec<Record>) {
@@ -61,14 +73,29 @@ impl Saga {
         let workflow = Resolved { digest: digest(workflow), workflow: None, pinned };
         let handled = partition.handle(Input::Start { start, workflow }, START).unwrap();
         let known = Known { completed: 0, in_doubt: 0, left: None };
-        (Self { graph, partition, known }, handled.records)
+        (Self { graph, partition, known, untouched }, handled.records)
     }
 
-    /// Goes on with a partition that recovered.
+    /// Returns the saga as it is if a coordinator dies before it makes these records: nobody can say
+    /// any more of what they end that it was never begun.
+    pub(super) fn before(&self, records: &[Record]) -> Self {
+        let mut saga = self.clone();
+        for record in records {
+            if let Record::Run(record) = record
+                && let Event::StepCancelled { step, untouched: true, .. } = &record.event
+                && let Some(left) = &mut saga.known.left
+            {
+                *left |= 1 << digit(step.as_str());
+            }
+        }
+        saga
+    }
+
+    /// Goes on with a partition that recovered, and knows nothing of what was handed out.
     pub(super) fn taken_over(&self, mut partition: Partition) -> Self {
         let coordinator = CoordinatorId::new("c2").unwrap();
         partition.handle(Input::TookOver { coordinator }, START).unwrap();
-        Self { partition, ..*self }
+        Self { partition, untouched: Untouched(0), ..*self }
     }
 
     /// Returns what can happen next.
@@ -130,20 +157,21 @@ impl Saga {
     /// Has an agent report; returns what was recorded.
     pub(super) fn answer(&mut self, attempt: AttemptId, ending: Ending) -> Vec<Record> {
         self.note(1 << number(&attempt), ending);
-        self.partition.handle(report(attempt, ending), START).unwrap().records
+        let report = report(attempt, ending);
+        self.partition.handle_recalling(report, START, &self.untouched).unwrap().records
     }
 
     fn note(&mut self, step: Steps, ending: Ending) {
-        let owed = self.owed();
+        let (owed, untouched) = (self.owed(), self.untouched.0);
         let known = &mut self.known;
         match (&mut known.left, ending) {
             (Some(left), _) => *left &= !step,
             (None, Ending::Completes) => known.completed |= step,
             (None, Ending::Fails | Ending::IsUnknown) => {
                 let left_nothing = ending == Ending::Fails && known.in_doubt & step == 0;
-                // What others have in their hands is cut off, and may have been done.
-                let done = known.completed | owed;
-                known.left = Some(if left_nothing { done & !step } else { done });
+                // What others have in their hands is cut off, and may have been done, now or before.
+                let done = known.completed | (owed & (!untouched | known.in_doubt));
+                known.left = Some(if left_nothing { done & !step } else { done | step });
             }
         }
     }
@@ -173,8 +201,11 @@ impl Saga {
 
 /// Returns the number of the step that an attempt is for, or makes good.
 fn number(attempt: &AttemptId) -> usize {
-    let digit = attempt.step.as_str().as_bytes()[1];
-    usize::from(digit - b'0')
+    digit(attempt.step.as_str())
+}
+
+fn digit(step: &str) -> usize {
+    usize::from(step.as_bytes()[1] - b'0')
 }
 
 fn report(id: AttemptId, ending: Ending) -> Input {

@@ -1,0 +1,86 @@
+//! What may leave at all, of all that the fleet wants sent.
+
+use std::sync::Arc;
+
+use skep_broker::Broker;
+use skep_engine::fleet::{FleetEffect, FleetInput};
+use skep_protocol::{AttemptId, PartitionCount, PartitionId, RunId, Task};
+
+use super::{Desk, FleetLoop};
+
+impl<B: Broker> FleetLoop<B> {
+    /// Returns the effect without tasks whose partition may have another owner; those are kept.
+    pub(super) fn if_sure(&mut self, effect: FleetEffect) -> Option<FleetEffect> {
+        let desks = Arc::clone(&self.desks);
+        let is_sure = |task: &Task| {
+            let desk = desks.get(usize::from(task.partition.get()));
+            desk.is_some_and(|desk| desk.ownership.is_sure())
+        };
+        match effect {
+            FleetEffect::Deliver { agent, tasks } => {
+                let (tasks, doubtful): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_sure);
+                if !doubtful.is_empty() {
+                    let (agent, tasks) = (agent.clone(), doubtful);
+                    self.doubtful.push(FleetEffect::Deliver { agent, tasks });
+                }
+                (!tasks.is_empty()).then_some(FleetEffect::Deliver { agent, tasks })
+            }
+            FleetEffect::Enqueue { task, sending } if !is_sure(&task) => {
+                self.doubtful.push(FleetEffect::Enqueue { task, sending });
+                None
+            }
+            FleetEffect::Look { .. }
+            | FleetEffect::Enqueue { .. }
+            | FleetEffect::ClearQueue { .. }
+            | FleetEffect::AskDepth { .. }
+            | FleetEffect::CancelAttempts { .. }
+            | FleetEffect::Ration { .. }
+            | FleetEffect::AskAll
+            | FleetEffect::RollCall { .. }
+            | FleetEffect::Strays { .. }
+            | FleetEffect::Held { .. }
+            | FleetEffect::Failed { .. }
+            | FleetEffect::Stalling { .. }
+            | FleetEffect::Post { .. }
+            | FleetEffect::Lost { .. } => Some(effect),
+        }
+    }
+
+    /// Returns the tasks that leave for an agent: not those that their partition is cutting off as
+    /// never begun. Of the others nobody can say so any more.
+    pub(super) fn that_leave(&mut self, tasks: Vec<Task>) -> Vec<Task> {
+        let leaves = |task: &Task| {
+            let desk = self.desk(task.partition);
+            desk.is_some_and(|desk| desk.untouched.leaves(&task.id()))
+        };
+        let (leaving, kept): (Vec<_>, Vec<_>) = tasks.into_iter().partition(leaves);
+        for task in kept {
+            let attempt = task.id();
+            self.jobs.spawn(async move { Some(FleetInput::TakenBack { attempt }) });
+        }
+        leaving
+    }
+
+    /// Returns whether a task may lie in the queue: whoever pulls it asks before it begins.
+    pub(super) fn may_lie_there(&self, task: &Task) -> bool {
+        self.desk(task.partition).is_some_and(|desk| desk.untouched.may_leave(&task.id()))
+    }
+
+    /// Forgets what was known of attempts that are over.
+    pub(super) fn settled(&self, attempts: &[AttemptId]) {
+        for id in attempts {
+            if let Some(desk) = self.desk_of(id.run) {
+                desk.untouched.settled(id);
+            }
+        }
+    }
+
+    pub(super) fn desk(&self, partition: PartitionId) -> Option<&Desk> {
+        self.desks.get(usize::from(partition.get()))
+    }
+
+    fn desk_of(&self, run: RunId) -> Option<&Desk> {
+        let count = PartitionCount::new(u16::try_from(self.desks.len()).unwrap_or(u16::MAX))?;
+        self.desk(count.of(run))
+    }
+}

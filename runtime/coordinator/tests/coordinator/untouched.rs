@@ -1,0 +1,135 @@
+//! What is cut off before anybody can have begun it left nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use expect_test::expect;
+use serde_json::json;
+use skep_broker::conformance::fixtures::{agent, heartbeat};
+use skep_broker::{Embedded, Presence as _, Reports as _, Tasks as _};
+use skep_protocol::{
+    Command, CommandReply, Event, Heartbeat, HistoryEntry, Lane, Offer, PartitionCount, Report,
+    ReportBatch, ReportBody, RunId, Task, Verdict,
+};
+
+use crate::world::*;
+
+const TRIP: &str = "
+name: trip
+steps:
+  book: { agent: work, compensate: { agent: work } }
+  pay: { agent: bank, needs: [book], pivot: true }
+";
+
+/// Starts an agent that performs all it gets.
+async fn worker(broker: &Embedded, ledger: &Arc<Ledger>) -> FakeAgent {
+    let complete = |_: &Task| Act::Complete(json!(1));
+    FakeAgent::start(broker, "worker", &[("work", 4)], ledger, complete).await
+}
+
+/// Starts a run and waits until its pivot is owed.
+async fn until_paying(broker: &Embedded, key: &str) -> RunId {
+    let run = start(broker, key, "trip").await;
+    let is_paying = |event: &Event| {
+        matches!(event, Event::AttemptScheduled(_)) && event.step().unwrap().as_str() == "pay"
+    };
+    history_until(broker, run, is_paying).await;
+    run
+}
+
+/// Cancels a run and returns what followed.
+async fn cancelled(broker: &Embedded, run: RunId) -> String {
+    let cancel = Command::Cancel { run, reason: "changed my mind".to_owned() };
+    assert_eq!(command(broker, run, cancel).await, CommandReply::Done {});
+    let history = history_to_end(broker, run).await;
+    let is_cancel =
+        |entry: &HistoryEntry| matches!(entry.record.event, Event::CancelRequested { .. });
+    let from = history.iter().position(is_cancel).unwrap();
+    words(&history[from..])
+}
+
+/// Nothing but the pivot was cut off, and counts as passed.
+const PASSED: &str = "cancel_requested\nstep_cancelled pay\nrun_cancelled\n";
+
+/// Asks whether to begin, as an agent of the queue lane does.
+async fn ask(broker: &Embedded, task: &Task) -> Verdict {
+    let body = ReportBody::Taken {};
+    let report = Report { run: task.run, step: task.step.clone(), attempt: task.attempt, body };
+    let batch = ReportBatch { v: 1, agent: agent("teller"), reports: vec![report] };
+    let reply = broker.report(PartitionCount::DEFAULT.of(task.run), batch).await.unwrap();
+    reply.verdicts.into_iter().next().unwrap()
+}
+
+#[tokio::test]
+async fn a_pivot_for_which_there_is_no_agent_is_not_passed() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, TRIP).await;
+    let _worker = worker(&broker, &ledger).await;
+    let run = until_paying(&broker, "k").await;
+    expect![[r#"
+        cancel_requested
+        step_cancelled pay
+        unwind_started
+        attempt_scheduled book~compensate
+        attempt_completed book~compensate
+        run_cancelled
+    "#]]
+    .assert_eq(&cancelled(&broker, run).await);
+}
+
+/// The one who could perform it is busy: what it performs is passed, what waits for it is not.
+#[tokio::test]
+async fn a_pivot_that_waits_for_a_slot_is_not_passed_and_one_that_has_it_is() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, TRIP).await;
+    let _worker = worker(&broker, &ledger).await;
+    let tellers = Arc::new(Ledger::default());
+    let keep = |_: &Task| Act::Keep;
+    let _teller = FakeAgent::start(&broker, "teller", &[("bank", 1)], &tellers, keep).await;
+    let first = until_paying(&broker, "first").await;
+    tellers.until(|tellers| tellers.performed().len() == 1).await;
+    let second = until_paying(&broker, "second").await;
+    let undone = "cancel_requested\nstep_cancelled pay\nunwind_started\n";
+    assert!(cancelled(&broker, second).await.starts_with(undone));
+    assert_eq!(cancelled(&broker, first).await, PASSED);
+    assert_eq!(tellers.performed().len(), 1, "what was cut off was sent to nobody");
+}
+
+/// Whoever pulls a task asks before it begins: until then nobody has begun it.
+#[tokio::test]
+async fn a_pivot_that_was_pulled_and_not_asked_about_is_not_passed() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, TRIP).await;
+    let _worker = worker(&broker, &ledger).await;
+    let offers = vec![Offer { capability: "bank".to_owned(), slots: 4 }];
+    let beat = heartbeat("teller", 1);
+    broker.beat(Heartbeat { lane: Lane::Queue, offers, ..beat }).await.unwrap();
+    for (key, asks) in [("asked", true), ("unasked", false)] {
+        let run = until_paying(&broker, key).await;
+        let wait = Duration::from_secs(5);
+        let pulled = broker.pull("bank", 1, wait).await.unwrap().remove(0);
+        assert_eq!(pulled.task.run, run);
+        if asks {
+            assert_eq!(ask(&broker, &pulled.task).await, Verdict::Applied);
+        }
+        let followed = cancelled(&broker, run).await;
+        assert_eq!(followed == PASSED, asks, "{followed}");
+        assert!(matches!(ask(&broker, &pulled.task).await, Verdict::Ignored(_)));
+    }
+}
+
+/// Nobody knows what a coordinator sent that is not there any more.
+#[tokio::test]
+async fn a_pivot_of_which_another_coordinator_knew_may_have_been_begun() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let first = coordinator(&broker).await;
+    register(&broker, TRIP).await;
+    let _worker = worker(&broker, &ledger).await;
+    let run = until_paying(&broker, "k").await;
+    first.shutdown().await;
+    let _second = coordinator(&broker).await;
+    assert_eq!(cancelled(&broker, run).await, PASSED);
+}
