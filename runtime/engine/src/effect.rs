@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use skep_protocol::{
-    AgentId, AttemptId, BlobRef, ChildOutcome, Hash, Parent, RunId, StartRun, Task, Timestamp,
+    AgentId, AttemptId, BlobRef, ChildOutcome, Hash, Parent, RunId, StartRun, StepPath, Task,
+    Timestamp,
 };
 use skep_workflow::{Breaker, WhenOpen};
 
@@ -63,6 +64,23 @@ pub struct OfferTask {
     pub prefer: BTreeMap<String, String>,
     /// What else has a say in when it goes, and what is watched when it went.
     pub care: Care,
+    /// The later rounds it belongs to: it goes when all has stopped that belongs to earlier ones.
+    pub rounds: Vec<Round>,
+}
+
+/// What happens inside of something since it started over the last time. Whatever is in no other
+/// round is in round 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Round {
+    /// The group or the `for_each` that started over; none for the run.
+    pub inside: Option<StepPath>,
+    /// The number of the round: 1, 2, …
+    pub number: u32,
+}
+
+impl Round {
+    /// What makes good what a run did.
+    pub const UNWINDING: Self = Self { inside: None, number: 1 };
 }
 
 /// How an attempt is cared for on its way and at its agent.

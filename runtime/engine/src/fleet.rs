@@ -25,6 +25,7 @@ mod quarantine;
 mod queue_lane;
 mod ration;
 mod roll_call;
+mod rounds;
 mod stopping;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ use guard::{Guard, Purse};
 use place::Place;
 use pool::Pool;
 use roll_call::RollCall;
+use rounds::Rounds;
 use stopping::Stopping;
 
 pub use board::{Post, Share};
@@ -72,6 +74,8 @@ pub struct Fleet {
     cancels: BTreeMap<AgentId, Vec<AttemptId>>,
     /// What agents were told to stop and have not stopped, as far as is known.
     stopping: BTreeMap<AttemptId, Stopping>,
+    /// Who waits for which of these besides those at the same step.
+    rounds: Rounds,
     /// Agents that pull and are to be told how much.
     rations: BTreeSet<AgentId>,
     arrivals: u64,
@@ -137,6 +141,7 @@ impl Fleet {
             outbox: BTreeMap::new(),
             cancels: BTreeMap::new(),
             stopping: BTreeMap::new(),
+            rounds: Rounds::new(),
             rations: BTreeSet::new(),
             arrivals: 0,
             link: Link::Up,

@@ -5,6 +5,7 @@ pub(crate) mod deed;
 mod kept;
 mod navigate;
 mod release;
+mod round;
 pub(crate) mod scope;
 pub(crate) mod signals;
 pub(crate) mod standing;

@@ -70,8 +70,9 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 pub const AGENT_SILENCE: Duration = Duration::from_millis(7_000);
 /// A task sent but not held after this long is lost: two heartbeats and a margin.
 pub const HOLD_CONFIRMED_WITHIN: Duration = Duration::from_millis(5_000);
-/// How long the next attempt of a step waits for one that its agent was told to stop; then the
-/// fencing token decides. A silent agent is taken to be alive for as long.
+/// How long the next attempt of a step, or what begins in a later round, waits for one that its
+/// agent was told to stop; then the fencing token decides. A silent agent is taken to be alive for
+/// as long.
 pub const STOPPED_WITHIN: Duration = AGENT_SILENCE;
 /// How long agents take at most to report again, after an outage, what ended meanwhile: the longest
 /// pause between two tries, and a margin.

@@ -6,6 +6,7 @@ mod names;
 mod part;
 mod performed;
 mod rations;
+mod rounds;
 mod shadow;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -193,7 +194,10 @@ impl Witness {
         let taker = seen.shadows.values().find_map(|shadow| shadow.taken.get(id)).cloned();
         let known = seen.shadows.values().any(|shadow| shadow.scheduled.contains(id));
         seen.check(demand(known, "I-6", || format!("{agent} begins {id}, which nobody scheduled")));
-        if let Some((other, holder)) = seen.performed.beside(&begun).cloned() {
+        let is_before = |other: &AttemptId| {
+            seen.shadows.values().any(|shadow| shadow.rounds.is_before(other, id))
+        };
+        if let Some((other, holder)) = seen.performed.beside(&begun, is_before).cloned() {
             seen.reach("attempt begun beside another");
             let is_orderly = seen.is_orderly;
             seen.check(demand(!is_orderly, "I-13", || {

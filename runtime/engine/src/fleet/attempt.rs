@@ -42,6 +42,8 @@ pub(super) struct Attempt {
     pub(super) unread: Option<(Timestamp, String)>,
     /// How it gets on, if it may not stall.
     pub(super) watch: Option<Watch>,
+    /// Until when it waits for other steps, since it first had to.
+    pub(super) patience: Option<Timestamp>,
     timer: Option<Timestamp>,
 }
 
@@ -89,17 +91,14 @@ impl Fleet {
                 | Place::Late
                 | Place::Lost { .. }
                 | Place::Refused { .. } => {}
-                Place::RollCall | Place::Missing { .. } => {
-                    known.offer = offer;
-                    return;
-                }
+                Place::RollCall | Place::Missing { .. } => return self.renew(&id, offer),
                 Place::Delivering { .. }
                 | Place::Sent { .. }
                 | Place::Held { .. }
                 | Place::Queued { .. } => {
                     let elsewhere = taker.filter(|taker| known.place.agent() != Some(taker));
                     let queued = matches!(known.place, Place::Queued { .. });
-                    known.offer = offer;
+                    self.renew(&id, offer);
                     if let Some(taker) = elsewhere {
                         self.entrust(&id, &taker, now);
                     } else if resumed && queued {
@@ -111,20 +110,28 @@ impl Fleet {
             }
         }
         let taker = offer.taken_by.clone();
-        let before = self
-            .attempts
-            .get(&id)
-            .map(|known| ((known.sending, known.arrival), (known.sent, known.counted, known.paid)));
+        let before = self.attempts.get(&id).map(|known| {
+            let past = (known.sent, known.counted, known.paid, known.patience);
+            ((known.sending, known.arrival), past)
+        });
         self.track(offer);
         if let (Some((order, past)), Some(known)) = (before, self.attempts.get_mut(&id)) {
             (known.sending, known.arrival) = order;
-            (known.sent, known.counted, known.paid) = past;
+            (known.sent, known.counted, known.paid, known.patience) = past;
             known.line.again &= !known.counted;
         }
         match taker {
             Some(taker) => self.entrust(&id, &taker, now),
             None => self.make_ready(&id, now),
         }
+    }
+
+    /// The particulars of an attempt changed, and its place did not.
+    fn renew(&mut self, id: &AttemptId, offer: OfferTask) {
+        let Some(known) = self.attempts.get_mut(id) else { return };
+        let before = std::mem::replace(&mut known.offer, offer);
+        self.rounds.forget(id, &before.rounds);
+        self.rounds.track(id, &known.offer.rounds);
     }
 
     /// Takes it that an agent has an attempt, because the journal says so: whether it still does,
@@ -153,6 +160,7 @@ impl Fleet {
     pub(super) fn track(&mut self, offer: OfferTask) {
         let id = offer.task.id();
         self.forget(&id);
+        self.rounds.track(&id, &offer.rounds);
         self.arrivals += 1;
         let attempt = Attempt {
             capability: CompactString::new(&offer.task.capability),
@@ -167,6 +175,7 @@ impl Fleet {
             paid: None,
             unread: None,
             watch: None,
+            patience: None,
             timer: None,
             offer,
         };
@@ -181,8 +190,8 @@ impl Fleet {
             Place::Withheld
         } else if attempt.offer.not_before > now {
             Place::BackOff
-        } else if let Some((_, other)) = self.stops_before(id, now) {
-            Place::Behind { until: other.until() }
+        } else if let Some(until) = self.waits_until(id, now) {
+            Place::Behind { until }
         } else {
             Place::Ready
         };
@@ -212,8 +221,11 @@ impl Fleet {
             | Place::Delivering { .. }
             | Place::Held { .. } => {}
             Place::BackOff => attempt.timer = Some(due),
-            Place::Behind { until: at }
-            | Place::Missing { until: at }
+            Place::Behind { until } => {
+                attempt.timer = Some(*until);
+                self.rounds.wait(id, &attempt.offer.rounds);
+            }
+            Place::Missing { until: at }
             | Place::Lost { again: at, .. }
             | Place::Refused { again: at } => {
                 attempt.timer = Some(*at);
@@ -253,10 +265,10 @@ impl Fleet {
                     pool.queued.remove(id);
                     self.touched.insert(capability.clone());
                 }
+                Place::Behind { .. } => self.rounds.go_on(id, &attempt.offer.rounds),
                 Place::New
                 | Place::Withheld
                 | Place::BackOff
-                | Place::Behind { .. }
                 | Place::RollCall
                 | Place::Missing { .. }
                 | Place::Late
@@ -273,24 +285,12 @@ impl Fleet {
     }
 
     /// Drops an attempt from every index.
-    pub(super) fn forget(&mut self, id: &AttemptId) -> Option<Place> {
-        let place = self.attempts.get(id)?.place.clone();
+    pub(super) fn forget(&mut self, id: &AttemptId) {
         self.comes_back(id);
         self.leave(id);
         if let Some(attempt) = self.attempts.remove(id) {
+            self.rounds.forget(id, &attempt.offer.rounds);
             self.touched.insert(attempt.capability);
-        }
-        Some(place)
-    }
-
-    /// The attempt is not owed any more: whoever holds it and did not report it has to stop.
-    pub(super) fn settle(&mut self, id: &AttemptId, reported_by: Option<&AgentId>, now: Timestamp) {
-        let Some(place) = self.forget(id) else { return };
-        if let Some(agent) = place.agent()
-            && Some(agent) != reported_by
-        {
-            let arrived = !matches!(place, Place::Delivering { .. });
-            self.stop(id, (agent, arrived), now);
         }
     }
 

@@ -79,12 +79,14 @@ impl Fleet {
         match self.stops_before(id, now) {
             Some((other, stopping)) => {
                 let (step, attempt, agent) = (&other.step, other.attempt, &stopping.agent);
+                let own = id.step == *step || id.step.compensated().as_ref() == Some(step);
+                let another = if own { "" } else { ", another step," };
                 format!(
-                    "agent {agent} was told to stop attempt {attempt} of {step} and is waited for, \
-                     until {until} at the latest"
+                    "agent {agent} was told to stop attempt {attempt} of {step}{another} and is \
+                     waited for, until {until} at the latest"
                 )
             }
-            None => format!("the attempt before it is to stop, by {until} at the latest"),
+            None => format!("an attempt before it is to stop, by {until} at the latest"),
         }
     }
 

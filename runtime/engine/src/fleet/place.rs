@@ -11,7 +11,8 @@ pub(super) enum Place {
     Withheld,
     /// Its time has not come.
     BackOff,
-    /// An attempt before it at its step was told to stop, and may not have stopped yet.
+    /// An attempt before it, at its step or of an earlier round, was told to stop, and may not have
+    /// stopped yet.
     Behind { until: Timestamp },
     /// It may have been sent before this coordinator took over; the agents are being asked.
     RollCall,

@@ -1,26 +1,31 @@
-//! Attempts that agents were told to stop: what comes next at their steps waits until they have.
+//! Attempts that agents were told to stop: what comes next at their steps waits until they have,
+//! and what begins in a later round of something around them (see [`super::rounds`]).
 //!
 //! OTP's supervisors start nobody anew before the one before is down, and kill whoever takes too
 //! long for that. An agent on another host cannot be killed, so the wait has a bound; beyond it the
 //! fencing token decides.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 
 use skep_protocol::limits::{HOLD_CONFIRMED_WITHIN, STOPPED_WITHIN};
-use skep_protocol::{AgentId, AttemptId, StepPath, Timestamp};
+use skep_protocol::{AgentId, AttemptId, Timestamp};
 
 use super::Fleet;
+use super::attempt::Attempt;
 use super::place::Place;
+use super::rounds::all_rounds;
+use crate::Round;
 
 /// An attempt that is of no interest any more and may still be performed.
 #[derive(Debug)]
 pub(super) struct Stopping {
     pub(super) agent: AgentId,
     /// When its agent was told to stop it.
-    told: Timestamp,
+    pub(super) told: Timestamp,
     /// The agent has got it: from then on a heartbeat that does not list it shows that it stopped.
     arrived: bool,
+    /// The rounds that are not over before it has stopped.
+    pub(super) rounds: Vec<Round>,
 }
 
 impl Stopping {
@@ -31,15 +36,17 @@ impl Stopping {
 }
 
 impl Fleet {
-    /// Tells an agent to stop an attempt that nobody wants any more.
-    pub(super) fn stop(
-        &mut self,
-        id: &AttemptId,
-        (agent, arrived): (&AgentId, bool),
-        now: Timestamp,
-    ) {
-        self.cancels.entry(agent.clone()).or_default().push(id.clone());
-        self.await_end(id, Stopping { agent: agent.clone(), told: now, arrived }, now);
+    /// The attempt is not owed any more: whoever holds it and did not report it has to stop.
+    pub(super) fn settle(&mut self, id: &AttemptId, reported_by: Option<&AgentId>, now: Timestamp) {
+        let Some(attempt) = self.attempts.get(id) else { return };
+        let arrived = !matches!(attempt.place, Place::Delivering { .. });
+        let agent = attempt.place.agent().filter(|agent| Some(*agent) != reported_by).cloned();
+        let rounds = agent.as_ref().map(|_| self.rounds_at_end(id, attempt));
+        self.forget(id);
+        if let (Some(agent), Some(rounds)) = (agent, rounds) {
+            self.cancels.entry(agent.clone()).or_default().push(id.clone());
+            self.await_end(id, Stopping { agent, told: now, arrived, rounds }, now);
+        }
     }
 
     fn await_end(&mut self, id: &AttemptId, stopping: Stopping, now: Timestamp) {
@@ -47,14 +54,53 @@ impl Fleet {
         let Some(known) = self.agents.get_mut(&stopping.agent) else { return };
         known.stopping.insert(id.clone());
         self.relist(&stopping.agent);
+        let mut next = self.next_of(id, |place| *place == Place::Ready);
+        next.extend(self.ready_after(id, &stopping.rounds, now));
+        self.rounds.stop(id, stopping.told, &stopping.rounds);
         self.stopping.insert(id.clone(), stopping);
-        for next in self.next_of(id, |place| *place == Place::Ready) {
+        for next in next {
             self.make_ready(&next, now);
         }
     }
 
-    /// Returns what an attempt has to wait for: one before it at its step, or at the step that it
-    /// makes good, which may still be under way.
+    /// Returns the rounds that an attempt belongs to which is to stop. If it is told so while a
+    /// later round is under way, that one left it alone when it began, and does not wait for it.
+    fn rounds_at_end(&self, id: &AttemptId, attempt: &Attempt) -> Vec<Round> {
+        let mut rounds = all_rounds(id, &attempt.offer.rounds);
+        for round in &mut rounds {
+            round.number = round.number.max(self.rounds.latest(id, round));
+        }
+        rounds
+    }
+
+    /// Returns what waits for a slot and belongs to a later round than what is to stop from here
+    /// on; nothing where something else of that round held it up already.
+    fn ready_after(&self, id: &AttemptId, rounds: &[Round], now: Timestamp) -> Vec<AttemptId> {
+        let is_held_up = |round: &&Round| {
+            self.rounds.told(id, round).is_some_and(|told| told.after(STOPPED_WITHIN) > now)
+        };
+        let rounds = rounds.iter().filter(|round| !is_held_up(round));
+        let later = rounds.flat_map(|round| self.rounds.later(id, round));
+        let is_ready = |id: &&AttemptId| {
+            self.attempts.get(*id).is_some_and(|attempt| attempt.place == Place::Ready)
+        };
+        later.filter(is_ready).cloned().collect()
+    }
+
+    /// Returns until when an attempt waits for others to stop. For other steps than its own it does
+    /// not do so again, once that took too long.
+    pub(super) fn waits_until(&mut self, id: &AttemptId, now: Timestamp) -> Option<Timestamp> {
+        let (other, stopping) = self.stops_before(id, now)?;
+        let (own, until) = (other.step == id.step, stopping.until());
+        if own {
+            return Some(until);
+        }
+        let attempt = self.attempts.get_mut(id)?;
+        Some(until.min(*attempt.patience.get_or_insert_with(|| now.after(STOPPED_WITHIN))))
+    }
+
+    /// Returns what an attempt has to wait for, because it may still be under way: one before it at
+    /// its step, or one of an earlier round.
     pub(super) fn stops_before(
         &self,
         id: &AttemptId,
@@ -63,19 +109,22 @@ impl Fleet {
         if self.stopping.is_empty() {
             return None;
         }
-        let own = self.stopping.range(first_of(id, &id.step)..id.clone());
-        let undone = id.step.compensated();
-        let undone = undone.iter().flat_map(|step| self.stopping.range(all_of(id, step)));
-        let waited_for = own.chain(undone).filter(|(_, stopping)| stopping.until() > now);
+        let numbered = |attempt| AttemptId { attempt, ..id.clone() };
+        let own = self.stopping.range(numbered(0)..id.clone());
+        let waits = |attempt: &&Attempt| attempt.patience.is_none_or(|until| until > now);
+        let attempt = self.attempts.get(id).filter(waits);
+        let rounds = attempt.map_or(&[][..], |attempt| &attempt.offer.rounds);
+        let others = self.rounds.before(id, rounds);
+        let others = others.filter_map(|other| self.stopping.get_key_value(other));
+        let waited_for = own.chain(others).filter(|(_, stopping)| stopping.until() > now);
         waited_for.max_by_key(|(_, stopping)| stopping.told)
     }
 
-    /// Returns what comes after an attempt at its step, and makes it good, and is in some place.
+    /// Returns what comes after an attempt at its step and is in some place.
     fn next_of(&self, id: &AttemptId, is_there: impl Fn(&Place) -> bool) -> Vec<AttemptId> {
-        let next = AttemptId { attempt: id.attempt.saturating_add(1), ..id.clone() };
-        let own = self.attempts.range(next..=last_of(id, &id.step));
-        let undoing = self.attempts.range(all_of(id, &id.step.compensation()));
-        let there = own.chain(undoing).filter(|(_, attempt)| is_there(&attempt.place));
+        let numbered = |attempt| AttemptId { attempt, ..id.clone() };
+        let next = numbered(id.attempt.saturating_add(1))..=numbered(u32::MAX);
+        let there = self.attempts.range(next).filter(|(_, attempt)| is_there(&attempt.place));
         there.map(|(id, _)| id.clone()).collect()
     }
 
@@ -102,12 +151,22 @@ impl Fleet {
         for id in performed {
             if let Some(stopping) = self.stopping.get_mut(id) {
                 stopping.arrived |= stopping.agent == *agent;
-            } else if !self.attempts.contains_key(id)
-                && !self.next_of(id, |place| !place.is_out()).is_empty()
-            {
-                let stopping = Stopping { agent: agent.clone(), told: now, arrived: true };
-                self.await_end(id, stopping, now);
+            } else if !self.attempts.contains_key(id) {
+                self.see_stray(id, agent, now);
             }
+        }
+    }
+
+    /// An agent performs what nobody owes it.
+    fn see_stray(&mut self, id: &AttemptId, agent: &AgentId, now: Timestamp) {
+        if !self.owned.contains(&self.count.of(id.run)) {
+            return;
+        }
+        let rounds = all_rounds(id, &[]);
+        let is_before = |round| self.rounds.later(id, round).next().is_some();
+        if rounds.iter().any(is_before) || !self.next_of(id, |place| !place.is_out()).is_empty() {
+            let stopping = Stopping { agent: agent.clone(), told: now, arrived: true, rounds };
+            self.await_end(id, stopping, now);
         }
     }
 
@@ -131,8 +190,9 @@ impl Fleet {
 
     /// Nobody performs an attempt any more: whatever waited for that goes on.
     pub(super) fn has_stopped(&mut self, id: &AttemptId, now: Timestamp) {
-        self.forget_end(id);
-        for next in self.next_of(id, |place| matches!(place, Place::Behind { .. })) {
+        let mut next = self.forget_end(id);
+        next.extend(self.next_of(id, |place| matches!(place, Place::Behind { .. })));
+        for next in next {
             self.make_ready(&next, now);
         }
     }
@@ -141,27 +201,18 @@ impl Fleet {
     pub(super) fn forget_stopping(&mut self) {
         let is_foreign = |id: &&AttemptId| !self.owned.contains(&self.count.of(id.run));
         let foreign: Vec<AttemptId> = self.stopping.keys().filter(is_foreign).cloned().collect();
-        foreign.iter().for_each(|id| self.forget_end(id));
+        for id in foreign {
+            self.forget_end(&id);
+        }
     }
 
-    fn forget_end(&mut self, id: &AttemptId) {
-        let Some(stopping) = self.stopping.remove(id) else { return };
+    /// Forgets that an attempt is to stop. Returns who waited for it as the last of its round.
+    fn forget_end(&mut self, id: &AttemptId) -> BTreeSet<AttemptId> {
+        let Some(stopping) = self.stopping.remove(id) else { return BTreeSet::new() };
         if let Some(known) = self.agents.get_mut(&stopping.agent) {
             known.stopping.remove(id);
         }
         self.relist(&stopping.agent);
+        self.rounds.has_stopped(id, stopping.told, &stopping.rounds)
     }
-}
-
-/// Returns the range of all attempts at a step in the run of `id`.
-fn all_of(id: &AttemptId, step: &StepPath) -> RangeInclusive<AttemptId> {
-    first_of(id, step)..=last_of(id, step)
-}
-
-fn first_of(id: &AttemptId, step: &StepPath) -> AttemptId {
-    AttemptId { run: id.run, step: step.clone(), attempt: 0 }
-}
-
-fn last_of(id: &AttemptId, step: &StepPath) -> AttemptId {
-    AttemptId { run: id.run, step: step.clone(), attempt: u32::MAX }
 }

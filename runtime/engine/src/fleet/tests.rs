@@ -8,6 +8,7 @@ mod presence;
 mod property;
 mod rations;
 mod roll_call;
+mod rounds;
 mod silence;
 mod stopping;
 mod takers;
@@ -74,7 +75,8 @@ fn task(step: &str, capability: &str, priority: u8) -> Task {
 
 fn offer(task: Task) -> OfferTask {
     let (not_before, prefer) = (Timestamp::EPOCH, BTreeMap::new());
-    OfferTask { task, not_before, taken_by: None, take_by: None, prefer, care: Care::default() }
+    let (care, rounds) = (Care::default(), Vec::new());
+    OfferTask { task, not_before, taken_by: None, take_by: None, prefer, care, rounds }
 }
 
 fn id(step: &str) -> AttemptId {

@@ -54,6 +54,9 @@ impl Run {
     pub(super) fn open_scope(&mut self, owner: Option<NodeId>, not_before: Timestamp) -> ScopeId {
         let existing = owner.and_then(|owner| self.node(owner).inner.as_ref()?.scope);
         let id = existing.unwrap_or_else(|| self.create_scope(owner));
+        if existing.is_some() {
+            self.start_over(&self.scope(id).nodes().collect::<Vec<_>>());
+        }
         let scope = self.scope_mut(id);
         scope.open = scope.len;
         scope.failed = None;

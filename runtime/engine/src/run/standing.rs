@@ -304,8 +304,8 @@ impl Run {
         } else {
             None
         };
-        let care = self.care(id);
-        Some(OfferTask { task, not_before, taken_by, take_by, prefer, care })
+        let (care, rounds) = (self.care(id), self.rounds(id));
+        Some(OfferTask { task, not_before, taken_by, take_by, prefer, care, rounds })
     }
 
     /// Returns the number of the attempt, which for a compensation goes on after those of the step

@@ -110,6 +110,9 @@ pub(crate) struct StepState {
     /// The number of the last attempt; it never falls.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) attempt: u32,
+    /// How often it started over with what is around it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) round: u32,
     /// Attempts under the policy of the step since it (last) began.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) tries: u32,
@@ -324,6 +327,7 @@ impl StepState {
             phase: Phase::Pending,
             needs: Tally::default(),
             attempt: 0,
+            round: 0,
             tries: 0,
             fallback: false,
             losses: 0,
@@ -348,11 +352,12 @@ impl StepState {
         }
     }
 
-    /// Sets the step back to its beginning; the attempt numbers and what is inside stay.
+    /// Sets the step back to its beginning; the numbers and what is inside stay.
     pub(crate) fn reset(&mut self) {
         let fresh = Self::pending(self.step, self.scope, self.item_of);
         let old = std::mem::replace(self, fresh);
         self.attempt = old.attempt;
+        self.round = old.round;
         self.failed_before = old.failed_before;
         self.ignored = old.ignored;
         self.reporter = old.reporter;

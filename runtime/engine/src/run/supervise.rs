@@ -194,6 +194,7 @@ impl Run {
 
     /// All steps that were to start again have done so.
     fn restarted(&mut self, scope: ScopeId, index: &mut Index) {
+        self.begin_round(scope);
         let steps = self.scope(scope).range();
         let soft = &mut self.soft.supervising;
         soft.restarts.remove(&scope);
@@ -207,6 +208,17 @@ impl Run {
         state.restarting = None;
         state.failed = failed;
         self.enqueue_owner(scope, index);
+    }
+
+    /// Steps that start again with others wait for all of these to stop. One that starts again
+    /// alone waits for itself, and for what is inside it.
+    fn begin_round(&mut self, scope: ScopeId) {
+        let strategy = self.supervision(scope).map(|supervision| supervision.strategy);
+        let cause = self.scope(scope).restarting;
+        if let Some(cause) = cause.filter(|_| strategy != Some(Strategy::OneForOne)) {
+            let Range { start, end } = self.concerned(scope, cause);
+            self.start_over(&(start.0..end.0).map(NodeId).collect::<Vec<_>>());
+        }
     }
 
     pub(super) fn restarts_exhausted(&mut self, group: NodeId, index: &mut Index) -> Applied {

@@ -16,6 +16,7 @@ mod print;
 mod random;
 mod repeats;
 mod retried;
+mod rounds;
 mod script;
 mod signals;
 mod slices;

@@ -68,14 +68,19 @@ impl Performed {
         demand(!crowded, "I-19", || format!("{agent} performs too much at once"))
     }
 
-    /// Returns another attempt at the same step, or at what this one makes good, that somebody
-    /// performs.
-    pub(super) fn beside(&self, begun: &Begun) -> Option<&(AttemptId, AgentId)> {
+    /// Returns another attempt that somebody performs: at the same step, at what this one makes
+    /// good, or one that has to have stopped before this one for another reason.
+    pub(super) fn beside(
+        &self,
+        begun: &Begun,
+        is_before: impl Fn(&AttemptId) -> bool,
+    ) -> Option<&(AttemptId, AgentId)> {
         let of = |step: &StepPath| step.compensated().unwrap_or_else(|| step.clone());
         let Begun { attempt, .. } = begun;
         let step = of(&attempt.step);
-        let mut others = self.under_way.keys();
-        others.find(|(id, _)| id.run == attempt.run && id != attempt && of(&id.step) == step)
+        let at_step = |id: &AttemptId| id.run == attempt.run && of(&id.step) == step;
+        let mut others = self.under_way.keys().filter(|(id, _)| id != attempt);
+        others.find(|(id, _)| at_step(id) || is_before(id))
     }
 
     /// Returns whether some handler ever began an attempt.

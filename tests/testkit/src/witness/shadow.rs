@@ -10,6 +10,7 @@ use skep_protocol::{
 use tokio::time::Instant;
 
 use super::part::{Fallbacks, Part};
+use super::rounds::Rounds;
 
 /// After so many records the state is restored from a snapshot, to be compared at the end.
 const RESTORED_EVERY: u64 = 40;
@@ -40,6 +41,7 @@ pub(super) struct Shadow {
     pub(super) fallbacks: Fallbacks,
     /// What ended as something that nobody began.
     pub(super) untouched: BTreeSet<AttemptId>,
+    pub(super) rounds: Rounds,
     over: BTreeMap<(RunId, StepPath), (u32, Instant)>,
     runs_over: BTreeMap<RunId, Instant>,
 }
@@ -62,6 +64,7 @@ impl Shadow {
             parts: BTreeSet::new(),
             fallbacks: Fallbacks::default(),
             untouched: BTreeSet::new(),
+            rounds: Rounds::default(),
             over: BTreeMap::new(),
             runs_over: BTreeMap::new(),
         }
@@ -164,6 +167,7 @@ impl Shadow {
             self.runs_over.insert(*run, Instant::now());
         }
         self.fallbacks.follow(*run, event);
+        self.rounds.follow(*run, event);
         if let Event::AttemptScheduled(scheduled) = event {
             let (step, attempt) = (scheduled.step.clone(), scheduled.attempt);
             self.over.insert((*run, step.clone()), (attempt - 1, Instant::now()));

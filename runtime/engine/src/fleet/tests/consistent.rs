@@ -3,6 +3,7 @@
 use super::super::Fleet;
 use super::super::place::Place;
 use super::super::pool::Pool;
+use super::super::rounds::Rounds;
 
 impl Fleet {
     /// Checks everything that is kept twice.
@@ -37,6 +38,7 @@ impl Fleet {
             let free = self.stops_before(id, self.looked).is_none();
             assert!(free || attempt.place != Place::Ready, "{id} goes before another has stopped");
         }
+        assert_eq!(self.rounds, self.rounds_anew(), "who has to do with which round");
         for (name, agent) in &self.agents {
             let told = self.stopping.iter().filter(|(_, stopping)| stopping.agent == *name);
             assert!(told.map(|(id, _)| id).eq(&agent.stopping), "{name} is told to stop");
@@ -44,5 +46,19 @@ impl Fleet {
         let told: usize = self.agents.values().map(|agent| agent.stopping.len()).sum();
         assert_eq!(told, self.stopping.len(), "nobody is told to stop something");
         assert!(at_agents <= self.attempts.len(), "agents hold what is not tracked");
+    }
+
+    fn rounds_anew(&self) -> Rounds {
+        let mut rounds = Rounds::new();
+        for (id, attempt) in &self.attempts {
+            rounds.track(id, &attempt.offer.rounds);
+            if matches!(attempt.place, Place::Behind { .. }) {
+                rounds.wait(id, &attempt.offer.rounds);
+            }
+        }
+        for (id, stopping) in &self.stopping {
+            rounds.stop(id, stopping.told, &stopping.rounds);
+        }
+        rounds
     }
 }

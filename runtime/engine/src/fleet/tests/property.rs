@@ -12,7 +12,7 @@ use super::super::agent::Room;
 use super::super::breaker::Breaker;
 use super::super::{CallEnd, CallOutcome, Fleet, FleetEffect, FleetInput, Link, Post};
 use super::{agent, failed, id, offer, task};
-use crate::{Care, OfferTask};
+use crate::{Care, OfferTask, Round};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -193,16 +193,21 @@ fn no_answer(agent: AgentId, attempts: Vec<AttemptId>) -> FleetInput {
 
 /// Two attempts at each step, so that one may have to wait for the other to stop.
 fn attempt(number: u8) -> AttemptId {
-    AttemptId { attempt: 1 + u32::from(number % 2), ..id(&format!("s{}", number / 2)) }
+    let step = number / 2;
+    let step = if step.is_multiple_of(3) { format!("g/s{step}") } else { format!("s{step}") };
+    AttemptId { attempt: 1 + u32::from(number % 2), ..id(&step) }
 }
 
-/// Some repeat others, some have a breaker of their own.
+/// Some repeat others, some have a breaker of their own, some are of a later round.
 fn random_offer(number: u8) -> OfferTask {
     let policy = skep_workflow::Breaker { min_calls: 3, ..Breaker::usual() };
     let breaker = number.is_multiple_of(3).then(|| Box::new(("w/own".into(), policy)));
     let care = Care { is_retry: number.is_multiple_of(2), breaker, ..Care::default() };
     let AttemptId { step, attempt, .. } = attempt(number);
-    OfferTask { care, ..offer(Task { attempt, ..task(step.as_str(), "c", number % 10) }) }
+    let inside = step.around().filter(|_| attempt == 2);
+    let rounds = inside.map(|group| Round { inside: Some(group), number: 1 });
+    let rounds = rounds.into_iter().collect();
+    OfferTask { care, rounds, ..offer(Task { attempt, ..task(step.as_str(), "c", number % 10) }) }
 }
 
 fn run_world(steps: Vec<Step>) {

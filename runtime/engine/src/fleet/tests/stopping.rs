@@ -121,21 +121,6 @@ fn what_never_arrived_is_not_waited_for() {
 }
 
 #[test]
-fn what_makes_good_waits_too() {
-    let mut scene = Scene::new();
-    scene.beat("a", 1, &[]).owe("s").delivered("a", &["s"]).beat("a", 1, &["s"]);
-    scene.beat("b", 2, &[]).settled("s", None).owe("s~compensate").owe("other");
-    scene.after(100).beat("a", 1, &[]);
-    scene.check(expect![[r#"
-        0: deliver to a: s
-        0: s held by a
-        0: cancel at a: s
-        0: deliver to b: other
-        100: deliver to a: s~compensate
-    "#]]);
-}
-
-#[test]
 fn a_stray_of_the_same_step_is_waited_for_after_a_take_over() {
     let mut scene = Scene::new();
     scene.recover(vec![offer(second("s"))]).caught_up();

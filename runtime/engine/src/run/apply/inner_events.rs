@@ -53,6 +53,7 @@ impl Run {
         let (step, scope) = (self.node(id).step, self.node(id).scope);
         let mut inner = self.node_mut(id).inner.take().unwrap_or_default();
         inner.used = total as usize;
+        let starts_over = !inner.items.is_empty();
         for item in inner.items.iter().take(inner.used) {
             self.node_mut(*item).reset();
         }
@@ -60,6 +61,9 @@ impl Run {
             let index = u32::try_from(inner.items.len()).expect("items are bounded");
             inner.items.push(self.next_node());
             self.state.nodes.push(StepState::pending(step, scope, Some((id, index))));
+        }
+        if starts_over {
+            self.start_over(&inner.items);
         }
         self.node_mut(id).inner = Some(inner);
     }
