@@ -83,8 +83,8 @@ impl Partition {
     }
 
     /// Decides what follows from `input`, applies it, and goes on until nothing more follows; if
-    /// that is much, the rest is put off to the next [`Input::Wake`], which is due at once. Whatever
-    /// is cut off may have been begun.
+    /// that is much, the rest is put off to the next [`Input::Wake`], which is due at once.
+    /// Whatever is cut off may have been begun.
     ///
     /// # Errors
     /// [`FoldError`] if a decision contradicts the state: a bug. Nothing may be appended, the

@@ -76,8 +76,8 @@ impl Saga {
         (Self { graph, partition, known, untouched }, handled.records)
     }
 
-    /// Returns the saga as it is if a coordinator dies before it makes these records: nobody can say
-    /// any more of what they end that it was never begun.
+    /// Returns the saga as it is if a coordinator dies before it makes these records: nobody can
+    /// say any more of what they end that it was never begun.
     pub(super) fn before(&self, records: &[Record]) -> Self {
         let mut saga = self.clone();
         for record in records {
@@ -169,7 +169,8 @@ impl Saga {
             (None, Ending::Completes) => known.completed |= step,
             (None, Ending::Fails | Ending::IsUnknown) => {
                 let left_nothing = ending == Ending::Fails && known.in_doubt & step == 0;
-                // What others have in their hands is cut off, and may have been done, now or before.
+                // What others have in their hands is cut off, and may have been done, now or
+                // before.
                 let done = known.completed | (owed & (!untouched | known.in_doubt));
                 known.left = Some(if left_nothing { done & !step } else { done | step });
             }
