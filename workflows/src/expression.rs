@@ -32,7 +32,7 @@ use crate::limits;
 use crate::name::Name;
 use crate::workflow::StepIndex;
 use code::Code;
-use evaluate::{Item, Machine};
+use evaluate::{Draft, Machine};
 
 pub(crate) use shape::Shape;
 pub(crate) use template::{Written, condition, items, template};
@@ -155,23 +155,22 @@ impl Inner {
     }
 
     fn evaluate(&self, scope: &dyn Scope) -> Result<Value, EvaluationError> {
-        self.measured(scope).0
+        self.measured(scope, |draft| Ok(draft.into_value())).0
     }
 
-    /// Returns the value, and what it cost to make it.
-    fn measured(&self, scope: &dyn Scope) -> (Result<Value, EvaluationError>, usize) {
+    /// Returns what is made of the value once it is paid for, and what it cost.
+    fn measured<T>(
+        &self,
+        scope: &dyn Scope,
+        make: impl FnOnce(Draft<'_>) -> Result<T, String>,
+    ) -> (Result<T, EvaluationError>, usize) {
         let machine = Machine::new(scope);
-        let value = match machine.evaluate(&self.code) {
-            Ok(Item::Value(value)) => machine.owned(value).and_then(within_depth),
-            Ok(Item::Undefined(_)) if scope.undefined_is_null() => Ok(Value::Null),
-            Ok(Item::Undefined(what)) => Err(format!("{what} is undefined")),
-            Err(problem) => Err(problem),
-        };
-        let value = value.map_err(|problem| {
+        let made = machine.draft(&self.code).and_then(within_depth).and_then(make);
+        let made = made.map_err(|problem| {
             let expression = machine.failed().unwrap_or_else(|| self.quote());
             EvaluationError { expression: expression.chars().take(200).collect(), problem }
         });
-        (value, machine.spent())
+        (made, machine.spent())
     }
 
     /// Returns what stands for it in a message if no expression in it is to blame.
@@ -196,9 +195,9 @@ impl Inner {
 }
 
 /// Refuses what could not be read back after it was stored.
-fn within_depth(value: Value) -> Result<Value, String> {
-    if value::is_within_depth(&value, limits::VALUE_DEPTH) {
-        return Ok(value);
+fn within_depth(draft: Draft<'_>) -> Result<Draft<'_>, String> {
+    if draft.is_within_depth(limits::VALUE_DEPTH) {
+        return Ok(draft);
     }
     Err(format!("its value is nested deeper than {} levels", limits::VALUE_DEPTH))
 }
@@ -294,6 +293,17 @@ impl Template {
     /// [`EvaluationError`] of the first expression that has no value.
     pub fn render(&self, scope: &dyn Scope) -> Result<Value, EvaluationError> {
         self.0.evaluate(scope)
+    }
+
+    /// Returns the JSON text of the value, which is never made: what is substituted as it is goes
+    /// from where it lies into the text.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluationError`] of the first expression that has no value.
+    pub fn render_text(&self, scope: &dyn Scope) -> Result<String, EvaluationError> {
+        let write = |draft: Draft<'_>| serde_json::to_string(&draft);
+        self.0.measured(scope, |draft| write(draft).map_err(|error| error.to_string())).0
     }
 }
 

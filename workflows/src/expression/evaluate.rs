@@ -3,20 +3,22 @@
 mod access;
 mod compare;
 pub(super) mod cost;
+mod draft;
 mod given;
 mod lists;
 
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::code::{Choice, Code, Comparison, Operator, Status};
 use super::names::Test;
-use super::value::{kind, truth};
+use super::value::truth;
 use super::{Scope, filters, operators, predicates};
 use crate::limits;
 use cost::LOOK;
+pub(super) use draft::Draft;
 pub(super) use given::Given;
 pub(super) use lists::Elements;
 
@@ -113,10 +115,8 @@ impl<'s> Machine<'s> {
             })
             .into()),
             Code::Range(arguments) => self.range(arguments),
-            Code::List(items) => {
-                self.list(items.iter().map(|item| self.kept(self.value(item)?))).map(Item::from)
-            }
-            Code::Map(entries) => self.map(entries),
+            Code::List(items) => Ok(self.draft_list(items)?.into_value().into()),
+            Code::Map(entries) => Ok(self.draft_map(entries)?.into_value().into()),
             Code::Text(parts) => self.text(parts),
             Code::Quoted(quote, code) => self.quoted(quote, code),
         }
@@ -169,19 +169,6 @@ impl<'s> Machine<'s> {
         };
         let argument = given.positional(0)?.unwrap_or(&Value::Null);
         predicates::holds(self, test, of, argument)
-    }
-
-    fn map(&self, entries: &'s [(Code, Code)]) -> Evaluated<'s> {
-        let mut map = Map::new();
-        for (key, value) in entries {
-            let key = self.value(key)?;
-            let Value::String(key) = key.as_ref() else {
-                return Err(format!("the key of a map must be a string, but is {}", kind(&key)));
-            };
-            self.pay_for_entry(key)?;
-            map.insert(key.clone(), self.kept(self.value(value)?)?);
-        }
-        Ok(Value::Object(map).into())
     }
 
     fn text(&self, parts: &'s [Code]) -> Evaluated<'s> {

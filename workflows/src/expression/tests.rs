@@ -78,7 +78,12 @@ fn render(with: &Value) -> Result<Value, EvaluationError> {
     let workflow = workflow(with);
     let probe = workflow.step(workflow.find("probe").unwrap());
     match probe.kind() {
-        StepKind::Agent { with, .. } => with.render(&world()),
+        StepKind::Agent { with, .. } => {
+            let value = with.render(&world());
+            // Whether the value is made or not, it reads the same.
+            assert_eq!(with.render_text(&world()), value.clone().map(|value| value.to_string()));
+            value
+        }
         other => panic!("{other:?}"),
     }
 }

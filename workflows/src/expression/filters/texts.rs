@@ -78,9 +78,16 @@ fn replace(given: &Given<'_, '_>, text: &str) -> Result<Value, String> {
         return machine.string(text);
     }
     machine.pay(2 * (text.len() + old.len()))?;
-    let count = text.matches(old).count();
-    machine.pay(text.len().saturating_add(count.saturating_mul(LOOK + new.len())))?;
-    Ok(Value::String(text.replace(old, new)))
+    machine.pay(text.len())?;
+    let (mut made, mut rest) = (String::new(), 0);
+    for (at, _) in text.match_indices(old) {
+        machine.pay(LOOK + new.len())?;
+        made.push_str(&text[rest..at]);
+        made.push_str(new);
+        rest = at + old.len();
+    }
+    made.push_str(&text[rest..]);
+    Ok(Value::String(made))
 }
 
 fn split(given: &Given<'_, '_>, text: &str) -> Result<Value, String> {

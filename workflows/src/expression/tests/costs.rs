@@ -44,7 +44,7 @@ fn outcome(template: &Value) -> String {
         Err(rejected) => panic!("{}", rejected.render(crate::Style::Plain)),
     };
     let StepKind::Agent { with, .. } = workflow.steps()[0].kind() else { panic!("an agent") };
-    let (value, cost) = with.0.measured(&*LARGE);
+    let (value, cost) = with.0.measured(&*LARGE, |draft| Ok(draft.into_value()));
     match value {
         Ok(value) => {
             assert!(cost <= limits::EVALUATION_COST);

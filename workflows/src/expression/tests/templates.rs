@@ -45,6 +45,19 @@ fn a_string_that_is_one_expression_keeps_its_type_and_others_are_text() {
 }
 
 #[test]
+fn lists_and_maps_hold_what_is_passed_on_and_what_is_made() {
+    let rendered = render(&json!([
+        "${{ inputs.list }}",
+        ["${{ inputs.n + 1 }}", "\"${{ inputs.text }}\"\n", []],
+        { "list": "${{ inputs.list }}", "e\"": { "none": "${{ inputs.none }}" } },
+    ]));
+    expect![[r#"
+        [[3,1,2],[4,"\"Hello World\"\n",[]],{"list":[3,1,2],"e\"":{"none":null}}]
+    "#]]
+    .assert_eq(&format!("{}\n", rendered.unwrap()));
+}
+
+#[test]
 fn a_number_that_is_not_finite_is_refused_when_the_file_is_read() {
     for text in ["1e400", "-1e400", "[1, 1e400]", "{'a': 1e400}", "1 < 1e400", "1e400 | int"] {
         let file = json!({
