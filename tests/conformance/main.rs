@@ -10,6 +10,7 @@ mod hung;
 mod layout;
 mod lossy;
 mod oldest;
+mod onlookers;
 mod outage;
 mod vanished;
 

@@ -9,6 +9,7 @@ mod failover;
 mod hostile;
 mod journal;
 mod lend;
+mod onlookers;
 mod operate;
 mod puller;
 mod refuse;

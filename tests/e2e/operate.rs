@@ -252,6 +252,7 @@ async fn the_doctor_looks_at_everything() -> Result<()> {
         "sync",
         "clock",
         "round trip",
+        "onlookers",
         "agents",
         "coordinator",
         "partitions",

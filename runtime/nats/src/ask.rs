@@ -176,6 +176,6 @@ impl Nats {
 }
 
 /// Returns whether an answer is the server's word that nobody listens.
-fn nobody_listens(answer: &Message) -> bool {
+pub(crate) fn nobody_listens(answer: &Message) -> bool {
     answer.status == Some(StatusCode::NO_RESPONDERS)
 }

@@ -121,6 +121,22 @@ impl Layout {
         format!("{}.sync", self.ns)
     }
 
+    /// A subject of each kind of request that those who ask need an honest "no responders" to, and
+    /// the pattern of the kind. There is no partition of this number, and nobody has this name.
+    pub(crate) fn served_by_nobody(&self, nobody: &str) -> [(String, String); 4] {
+        let kinds = [
+            ("command.NUMBER", "command.*"),
+            ("report.NUMBER.NOBODY", "report.*.*"),
+            ("query.to.NOBODY", "query.to.*"),
+            ("direct.NOBODY", "direct.*"),
+        ];
+        let number = u16::MAX.to_string();
+        kinds.map(|(subject, pattern)| {
+            let subject = subject.replace("NUMBER", &number).replace("NOBODY", nobody);
+            (format!("{}.{subject}", self.ns), format!("{}.{pattern}", self.ns))
+        })
+    }
+
     // Subjects that streams keep.
 
     pub(crate) fn journal(&self, partition: PartitionId) -> String {

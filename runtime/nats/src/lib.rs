@@ -30,6 +30,7 @@ mod link;
 mod mux;
 mod namespace;
 mod nats;
+mod onlookers;
 mod options;
 mod parts;
 mod presence;

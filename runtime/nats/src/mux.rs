@@ -71,11 +71,7 @@ impl Mux {
         headers: Option<HeaderMap>,
         payload: Bytes,
     ) -> Result<Message, AskError> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, answer) = oneshot::channel();
-        locked(&self.waiting).insert(number, sender);
-        let _asked = Asked { waiting: &self.waiting, number };
-        let reply = format!("{}.{number}", self.prefix);
+        let (reply, _asked, answer) = self.expect();
         match headers {
             Some(headers) => {
                 let client = &self.client;
@@ -84,6 +80,23 @@ impl Mux {
             None => self.client.publish_with_reply(subject, reply, payload).await?,
         }
         answer.await.map_err(|_| AskError::Closed)
+    }
+
+    /// Sends a message to this inbox and waits until it is here: whatever others listen to, the
+    /// server has read by then what was sent before, and given back what it had to say to that.
+    pub(crate) async fn echo(&self) -> Result<Message, AskError> {
+        let (reply, _asked, answer) = self.expect();
+        self.client.publish(reply, Bytes::new()).await?;
+        answer.await.map_err(|_| AskError::Closed)
+    }
+
+    /// Makes a place for an answer, where it is waited for as long as it is not dropped.
+    fn expect(&self) -> (String, Asked<'_>, oneshot::Receiver<Message>) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        locked(&self.waiting).insert(number, sender);
+        let asked = Asked { waiting: &self.waiting, number };
+        (format!("{}.{number}", self.prefix), asked, answer)
     }
 }
 

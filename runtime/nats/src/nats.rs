@@ -236,17 +236,6 @@ impl Nats {
         Ok(subscriber)
     }
 
-    /// Waits until the server has seen everything that was sent before.
-    async fn synchronise(&self, attempted: &'static str) -> Result<(), Unavailable> {
-        let within = self.patience();
-        let asked = self.shared.mux.ask(self.layout().sync(), None, Bytes::new());
-        match self.while_connected(within, asked).await {
-            // Whatever it says: it has read on as far as here.
-            Ok(Ok(_) | Err(_)) => Ok(()),
-            Err(interrupted) => Err(Unavailable { attempted, reason: interrupted.to_string() }),
-        }
-    }
-
     /// Listens for requests, each of them one message.
     pub(crate) async fn serve<M, R>(
         &self,

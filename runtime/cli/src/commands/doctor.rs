@@ -132,6 +132,7 @@ async fn inspected(nats: &Nats, checks: &mut Vec<Check>) -> Result<(), Error> {
         let round_trip = format!("{:.2} ms", seen.round_trip_us as f64 / 1_000.0);
         checks.push(Check::ok("round trip", round_trip));
     }
+    checks.push(onlookers(nats).await);
     let answer = nats.query(Query::Agents {}).await;
     if let Ok(QueryReply::Agents(agents)) = &answer {
         let advice = "start one: skep agent exec --agent NAME=./PROGRAM";
@@ -160,6 +161,25 @@ async fn inspected(nats: &Nats, checks: &mut Vec<Check>) -> Result<(), Error> {
         Some(_) | None => {}
     }
     Ok(())
+}
+
+/// Looks for those who keep the server from saying that nobody is there.
+async fn onlookers(nats: &Nats) -> Check {
+    match nats.onlookers().await {
+        Ok(watched) if watched.is_empty() => Check::ok("onlookers", "none"),
+        Ok(watched) => Check::warn(
+            "onlookers",
+            format!("somebody else subscribes to {}", watched.join(", ")),
+            "to the server that is somebody who may answer: who was killed is missed after seconds \
+             and not at once, and who asks nobody waits; subscribe to less, such as skep.beat.* or \
+             skep.journal.*, or use skep watch and skep logs",
+        ),
+        Err(error) => Check::warn(
+            "onlookers",
+            chain(&error),
+            "may this user publish to its own inbox? without that it cannot be found out",
+        ),
+    }
 }
 
 /// Asks the owner of each partition about a run that there is not.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use skep_coordinator::{Config, Coordinator};
+use skep_nats::Nats;
 use skep_protocol::{CoordinatorId, PartitionCount};
 
 use crate::cli::Global;
@@ -45,10 +46,14 @@ impl Serve {
         let nats = cluster::connect(&global.cluster).await?;
         config.partitions = self.partitions(cluster::partitions(&nats).await?)?;
         nats.ensure_layout(config.partitions).await?;
-        let mut coordinator = Coordinator::start(nats, config).await?;
+        let mut coordinator = Coordinator::start(nats.clone(), config).await?;
         let address = cluster::address(&global.cluster)?;
         let id = coordinator.id().clone();
         output::note(format!("coordinator {id} serves the cluster at {address}"));
+        let looking = async {
+            warn_of_onlookers(&nats).await;
+            std::future::pending::<()>().await;
+        };
         tokio::select! { biased;
             _ = interrupts.next() => {}
             () = coordinator.stopped() => {
@@ -56,6 +61,7 @@ impl Serve {
                 return Err(Error::new(Exit::Unreachable, message)
                     .help("the log above names the cause; see also: skep doctor"));
             }
+            () = looking => {}
         }
         output::note("handing over (Ctrl-C again ends it at once)");
         coordinator.drain();
@@ -95,6 +101,17 @@ impl Serve {
             (_, Some(there)) => Ok(there),
             (wanted, None) => Ok(wanted.unwrap_or(PartitionCount::DEFAULT)),
         }
+    }
+}
+
+/// Tells of those who keep the server from saying that nobody is there.
+async fn warn_of_onlookers(nats: &Nats) {
+    let watched = nats.onlookers().await.unwrap_or_default();
+    if !watched.is_empty() {
+        let watched = watched.join(", ");
+        output::warn(format!(
+            "somebody else subscribes to {watched}; what that costs: skep doctor"
+        ));
     }
 }
 
