@@ -160,7 +160,7 @@ impl<B: Broker> Client<B> {
 
     /// Returns the live agents.
     pub(crate) async fn agents(&self) -> Result<Vec<AgentView>, Error> {
-        let reply = self.query(Query::Agents {}).await?;
+        let reply = self.query(Query::Agents { everywhere: false }).await?;
         let QueryReply::Agents(agents) = reply else { return Err(unexpected()) };
         Ok(agents)
     }

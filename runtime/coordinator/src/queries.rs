@@ -1,8 +1,10 @@
 //! Questions: answered from the read model, from live state where this coordinator has it.
 
+mod agents;
 mod arrange;
 mod breakers;
 mod fit;
+mod gather;
 mod letters;
 mod reasons;
 mod turns;
@@ -118,12 +120,15 @@ impl<B: Broker> State<B> {
                 let _ = turn.while_waiting(known).await;
                 self.letters(filter).await
             }
-            Query::Agents {} => QueryReply::Agents(self.fleet.agents().await),
+            Query::Agents { everywhere: false } => QueryReply::Agents(self.fleet.agents().await),
+            Query::Agents { everywhere: true } => {
+                QueryReply::ClusterAgents(agents::summed(self.gathered(turn).await))
+            }
             Query::Breakers { everywhere: false } => {
                 QueryReply::Breakers(self.fleet.breakers().await)
             }
             Query::Breakers { everywhere: true } => {
-                QueryReply::ClusterBreakers(self.all_breakers(turn).await)
+                QueryReply::ClusterBreakers(breakers::summed(self.gathered(turn).await))
             }
             Query::Workflows {} => match self.catalog.list().await {
                 Ok(workflows) => QueryReply::Workflows(workflows),
@@ -137,13 +142,16 @@ impl<B: Broker> State<B> {
     async fn answer_as_owner(&self, query: Query, turn: &mut Turn) -> QueryReply {
         match query {
             Query::Run { run } => self.fitting(self.run_here(run, turn).await).await,
+            Query::Agents { everywhere: true } => {
+                QueryReply::ClusterAgents(agents::summed(self.own().await))
+            }
             Query::Breakers { everywhere: true } => {
-                QueryReply::ClusterBreakers(self.own_breakers().await)
+                QueryReply::ClusterBreakers(breakers::summed(self.own().await))
             }
             query @ (Query::Runs(_)
             | Query::Letters(_)
             | Query::History { .. }
-            | Query::Agents {}
+            | Query::Agents { everywhere: false }
             | Query::Breakers { everywhere: false }
             | Query::Workflows {}) => self.answer(query, turn).await,
         }
@@ -227,6 +235,7 @@ impl<B: Broker> State<B> {
                 | QueryReply::Letters(_)
                 | QueryReply::History(_)
                 | QueryReply::Agents(_)
+                | QueryReply::ClusterAgents(_)
                 | QueryReply::Breakers(_)
                 | QueryReply::ClusterBreakers(_)
                 | QueryReply::Workflows(_)

@@ -109,7 +109,7 @@ fn patience(query: &Query) -> Duration {
         Query::Runs(_)
         | Query::Letters(_)
         | Query::Run { .. }
-        | Query::Agents {}
+        | Query::Agents { .. }
         | Query::Breakers { .. }
         | Query::Workflows {} => Duration::ZERO,
     }

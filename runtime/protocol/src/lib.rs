@@ -72,5 +72,8 @@ pub use sealed::RawBatch;
 pub use task::{Delivery, Refusal, Task, TaskBatch};
 pub use text::StoredText;
 pub use time::Timestamp;
-pub use view::{AgentHealth, AgentStanding, AgentView, BreakerShare, BreakerView, ClusterBreakers};
+pub use view::{
+    AgentHealth, AgentStanding, AgentView, BreakerShare, BreakerView, ClusterAgents,
+    ClusterBreakers, HealthShare,
+};
 pub use waiting::{PausedView, WaitingCause, WaitingView};

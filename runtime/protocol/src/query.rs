@@ -13,7 +13,7 @@ use crate::letter::{DeadLetter, LetterFilter};
 use crate::payload::Payload;
 use crate::record::RunRecord;
 use crate::time::Timestamp;
-use crate::view::{AgentView, BreakerView, ClusterBreakers};
+use crate::view::{AgentView, BreakerView, ClusterAgents, ClusterBreakers};
 use crate::waiting::{PausedView, WaitingView};
 
 /// A question; it changes nothing.
@@ -41,7 +41,12 @@ pub enum Query {
     /// Which dead letters are there?
     Letters(LetterFilter),
     /// Which agents are there?
-    Agents {},
+    Agents {
+        /// As all coordinators know them, and not only the one that answers. An older one tells of
+        /// itself all the same.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        everywhere: bool,
+    },
     /// Which circuit breakers are there?
     Breakers {
         /// As all coordinators know them, and not only the one that answers. An older one tells of
@@ -91,8 +96,10 @@ pub enum QueryReply {
     History(Vec<HistoryEntry>),
     /// To [`Query::Letters`].
     Letters(Vec<DeadLetter>),
-    /// To [`Query::Agents`].
+    /// To [`Query::Agents`]: as the coordinator knows them that answers.
     Agents(Vec<AgentView>),
+    /// To [`Query::Agents`] with `everywhere`.
+    ClusterAgents(ClusterAgents),
     /// To [`Query::Breakers`]: those of the coordinator that answers.
     Breakers(Vec<BreakerView>),
     /// To [`Query::Breakers`] with `everywhere`.

@@ -32,12 +32,26 @@ pub struct AgentView {
     /// How much it says that it pulls, if it heeds what it is told about that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ration: Option<Ration>,
-    /// How it does, as far as the coordinator that answers has seen.
+    /// How it does, as far as those have seen that were asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<AgentHealth>,
 }
 
-/// How an agent does.
+/// The agents of a cluster. Each coordinator sees how the attempts of its own runs end: together
+/// they know how an agent does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterAgents {
+    /// The agents, by name.
+    pub agents: Vec<AgentView>,
+    /// The coordinators that said what they know, by name.
+    pub told_by: Vec<CoordinatorId>,
+    /// Those that did not answer: what they have seen is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<CoordinatorId>,
+}
+
+/// How an agent does, as the coordinator that answers has seen it, or as all of them have: the
+/// numbers are sums then, the standing is the worst.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentHealth {
     /// Attempts that ended in its hands lately.
@@ -49,6 +63,22 @@ pub struct AgentHealth {
     /// Why it gets none, or got none until lately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<QuarantineRecord>,
+    /// What each coordinator has seen; empty if only one was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<HealthShare>,
+}
+
+/// What one coordinator has seen of how an agent does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthShare {
+    /// Who.
+    pub coordinator: CoordinatorId,
+    /// Whether it gives the agent work.
+    pub standing: AgentStanding,
+    /// Attempts of its runs that ended in the hands of the agent lately.
+    pub calls: u32,
+    /// Those that failed.
+    pub failed: u32,
 }
 
 /// Whether an agent gets work.

@@ -97,7 +97,7 @@ fn go(run: RunId) -> Result<Command> {
 }
 
 pub(crate) async fn agents(cluster: &Cluster) -> Result<Vec<AgentView>> {
-    let reply = cluster.nats.query(Query::Agents {}).await?;
+    let reply = cluster.nats.query(Query::Agents { everywhere: false }).await?;
     let QueryReply::Agents(agents) = reply else { bail!("no agents: {reply:?}") };
     Ok(agents)
 }

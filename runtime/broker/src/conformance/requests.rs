@@ -27,7 +27,7 @@ pub async fn c23_with_nobody_listening_there_are_no_responders<H: Harness>(harne
     let outcomes = soon("refusals", async {
         [
             broker.command(p, command("c")).await.err(),
-            broker.query(Query::Agents {}).await.err(),
+            broker.query(Query::Agents { everywhere: false }).await.err(),
             broker.deliver(&agent("nobody"), &TaskBatch::default()).await.err(),
             broker.report(p, reports("a", "s")).await.err(),
         ]
@@ -206,7 +206,8 @@ pub async fn c51_large_commands_and_answers_arrive_whole<H: Harness>(harness: &H
         assert_eq!(second.expect("an answer"), echo(large));
         assert_eq!(third.expect("an answer"), echo(small));
         for expected in [failed.clone(), QueryReply::NotFound {}, failed.clone()] {
-            let answer = client.query(Query::Agents {}).await.expect("an answer");
+            let answer =
+                client.query(Query::Agents { everywhere: false }).await.expect("an answer");
             assert!(answer == expected, "another answer came");
         }
     };
@@ -244,7 +245,7 @@ pub async fn c30_a_question_reaches_one_of_several_listeners<H: Harness>(harness
     let second = two.serve_queries().await.expect("serve");
     let asking = async {
         for _ in 0..40 {
-            client.query(Query::Agents {}).await.expect("an answer");
+            client.query(Query::Agents { everywhere: false }).await.expect("an answer");
         }
     };
     let inner = while_serving(first, answer, asking);
@@ -253,7 +254,7 @@ pub async fn c30_a_question_reaches_one_of_several_listeners<H: Harness>(harness
 
     let staying = two.serve_queries().await.expect("serve");
     drop(one.serve_queries().await.expect("serve"));
-    let asked = client.query(Query::Agents {});
+    let asked = client.query(Query::Agents { everywhere: false });
     assert!(while_serving(staying, answer, asked).await.is_ok());
 }
 

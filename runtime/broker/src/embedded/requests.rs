@@ -128,7 +128,7 @@ fn query_wait(query: &Query) -> Duration {
         Query::Runs(_)
         | Query::Letters(_)
         | Query::Run { .. }
-        | Query::Agents {}
+        | Query::Agents { .. }
         | Query::Breakers { .. }
         | Query::Workflows {} => Duration::ZERO,
     }

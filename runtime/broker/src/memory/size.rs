@@ -99,7 +99,7 @@ impl Weigh for Query {
             }
             Self::Run { .. }
             | Self::History { .. }
-            | Self::Agents {}
+            | Self::Agents { .. }
             | Self::Breakers { .. }
             | Self::Workflows {} => 0,
         }

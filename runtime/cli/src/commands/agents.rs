@@ -121,7 +121,7 @@ fn done(agent: &AgentId, what: &str, global: &Global) {
 
 /// Says how an agent does.
 fn health(agent: &AgentView) -> Cell {
-    let Some(AgentHealth { calls, failed, standing, quarantine }) = &agent.health else {
+    let Some(AgentHealth { calls, failed, standing, quarantine, .. }) = &agent.health else {
         return Cell::from("-");
     };
     let rate = format!("{failed} of {calls} failed");

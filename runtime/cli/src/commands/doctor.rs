@@ -133,7 +133,7 @@ async fn inspected(nats: &Nats, checks: &mut Vec<Check>) -> Result<(), Error> {
         checks.push(Check::ok("round trip", round_trip));
     }
     checks.push(onlookers(nats).await);
-    let answer = nats.query(Query::Agents {}).await;
+    let answer = nats.query(Query::Agents { everywhere: false }).await;
     if let Ok(QueryReply::Agents(agents)) = &answer {
         let advice = "start one: skep agent exec --agent NAME=./PROGRAM";
         checks.push(match agents.len() {

@@ -188,6 +188,7 @@ async fn history<B: Broker>(
             | QueryReply::Run(_)
             | QueryReply::Letters(_)
             | QueryReply::Agents(_)
+            | QueryReply::ClusterAgents(_)
             | QueryReply::Breakers(_)
             | QueryReply::ClusterBreakers(_)
             | QueryReply::Workflows(_)

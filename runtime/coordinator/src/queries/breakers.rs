@@ -2,106 +2,36 @@
 //! their work.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use futures::future::join_all;
-use skep_broker::Broker;
 use skep_protocol::{
-    BreakerPhase, BreakerShare, BreakerView, ClusterBreakers, Command, CommandReply, CoordinatorId,
-    PartitionId, Query, QueryReply,
+    BreakerPhase, BreakerShare, BreakerView, ClusterBreakers, CoordinatorId, Query, QueryReply,
 };
-use tokio::time::{Instant, timeout_at};
 
-use super::State;
-use super::turns::Turn;
+use super::gather::{Gathered, Shared};
+use crate::fleet_loop::FleetHandle;
 
-/// How long the others may take to say what they know.
-const WITHIN: Duration = Duration::from_secs(1);
-/// Partitions by which one of them is asked: it may have handed over those before.
-const TRIES: usize = 4;
+impl Shared for BreakerView {
+    const QUESTION: Query = Query::Breakers { everywhere: true };
 
-/// What coordinators know, by their names.
-type Shares = BTreeMap<CoordinatorId, Vec<BreakerView>>;
-
-impl<B: Broker> State<B> {
-    /// Returns what this coordinator knows.
-    pub(super) async fn own_breakers(&self) -> ClusterBreakers {
-        summed(self.own_share().await, Vec::new())
+    async fn own(fleet: &FleetHandle) -> Vec<Self> {
+        fleet.breakers().await
     }
 
-    /// Asks every coordinator that has work. Who does not answer in time is named.
-    pub(super) async fn all_breakers(&self, turn: &mut Turn) -> ClusterBreakers {
-        let until = Instant::now() + WITHIN;
-        // Who has not looked yet knows nobody to ask.
-        let _ = turn.while_waiting(timeout_at(until, self.members.known())).await;
-        let others = self.members.neighbours();
-        let asking = others.iter().map(|(id, serves)| self.share_of(id, serves, until));
-        // With too many questions under way, nobody is asked.
-        let told = turn.while_waiting(join_all(asking)).await.unwrap_or_default();
-        let mut told = told.into_iter();
-        let mut shares = self.own_share().await;
-        let mut missing = Vec::new();
-        for (id, _) in others {
-            match told.next() {
-                Some(Some(more)) => shares.extend(more),
-                Some(None) | None => missing.push(id),
-            }
-        }
-        missing.retain(|id| !shares.contains_key(id));
-        summed(shares, missing)
-    }
-
-    async fn own_share(&self) -> Shares {
-        Shares::from([(self.members.me().clone(), self.fleet.breakers().await)])
-    }
-
-    /// Asks a coordinator for its share, by the partitions that it is said to serve. Others answer
-    /// for those that it handed over since, and have a share as well; if that is so of all of them,
-    /// it has no work any more. `None` if somebody did not answer.
-    async fn share_of(
-        &self,
-        id: &CoordinatorId,
-        serves: &[PartitionId],
-        until: Instant,
-    ) -> Option<Shares> {
-        let (mut shares, mut answered) = (Shares::new(), true);
-        for partition in serves.iter().take(TRIES) {
-            match self.share_by(*partition, until).await {
-                Some((who, breakers)) => {
-                    // An older one does not say who it is.
-                    shares.insert(who.unwrap_or_else(|| id.clone()), breakers);
-                }
-                None => answered = false,
-            }
-            if shares.contains_key(id) {
-                return Some(shares);
-            }
-        }
-        answered.then_some(shares)
-    }
-
-    /// Asks whoever serves a partition who it is and what it knows.
-    async fn share_by(
-        &self,
-        partition: PartitionId,
-        until: Instant,
-    ) -> Option<(Option<CoordinatorId>, Vec<BreakerView>)> {
-        let ask = Command::Ask(Query::Breakers { everywhere: true });
-        let asked = timeout_at(until, self.broker.command(partition, ask)).await;
-        let Ok(Ok(CommandReply::Answer(reply))) = asked else { return None };
-        if let QueryReply::Breakers(breakers) = *reply {
+    fn read(reply: QueryReply) -> Option<(Option<CoordinatorId>, Vec<Self>)> {
+        if let QueryReply::Breakers(breakers) = reply {
             return Some((None, breakers));
         }
-        let QueryReply::ClusterBreakers(own) = *reply else { return None };
+        let QueryReply::ClusterBreakers(own) = reply else { return None };
         Some((own.told_by.into_iter().next(), own.breakers))
     }
 }
 
 /// Adds up what coordinators know, breaker by breaker.
-fn summed(told: Shares, missing: Vec<CoordinatorId>) -> ClusterBreakers {
-    let told_by = told.keys().cloned().collect();
+pub(super) fn summed(gathered: Gathered<BreakerView>) -> ClusterBreakers {
+    let Gathered { shares, missing } = gathered;
+    let told_by = shares.keys().cloned().collect();
     let mut breakers: BTreeMap<String, BreakerView> = BTreeMap::new();
-    for (coordinator, views) in told {
+    for (coordinator, views) in shares {
         for view in views {
             let view = BreakerView { shares: vec![share(&coordinator, &view)], ..view };
             let sum = match breakers.remove(&view.name) {
@@ -188,7 +118,7 @@ mod tests {
             ("two", vec![view("closing", Closed, 16, 0), view("pay", HalfOpen, 2, 5)]),
         ];
         let told = told.map(|(id, views)| (CoordinatorId::new(id).unwrap(), views));
-        let all = summed(told.into(), Vec::new());
+        let all = summed(Gathered { shares: told.into(), missing: Vec::new() });
         let line = |view: &BreakerView| {
             let shares = view.shares.iter().map(|share| {
                 let BreakerShare { coordinator, phase, calls, parked, .. } = share;

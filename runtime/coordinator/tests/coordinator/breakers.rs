@@ -23,7 +23,7 @@ async fn breakers<B: Broker>(broker: &B) -> ClusterBreakers {
     }
 }
 
-fn names(coordinators: &[CoordinatorId]) -> Vec<&str> {
+pub(crate) fn names(coordinators: &[CoordinatorId]) -> Vec<&str> {
     coordinators.iter().map(CoordinatorId::as_str).collect()
 }
 
@@ -72,7 +72,7 @@ async fn whoever_is_asked_tells_what_all_of_them_have() {
 }
 
 /// Writes the record of a coordinator that is said to serve a partition.
-async fn said_to_serve(broker: &Embedded, name: &str, partition: PartitionId) {
+pub(crate) async fn said_to_serve(broker: &Embedded, name: &str, partition: PartitionId) {
     let id = CoordinatorId::new(name).unwrap();
     let mut placement = Placement::new(id, PartitionCount::DEFAULT);
     placement.owns(partition, Ownership::Taken);

@@ -60,7 +60,7 @@ async fn breakers<B: Broker>(broker: &B) -> Vec<BreakerView> {
 }
 
 async fn agents<B: Broker>(broker: &B) -> BTreeMap<String, AgentView> {
-    match broker.query(Query::Agents {}).await {
+    match broker.query(Query::Agents { everywhere: false }).await {
         Ok(QueryReply::Agents(agents)) => {
             agents.into_iter().map(|view| (view.agent.to_string(), view)).collect()
         }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may panic")]
 
+mod agents;
 mod backlog;
 mod breakers;
 mod clocks;

@@ -96,7 +96,7 @@ async fn an_agent_that_heeds_no_ration_is_not_said_to_be_in_quarantine() {
     let heartbeat = r#"{"v":1,"agent":"q","seq":1,"lane":"queue","offers":[]}"#;
     broker.beat(serde_json::from_str(heartbeat).unwrap()).await.unwrap();
     loop {
-        match broker.query(Query::Agents {}).await {
+        match broker.query(Query::Agents { everywhere: false }).await {
             Ok(QueryReply::Agents(agents)) if !agents.is_empty() => break,
             _ => tokio::task::yield_now().await,
         }
@@ -125,7 +125,9 @@ async fn an_agent_that_pulls_is_told_that_it_is_out_and_that_it_is_let_in() {
         );
         broker.beat(serde_json::from_str(&heartbeat).unwrap()).await.unwrap();
         loop {
-            let Ok(QueryReply::Agents(agents)) = broker.query(Query::Agents {}).await else {
+            let Ok(QueryReply::Agents(agents)) =
+                broker.query(Query::Agents { everywhere: false }).await
+            else {
                 continue;
             };
             let said: Ration = serde_json::from_str(ration).unwrap();

@@ -24,7 +24,7 @@ steps:
 /// Waits until a coordinator knows so many agents.
 async fn until_known(broker: &Embedded, count: usize) {
     while !matches!(
-        broker.query(Query::Agents {}).await,
+        broker.query(Query::Agents { everywhere: false }).await,
         Ok(QueryReply::Agents(agents)) if agents.len() == count
     ) {
         tokio::task::yield_now().await;

@@ -242,6 +242,6 @@ impl Fleet {
         // Whoever does not heed what is ordered gets work as before.
         let heeds = known.heeds_quarantine();
         let standing = if heeds { health.standing() } else { AgentStanding::Well };
-        Some(AgentHealth { calls, failed, standing, quarantine: record })
+        Some(AgentHealth { calls, failed, standing, quarantine: record, shares: Vec::new() })
     }
 }
