@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use skep_tests::{Cluster, LOOK_EVERY, command};
 
-use crate::expect::{exits, holds, ok, refused};
+use crate::expect::{agents, exits, holds, ok, refused};
 
 const SHOP: &str = "\
 name: shop
@@ -48,7 +48,7 @@ impl Shop {
         agent.args(["agent", "exec", "--agent", "write=cat", "--agent", &charge, "--slots", "3"]);
         agent.current_dir(cluster.path());
         cluster.start_agent(agent)?;
-        while ok(&cluster, &["agents", "--capability", "charge"]).await? == json!([]) {
+        while agents(&cluster, &["--capability", "charge"]).await?.is_empty() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(Self { cluster })

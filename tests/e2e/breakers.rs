@@ -40,14 +40,14 @@ async fn add_up(cluster: &mut Cluster) -> Result<()> {
 async fn all_parked(cluster: &Cluster, names: &[&str]) -> Result<()> {
     loop {
         let list = ok(cluster, &["breakers"]).await?;
-        let view = &list[0];
+        let view = &list["breakers"][0];
         ensure!(view["breaker"] == "work" && view["state"] == "open", "another one: {list:#}");
         let shares = view["shares"].as_array().context("a list of shares")?;
         let parked: Vec<u64> = shares.iter().filter_map(|one| one["parked"].as_u64()).collect();
         ensure!(view["parked"] == parked.iter().sum::<u64>(), "they do not add up: {list:#}");
         let who: Vec<&Value> = shares.iter().map(|share| &share["coordinator"]).collect();
         let all = view["parked"] == RUNS && parked.iter().all(|share| *share > 0);
-        if who == names && all && view["missing"] == json!([]) {
+        if who == names && all && list["missing"] == json!([]) {
             return Ok(());
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -26,6 +26,13 @@ pub(crate) async fn ok(cluster: &Cluster, args: &[&str]) -> Result<Value> {
     exits(cluster.skep(args).await?, 0)?.json().with_context(|| format!("skep {args:?}"))
 }
 
+/// Returns the live agents, of these arguments.
+pub(crate) async fn agents(cluster: &Cluster, args: &[&str]) -> Result<Vec<Value>> {
+    let told = ok(cluster, &[&["agents"], args].concat()).await?;
+    keys(&told, &["agents", "told_by", "missing"])?;
+    told["agents"].as_array().cloned().context("a list of agents")
+}
+
 pub(crate) async fn change(cluster: &Cluster, args: &[&str], done: &str) -> Result<()> {
     let found = ok(cluster, args).await?;
     let expected = json!({ "run": args[1], "done": done });

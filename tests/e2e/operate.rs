@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use skep_tests::{Cluster, LOOK_EVERY, command};
 
-use crate::expect::{change, exits, holds, keys, ok, refused, until};
+use crate::expect::{agents, change, exits, holds, keys, ok, refused, until};
 
 pub(crate) const PUBLISH: &str = "\
 name: publish
@@ -78,7 +78,7 @@ async fn apply(cluster: &Cluster) -> Result<String> {
 
 /// `run NAME --detach` and `get`, `list`, `agents` while nobody offers what the run needs.
 async fn start_and_wait_for_an_agent(cluster: &Cluster, digest: &str) -> Result<String> {
-    ensure!(ok(cluster, &["agents"]).await? == json!([]), "there should be no agent");
+    ensure!(agents(cluster, &[]).await?.is_empty(), "there should be no agent");
     let start = ["run", "publish@1", "-i", "topic=bees", "--key", "first", "--detach"];
     let started = ok(cluster, &start).await?;
     keys(&started, &["run", "existing"])?;
@@ -128,9 +128,9 @@ async fn join(cluster: &mut Cluster) -> Result<()> {
     agent.args(["agent", "exec", "--agent", "write=cat", "--slots", "3"]);
     cluster.start_agent(agent)?;
     let agents = loop {
-        let agents = ok(cluster, &["agents", "--capability", "write"]).await?;
-        if agents != json!([]) {
-            break agents;
+        let agents = agents(cluster, &["--capability", "write"]).await?;
+        if !agents.is_empty() {
+            break Value::from(agents);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     };
@@ -141,7 +141,8 @@ async fn join(cluster: &mut Cluster) -> Result<()> {
         "software",
     ];
     keys(&agents[0], &names)?;
-    ensure!(ok(cluster, &["agents", "--capability", "read"]).await? == json!([]), "{agents}");
+    let others = crate::expect::agents(cluster, &["--capability", "read"]).await?;
+    ensure!(others.is_empty(), "{others:?}");
     Ok(())
 }
 

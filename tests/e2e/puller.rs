@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use skep_tests::{Cluster, LOOK_EVERY};
 
-use crate::expect::{holds, ok, refused, until};
+use crate::expect::{agents, holds, ok, refused, until};
 
 const MANY: &str = "\
 name: many
@@ -32,8 +32,8 @@ async fn join(cluster: &mut Cluster, name: &str) -> Result<String> {
     command.arg(cluster.path().join(format!("{name}.ledger"))).arg(name);
     cluster.start_agent(command)?;
     loop {
-        let agents = ok(cluster, &["agents"]).await?;
-        let known = agents.as_array().context("a list")?.iter().find_map(|agent| {
+        let agents = agents(cluster, &[]).await?;
+        let known = agents.iter().find_map(|agent| {
             agent["agent"].as_str().filter(|id| id.starts_with(&format!("{name}-")))
         });
         if let Some(id) = known {
@@ -44,9 +44,9 @@ async fn join(cluster: &mut Cluster, name: &str) -> Result<String> {
 }
 
 async fn agent(cluster: &Cluster, id: &str) -> Result<Value> {
-    let agents = ok(cluster, &["agents"]).await?;
-    let known = agents.as_array().context("a list")?.iter().find(|agent| agent["agent"] == id);
-    known.cloned().with_context(|| format!("no agent {id}: {agents}"))
+    let agents = agents(cluster, &[]).await?;
+    let known = agents.iter().find(|agent| agent["agent"] == id);
+    known.cloned().with_context(|| format!("no agent {id}: {agents:?}"))
 }
 
 /// Returns how often an agent wrote down that something began, or ended.

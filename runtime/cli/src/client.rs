@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use skep_broker::{Broker, RequestError};
 use skep_protocol::{
-    AgentView, ClusterBreakers, Command, CommandReply, DeadLetter, Hash, HistoryEntry,
-    LetterFilter, Order, PartitionCount, PartitionId, Payload, Query, QueryReply, RegisterWorkflow,
-    Rejection, RetryRun, RunDetail, RunFilter, RunId, RunSummary, StartRun,
+    AgentView, ClusterAgents, ClusterBreakers, Command, CommandReply, DeadLetter, Hash,
+    HistoryEntry, LetterFilter, Order, PartitionCount, PartitionId, Payload, Query, QueryReply,
+    RegisterWorkflow, Rejection, RetryRun, RunDetail, RunFilter, RunId, RunSummary, StartRun,
 };
 use tokio::time::{Instant, sleep};
 
@@ -158,7 +158,19 @@ impl<B: Broker> Client<B> {
         Ok(Some(entries))
     }
 
-    /// Returns the live agents.
+    /// Returns the live agents, as all coordinators know them; an older one tells of itself alone,
+    /// and does not say who it is.
+    pub(crate) async fn cluster_agents(&self) -> Result<ClusterAgents, Error> {
+        let reply = self.query(Query::Agents { everywhere: true }).await?;
+        if let QueryReply::Agents(agents) = reply {
+            return Ok(ClusterAgents { agents, ..ClusterAgents::default() });
+        }
+        let QueryReply::ClusterAgents(agents) = reply else { return Err(unexpected()) };
+        Ok(agents)
+    }
+
+    /// Returns the live agents, as one coordinator knows them: all of them, but not all of how they
+    /// do.
     pub(crate) async fn agents(&self) -> Result<Vec<AgentView>, Error> {
         let reply = self.query(Query::Agents { everywhere: false }).await?;
         let QueryReply::Agents(agents) = reply else { return Err(unexpected()) };

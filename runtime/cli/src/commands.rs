@@ -11,6 +11,7 @@ mod completions;
 mod deadletters;
 mod dev;
 mod doctor;
+mod gathered;
 pub(crate) mod get;
 mod graph;
 pub(crate) mod history;

@@ -3,9 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use skep_protocol::{
-    AgentHealth, AgentView, AttemptView, BlobRef, BreakerShare, BreakerView, CoordinatorId,
-    DeadLetter, Failure, FailureKind, HistoryEntry, Payload, RunDetail, RunSummary, StepView,
-    Timestamp,
+    AgentHealth, AgentView, AttemptView, BlobRef, BreakerShare, BreakerView, DeadLetter, Failure,
+    FailureKind, HealthShare, HistoryEntry, Payload, RunDetail, RunSummary, StepView, Timestamp,
 };
 
 use crate::human::{self, rfc3339};
@@ -209,6 +208,14 @@ pub(crate) fn agent(view: &AgentView) -> Value {
 }
 
 fn health(health: &AgentHealth) -> Value {
+    let share = |share: &HealthShare| {
+        json!({
+            "coordinator": share.coordinator,
+            "standing": share.standing,
+            "calls": share.calls,
+            "failed": share.failed,
+        })
+    };
     let quarantine = health.quarantine.as_ref().map(|record| {
         json!({
             "since": rfc3339(record.since),
@@ -222,11 +229,12 @@ fn health(health: &AgentHealth) -> Value {
         "calls": health.calls,
         "failed": health.failed,
         "quarantine": quarantine,
+        "shares": health.shares.iter().map(share).collect::<Vec<_>>(),
     })
 }
 
-/// Returns a circuit breaker; the shares of `missing` are not in it.
-pub(crate) fn breaker(view: &BreakerView, missing: &[CoordinatorId]) -> Value {
+/// Returns a circuit breaker.
+pub(crate) fn breaker(view: &BreakerView) -> Value {
     let share = |share: &BreakerShare| {
         json!({
             "coordinator": share.coordinator,
@@ -251,7 +259,6 @@ pub(crate) fn breaker(view: &BreakerView, missing: &[CoordinatorId]) -> Value {
         "trips": view.trips,
         "at_a_time": view.at_a_time,
         "shares": view.shares.iter().map(share).collect::<Vec<_>>(),
-        "missing": missing,
     })
 }
 

@@ -3,10 +3,11 @@
 use clap::{Args, Subcommand};
 use serde_json::json as object;
 use skep_broker::Broker;
-use skep_protocol::{AgentHealth, AgentId, AgentStanding, AgentView, Lane, Order};
+use skep_protocol::{AgentHealth, AgentId, AgentStanding, AgentView, ClusterAgents, Lane, Order};
 
 use crate::cli::Global;
 use crate::client::Client;
+use crate::commands::gathered::Sources;
 use crate::commands::table::{self, Cell, Column, Fit};
 use crate::error::{Error, Exit};
 use crate::human;
@@ -31,11 +32,15 @@ const AGENTS: &[Column] = &[
 /// coordinator that knows its free slots, or `queue`, pulled by the agent from the queue of a
 /// capability; a run is the same by either.
 ///
-/// HEALTH is how its attempts ended lately, as far as the coordinator that answers has seen: those
-/// of its own runs. An agent whose attempts fail far more often than those of the others gets no
-/// more work for a while, then one attempt, then is on parole. One that pulls from a queue is told
-/// to pull nothing, then one task at a time until it is off parole; until it says that it does so,
-/// this is shown as `not heeded yet`.
+/// HEALTH is how its attempts ended lately, in the runs of all coordinators together. One that does
+/// not answer within a second is named, and its share is missing. An agent whose attempts fail far
+/// more often than those of the others gets no more work for a while, then one attempt, then is on
+/// parole; it is shown as out as long as one coordinator keeps work from it. One that pulls from a
+/// queue is told to pull nothing, then one task at a time until it is off parole; until it says
+/// that it does so, this is shown as `not heeded yet`.
+///
+/// With -o json, `shares` tells what each coordinator has seen, `told_by` who answered and
+/// `missing` who did not.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Agents {
@@ -70,30 +75,32 @@ impl Agents {
         client: &Client<B>,
         global: &Global,
     ) -> Result<Exit, Error> {
-        match self.what {
+        match &self.what {
             Some(What::Quarantine { agent, reason }) => {
-                let order = Order::QuarantineAgent { agent: agent.clone(), reason };
-                client.order(order).await?;
+                let (agent, reason) = (agent.clone(), reason.clone());
+                client.order(Order::QuarantineAgent { agent: agent.clone(), reason }).await?;
                 done(&agent, "quarantined", global);
                 if !client.agents().await?.iter().any(|one| one.agent == agent) {
                     output::note(format!("no live agent is called {agent}: see skep agents"));
                 }
-                return Ok(Exit::Ok);
             }
             Some(What::Release { agent }) => {
                 client.order(Order::ReleaseAgent { agent: agent.clone() }).await?;
-                done(&agent, "released", global);
-                return Ok(Exit::Ok);
+                done(agent, "released", global);
             }
-            None => {}
+            None => self.list(client.cluster_agents().await?, global),
         }
-        let mut agents = client.agents().await?;
-        let known = agents.len();
+        Ok(Exit::Ok)
+    }
+
+    fn list(&self, mut all: ClusterAgents, global: &Global) {
+        let known = all.agents.len();
         if let Some(capability) = &self.capability {
-            agents.retain(|agent| agent.offers.iter().any(|one| one.capability == *capability));
+            all.agents.retain(|agent| agent.offers.iter().any(|one| one.capability == *capability));
         }
+        let (agents, sources) = (&all.agents, Sources::from(&all));
         if global.output == Format::Json {
-            output::json(&agents.iter().map(json::agent).collect::<Vec<_>>());
+            output::json(&sources.object("agents", agents.iter().map(json::agent).collect()));
         } else if agents.is_empty() {
             let told = match &self.capability {
                 Some(name) if known > 0 => {
@@ -108,7 +115,7 @@ impl Agents {
         } else {
             output::data(table::draw(AGENTS, agents.iter().map(row)));
         }
-        Ok(Exit::Ok)
+        sources.warn();
     }
 }
 

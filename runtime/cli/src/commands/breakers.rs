@@ -8,6 +8,7 @@ use skep_protocol::{AgentView, BreakerPhase, BreakerView, ClusterBreakers, Order
 
 use crate::cli::Global;
 use crate::client::Client;
+use crate::commands::gathered::Sources;
 use crate::commands::table::{self, Cell, Column, Fit};
 use crate::error::{Error, Exit};
 use crate::human;
@@ -34,7 +35,8 @@ const BREAKERS: &[Column] = &[
 ///
 /// PARKED is how many attempts wait because of it, CALLS, FAILED and SLOW are what was counted
 /// lately: by all coordinators together. One that does not answer within a second is named, and its
-/// share is missing. With -o json, `shares` tells what each of them has.
+/// share is missing. With -o json, `shares` tells what each of them has, `told_by` who answered and
+/// `missing` who did not.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Breakers {
@@ -112,28 +114,17 @@ fn done(name: &str, what: &str, told: &str, global: &Global) {
 }
 
 fn list(all: &ClusterBreakers, global: &Global) {
-    let ClusterBreakers { breakers, missing, .. } = all;
+    let (breakers, sources) = (&all.breakers, Sources::from(all));
     if global.output == Format::Json {
-        let objects = breakers.iter().map(|view| json::breaker(view, missing));
-        output::json(&objects.collect::<Vec<_>>());
+        output::json(&sources.object("breakers", breakers.iter().map(json::breaker).collect()));
     } else if !breakers.is_empty() {
         output::data(table::draw(BREAKERS, breakers.iter().map(row)));
-    } else if missing.is_empty() {
+    } else if sources.are_all() {
         output::note("no circuit breaker was needed lately: everything passes");
     } else {
         output::note("no circuit breaker was needed lately, as far as those know that answered");
     }
-    untold(all).iter().for_each(output::warn);
-}
-
-/// Says whose share is not in the numbers.
-fn untold(all: &ClusterBreakers) -> Vec<String> {
-    if all.told_by.is_empty() {
-        let told = "a coordinator of an earlier version answered: it tells of its own share alone";
-        return vec![told.to_owned()];
-    }
-    let missing = all.missing.iter();
-    missing.map(|id| format!("coordinator {id} did not answer, its share is missing")).collect()
+    sources.warn();
 }
 
 fn row(view: &BreakerView) -> Vec<Cell> {
@@ -161,20 +152,7 @@ fn row(view: &BreakerView) -> Vec<Cell> {
 
 #[cfg(test)]
 mod tests {
-    use skep_protocol::CoordinatorId;
-
     use super::*;
-
-    #[test]
-    fn whose_share_is_missing_is_told() {
-        let name = |name: &str| CoordinatorId::new(name).unwrap();
-        let mut all = ClusterBreakers::default();
-        assert!(untold(&all)[0].contains("of an earlier version"), "{:?}", untold(&all));
-        all.told_by = vec![name("one")];
-        assert!(untold(&all).is_empty());
-        all.missing = vec![name("two")];
-        assert_eq!(untold(&all), ["coordinator two did not answer, its share is missing"]);
-    }
 
     #[test]
     fn a_breaker_is_a_capability_or_a_step() {
