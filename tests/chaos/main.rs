@@ -85,11 +85,14 @@ async fn a_cluster_that_is_there_is_hurt_only_if_that_is_said() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_hold_is_told_and_kept() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut command = command()?;
-    command.args(["chaos", "--duration", "1s", "--patience", "1ms", "--runs", "8"]);
-    command.args(["--coordinators", "1", "--agents", "1", "--output", "json"]);
-    command.arg("--keep").arg(folder.path());
-    let called = call(command).await?;
+    let there = || -> Result<_> {
+        let mut command = command()?;
+        command.args(["chaos", "--duration", "1s", "--patience", "1ms", "--runs", "8"]);
+        command.args(["--coordinators", "1", "--agents", "1", "--output", "json"]);
+        command.arg("--keep").arg(folder.path());
+        Ok(command)
+    };
+    let called = call(there()?).await?;
     ensure!(called.exit == 1, "that should not hold: {}", called.text());
     let report = called.json()?;
     ensure!(report["holds"] == false, "{report:#}");
@@ -100,6 +103,8 @@ async fn what_does_not_hold_is_told_and_kept() -> Result<()> {
     for kept in ["report.json", "partition-0.jsonl", "agent-1.deeds", "coordinator-1.log"] {
         ensure!(folder.path().join(kept).exists(), "{kept} is not kept");
     }
+    let again = call(there()?).await?;
+    ensure!(again.exit == 2 && again.stderr.contains("is not empty"), "{}", again.text());
     Ok(())
 }
 

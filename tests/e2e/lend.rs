@@ -82,6 +82,9 @@ async fn a_signal_says_who_waited_for_it() -> Result<()> {
     }
     let again = ok(&cluster, &["signal", "latest", "then", "--id", "one"]).await?;
     holds(&again, json!({ "done": "signalled", "existing": true }))?;
+    let twice = ["signal", "latest", "then", "-p", r#"{"a": 1, "a": 2}"#];
+    let message = "the JSON of the payload has the key `a` twice at line 1 column 12";
+    refused(&cluster, &twice, json!({ "exit": 2, "message": message })).await?;
     let message = "no step of `ask` waits for the signal `thn`";
     refused(&cluster, &["signal", "latest", "thn"], json!({ "exit": 2, "message": message })).await
 }

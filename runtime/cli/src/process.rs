@@ -1,7 +1,7 @@
 //! This program again, as a child process that ends with its handle, by its own pid.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -75,7 +75,8 @@ impl Process {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let (out, err) = match &self.log {
             Some(log) => {
-                let log = File::options().create(true).append(true).open(log)?;
+                let opened = File::options().create(true).append(true).open(log);
+                let log = opened.map_err(|error| named(log, &error))?;
                 (log.try_clone()?.into(), log.into())
             }
             None => (Stdio::null(), Stdio::null()),
@@ -138,6 +139,10 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = pid {
         kill_process(pid, signal).ok();
     }
+}
+
+fn named(path: &Path, error: &std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 pub(crate) fn failed(what: &str, error: &dyn std::fmt::Display) -> Error {

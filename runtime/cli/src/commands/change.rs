@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use skep_broker::Broker;
-use skep_protocol::{Command, Event, RunDetail, RunId, Signal, SignalId, StepPath};
+use skep_protocol::{Command, Event, RunDetail, RunId, Signal, SignalId, StepPath, flaw};
 use uuid::Uuid;
 
 use crate::awaited::Awaited;
@@ -239,7 +239,10 @@ pub(crate) fn payload(
         }
     };
     match serde_json::from_str(&text) {
-        Ok(value) => Ok(value),
+        Ok(value) => match flaw(&text) {
+            Some(flaw) => Err(Error::usage(format!("the JSON of the payload {flaw}"))),
+            None => Ok(value),
+        },
         Err(error) if text.trim_start().starts_with(['{', '[', '"']) => {
             let shown = human::first_line(&text, 80);
             Err(Error::usage(format!("the payload `{shown}` is not JSON: {error}"))

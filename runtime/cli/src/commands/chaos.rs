@@ -214,7 +214,14 @@ impl Chaos {
     fn folder(&self, label: &str) -> Result<(PathBuf, bool), Error> {
         let folder = self.keep.clone();
         let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(format!("skep-{label}")));
-        std::fs::create_dir_all(&folder).map_err(|error| failed("make a folder", &error))?;
+        let shown = folder.display();
+        let made = std::fs::create_dir_all(&folder).and_then(|()| std::fs::read_dir(&folder));
+        let mut made = made.map_err(|error| failed(&format!("make the folder {shown}"), &error))?;
+        if made.next().is_some() {
+            // What another one left would be taken for what this one did.
+            return Err(Error::usage(format!("the folder {shown} is not empty"))
+                .help("name a new one: --keep DIR"));
+        }
         Ok((folder, self.keep.is_none()))
     }
 

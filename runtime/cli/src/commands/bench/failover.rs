@@ -91,6 +91,10 @@ struct Series {
 
 impl Failover {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
+        if global.cluster.is_named() {
+            return Err(Error::usage("a cluster is named, and this starts one of its own")
+                .help("leave --nats away and unset SKEP_NATS_URL"));
+        }
         runtime::large()?.block_on(async {
             let mut interrupts = Interrupts::listen()?;
             tokio::select! { biased;
@@ -133,12 +137,17 @@ impl Failover {
             (Sign::Kill, self.agent_kills, Duration::from_secs(1)),
             (Sign::Stop, self.agent_stops, Duration::from_secs(8)),
         ];
+        tokio::time::sleep(AGENTS_SETTLE).await;
         for (sign, count, goal) in faults {
             let mut series = Series { who: "agent", sign, goal, gaps: Vec::new() };
             for _ in 0..count {
                 let gap = self.agent_fault(&mut processes, &watch, sign).await?;
-                output::note(format!("{} agent: {} ms", sign.word(), gap.as_millis()));
-                series.gaps.push(gap);
+                let told = gap.map_or_else(
+                    || "held nothing".to_owned(),
+                    |gap| format!("{} ms", gap.as_millis()),
+                );
+                output::note(format!("{} agent: {told}", sign.word()));
+                series.gaps.extend(gap);
             }
             all.push(series);
         }
@@ -148,15 +157,14 @@ impl Failover {
     }
 
     /// Kills or stops one agent, waits until others have begun all that it had, and brings it back.
+    /// Returns how long that took, if it had anything.
     async fn agent_fault(
         &self,
         processes: &mut Processes,
         watch: &Watch,
         sign: Sign,
-    ) -> Result<Duration, Error> {
+    ) -> Result<Option<Duration>, Error> {
         let rescued = || within("lost steps are not done elsewhere", watch.rescued());
-        tokio::time::sleep(AGENTS_SETTLE).await;
-        rescued().await?;
         let from = now();
         let is_stopped = sign == Sign::Stop;
         if is_stopped {
@@ -173,7 +181,10 @@ impl Failover {
         } else {
             processes.start_agent(self.step_ms)?;
         }
-        Ok(begun.unwrap_or(from).saturating_sub(from))
+        // What is missed only now counts, too; later still, it counts for the next fault.
+        tokio::time::sleep(AGENTS_SETTLE).await;
+        let begun = begun.max(rescued().await?);
+        Ok(begun.map(|begun| begun.saturating_sub(from)))
     }
 }
 

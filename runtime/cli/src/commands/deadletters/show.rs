@@ -200,7 +200,11 @@ async fn inside<B: Broker>(client: &Client<B>, child: RunId) -> Vec<String> {
         let error = human::short_lines(&view.error.as_ref()?.to_string());
         Some(format!("  {}: {error}", view.step))
     });
-    line.collect()
+    let mut lines: Vec<String> = line.collect();
+    if lines.is_empty() {
+        lines.push(format!("  {}", detail.summary.status));
+    }
+    lines
 }
 
 fn advice(letter: &DeadLetter) -> Vec<String> {
