@@ -8,6 +8,7 @@ mod performed;
 mod rations;
 mod rounds;
 mod shadow;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -20,7 +21,7 @@ use skep_broker::Bucket;
 use skep_engine::Violation;
 use skep_protocol::{
     AgentId, AttemptId, Board, Event, FailureKind, Hash, Outcome, PartitionId, Payload, Record,
-    ReportBatch, ReportBody, RunId, RunRecord, RunStatus, Seq, StepPath, Task, decode,
+    ReportBatch, ReportBody, RunId, RunStatus, Seq, Task, decode,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -31,6 +32,7 @@ pub(crate) use self::part::Part;
 pub(crate) use self::performed::Begun;
 use self::performed::Performed;
 use self::shadow::Shadow;
+use self::told::{Told, told};
 use crate::network::lock;
 
 /// A coordinator sends nothing on the strength of a look at a journal that is older than
@@ -376,23 +378,6 @@ impl Seen {
         };
         demand(known || by == BEFORE, "I-3", || format!("no agent reported {record:?}"))
     }
-}
-
-/// What only an agent can have told.
-enum Told<'a> {
-    Completed(AttemptId, &'a AgentId, &'a Payload),
-    Released(AttemptId, &'a AgentId),
-}
-
-fn told(record: &RunRecord) -> Option<Told<'_>> {
-    let id = |step: &StepPath, attempt| AttemptId { run: record.run, step: step.clone(), attempt };
-    if let Event::AttemptCompleted(event) = &record.event {
-        return Some(Told::Completed(id(&event.step, event.attempt), &event.agent, &event.output));
-    }
-    if let Event::AttemptReleased { step, attempt, agent } = &record.event {
-        return Some(Told::Released(id(step, *attempt), agent));
-    }
-    None
 }
 
 fn demand(

@@ -74,9 +74,8 @@ fn task(step: &str, capability: &str, priority: u8) -> Task {
 }
 
 fn offer(task: Task) -> OfferTask {
-    let (not_before, prefer) = (Timestamp::EPOCH, BTreeMap::new());
-    let (care, rounds) = (Care::default(), Vec::new());
-    OfferTask { task, not_before, taken_by: None, take_by: None, prefer, care, rounds }
+    let (not_before, prefer, care) = (Timestamp::EPOCH, BTreeMap::new(), Care::default());
+    OfferTask { task, not_before, taken_by: None, take_by: None, prefer, care, rounds: Vec::new() }
 }
 
 fn id(step: &str) -> AttemptId {
