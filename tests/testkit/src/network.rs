@@ -112,7 +112,12 @@ impl Network {
                 && call.repeats
                 && (kind == 3 || weather.trouble == 1_000) =>
             {
-                fate.repeat = Some(Duration::from_millis(chance.below(5_000)));
+                // What is repeated at once comes before a short run is over.
+                let later = match weather.trouble {
+                    1_000 => *chance.pick(&[0, 1, 20, 4_000]),
+                    _ => chance.below(5_000),
+                };
+                fate.repeat = Some(Duration::from_millis(later));
             }
             _ if weather.faults.has(Fault::Delay) => {
                 let slow = Duration::from_secs(6);
