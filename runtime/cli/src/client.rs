@@ -133,7 +133,7 @@ impl<B: Broker> Client<B> {
 
     /// Returns everything about a run, if there is one.
     pub(crate) async fn run(&self, run: RunId) -> Result<Option<RunDetail>, Error> {
-        let reply = self.query(Query::Run { run }).await?;
+        let reply = self.query(Query::run(run)).await?;
         if reply == (QueryReply::NotFound {}) {
             return Ok(None);
         }

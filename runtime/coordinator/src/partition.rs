@@ -20,7 +20,7 @@ use dashmap::DashMap;
 use futures::FutureExt as _;
 use skep_broker::Broker;
 use skep_protocol::{
-    CoordinatorId, PartitionCount, PartitionId, PausedView, RunId, RunStatus, WaitingView,
+    CoordinatorId, PartitionCount, PartitionId, PausedView, RunId, RunStatus, StepPath, WaitingView,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,8 @@ const SOON: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct LiveQuestion {
     pub(crate) run: RunId,
+    /// What they wait for is told in any case.
+    pub(crate) steps: Vec<StepPath>,
     pub(crate) answer: oneshot::Sender<LiveAnswer>,
 }
 

@@ -6,7 +6,9 @@ mod breakers;
 mod fit;
 mod gather;
 mod letters;
+mod live;
 mod reasons;
+mod to_come;
 mod turns;
 
 use std::sync::Arc;
@@ -16,20 +18,19 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use skep_broker::{Broker, Request, Responder};
 use skep_protocol::{
-    AgentId, AttemptId, Command, CommandReply, PartitionCount, Query, QueryReply, RunDetail, RunId,
-    RunStatus, StepStatus, StepView, WaitingCause, WaitingView,
+    Command, CommandReply, PartitionCount, Query, QueryReply, RunId, RunStatus, StepPath,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::turns::{Turn, Turns};
 use crate::catalog::{Catalog, CatalogError};
-use crate::fleet_loop::{FleetHandle, Place};
+use crate::fleet_loop::FleetHandle;
 use crate::members::Members;
 use crate::observe;
-use crate::partition::{LiveAnswer, LivePartitions, LiveQuestion};
+use crate::partition::LivePartitions;
 use crate::read_model::{Question, ReadModel};
 
 /// Questions of other coordinators that may wait.
@@ -40,8 +41,6 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 const LIVE_WITHIN: Duration = Duration::from_secs(1);
 /// How long it may take if that is another coordinator; beyond it, what is known here is told.
 const OWNER_WITHIN: Duration = Duration::from_secs(2);
-/// Steps of one run whose waiting is explained.
-const MAX_EXPLAINED: usize = 1_000;
 
 /// What answers come from.
 #[derive(Debug, Clone)]
@@ -107,8 +106,9 @@ impl<B: Broker> State<B> {
                 let _ = turn.while_waiting(known).await;
                 self.read_model.ask(Question::Runs(filter)).await
             }
-            Query::Run { run } => {
-                let reply = self.arranged(self.run(run, turn).await).await;
+            Query::Run { run, steps } => {
+                let reply = self.run(run, &steps, turn).await;
+                let reply = self.arranged(reply, &steps).await;
                 self.fitting(reply).await
             }
             Query::History { run, after, limit, wait_ms } => {
@@ -141,7 +141,7 @@ impl<B: Broker> State<B> {
     /// Answers without asking any other coordinator.
     async fn answer_as_owner(&self, query: Query, turn: &mut Turn) -> QueryReply {
         match query {
-            Query::Run { run } => self.fitting(self.run_here(run, turn).await).await,
+            Query::Run { run, steps } => self.fitting(self.run_here(run, &steps, turn).await).await,
             Query::Agents { everywhere: true } => {
                 QueryReply::ClusterAgents(agents::summed(self.own().await))
             }
@@ -169,14 +169,16 @@ impl<B: Broker> State<B> {
         join_all(ends).await;
     }
 
-    /// Puts the steps of a run into the order of its definition, and says what only that knows of
-    /// those that did not run; without it they stay as they are.
-    async fn arranged(&self, mut reply: QueryReply) -> QueryReply {
+    /// Puts the steps of a run into the order of its definition, adds those asked for that are to
+    /// come, and says what only that knows of those that did not run; without it they stay as they
+    /// are.
+    async fn arranged(&self, mut reply: QueryReply, steps: &[StepPath]) -> QueryReply {
         if let QueryReply::Run(detail) = &mut reply
             && let Ok((_, workflow)) = self.catalog.find(&detail.summary.digest.to_string()).await
         {
             arrange::arrange(detail, &workflow);
             reasons::tell(detail, &workflow);
+            to_come::add(detail, &workflow, steps);
         }
         reply
     }
@@ -192,24 +194,30 @@ impl<B: Broker> State<B> {
     }
 
     /// Looks a run up, where it is known best: of one that is not over, its owner knows more.
-    async fn run(&self, run: RunId, turn: &mut Turn) -> QueryReply {
+    async fn run(&self, run: RunId, steps: &[StepPath], turn: &mut Turn) -> QueryReply {
         let reply = self.read_model.ask(Question::Run(run)).await;
         if matches!(&reply, QueryReply::Run(detail) if detail.summary.status.is_final()) {
             return reply;
         }
-        match self.ask_owner(run, turn).await {
+        match self.ask_owner(run, steps, turn).await {
             Some(reply @ QueryReply::Run(_)) => reply,
-            Some(_) | None => self.run_here(run, turn).await,
+            Some(_) | None => self.run_here(run, steps, turn).await,
         }
     }
 
     /// Asks the owner of a run, if that is another coordinator.
-    async fn ask_owner(&self, run: RunId, turn: &mut Turn) -> Option<QueryReply> {
+    async fn ask_owner(
+        &self,
+        run: RunId,
+        steps: &[StepPath],
+        turn: &mut Turn,
+    ) -> Option<QueryReply> {
         let partition = self.count.of(run);
         if self.live.contains_key(&partition) {
             return None;
         }
-        let asked = self.broker.command(partition, Command::Ask(Query::Run { run }));
+        let query = Query::Run { run, steps: steps.to_vec() };
+        let asked = self.broker.command(partition, Command::Ask(query));
         let asked = tokio::time::timeout(OWNER_WITHIN, asked);
         match turn.while_waiting(asked).await {
             Some(Ok(Ok(CommandReply::Answer(reply)))) => Some(*reply),
@@ -219,12 +227,12 @@ impl<B: Broker> State<B> {
 
     /// Looks a run up in here. What its owner knows is about to be in the read model: whoever was
     /// told that it exists, or that it is over, finds it so.
-    async fn run_here(&self, run: RunId, turn: &mut Turn) -> QueryReply {
+    async fn run_here(&self, run: RunId, steps: &[StepPath], turn: &mut Turn) -> QueryReply {
         let until = Instant::now() + LIVE_WITHIN;
         let mut news = self.read_model.news(run);
         loop {
             let reply = self.read_model.ask(Question::Run(run)).await;
-            let live = self.live(run).await.unwrap_or_default();
+            let live = self.live(run, steps).await.unwrap_or_default();
             let is_behind = match &reply {
                 QueryReply::NotFound {} => live.status.is_some(),
                 QueryReply::Run(detail) => {
@@ -253,8 +261,8 @@ impl<B: Broker> State<B> {
     /// Waits until the read model has a run that its owner knows.
     async fn appears(&self, run: RunId, turn: &mut Turn) -> bool {
         let mut news = self.read_model.news(run);
-        let Some(reply) = self.ask_owner(run, turn).await else {
-            return self.run_here(run, turn).await != (QueryReply::NotFound {});
+        let Some(reply) = self.ask_owner(run, &[], turn).await else {
+            return self.run_here(run, &[], turn).await != (QueryReply::NotFound {});
         };
         if self.read_model.ask(Question::Run(run)).await != (QueryReply::NotFound {}) {
             return true;
@@ -292,86 +300,6 @@ impl<B: Broker> State<B> {
                 return reply;
             }
         }
-    }
-
-    /// Adds what only the owner of the run knows: its state at the moment, and what it waits for.
-    async fn with_live(&self, mut detail: RunDetail, live: LiveAnswer) -> Box<RunDetail> {
-        let run = detail.summary.run;
-        if detail.summary.status.is_final() {
-            return Box::new(detail);
-        }
-        if let Some(status) = live.status.filter(|status| !status.is_final()) {
-            detail.summary.status = status;
-        }
-        (detail.waiting, detail.paused) = (live.waiting, live.paused);
-        let (open, ids): (Vec<usize>, Vec<AttemptId>) = detail
-            .steps
-            .iter()
-            .enumerate()
-            .filter(|(_, step)| may_tell(step))
-            .filter_map(|(at, step)| {
-                let attempt = step.attempts.last()?.attempt;
-                Some((at, AttemptId { run, step: step.step.clone(), attempt }))
-            })
-            .take(MAX_EXPLAINED)
-            .unzip();
-        let places = self.fleet.places(ids).await;
-        for (at, place) in open.into_iter().zip(places) {
-            match place {
-                Place::With(agent) => {
-                    taken(&mut detail.steps[at], agent);
-                    detail.waiting.retain(|view| view.step != detail.steps[at].step);
-                }
-                Place::Stalling(agent, reason) => {
-                    taken(&mut detail.steps[at], agent);
-                    let step = detail.steps[at].step.clone();
-                    waits(&mut detail, WaitingView::new(step, reason));
-                }
-                Place::Waits(view) => waits(&mut detail, view),
-                Place::Unknown => {}
-            }
-        }
-        Box::new(detail)
-    }
-
-    async fn live(&self, run: RunId) -> Option<LiveAnswer> {
-        let partition = self.count.of(run);
-        let owner = self.live.get(&partition).map(|entry| entry.value().clone())?;
-        let (answer, answered) = oneshot::channel();
-        owner.send(LiveQuestion { run, answer }).await.ok()?;
-        tokio::time::timeout(LIVE_WITHIN, answered).await.ok()?.ok()
-    }
-}
-
-/// Returns whether the fleet may know more of a step: it waits for an agent, or one has it.
-fn may_tell(step: &StepView) -> bool {
-    match step.status {
-        StepStatus::Scheduled => true,
-        StepStatus::Running => step.attempts.last().is_some_and(|last| last.status == "taken"),
-        StepStatus::Pending
-        | StepStatus::Waiting
-        | StepStatus::Completed
-        | StepStatus::Failed
-        | StepStatus::Skipped
-        | StepStatus::Cancelled => false,
-    }
-}
-
-/// Says why a step waits, in place of what was said before.
-fn waits(detail: &mut RunDetail, view: WaitingView) {
-    match detail.waiting.iter_mut().find(|known| known.step == view.step) {
-        // The state of the run knows who paused it.
-        Some(known) if known.cause == view.cause && view.cause == Some(WaitingCause::Paused) => {}
-        Some(known) => *known = view,
-        None => detail.waiting.push(view),
-    }
-}
-
-/// An agent has an attempt in its hands; the journal is told of that later, if at all.
-fn taken(view: &mut StepView, agent: AgentId) {
-    if let Some(last) = view.attempts.last_mut() {
-        (view.status, last.agent) = (StepStatus::Running, Some(agent));
-        "taken".clone_into(&mut last.status);
     }
 }
 

@@ -263,9 +263,10 @@ impl Partition {
         self.runs.get(&run).map(|run| run.status()).or_else(|| self.finished.status(run))
     }
 
-    /// Returns what the steps of a run wait for.
-    pub fn waiting(&self, run: RunId) -> Vec<WaitingView> {
-        self.runs.get(&run).map(|run| waiting::of(run)).unwrap_or_default()
+    /// Returns what the steps of a run wait for: first those asked for and what they wait for, down
+    /// to the causes; of the others, if too many wait, not all.
+    pub fn waiting(&self, run: RunId, asked: &[StepPath]) -> Vec<WaitingView> {
+        self.runs.get(&run).map(|run| waiting::of(run, asked)).unwrap_or_default()
     }
 
     /// Returns who paused a run, if it is paused.

@@ -26,6 +26,10 @@ pub enum Query {
     Run {
         /// The run.
         run: RunId,
+        /// Steps of which it is told in any case what they wait for, down to the causes; of others
+        /// it is left out where too many wait. An older coordinator makes no difference.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        steps: Vec<StepPath>,
     },
     /// What happened to this run?
     History {
@@ -56,6 +60,13 @@ pub enum Query {
     },
     /// Which definitions are registered by name?
     Workflows {},
+}
+
+impl Query {
+    /// Asks how a run is, and for none of its steps above others.
+    pub const fn run(run: RunId) -> Self {
+        Self::Run { run, steps: Vec::new() }
+    }
 }
 
 /// Which runs a list is to hold, newest first.

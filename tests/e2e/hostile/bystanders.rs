@@ -104,7 +104,7 @@ pub(crate) async fn agents(cluster: &Cluster) -> Result<Vec<AgentView>> {
 
 async fn completes(cluster: &Cluster, run: RunId) -> Result<()> {
     loop {
-        if let QueryReply::Run(run) = cluster.nats.query(Query::Run { run }).await? {
+        if let QueryReply::Run(run) = cluster.nats.query(Query::run(run)).await? {
             let status = run.summary.status;
             if status == RunStatus::Completed {
                 return Ok(());
@@ -136,7 +136,7 @@ async fn nobody_touched_what_is_held(cluster: &Cluster) -> Result<()> {
         );
         ensure!(as_before, "this happened to the run that is held: {:?}", record.event);
     }
-    let reply = cluster.nats.query(Query::Run { run: held() }).await?;
+    let reply = cluster.nats.query(Query::run(held())).await?;
     let QueryReply::Run(run) = reply else { bail!("the run that is held is gone: {reply:?}") };
     ensure!(run.summary.status == RunStatus::Running, "{:?}", run.summary);
     Ok(())

@@ -273,7 +273,7 @@ impl Witness {
         let mut text = String::new();
         for shadow in seen.shadows.values() {
             for run in shadow.runs.iter().filter(|run| !seen.ended.contains_key(run)) {
-                let waiting = shadow.partition.waiting(*run);
+                let waiting = shadow.partition.waiting(*run, &[]);
                 let owed = shadow.partition.outstanding();
                 let _ = write!(text, "run {run} waits: {waiting:?}; owed: {owed:?}; ");
             }

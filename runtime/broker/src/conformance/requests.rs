@@ -82,7 +82,7 @@ async fn all_kinds_arrive(client: &impl crate::Broker, owner: &impl crate::Broke
     let answered = while_serving(listener, answer, client.report(p, batch.clone())).await;
     assert_eq!(answered.expect("verdicts"), reply);
 
-    let query = Query::Run { run: run("q") };
+    let query = Query::run(run("q"));
     let reply = QueryReply::Failed { message: "ü".repeat(10_000) };
     let listener = owner.serve_queries().await.expect("serve");
     let answer = |got: Query| (got == query).then(|| reply.clone());

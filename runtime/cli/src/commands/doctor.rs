@@ -186,7 +186,7 @@ async fn onlookers(nats: &Nats) -> Check {
 async fn partitions(nats: &Nats, count: PartitionCount) -> Vec<Check> {
     let looks = count.all().map(async |partition| {
         let run = RunId::from_key("doctor", "doctor");
-        let answer = nats.command(partition, Command::Ask(Query::Run { run })).await;
+        let answer = nats.command(partition, Command::Ask(Query::run(run))).await;
         unwell(partition, answer)
     });
     let unwell: Vec<Check> = join_all(looks).await.into_iter().flatten().collect();

@@ -24,4 +24,5 @@ mod stuck;
 mod unread;
 mod untouched;
 mod values;
+mod why;
 mod world;

@@ -74,7 +74,7 @@ async fn whoever_is_asked_tells_what_the_owner_knows() {
     register(&broker, CHAIN).await;
     let _standby = Coordinator::start(broker.clone(), Config::embedded()).await.unwrap();
     let run = start(&broker, "k", "chain").await;
-    let ask = command(&broker, run, Command::Ask(Query::Run { run })).await;
+    let ask = command(&broker, run, Command::Ask(Query::run(run))).await;
     assert!(matches!(&ask, CommandReply::Answer(reply) if matches!(**reply, QueryReply::Run(_))));
     assert_eq!(decode::<CommandReply>(&encode(&ask)).unwrap(), ask);
     // Each of them answers some of the questions.

@@ -74,7 +74,7 @@ pub(crate) async fn start<B: Broker>(broker: &B, key: &str, workflow: &str) -> R
 }
 
 pub(crate) async fn detail<B: Broker>(broker: &B, run: RunId) -> Option<RunDetail> {
-    match standing_still(broker.query(Query::Run { run })).await {
+    match standing_still(broker.query(Query::run(run))).await {
         Ok(QueryReply::Run(detail)) => Some(*detail),
         _ => None,
     }
@@ -82,7 +82,7 @@ pub(crate) async fn detail<B: Broker>(broker: &B, run: RunId) -> Option<RunDetai
 
 /// Waits for an answer that comes from another thread, such as that of the read model. Paused time
 /// would run ahead meanwhile, for it takes a runtime that waits for another thread to be idle.
-async fn standing_still<T>(answer: impl Future<Output = T>) -> T {
+pub(crate) async fn standing_still<T>(answer: impl Future<Output = T>) -> T {
     let (answered, waiting) = std::sync::mpsc::channel::<()>();
     // Time does not run ahead of what blocks a thread of the runtime.
     tokio::task::spawn_blocking(move || waiting.recv());

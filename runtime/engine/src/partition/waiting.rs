@@ -1,5 +1,7 @@
 //! What the steps of a run wait for, told to people.
 
+mod down;
+
 use std::collections::BTreeSet;
 
 use skep_protocol::{StepPath, Timestamp, WaitingCause, WaitingFor, WaitingView};
@@ -13,10 +15,12 @@ const MOST: usize = 1_000;
 /// So many of the steps that one waits for are named.
 const NAMED: usize = 5;
 
-/// Returns what waits. Of a step of the definition at least one place is told of, however often
-/// the others occur.
-pub(super) fn of(run: &Run) -> Vec<WaitingView> {
-    let (mut known, mut told, mut more) = (BTreeSet::new(), Vec::new(), MOST);
+/// Returns what waits: first what was asked for. Of a step of the definition at least one place is
+/// told of, however often the others occur.
+pub(super) fn of(run: &Run, asked: &[StepPath]) -> Vec<WaitingView> {
+    let mut told = down::from(run, asked);
+    let first: BTreeSet<StepPath> = told.iter().map(|view| view.step.clone()).collect();
+    let (mut known, mut more) = (BTreeSet::new(), MOST);
     for id in run.all_nodes() {
         let node = run.node(id);
         let kind = (node.step, node.compensates.is_some());
@@ -25,7 +29,9 @@ pub(super) fn of(run: &Run) -> Vec<WaitingView> {
         }
         let Some(view) = view(run, id) else { continue };
         more -= usize::from(!known.insert(kind));
-        told.push(view);
+        if !first.contains(&view.step) {
+            told.push(view);
+        }
     }
     told
 }

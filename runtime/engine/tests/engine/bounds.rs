@@ -186,8 +186,40 @@ steps:
 ";
     let mut world = World::quick();
     start(&mut world, definition);
-    let waiting = world.partition.waiting(run_id());
+    let waiting = world.partition.waiting(run_id(), &[]);
     let told = |path: &str| waiting.iter().any(|view| view.step.as_str() == path);
     assert!(told("grp/before") && told("grp/after"));
     assert_eq!(waiting.len(), 1_003);
+}
+
+#[test]
+fn what_a_step_waits_for_is_told_if_asked_however_many_wait_before_it() {
+    let definition = "
+name: crowd
+steps:
+  each:
+    for_each: ${{ range(1500) }}
+    steps:
+      before: { agent: x }
+      after: { agent: x, needs: [before] }
+";
+    let mut world = World::quick();
+    start(&mut world, definition);
+    let told = |asked: &[&str]| -> Vec<String> {
+        let asked: Vec<StepPath> = asked.iter().map(|step| StepPath::new(step)).collect();
+        let waiting = world.partition.waiting(run_id(), &asked);
+        waiting.into_iter().map(|view| view.step.to_string()).collect()
+    };
+    let last = ["each[1400]/after", "each[1400]/before"];
+    assert!(!told(&[]).iter().any(|step| last.contains(&step.as_str())));
+    assert_eq!(told(&["each[1400]/after"])[..2], last);
+    let within = told(&["each[1400]"]);
+    assert!(
+        last.iter().all(|step| within[..2].contains(&(*step).to_owned())),
+        "{:?}",
+        &within[..2]
+    );
+    let twice = told(&["each[0]/after"]);
+    assert_eq!(twice.iter().filter(|step| *step == "each[0]/after").count(), 1);
+    assert!(told(&["each"]).len() < 2_010);
 }

@@ -257,7 +257,10 @@ fn heal(world: &mut World, seed: u64, text: &str) {
             world.handle(Input::Wake);
         }
     }
-    panic!("seed={seed}: the run does not end: {:?}\n{text}", world.partition.waiting(run_id()));
+    panic!(
+        "seed={seed}: the run does not end: {:?}\n{text}",
+        world.partition.waiting(run_id(), &[])
+    );
 }
 
 fn survive(seed: u64) {

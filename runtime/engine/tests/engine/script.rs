@@ -111,7 +111,7 @@ impl Player {
 
     /// Says what waits, and for what.
     fn why(&self) -> Vec<String> {
-        self.world.partition.waiting(run_id()).iter().map(print::waiting).collect()
+        self.world.partition.waiting(run_id(), &[]).iter().map(print::waiting).collect()
     }
 
     fn attempt(&self, text: &str) -> AttemptId {

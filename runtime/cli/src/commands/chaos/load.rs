@@ -215,7 +215,7 @@ impl Desk {
     }
 
     async fn help(&self, run: RunId, step: StepPath) {
-        let Ok(QueryReply::Run(detail)) = self.nats.query(Query::Run { run }).await else { return };
+        let Ok(QueryReply::Run(detail)) = self.nats.query(Query::run(run)).await else { return };
         if detail.summary.status != RunStatus::Stuck {
             return;
         }

@@ -73,7 +73,7 @@ impl<B: Broker> Context<B> {
 impl<B: Broker> Serving<B> {
     pub(super) fn answer(&self, question: LiveQuestion) {
         let status = self.engine.status(question.run);
-        let waiting = self.engine.waiting(question.run);
+        let waiting = self.engine.waiting(question.run, &question.steps);
         let paused = self.engine.paused(question.run);
         // Whoever asked may have given up.
         let _ = question.answer.send(LiveAnswer { status, waiting, paused });
