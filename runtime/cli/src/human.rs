@@ -70,14 +70,26 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// Returns a sentence of a coordinator with its timestamps as people read them: coordinators have
-/// no time zone and write milliseconds since the epoch (`1795320836904ms`).
+/// no time zone and write milliseconds since the epoch (`1795320836904ms`), or UTC
+/// (`2026-11-22T04:13:56.904Z`).
 pub(crate) fn reason(text: &str) -> String {
     let word = |word: &str| {
-        let ms = word.strip_suffix("ms").filter(|digits| digits.len() >= 12)?;
-        Some(date_and_time(Timestamp::from_millis(ms.parse().ok()?)))
+        let bare = word.trim_end_matches([',', ';', ':', '.', ')']);
+        let ms = match bare.strip_suffix("ms").filter(|digits| digits.len() >= 12) {
+            Some(digits) => digits.parse().ok()?,
+            None => utc(bare)?,
+        };
+        let end = &word[bare.len()..];
+        Some(date_and_time(Timestamp::from_millis(ms)) + end)
     };
     let words = text.split(' ').map(|text| word(text).unwrap_or_else(|| text.to_owned()));
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// Reads a time in UTC, to the millisecond.
+fn utc(text: &str) -> Option<u64> {
+    let time = text.ends_with('Z').then(|| text.parse::<jiff::Timestamp>().ok())??;
+    u64::try_from(time.as_millisecond()).ok()
 }
 
 /// Returns a count with its noun: `1 step`, `2 steps`.
