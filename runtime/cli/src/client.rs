@@ -8,6 +8,7 @@ use skep_protocol::{
     AgentView, ClusterAgents, ClusterBreakers, Command, CommandReply, DeadLetter, Hash,
     HistoryEntry, LetterFilter, Order, PartitionCount, PartitionId, Payload, Query, QueryReply,
     RegisterWorkflow, Rejection, RetryRun, RunDetail, RunFilter, RunId, RunSummary, StartRun,
+    StepPath,
 };
 use tokio::time::{Instant, sleep};
 
@@ -133,7 +134,17 @@ impl<B: Broker> Client<B> {
 
     /// Returns everything about a run, if there is one.
     pub(crate) async fn run(&self, run: RunId) -> Result<Option<RunDetail>, Error> {
-        let reply = self.query(Query::run(run)).await?;
+        self.run_with(run, Vec::new()).await
+    }
+
+    /// Returns everything about a run, if there is one, and in any case what some of its steps wait
+    /// for; those among them that are to come are listed, too.
+    pub(crate) async fn run_with(
+        &self,
+        run: RunId,
+        steps: Vec<StepPath>,
+    ) -> Result<Option<RunDetail>, Error> {
+        let reply = self.query(Query::Run { run, steps }).await?;
         if reply == (QueryReply::NotFound {}) {
             return Ok(None);
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use serde_json::{Value, json};
 use skep_broker::Broker;
-use skep_protocol::{RunDetail, RunId, RunStatus, StepPath};
+use skep_protocol::{LetterFilter, RunDetail, RunId, RunStatus, StepPath};
 
 use self::alike::{Alike, names};
 use self::causes::Causes;
@@ -42,13 +42,17 @@ impl Why {
         global: &Global,
     ) -> Result<Exit, Error> {
         let run = self.run.resolve(client).await?;
-        let detail = client.run(run).await?.ok_or_else(|| unknown(run))?;
+        let asked = self.step.iter().map(|step| StepPath::new(step)).collect();
+        let detail = client.run_with(run, asked).await?.ok_or_else(|| unknown(run))?;
         let causes = Causes::of(&detail);
         let step = self.step.map(|step| find(&causes, run, &step)).transpose()?;
         match (global.output, step) {
             (Format::Json, step) => output::json(&object(&detail, &causes, step)),
             (Format::Text, Some(step)) => output::data(chain(&causes, step)),
-            (Format::Text, None) => output::data(all(&detail, &causes)),
+            (Format::Text, None) => {
+                let letters = letters(client, &detail).await?;
+                output::data(all(&detail, &causes, letters));
+            }
         }
         Ok(Exit::Ok)
     }
@@ -59,8 +63,27 @@ fn find(causes: &Causes<'_>, run: RunId, step: &str) -> Result<StepPath, Error> 
     if causes.knows(&path) {
         return Ok(path);
     }
-    Err(Error::new(Exit::NotFound, format!("run {run} has no step `{step}`"))
-        .help(format!("see its steps: skep get {run}")))
+    let error = Error::new(Exit::NotFound, format!("run {run} has no step `{step}`"));
+    Err(match causes.of_an_item(&path) {
+        Some(one) => error.help(format!("say of which item, for example: skep why {run} {one}")),
+        None => error.help(format!("see its steps: skep get {run}")),
+    })
+}
+
+/// Whether something was given up on in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Letters {
+    Some,
+    None,
+}
+
+async fn letters<B: Broker>(client: &Client<B>, detail: &RunDetail) -> Result<Letters, Error> {
+    if detail.summary.status != RunStatus::Failed {
+        return Ok(Letters::None);
+    }
+    let run = Some(detail.summary.run);
+    let found = client.letters(LetterFilter { run, limit: 1, ..LetterFilter::default() }).await?;
+    Ok(if found.is_empty() { Letters::None } else { Letters::Some })
 }
 
 /// Says what a step waits for, one line for each step on the way to the causes.
@@ -69,14 +92,17 @@ fn chain(causes: &Causes<'_>, step: StepPath) -> String {
     for (depth, alike) in causes.tree(step) {
         let pad = "  ".repeat(depth);
         lines.push(format!("{pad}{}: {}", paint(BOLD, alike.names()), causes.say(&alike)));
-        lines.extend(causes.advice(alike.first()).map(|advice| help(&pad, &advice)));
+        let advice = causes.advice(alike.first());
+        let advice = advice.or_else(|| (depth > 0).then(|| causes.ask(alike.first())).flatten());
+        lines.extend(advice.map(|advice| help(&pad, &advice)));
     }
     lines.join("\n")
 }
 
 /// Says every cause once, with the steps that it holds up.
-fn all(detail: &RunDetail, causes: &Causes<'_>) -> String {
+fn all(detail: &RunDetail, causes: &Causes<'_>, letters: Letters) -> String {
     let mut lines = vec![head(detail)];
+    lines.extend(once_failed(detail, letters).iter().map(|advice| help("", advice)));
     let mut advised = BTreeSet::new();
     if detail.summary.status == RunStatus::Paused {
         advised.insert(advice::resume(detail.summary.run));
@@ -88,7 +114,8 @@ fn all(detail: &RunDetail, causes: &Causes<'_>) -> String {
             reason = paint(YELLOW, reason);
         }
         lines.push(format!("{}: {reason}", paint(BOLD, alike.names())));
-        let advice = causes.advice(alike.first()).filter(|advice| advised.insert(advice.clone()));
+        let advice = causes.advice(alike.first()).or_else(|| causes.ask(alike.first()));
+        let advice = advice.filter(|advice| advised.insert(advice.clone()));
         lines.extend(advice.map(|advice| help("", &advice)));
         lines.extend(held_up(causes, &holders, &alike));
     }
@@ -122,7 +149,18 @@ fn held_up(
     });
     let verb = if alike.count() == 1 { "holds" } else { "hold" };
     let others = (!others.is_empty()).then(|| format!("  {verb} up {}", names(&others, 0)));
-    items.chain(others).map(|line| paint(DIM, line)).collect()
+    others.into_iter().chain(items).map(|line| paint(DIM, line)).collect()
+}
+
+/// Returns what to do about a run that failed.
+fn once_failed(detail: &RunDetail, letters: Letters) -> Vec<String> {
+    let run = detail.summary.run;
+    if detail.summary.status != RunStatus::Failed {
+        return Vec::new();
+    }
+    let show = format!("what was given up on: skep deadletters show {run}");
+    let show = (letters == Letters::Some).then_some(show);
+    show.into_iter().chain([format!("to do it over: skep retry {run}")]).collect()
 }
 
 fn head(detail: &RunDetail) -> String {
@@ -136,7 +174,13 @@ fn head(detail: &RunDetail) -> String {
             let resume = advice::resume(summary.run);
             format!("{run} is {}: {resume} lets it go on", human::paused(detail.paused.as_ref()))
         }
-        (status, _) if status.is_final() => format!("{run} is over: {status}"),
+        (status, None) if status.is_final() => {
+            let reason = detail.cancelled.as_ref().filter(|_| status != RunStatus::Completed);
+            let since =
+                if status == RunStatus::Cancelled { "" } else { ", since it was cancelled" };
+            let why = reason.map(|why| format!("{since}: {}", human::short_lines(why)));
+            format!("{run} is over: {status}{}", why.unwrap_or_default())
+        }
         (RunStatus::Unwinding | RunStatus::Stuck, _) => match unwinds(detail) {
             Some(why) => format!("{run} is {}, since {why}", summary.status),
             None => format!("{run} is {}", summary.status),
@@ -166,7 +210,12 @@ fn object(detail: &RunDetail, causes: &Causes<'_>, step: Option<StepPath>) -> Va
     };
     let because: Vec<Value> = steps.iter().map(|step| causes.json(step)).collect();
     let summary = &detail.summary;
-    json!({ "run": summary.run, "status": summary.status, "because": because })
+    let mut object = json!({ "run": summary.run, "status": summary.status, "because": because });
+    let untold = causes.untold().count();
+    if untold > 0 {
+        object["not_looked_into"] = untold.into();
+    }
+    object
 }
 
 fn help(pad: &str, advice: &str) -> String {

@@ -19,6 +19,8 @@ pub(super) struct Causes<'a> {
     views: BTreeMap<&'a StepPath, &'a StepView>,
     /// The inner steps of each group, the items of each `for_each`.
     inside: BTreeMap<StepPath, BTreeSet<&'a StepPath>>,
+    /// The compensations of each step, and of what is inside it.
+    compensations: BTreeMap<StepPath, BTreeSet<&'a StepPath>>,
 }
 
 impl<'a> Causes<'a> {
@@ -27,12 +29,50 @@ impl<'a> Causes<'a> {
             detail.waiting.iter().map(|view| (&view.step, view)).collect();
         let views: BTreeMap<_, _> = detail.steps.iter().map(|view| (&view.step, view)).collect();
         let mut inside: BTreeMap<StepPath, BTreeSet<&StepPath>> = BTreeMap::new();
+        let mut compensations: BTreeMap<StepPath, BTreeSet<&StepPath>> = BTreeMap::new();
         for step in views.keys().chain(waiting.keys()) {
             if let Some(around) = step.around() {
                 inside.entry(around).or_default().insert(*step);
             }
+            let mut made_good = step.compensated();
+            while let Some(of) = made_good {
+                made_good = of.around();
+                compensations.entry(of).or_default().insert(*step);
+            }
         }
-        Self { detail, waiting, views, inside }
+        Self { detail, waiting, views, inside, compensations }
+    }
+
+    /// Returns the step of that name in one of the items around it, for a path without an item.
+    pub(super) fn of_an_item(&self, step: &StepPath) -> Option<&'a StepPath> {
+        let mut known = self.views.keys().chain(self.waiting.keys()).copied();
+        known.find(|known| without_items(known).replace("[]", "") == step.as_str())
+    }
+
+    /// Returns the steps that have begun and of which nobody said what they wait for.
+    pub(super) fn untold(&self) -> impl Iterator<Item = &'a StepPath> {
+        self.views.values().filter(|view| self.is_untold(view)).map(|view| &view.step)
+    }
+
+    fn is_untold(&self, view: &StepView) -> bool {
+        let waits = matches!(view.status, StepStatus::Scheduled | StepStatus::Waiting);
+        waits && !self.detail.summary.status.is_final() && !self.waits(&view.step)
+    }
+
+    /// Returns how to ask for a step of which nobody said what it waits for.
+    pub(super) fn ask(&self, step: &StepPath) -> Option<String> {
+        let view = self.views.get(step).filter(|view| self.is_untold(view))?;
+        Some(format!("to look into it: skep why {} {}", self.detail.summary.run, view.step))
+    }
+
+    /// Returns the compensations of a step, or of what is inside it, that are not over.
+    fn makes_good(&self, step: &StepPath) -> Vec<StepPath> {
+        let all = self.compensations.get(step).into_iter().flatten();
+        let is_open = |one: &&&StepPath| {
+            let status = self.views.get(**one).map(|view| view.status);
+            self.waits(one) || status.is_some_and(|status| !status.is_final())
+        };
+        all.filter(is_open).map(|one| (*one).clone()).collect()
     }
 
     /// Returns whether the run has a step, as far as that is known.
@@ -82,6 +122,10 @@ impl<'a> Causes<'a> {
             return view.waits_for.iter().chain(&view.and_for).cloned().collect();
         }
         let Some(view) = self.views.get(step) else { return Vec::new() };
+        let made_good = self.makes_good(step);
+        if view.status.is_final() && !made_good.is_empty() {
+            return made_good;
+        }
         match (view.status, &view.skipped) {
             (StepStatus::Running, _) if !is_performed(view) && view.child.is_none() => {
                 self.open_inside(step)
@@ -102,11 +146,15 @@ impl<'a> Causes<'a> {
         }
     }
 
-    /// Returns what is around a step, if that has not begun.
+    /// Returns what is around a step, if that has not begun: also an item that came into being no
+    /// more than the step did.
     fn not_begun(&self, step: &StepPath) -> Option<StepPath> {
         let around = step.around()?;
-        let view = self.views.get(&around)?;
-        (view.status == StepStatus::Pending).then_some(around)
+        match self.views.get(&around) {
+            Some(view) => (view.status == StepStatus::Pending).then_some(around),
+            None if self.waiting(&around).is_some() => Some(around),
+            None => self.not_begun(&around),
+        }
     }
 
     /// Returns what is under way inside a step, without what waits for something else in there.
@@ -142,14 +190,14 @@ impl<'a> Causes<'a> {
     }
 
     /// Returns the steps that others wait for, or somebody works on, and that wait for no other
-    /// step: those that are worked on first.
+    /// step: those that are worked on first, those that were not looked into last.
     pub(super) fn ends(&self) -> Vec<Alike> {
         let reached = self.reached();
         let ends = reached.into_iter().filter(|step| self.before(step).is_empty());
-        let (waiting, busy): (Vec<_>, Vec<_>) = ends.partition(|step| self.waits(step));
-        let mut ends = self.fold(busy, |step| self.more(step));
-        ends.extend(self.fold(waiting, |step| self.more(step)));
-        ends
+        let (waiting, others): (Vec<_>, Vec<_>) = ends.partition(|step| self.waits(step));
+        let (untold, busy) = others.into_iter().partition(|step| self.ask(step).is_some());
+        let kinds = [busy, waiting, untold].map(|steps| self.fold(steps, |step| self.more(step)));
+        kinds.into_iter().flatten().collect()
     }
 
     /// Returns for each step those that wait for it.
@@ -166,7 +214,8 @@ impl<'a> Causes<'a> {
     /// Returns the steps that wait or are worked on, and whatever has to go on before them.
     fn reached(&self) -> BTreeSet<StepPath> {
         let busy = self.views.values().filter(|view| is_performed(view)).map(|view| &view.step);
-        let mut open: Vec<StepPath> = self.waiting.keys().copied().chain(busy).cloned().collect();
+        let begun = busy.chain(self.untold());
+        let mut open: Vec<StepPath> = self.waiting.keys().copied().chain(begun).cloned().collect();
         let mut reached = BTreeSet::new();
         while let Some(step) = open.pop() {
             if reached.insert(step.clone()) {
@@ -223,7 +272,14 @@ impl<'a> Causes<'a> {
                 Some(around) => format!("has not begun, since {around} has not"),
                 None => "has not begun".to_owned(),
             },
-            Some(view) => self.state(view),
+            Some(view) if self.is_untold(view) => {
+                format!("{}, not looked into any further", view.status)
+            }
+            Some(view) => match (self.makes_good(step).is_empty(), view.status) {
+                (true, _) => self.state(view),
+                (false, StepStatus::Completed) => "completed, is being made good".to_owned(),
+                (false, _) => format!("{}; is being made good", self.state(view)),
+            },
             None => "has not begun".to_owned(),
         }
     }

@@ -1,6 +1,7 @@
 //! What is said of a run that does not go on.
 
 mod stopped;
+mod untold;
 
 use expect_test::{Expect, expect};
 use skep_protocol::{
@@ -60,7 +61,7 @@ fn plain(text: &str) -> String {
 fn why(run: &RunDetail, step: &str) -> String {
     let causes = Causes::of(run);
     if step.is_empty() {
-        return plain(&all(run, &causes));
+        return plain(&all(run, &causes, Letters::Some));
     }
     match find(&causes, run.summary.run, step) {
         Ok(step) => plain(&chain(&causes, step)),
@@ -207,8 +208,8 @@ fn items_that_are_held_back_have_a_name() {
             run RUN of w is running
             fan[0]: no live agent offers x
               help: start one: skep agent exec --agent x=./PROGRAM
-              fan[1] and 2 more: waits: 1 of 1 items are under way (max_parallel)
               holds up last
+              fan[1] and 2 more: waits: 1 of 1 items are under way (max_parallel)
 
             fan[1]: waits: 1 of 1 items are under way (max_parallel)
               fan[0]: no live agent offers x
@@ -329,27 +330,29 @@ fn a_step_that_waits_for_several_is_held_up_by_each() {
         &run(steps, waiting),
         &["last"],
         &expect![[r#"
-        run RUN of w is running
-        d: agent a1 works on it
-          holds up last
-        e: scheduled
-          holds up last
-        f: agent a1 works on it
-        a: no live agent offers x
-          help: start one: skep agent exec --agent x=./PROGRAM
-          holds up last
-        b: no live agent offers y
-          help: start one: skep agent exec --agent y=./PROGRAM
-          holds up c, last
+            run RUN of w is running
+            d: agent a1 works on it
+              holds up last
+            f: agent a1 works on it
+            a: no live agent offers x
+              help: start one: skep agent exec --agent x=./PROGRAM
+              holds up last
+            b: no live agent offers y
+              help: start one: skep agent exec --agent y=./PROGRAM
+              holds up c, last
+            e: scheduled, not looked into any further
+              help: to look into it: skep why RUN e
+              holds up last
 
-        last: waits for steps a, b, c, d, e and 1 more
-          a: no live agent offers x
-            help: start one: skep agent exec --agent x=./PROGRAM
-          b: no live agent offers y
-            help: start one: skep agent exec --agent y=./PROGRAM
-          c: waits for step b
-          d: agent a1 works on it
-          e: scheduled"#]],
+            last: waits for steps a, b, c, d, e and 1 more
+              a: no live agent offers x
+                help: start one: skep agent exec --agent x=./PROGRAM
+              b: no live agent offers y
+                help: start one: skep agent exec --agent y=./PROGRAM
+              c: waits for step b
+              d: agent a1 works on it
+              e: scheduled, not looked into any further
+                help: to look into it: skep why RUN e"#]],
     );
 }
 

@@ -55,19 +55,19 @@ fn what_did_not_run_says_why() {
         &run,
         &["write", "maybe", "rarely", "stopped", "old"],
         &expect![[r#"
-        run RUN of w is over: cancelled
+            run RUN of w is over: cancelled: enough
 
-        write: skipped, since `think` did not complete
-          think: skipped, since `read` did not complete
-            read: failed: exit_1: no honey
+            write: skipped, since `think` did not complete
+              think: skipped, since `read` did not complete
+                read: failed: exit_1: no honey
 
-        maybe: skipped, since its `if` is false
+            maybe: skipped, since its `if` is false
 
-        rarely: skipped, since its `if` is false: inputs.copies > 3 and failure()
+            rarely: skipped, since its `if` is false: inputs.copies > 3 and failure()
 
-        stopped: cancelled, since the run was cancelled: enough
+            stopped: cancelled, since the run was cancelled: enough
 
-        old: skipped"#]],
+            old: skipped"#]],
     );
 }
 
@@ -125,5 +125,74 @@ fn what_stopped_a_step_is_named_with_its_failure() {
         slow: agent a1 works on it
 
         late: skipped, since the run was cancelled: enough"#]],
+    );
+}
+
+#[test]
+fn what_is_being_made_good_is_not_just_over() {
+    let stuck = |step: &str| waits(step, "failed for good").because(WaitingCause::Stuck);
+    let waiting = vec![
+        stuck("charge~compensate"),
+        waits("pay~compensate", "back-off, due in 3.2 s"),
+        waits_for("g/in~compensate", "charge~compensate"),
+    ];
+    let failure = Failure::new(FailureKind::Agent, "declined", "no money");
+    let mut steps = vec![
+        view("charge~compensate", StepStatus::Failed),
+        view("pay~compensate", StepStatus::Scheduled),
+        view("done~compensate", StepStatus::Completed),
+        StepView { error: Some(failure), ..view("pay", StepStatus::Failed) },
+    ];
+    let completed = ["charge", "done", "g", "g/in", "other"];
+    steps.extend(completed.map(|step| view(step, StepStatus::Completed)));
+    let mut run = run(steps, waiting);
+    run.summary.status = RunStatus::Stuck;
+    check(
+        &run,
+        &["charge", "pay", "g", "done", "other"],
+        &expect![[r#"
+        run RUN of w is stuck
+        charge~compensate: failed for good
+          help: skep resume RUN to try again, or to take it as done: skep skip RUN charge
+          holds up g/in~compensate
+        pay~compensate: back-off, due in 3.2 s
+
+        charge: completed, is being made good
+          charge~compensate: failed for good
+            help: skep resume RUN to try again, or to take it as done: skep skip RUN charge
+
+        pay: failed: declined: no money; is being made good
+          pay~compensate: back-off, due in 3.2 s
+
+        g: completed, is being made good
+          g/in~compensate: waits for step charge~compensate
+            charge~compensate: failed for good
+              help: skep resume RUN to try again, or to take it as done: skep skip RUN charge
+
+        done: completed
+
+        other: completed"#]],
+    );
+    assert_eq!(
+        object(&run, &Causes::of(&run), Some(StepPath::new("charge")))["because"][1]["step"],
+        "charge~compensate"
+    );
+}
+
+#[test]
+fn a_run_that_is_over_says_why_and_what_can_be_done() {
+    let mut over = run(Vec::new(), Vec::new());
+    (over.summary.status, over.cancelled) = (RunStatus::Cancelled, Some("enough".to_owned()));
+    check(&over, &[], &expect!["run RUN of w is over: cancelled: enough"]);
+    over.summary.status = RunStatus::Failed;
+    over.error = Some(Failure::new(FailureKind::Agent, "declined", "no money"));
+    over.cancelled = None;
+    check(
+        &over,
+        &[],
+        &expect![[r#"
+        run RUN of w is over: failed, declined: no money
+          help: what was given up on: skep deadletters show RUN
+          help: to do it over: skep retry RUN"#]],
     );
 }
