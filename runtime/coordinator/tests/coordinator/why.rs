@@ -2,7 +2,8 @@
 
 use skep_broker::{Embedded, Queries as _};
 use skep_protocol::{
-    Query, QueryReply, RunDetail, RunId, StepPath, StepStatus, WaitingCause, WaitingView,
+    Query, QueryReply, RunDetail, RunId, StepPath, StepStatus, WaitingCause, WaitingView, decode,
+    encode,
 };
 
 use crate::world::*;
@@ -93,4 +94,14 @@ steps:
     assert_eq!(all.iter().copied().filter(known).collect::<Vec<_>>(), there);
     let to_come = found.steps.iter().find(|view| view.step.as_str() == "g[2]/q").unwrap();
     assert_eq!(to_come.status, StepStatus::Pending);
+}
+
+#[test]
+fn a_question_for_no_step_is_as_older_ones_write_and_read_it() {
+    let run = run_id("k");
+    let older = encode(&serde_json::json!({ "run": { "run": run } }));
+    assert_eq!(encode(&Query::run(run)), older);
+    assert_eq!(decode::<Query>(&older).unwrap(), Query::run(run));
+    let asked = Query::Run { run, steps: vec![StepPath::new("a")] };
+    assert_eq!(decode::<Query>(&encode(&asked)).unwrap(), asked);
 }
