@@ -1,24 +1,22 @@
 //! What commands ask of coordinators, over any broker.
 
+mod tries;
+
 use std::time::Duration;
 
 use serde_json::Value;
-use skep_broker::{Broker, RequestError};
+use skep_broker::Broker;
 use skep_protocol::{
     AgentView, ClusterAgents, ClusterBreakers, Command, CommandReply, DeadLetter, Hash,
     HistoryEntry, LetterFilter, Order, PartitionCount, PartitionId, Payload, Query, QueryReply,
-    RegisterWorkflow, Rejection, RetryRun, RunDetail, RunFilter, RunId, RunSummary, StartRun,
-    StepPath,
+    RegisterWorkflow, RetryRun, RunDetail, RunFilter, RunId, RunSummary, StartRun, StepPath,
 };
-use tokio::time::{Instant, sleep};
 
+use self::tries::Tries;
 use crate::error::{Error, Exit};
 
 /// How long nobody may answer: a cluster hands partitions over in less.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The first pause between two tries; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How many facts of a history are asked for at a time.
 const PAGE: u32 = 2_000;
 /// How many runs of a list are asked for at a time.
@@ -270,48 +268,6 @@ pub(crate) enum Existed {
     NotBefore,
 }
 
-/// Tries within a bound of time.
-struct Tries {
-    until: Instant,
-    pause: Duration,
-}
-
-impl Tries {
-    fn new(patience: Duration) -> Self {
-        Self { until: Instant::now() + patience, pause: FIRST_PAUSE }
-    }
-
-    /// Waits before the next try if the error may pass; gives the error back if it may not.
-    async fn bear(&mut self, error: RequestError) -> Result<(), Error> {
-        let passing = !matches!(error, RequestError::TooLarge { .. });
-        if passing && self.pause(Duration::ZERO).await { Ok(()) } else { Err(error.into()) }
-    }
-
-    /// Waits before the next try if what was rejected may be taken later.
-    async fn bear_rejection(&mut self, rejection: Rejection) -> Result<(), Error> {
-        let pause = if let Rejection::Busy { retry_after_ms } = rejection {
-            Some(Duration::from_millis(retry_after_ms))
-        } else {
-            (rejection == Rejection::NotOwner {}).then_some(FIRST_PAUSE)
-        };
-        match pause {
-            Some(pause) if self.pause(pause).await => Ok(()),
-            Some(_) | None => Err(rejection.into()),
-        }
-    }
-
-    /// Waits, at least so long; returns whether another try is allowed.
-    async fn pause(&mut self, at_least: Duration) -> bool {
-        let pause = self.pause.max(at_least);
-        if Instant::now() + pause > self.until {
-            return false;
-        }
-        sleep(pause).await;
-        self.pause = (2 * self.pause).min(LONGEST_PAUSE);
-        true
-    }
-}
-
 fn unexpected() -> Error {
     Error::new(Exit::Unreachable, "a coordinator gave an answer to another question")
         .help("is it of another version than this skep? see skep doctor")
@@ -321,6 +277,7 @@ fn unexpected() -> Error {
 mod tests {
     use futures::StreamExt as _;
     use skep_broker::{Commands as _, Embedded, Queries as _, Requests};
+    use skep_protocol::Rejection;
 
     use super::*;
 
