@@ -7,6 +7,8 @@ mod handle;
 mod leaving;
 mod orders;
 mod queues;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use skep_protocol::{
     AgentId, AttemptId, Control, CoordinatorId, Heartbeat, PartitionCount, PartitionId, Ration,
     RollCall, Task, Timestamp,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -158,38 +160,17 @@ impl<B: Broker> FleetLoop<B> {
         self.fleet.handle(input, self.clock.now(), &mut self.effects);
     }
 
+    /// Takes in what waits, up to a bound; what is received is handled.
     fn messages(&mut self, first: Message) {
-        let mut next = Some(first);
+        let (mut next, mut taken) = (Some(first), 0);
         let (mut happened, mut dropped) = (Vec::new(), Vec::new());
-        for _ in 0..AT_ONCE {
-            match next {
-                Some(Message::Inputs(mut inputs)) => happened.append(&mut inputs),
-                Some(Message::Dropped { partition, forgotten }) => {
-                    happened.push(FleetInput::Dropped { partition });
-                    dropped.push((partition, forgotten));
-                }
-                Some(Message::Agents { answer }) => {
-                    let _ = answer.send(self.fleet.agents(self.clock.now()));
-                }
-                Some(Message::Breakers { answer }) => {
-                    let _ = answer.send(self.fleet.breakers(self.clock.now()));
-                }
-                Some(Message::Order { order, capability, answer }) => {
-                    self.order((order, capability), answer);
-                }
-                Some(Message::CapabilityOf { breaker, answer }) => {
-                    let _ = answer.send(self.fleet.capability_of_breaker(&breaker));
-                }
-                Some(Message::Place { attempts, answer }) => {
-                    let _ = answer.send(attempts.iter().map(|id| self.place(id)).collect());
-                }
-                None => break,
-            }
-            next = if happened.len() < AT_ONCE { self.messages.try_recv().ok() } else { None };
+        while let Some(message) = next {
+            self.message(message, &mut happened, &mut dropped);
+            taken += 1;
+            let is_enough = taken >= AT_ONCE || happened.len() >= AT_ONCE;
+            next = if is_enough { None } else { self.messages.try_recv().ok() };
         }
-        let settled: Vec<AttemptId> = happened.iter().filter_map(settled).collect();
-        self.fleet.handle_all(happened, self.clock.now(), &mut self.effects);
-        self.settled(&settled);
+        self.fleet.handle_all(self.settled(happened), self.clock.now(), &mut self.effects);
         for (partition, forgotten) in dropped {
             let is_other = |task: &Task, _: Option<&AgentId>| task.partition != partition;
             desk::keep_tasks(&mut self.effects, is_other);
@@ -198,6 +179,36 @@ impl<B: Broker> FleetLoop<B> {
                 desk.untouched.dropped();
             }
             let _ = forgotten.send(());
+        }
+    }
+
+    fn message(
+        &mut self,
+        message: Message,
+        happened: &mut Vec<FleetInput>,
+        dropped: &mut Vec<(PartitionId, oneshot::Sender<()>)>,
+    ) {
+        match message {
+            Message::Inputs(mut inputs) => happened.append(&mut inputs),
+            Message::Dropped { partition, forgotten } => {
+                happened.push(FleetInput::Dropped { partition });
+                dropped.push((partition, forgotten));
+            }
+            Message::Agents { answer } => {
+                let _ = answer.send(self.fleet.agents(self.clock.now()));
+            }
+            Message::Breakers { answer } => {
+                let _ = answer.send(self.fleet.breakers(self.clock.now()));
+            }
+            Message::Order { order, capability, answer } => {
+                self.order((order, capability), answer);
+            }
+            Message::CapabilityOf { breaker, answer } => {
+                let _ = answer.send(self.fleet.capability_of_breaker(&breaker));
+            }
+            Message::Place { attempts, answer } => {
+                let _ = answer.send(attempts.iter().map(|id| self.place(id)).collect());
+            }
         }
     }
 
@@ -217,43 +228,51 @@ impl<B: Broker> FleetLoop<B> {
         effects.append(&mut self.effects);
         // Meanwhile an attempt may have been settled, lost, or given to somebody else.
         desk::keep_tasks(&mut effects, |task, agent| self.fleet.is_to_go(&task.id(), agent));
-        for effect in effects {
-            let Some(effect) = self.if_sure(effect) else { continue };
-            match effect {
-                FleetEffect::Deliver { agent, tasks } => match self.that_leave(tasks) {
-                    tasks if tasks.is_empty() => {}
-                    tasks => self.deliver(agent, tasks),
-                },
-                FleetEffect::Look { agent } => self.deliver(agent, Vec::new()),
-                FleetEffect::Enqueue { task, .. } if !self.may_lie_there(&task) => {}
-                FleetEffect::Enqueue { task, sending } => self.enqueue(task, sending),
-                FleetEffect::ClearQueue { capability } => self.clear_queue(capability),
-                FleetEffect::AskDepth { capability } => self.ask_depth(capability),
-                FleetEffect::CancelAttempts { agent, attempts } => {
-                    self.control(Some(agent), Control::Cancel { attempts });
-                }
-                FleetEffect::Ration { agent, ration } => self.ration(agent, ration),
-                FleetEffect::AskAll => self.call_roll(None),
-                FleetEffect::RollCall { number, partition } => {
-                    self.call_roll(Some((number, partition)));
-                }
-                FleetEffect::Strays { agent, attempts } => self.strays(&agent, attempts),
-                FleetEffect::Held { partition, agent, attempt } => {
-                    self.feed(partition, Feedback::Held { agent, attempt });
-                }
-                FleetEffect::Failed { partition, attempt, agent, failure } => {
-                    self.feed(partition, Feedback::Failed { attempt, agent, failure });
-                }
-                FleetEffect::Stalling { attempt, agent, silent_for } => {
-                    observe::stalling(&attempt, &agent, silent_for);
-                }
-                FleetEffect::Post { number, post } => {
-                    observe::posted(&post);
-                    self.items.push(Item { number, post, done: None });
-                }
-                FleetEffect::Lost { partition, attempt, agent, cause } => {
-                    self.feed(partition, Feedback::Lost { attempt, agent, cause });
-                }
+        while !effects.is_empty() {
+            for effect in effects {
+                self.perform_one(effect);
+            }
+            // What could not leave may have made room for something else.
+            effects = std::mem::take(&mut self.effects);
+        }
+    }
+
+    fn perform_one(&mut self, effect: FleetEffect) {
+        let Some(effect) = self.if_sure(effect) else { return };
+        match effect {
+            FleetEffect::Deliver { agent, tasks } => match self.that_leave(tasks) {
+                tasks if tasks.is_empty() => {}
+                tasks => self.deliver(agent, tasks),
+            },
+            FleetEffect::Look { agent } => self.deliver(agent, Vec::new()),
+            FleetEffect::Enqueue { task, .. } if !self.may_lie_there(&task) => {}
+            FleetEffect::Enqueue { task, sending } => self.enqueue(task, sending),
+            FleetEffect::ClearQueue { capability } => self.clear_queue(capability),
+            FleetEffect::AskDepth { capability } => self.ask_depth(capability),
+            FleetEffect::CancelAttempts { agent, attempts } => {
+                self.control(Some(agent), Control::Cancel { attempts });
+            }
+            FleetEffect::Ration { agent, ration } => self.ration(agent, ration),
+            FleetEffect::AskAll => self.call_roll(None),
+            FleetEffect::RollCall { number, partition } => {
+                self.call_roll(Some((number, partition)));
+            }
+            FleetEffect::Strays { agent, attempts } => self.strays(&agent, attempts),
+            FleetEffect::Held { partition, agent, attempt } => {
+                self.feed(partition, Feedback::Held { agent, attempt });
+            }
+            FleetEffect::Failed { partition, attempt, agent, failure } => {
+                self.feed(partition, Feedback::Failed { attempt, agent, failure });
+            }
+            FleetEffect::Stalling { attempt, agent, silent_for } => {
+                observe::stalling(&attempt, &agent, silent_for);
+            }
+            FleetEffect::Post { number, post } => {
+                observe::posted(&post);
+                self.items.push(Item { number, post, done: None });
+            }
+            FleetEffect::Lost { partition, attempt, agent, cause } => {
+                self.feed(partition, Feedback::Lost { attempt, agent, cause });
             }
         }
     }
@@ -328,10 +347,6 @@ impl<B: Broker> FleetLoop<B> {
             desk.inbox.put(feedback);
         }
     }
-}
-
-fn settled(input: &FleetInput) -> Option<AttemptId> {
-    if let FleetInput::Settled { attempt, .. } = input { Some(attempt.clone()) } else { None }
 }
 
 async fn listen<B: Broker>(broker: B) -> BoxStream<'static, Heartbeat> {

@@ -55,11 +55,12 @@ impl Untouched {
         !known.taken_back.contains(id)
     }
 
-    /// The fleet forgot an attempt, because it is over: its task leaves no more.
-    pub(crate) fn settled(&self, id: &AttemptId) {
+    /// The fleet forgets an attempt, because it is over: its task leaves no more. Returns whether
+    /// it was taken back.
+    pub(crate) fn settled(&self, id: &AttemptId) -> bool {
         let mut known = self.known();
         known.untouched.remove(id);
-        known.taken_back.remove(id);
+        known.taken_back.remove(id)
     }
 
     /// The fleet forgot the partition, because somebody else may own it.

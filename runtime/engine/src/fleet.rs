@@ -205,7 +205,7 @@ impl Fleet {
             FleetInput::CaughtUp { partition } => self.caught_up(partition, now, effects),
             FleetInput::Dropped { partition } => self.drop_partition(partition),
             FleetInput::Withheld { attempt } => self.withhold(&attempt),
-            FleetInput::TakenBack { attempt } => self.move_to(&attempt, Place::Late),
+            FleetInput::TakenBack { attempt } => self.taken_back(&attempt),
             FleetInput::Settled { attempt, reported_by } => {
                 self.settle(&attempt, reported_by.as_ref(), now);
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skep_broker::Broker;
 use skep_engine::fleet::{FleetEffect, FleetInput};
-use skep_protocol::{AttemptId, PartitionCount, PartitionId, RunId, Task};
+use skep_protocol::{PartitionCount, PartitionId, RunId, Task};
 
 use super::{Desk, FleetLoop};
 
@@ -55,8 +55,7 @@ impl<B: Broker> FleetLoop<B> {
         };
         let (leaving, kept): (Vec<_>, Vec<_>) = tasks.into_iter().partition(leaves);
         for task in kept {
-            let attempt = task.id();
-            self.jobs.spawn(async move { Some(FleetInput::TakenBack { attempt }) });
+            self.handle(FleetInput::TakenBack { attempt: task.id() });
         }
         leaving
     }
@@ -66,13 +65,19 @@ impl<B: Broker> FleetLoop<B> {
         self.desk(task.partition).is_some_and(|desk| desk.untouched.may_leave(&task.id()))
     }
 
-    /// Forgets what was known of attempts that are over.
-    pub(super) fn settled(&self, attempts: &[AttemptId]) {
-        for id in attempts {
-            if let Some(desk) = self.desk_of(id.run) {
-                desk.untouched.settled(id);
+    /// Forgets what was known of attempts that are over. What was taken back before it left is
+    /// nowhere, so that nobody waits until it has stopped.
+    pub(super) fn settled(&self, happened: Vec<FleetInput>) -> Vec<FleetInput> {
+        let mut inputs = Vec::with_capacity(happened.len());
+        for input in happened {
+            if let FleetInput::Settled { attempt, .. } = &input
+                && self.desk_of(attempt.run).is_some_and(|desk| desk.untouched.settled(attempt))
+            {
+                inputs.push(FleetInput::TakenBack { attempt: attempt.clone() });
             }
+            inputs.push(input);
         }
+        inputs
     }
 
     pub(super) fn desk(&self, partition: PartitionId) -> Option<&Desk> {

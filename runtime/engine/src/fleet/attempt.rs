@@ -157,6 +157,14 @@ impl Fleet {
         }
     }
 
+    /// A task did not leave for its agent, and never will.
+    pub(super) fn taken_back(&mut self, id: &AttemptId) {
+        let place = self.attempts.get(id).map(|attempt| &attempt.place);
+        if matches!(place, Some(Place::Delivering { .. })) {
+            self.move_to(id, Place::Late);
+        }
+    }
+
     pub(super) fn track(&mut self, offer: OfferTask) {
         let id = offer.task.id();
         self.forget(&id);

@@ -139,10 +139,14 @@ fn what_is_settled_leaves_its_slot_to_the_next() {
 fn what_is_taken_back_leaves_its_slot_to_the_next() {
     let mut scene = Scene::new();
     scene.beat("a", 1, &[]).owe("x").owe("y");
-    scene.input(FleetInput::TakenBack { attempt: id("x") }).settled("x", None).check(expect![[
-        r#"
+    let back = |step| FleetInput::TakenBack { attempt: id(step) };
+    scene.input(back("x")).settled("x", None).check(expect![[r#"
         0: deliver to a: x
         0: deliver to a: y
-    "#
-    ]]);
+    "#]]);
+    scene.delivered("a", &["y"]).input(back("y")).settled("y", None).check(expect![[r#"
+        0: deliver to a: x
+        0: deliver to a: y
+        0: cancel at a: y
+    "#]]);
 }
