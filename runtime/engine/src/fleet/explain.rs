@@ -42,7 +42,10 @@ impl Fleet {
                 plain(&format!("it fails, because {} cannot read it", unread::who(&attempt.line)))
             }
             Place::Refused { .. } => plain("it fails, because its circuit breaker is open"),
-            Place::Late => plain("it ends, because no agent took it in time"),
+            Place::Late if attempt.is_late(now) => {
+                plain("it ends, because no agent took it in time")
+            }
+            Place::Late => plain("it ends"),
             Place::Ready if self.link == Link::Down => plain("the broker cannot be reached"),
             Place::Ready => self.explain_ready(attempt, pool, now),
             // It may lie in the queue yet; whoever pulls it is told that it is not wanted.
@@ -75,9 +78,9 @@ impl Fleet {
     }
 
     fn explain_behind(&self, id: &AttemptId, until: Timestamp, now: Timestamp) -> String {
-        let until = clock(until);
         match self.stops_before(id, now) {
             Some((other, stopping)) => {
+                let until = clock(self.bears_with(id, other).unwrap_or(until));
                 let (step, attempt, agent) = (&other.step, other.attempt, &stopping.agent);
                 let own = id.step == *step || id.step.compensated().as_ref() == Some(step);
                 let another = if own { "" } else { ", another step," };
@@ -86,7 +89,9 @@ impl Fleet {
                      waited for, until {until} at the latest"
                 )
             }
-            None => format!("an attempt before it is to stop, by {until} at the latest"),
+            None => {
+                format!("an attempt before it is to stop, by {} at the latest", clock(until))
+            }
         }
     }
 

@@ -12,7 +12,7 @@ pub(super) enum Place {
     /// Its time has not come.
     BackOff,
     /// An attempt before it, at its step or of an earlier round, was told to stop, and may not have
-    /// stopped yet.
+    /// stopped yet. It is looked at again at this moment.
     Behind { until: Timestamp },
     /// It may have been sent before this coordinator took over; the agents are being asked.
     RollCall,

@@ -2,7 +2,7 @@
 //! of an earlier one is left that is to stop.
 //!
 //! A stop that ends costs what is around its step. Who waits for it is looked at when it was the
-//! last one of its round, and not before.
+//! last one of its round, and otherwise once in a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::{once, successors};
@@ -38,21 +38,57 @@ impl Members {
 /// Returns the round of an attempt in everything it is inside of; these are its later ones, as far
 /// as they are known.
 pub(super) fn all_rounds(id: &AttemptId, later: &[Round]) -> Vec<Round> {
-    let of_run = match id.step.compensated() {
-        Some(_) => Round::UNWINDING,
-        None => Round { inside: None, number: 0 },
-    };
     let around = successors(id.step.around(), StepPath::around).map(|around| {
         let inside = Some(around);
         let known = later.iter().find(|round| round.inside == inside);
         Round { number: known.map_or(0, |round| round.number), inside }
     });
-    once(of_run).chain(around).collect()
+    once(round_of_run(id)).chain(around).collect()
+}
+
+/// Returns the round of an attempt in its run.
+fn round_of_run(id: &AttemptId) -> Round {
+    match id.step.compensated() {
+        Some(_) => Round::UNWINDING,
+        None => Round { inside: None, number: 0 },
+    }
+}
+
+/// Returns what a path is inside of, as [`StepPath::around`] does, without a copy.
+fn around(path: &str) -> Option<&str> {
+    path.rsplit_once(['/', '[']).map(|(around, _)| around)
 }
 
 impl Rounds {
     pub(super) const fn new() -> Self {
         Self(BTreeMap::new())
+    }
+
+    /// Returns the first rounds of an attempt, in its run and in what is known around it. Its path
+    /// may be made up, and very deep.
+    pub(super) fn known_around(&self, id: &AttemptId) -> Vec<Round> {
+        let known = self.nearest(id).filter(|(path, known)| *path == known.as_str());
+        let known = known.map(|(_, known)| Round { inside: Some(known.clone()), number: 0 });
+        once(round_of_run(id)).chain(known).collect()
+    }
+
+    /// Returns each path around an attempt that may be known, and the last known one that does not
+    /// come after it. That one begins with every wider path that is known; so after the first there
+    /// are no more of them than it is deep.
+    pub(super) fn nearest<'a>(
+        &'a self,
+        id: &'a AttemptId,
+    ) -> impl Iterator<Item = (&'a str, &'a StepPath)> {
+        let look = |path| {
+            let until = (id.run, Some(StepPath::new(path)));
+            let ((_, last), _) = self.0.range((id.run, None)..=until).next_back()?;
+            Some((path, last.as_ref()?))
+        };
+        let innermost = id.step.compensated().is_none().then(|| around(id.step.as_str()));
+        successors(innermost.flatten().and_then(look), move |(path, last)| {
+            let mut wider = successors(around(path), |path| around(path));
+            wider.find(|path| last.as_str().starts_with(path)).and_then(look)
+        })
     }
 
     /// An attempt is owed.

@@ -6,6 +6,7 @@
 //! fencing token decides.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use skep_protocol::limits::{HOLD_CONFIRMED_WITHIN, STOPPED_WITHIN};
 use skep_protocol::{AgentId, AttemptId, Timestamp};
@@ -15,6 +16,9 @@ use super::attempt::Attempt;
 use super::place::Place;
 use super::rounds::all_rounds;
 use crate::Round;
+
+/// How often an attempt that waits for other steps is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// An attempt that is of no interest any more and may still be performed.
 #[derive(Debug)]
@@ -87,8 +91,9 @@ impl Fleet {
         later.filter(is_ready).cloned().collect()
     }
 
-    /// Returns until when an attempt waits for others to stop. For other steps than its own it does
-    /// not do so again, once that took too long.
+    /// Returns when an attempt that waits for others to stop is to be looked at, if nothing happens
+    /// before. For other steps than its own it does not wait again, once that took too long; and
+    /// whoever of them was told last may stop while those before it are waited for no more.
     pub(super) fn waits_until(&mut self, id: &AttemptId, now: Timestamp) -> Option<Timestamp> {
         let (other, stopping) = self.stops_before(id, now)?;
         let (own, until) = (other.step == id.step, stopping.until());
@@ -96,7 +101,15 @@ impl Fleet {
             return Some(until);
         }
         let attempt = self.attempts.get_mut(id)?;
-        Some(until.min(*attempt.patience.get_or_insert_with(|| now.after(STOPPED_WITHIN))))
+        let patience = *attempt.patience.get_or_insert_with(|| now.after(STOPPED_WITHIN));
+        Some(until.min(patience).min(now.after(LOOK_EVERY)))
+    }
+
+    /// Returns until when an attempt waits for another one at the latest.
+    pub(super) fn bears_with(&self, id: &AttemptId, other: &AttemptId) -> Option<Timestamp> {
+        let until = self.stopping.get(other)?.until();
+        let patience = self.attempts.get(id)?.patience.filter(|_| other.step != id.step);
+        Some(patience.map_or(until, |patience| until.min(patience)))
     }
 
     /// Returns what an attempt has to wait for, because it may still be under way: one before it at
@@ -162,12 +175,21 @@ impl Fleet {
         if !self.owned.contains(&self.count.of(id.run)) {
             return;
         }
-        let rounds = all_rounds(id, &[]);
-        let is_before = |round| self.rounds.later(id, round).next().is_some();
-        if rounds.iter().any(is_before) || !self.next_of(id, |place| !place.is_out()).is_empty() {
+        if let Some(rounds) = self.rounds_of_stray(id) {
             let stopping = Stopping { agent: agent.clone(), told: now, arrived: true, rounds };
             self.await_end(id, stopping, now);
         }
+    }
+
+    /// Returns the rounds of what nobody owes, if something is to wait for it. Its step may be made
+    /// up, unless something is owed of it.
+    fn rounds_of_stray(&self, id: &AttemptId) -> Option<Vec<Round>> {
+        if !self.next_of(id, |place| !place.is_out()).is_empty() {
+            return Some(all_rounds(id, &[]));
+        }
+        let rounds = self.rounds.known_around(id);
+        let is_before = |round| self.rounds.later(id, round).next().is_some();
+        rounds.iter().any(is_before).then_some(rounds)
     }
 
     /// An agent answered the delivery of what it was meanwhile told to stop: it is told once more,

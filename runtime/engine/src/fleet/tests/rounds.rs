@@ -164,6 +164,97 @@ fn it_says_that_it_waits_for_another_step() {
     assert_eq!(scene.fleet.rounds, Rounds::new());
 }
 
+/// Whoever is told to stop last may stop first, and those before it may never do so.
+#[test]
+fn nobody_is_waited_for_longer_because_another_was_told_later_and_has_stopped() {
+    let mut scene = stopped(["g/x", "other"]);
+    scene.owe("g/y").delivered("b", &["g/y"]);
+    scene.after(3_000).beat("a", 2, &["g/x"]).beat("b", 5, &["g/y"]);
+    scene.after(3_000).beat("a", 2, &["g/x"]).beat("b", 5, &["g/y"]);
+    scene.settled("g/y", None).owe_offer(again("g/z"));
+    scene.done.clear();
+    let why = scene.why(&again("g/z"));
+    assert!(why.contains("attempt 1 of g/y") && why.contains("until 00:01:53 UTC"), "{why}");
+    scene.after(100).beat("b", 5, &[]).after(2_000).check(expect![[r#"
+        7000: deliver to a: g/z
+    "#]]);
+}
+
+#[test]
+fn who_waits_for_many_is_looked_at_once_in_a_second() {
+    let mut scene = Scene::new();
+    let items: Vec<String> = (0..40).map(|index| format!("g/f[{index}]")).collect();
+    let items: Vec<&str> = items.iter().map(String::as_str).collect();
+    scene.beat("a", 40, &[]);
+    items.iter().for_each(|item| _ = scene.owe(item));
+    scene.delivered("a", &items).beat("a", 40, &items).beat("b", 5, &[]);
+    scene.settled(items[0], None).owe_offer(again("g/x"));
+    let waits = again("g/x").task.id();
+    let (mut looks, mut went) = (BTreeSet::new(), None);
+    for item in &items[1..] {
+        scene.settled(item, None).after(200).beat("a", 40, &items).beat("b", 5, &[]);
+        if let Place::Behind { until } = scene.fleet.attempts[&waits].place {
+            looks.insert(until);
+        } else {
+            went = went.or(Some(scene.now - 100_000));
+        }
+    }
+    assert_eq!((looks.len(), went), (7, Some(7_000)));
+}
+
+/// What an agent lists may be made up: a path costs what is known of it, however long it is.
+#[test]
+fn a_deep_stray_is_kept_where_it_is_inside_of_something_that_is_known() {
+    let mut scene = Scene::new();
+    scene.recover(vec![remedy("s"), again("g/x"), again("h/f[1]/x")]).caught_up();
+    let deep = "/a".repeat(1_000);
+    let strays: Vec<String> = (0..100).map(|stray| format!("g{deep}/{stray}")).collect();
+    scene.beat("a", 1, &strays.iter().map(String::as_str).collect::<Vec<_>>());
+    let stopping = &scene.fleet.stopping;
+    let rounds: usize = stopping.values().map(|stopping| stopping.rounds.len()).sum();
+    assert_eq!((stopping.len(), rounds), (100, 200));
+    scene.beat("a", 1, &["g[2]", "gg/y", "h/f[1]/g/y", "h/f[2]/y"]);
+    fn inside(round: &Round) -> &str {
+        round.inside.as_ref().map_or("run", StepPath::as_str)
+    }
+    let stopping = scene.fleet.stopping.values();
+    let inside = stopping.map(|stopping| stopping.rounds.iter().map(inside).collect::<Vec<_>>());
+    let expected = [&["run", "g"][..], &["run"], &["run", "h/f[1]"], &["run"]];
+    assert_eq!(inside.collect::<Vec<_>>(), expected);
+    scene.input(FleetInput::Dropped { partition: task("s", "c", 5).partition });
+    assert_eq!(scene.fleet.rounds, Rounds::new());
+}
+
+#[test]
+fn a_deep_stray_is_looked_up_as_often_as_what_is_known_is_deep() {
+    let mut rounds = Rounds::new();
+    let known = |path: &str| [Round { inside: Some(StepPath::new(path)), number: 1 }];
+    for path in ["a", "a/a", "a/a/a[2]", "a/b", "e/a/a"] {
+        rounds.track(&id("any"), &known(path));
+    }
+    (0..1_000).for_each(|item| rounds.track(&id("any"), &known(&format!("a/a/Z[{item}]"))));
+    let looks = |step: &str| {
+        let (step, found) = (id(step), rounds.known_around(&id(step)));
+        (rounds.nearest(&step).count(), found.len() - 1)
+    };
+    let deep = "/a".repeat(1_000);
+    assert_eq!(looks(&format!("a{deep}")), (3, 2));
+    assert_eq!(looks(&format!("é{deep}")), (1, 0));
+    assert_eq!(looks(&format!("a/a/a[2]{deep}")), (5, 3));
+    assert_eq!(looks(&format!("a/a/é{deep}")), (3, 2));
+    assert_eq!(looks(&format!("0{deep}")), (0, 0));
+    assert_eq!(looks("a/a/a[2]/x~compensate"), (0, 0));
+}
+
+#[test]
+fn nothing_is_kept_of_a_stray_that_nobody_waits_for() {
+    let mut scene = Scene::new();
+    scene.recover(vec![again("g/x"), offer(task("h/x", "c", 5))]).caught_up();
+    let deep = format!("h{}", "/a".repeat(1_000));
+    scene.beat("a", 1, &[&deep, "h/x/y", "g", "g~compensate"]);
+    assert!(scene.fleet.stopping.is_empty(), "{:?}", scene.fleet.stopping);
+}
+
 /// However many stop one by one, each of those that wait is looked at once.
 #[test]
 fn many_that_start_over_are_looked_at_once() {

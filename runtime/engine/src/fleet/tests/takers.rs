@@ -140,13 +140,11 @@ fn what_is_taken_back_leaves_its_slot_to_the_next() {
     let mut scene = Scene::new();
     scene.beat("a", 1, &[]).owe("x").owe("y");
     let back = |step| FleetInput::TakenBack { attempt: id(step) };
-    scene.input(back("x")).settled("x", None).check(expect![[r#"
-        0: deliver to a: x
-        0: deliver to a: y
-    "#]]);
+    scene.input(back("x")).explain("x").settled("x", None);
     scene.delivered("a", &["y"]).input(back("y")).settled("y", None).check(expect![[r#"
         0: deliver to a: x
         0: deliver to a: y
+        0: x waits: it ends
         0: cancel at a: y
     "#]]);
 }
