@@ -49,7 +49,7 @@ pub enum RequestError {
         within_ms: u64,
     },
     /// The message is larger than the broker takes.
-    #[error("{what} is too large: {size} bytes, at most {limit}")]
+    #[error("{size} bytes are more than one message may have, {limit}: {what}")]
     TooLarge {
         /// What.
         what: String,

@@ -103,7 +103,10 @@ impl<B: Broker> FleetLoop<B> {
                 biased;
                 () = closing.cancelled() => return,
                 Some(done) = self.jobs.join_next() => match done {
-                    Ok(Some(input)) => self.handle(input),
+                    Ok(Some(input)) => {
+                        self.came_back(&input);
+                        self.handle(input);
+                    }
                     Ok(None) => {}
                     Err(error) => observe::task_died("job of the fleet", &error),
                 },

@@ -4,12 +4,13 @@
 //! partition before did not know of it, and who owns it next lets in no record of this one. An
 //! agent begins what was sent to it, and what it pulled once it is recorded that it took it. So
 //! what never left for an agent, and was not taken by the journal, is untouched, in the queue as
-//! well. Of what another coordinator recorded, nothing is known.
+//! well; and so is what came back from every agent it left for. Of what another coordinator
+//! recorded, nothing is known.
 //!
 //! The partition that takes an attempt back and the fleet that sends its task are two loops: one of
 //! them comes first, and the other one sees that here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
 use skep_engine::Recall;
@@ -22,8 +23,8 @@ pub(crate) struct Untouched(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Recorded by this coordinator, and begun by nobody.
-    untouched: BTreeSet<AttemptId>,
+    /// How many copies of what this coordinator recorded are out, of what nobody was seen to take.
+    out: BTreeMap<AttemptId, u32>,
     /// Cut off as such: they leave no more.
     taken_back: BTreeSet<AttemptId>,
 }
@@ -37,8 +38,8 @@ impl Untouched {
             let Some(told) = told(*run, event) else { continue };
             let known = known.get_or_insert_with(|| self.known());
             match told {
-                Told::Scheduled(id) => known.untouched.insert(id),
-                Told::Touched(id) => known.untouched.remove(&id),
+                Told::Scheduled(id) => known.out.insert(id, 0),
+                Told::Touched(id) => known.out.remove(&id),
             };
         }
     }
@@ -51,15 +52,27 @@ impl Untouched {
     /// Returns whether a task may leave, for an agent that may begin it at once.
     pub(crate) fn leaves(&self, id: &AttemptId) -> bool {
         let mut known = self.known();
-        known.untouched.remove(id);
-        !known.taken_back.contains(id)
+        if known.taken_back.contains(id) {
+            return false;
+        }
+        if let Some(copies) = known.out.get_mut(id) {
+            *copies = copies.saturating_add(1);
+        }
+        true
+    }
+
+    /// A task that left did not arrive, or its agent did not take it.
+    pub(crate) fn came_back(&self, id: &AttemptId) {
+        if let Some(copies) = self.known().out.get_mut(id) {
+            *copies = copies.saturating_sub(1);
+        }
     }
 
     /// The fleet forgets an attempt, because it is over: its task leaves no more. Returns whether
     /// it was taken back.
     pub(crate) fn settled(&self, id: &AttemptId) -> bool {
         let mut known = self.known();
-        known.untouched.remove(id);
+        known.out.remove(id);
         known.taken_back.remove(id)
     }
 
@@ -79,7 +92,11 @@ impl Recall for Untouched {
             return true;
         }
         let mut known = self.known();
-        known.untouched.remove(attempt) && known.taken_back.insert(attempt.clone())
+        if known.out.get(attempt) == Some(&0) {
+            known.out.remove(attempt);
+            known.taken_back.insert(attempt.clone());
+        }
+        known.taken_back.contains(attempt)
     }
 }
 
@@ -151,6 +168,19 @@ mod tests {
     }
 
     #[test]
+    fn what_came_back_from_everybody_is_taken_back() {
+        let untouched = knows(&[scheduled(1)]);
+        assert!(untouched.leaves(&id(1)) && untouched.leaves(&id(1)));
+        untouched.came_back(&id(1));
+        assert!(!untouched.recall(&id(1)), "one copy is out");
+        untouched.came_back(&id(1));
+        assert!(untouched.recall(&id(1)));
+        assert!(untouched.recall(&id(1)), "it stays so");
+        untouched.came_back(&id(1));
+        assert!(!untouched.leaves(&id(1)));
+    }
+
+    #[test]
     fn what_lies_in_the_queue_is_taken_back_unless_somebody_took_it() {
         let untouched = knows(&[scheduled(1), scheduled(2)]);
         assert!(untouched.may_leave(&id(1)) && untouched.may_leave(&id(2)));
@@ -175,7 +205,7 @@ mod tests {
         assert!(untouched.recall(&id(1)));
         untouched.settled(&id(1));
         untouched.settled(&id(2));
-        assert!(untouched.known().untouched.is_empty());
+        assert!(untouched.known().out.is_empty());
         assert!(untouched.known().taken_back.is_empty());
     }
 }

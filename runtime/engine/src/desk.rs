@@ -63,6 +63,13 @@ impl<'a> Desk<'a> {
         waits && self.recall.recall(&run.current_attempt(id))
     }
 
+    /// Returns whether the attempt of a step, which is about to be given up, may have been begun
+    /// though nobody was seen to take it.
+    pub(crate) fn is_in_doubt(&self, run: &Run, id: NodeId) -> bool {
+        let Phase::Scheduled { not_before, .. } = run.node(id).phase else { return false };
+        !self.is_untouched(run, id) && run.may_be_sent(not_before, self.now)
+    }
+
     /// Returns the text of a payload.
     pub(crate) fn text<'p>(&'p self, payload: &'p Payload) -> Result<&'p str, Obstacle> {
         let blob = match payload {

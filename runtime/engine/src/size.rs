@@ -155,7 +155,8 @@ mod tests {
         });
         check(Event::AttemptTaken { step: step.clone(), attempt, agent: agent.clone() });
         let (of, agent, duration_ms) = (step.clone(), Some(agent), Some(u64::MAX));
-        let failed = AttemptFailed { step: of, attempt, agent, failure, duration_ms };
+        let failed =
+            AttemptFailed { step: of, attempt, agent, failure, in_doubt: false, duration_ms };
         check(Event::AttemptFailed(failed));
         check(Event::StepSkipped {
             step: step.clone(),

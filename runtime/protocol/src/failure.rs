@@ -46,7 +46,7 @@ pub enum FailureKind {
     Timeout,
     /// The step as a whole ran longer than `deadline`.
     Deadline,
-    /// No agent took the task in time. None is sent it so late that nobody could see it taken.
+    /// No agent was seen to take the task in time.
     QueueTimeout,
     /// The output does not match `expect`.
     Expect,

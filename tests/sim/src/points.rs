@@ -17,6 +17,7 @@ pub const POINTS: &[&str] = &[
     "attempt begun beside another",
     "attempt completed",
     "attempt failed",
+    "attempt failed in doubt",
     "attempt lost",
     "attempt refused by a breaker",
     "attempt released",

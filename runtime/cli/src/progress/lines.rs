@@ -254,7 +254,8 @@ fn step_text(event: &Event) -> String {
         Event::AttemptFailed(failed) => {
             let by = failed.agent.as_ref().map(|agent| format!(" at {agent}")).unwrap_or_default();
             let words = format!("attempt {} failed{by}", failed.attempt);
-            format!("{}: {}", paint(YELLOW, words), why(&failed.failure))
+            let doubt = if failed.in_doubt { "; somebody may have begun it" } else { "" };
+            format!("{}: {}{doubt}", paint(YELLOW, words), why(&failed.failure))
         }
         Event::AttemptLost { attempt, cause, .. } => {
             paint(YELLOW, format!("attempt {attempt} was lost: {cause}"))

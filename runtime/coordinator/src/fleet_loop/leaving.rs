@@ -1,10 +1,11 @@
 //! What may leave at all, of all that the fleet wants sent.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use skep_broker::Broker;
 use skep_engine::fleet::{FleetEffect, FleetInput};
-use skep_protocol::{PartitionCount, PartitionId, RunId, Task};
+use skep_protocol::{AttemptId, PartitionCount, PartitionId, RunId, Task};
 
 use super::{Desk, FleetLoop};
 
@@ -47,7 +48,7 @@ impl<B: Broker> FleetLoop<B> {
     }
 
     /// Returns the tasks that leave for an agent: not those that their partition is cutting off as
-    /// never begun. Of the others nobody can say so any more.
+    /// never begun. Of the others nobody can say so any more, unless they come back.
     pub(super) fn that_leave(&mut self, tasks: Vec<Task>) -> Vec<Task> {
         let leaves = |task: &Task| {
             let desk = self.desk(task.partition);
@@ -58,6 +59,23 @@ impl<B: Broker> FleetLoop<B> {
             self.handle(FleetInput::TakenBack { attempt: task.id() });
         }
         leaving
+    }
+
+    /// Takes note of what an agent certainly did not begin of what left for it.
+    pub(super) fn came_back(&self, input: &FleetInput) {
+        let came_back = |id: &AttemptId| {
+            if let Some(desk) = self.desk_of(id.run) {
+                desk.untouched.came_back(id);
+            }
+        };
+        if let FleetInput::NoAgent { attempts, sent: false, .. } = input {
+            attempts.iter().for_each(came_back);
+        } else if let FleetInput::Delivered { attempts, refused, unread, .. } = input {
+            let refused = refused.iter().map(|(id, _)| id);
+            // It may say so twice, or of what it was not sent.
+            let back: BTreeSet<_> = refused.chain(unread.iter().map(|(id, _)| id)).collect();
+            attempts.iter().filter(|id| back.contains(id)).for_each(came_back);
+        }
     }
 
     /// Returns whether a task may lie in the queue: whoever pulls it asks before it begins.

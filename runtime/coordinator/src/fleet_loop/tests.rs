@@ -1,6 +1,8 @@
 use skep_broker::Embedded;
 use skep_engine::Recall as _;
-use skep_protocol::{AttemptScheduled, Event, Record, RunId, RunRecord, StepPath, Timestamp};
+use skep_protocol::{
+    AttemptScheduled, Event, Record, Refusal, RunId, RunRecord, StepPath, Timestamp,
+};
 
 use super::*;
 use crate::clock::new_coordinator_id;
@@ -57,4 +59,41 @@ async fn nobody_waits_until_what_was_taken_back_has_stopped() {
     assert_eq!(told(&fleet_loop), [false, true, false], "before it is settled");
     assert!(scheduled(&fleet_loop).untouched.leaves(&id()));
     assert_eq!(told(&fleet_loop), [false, false], "it has left");
+}
+
+#[tokio::test]
+async fn what_an_agent_did_not_take_was_not_begun() {
+    let agent = || AgentId::new("a").unwrap();
+    let other = || AttemptId { attempt: 2, ..id() };
+    let delivered = |refused: Vec<AttemptId>| {
+        let refused = refused.into_iter().map(|id| (id, Refusal::Busy)).collect();
+        FleetInput::Delivered { agent: agent(), attempts: vec![id()], refused, unread: Vec::new() }
+    };
+    let unread = vec![(id(), "too new".to_owned())];
+    let (attempts, refused) = (vec![id()], Vec::new());
+    let unread = FleetInput::Delivered { agent: agent(), attempts, refused, unread };
+    let gone = |sent| FleetInput::NoAgent { agent: agent(), attempts: vec![id()], sent };
+    let unknown = FleetInput::DeliveryUnknown { agent: agent(), attempts: vec![id()] };
+    let cases = [
+        (delivered(vec![id()]), true),
+        (unread, true),
+        (gone(false), true),
+        (gone(true), false),
+        (delivered(Vec::new()), false),
+        (delivered(vec![other()]), false),
+        (unknown, false),
+    ];
+    for (input, back) in cases {
+        let (fleet_loop, _handle) = fleet_loop();
+        let untouched = &scheduled(&fleet_loop).untouched;
+        assert!(untouched.leaves(&id()));
+        fleet_loop.came_back(&input);
+        assert_eq!(untouched.recall(&id()), back, "{input:?}");
+    }
+    // Said twice, it is one copy that is back, and the other one may be under way.
+    let (fleet_loop, _handle) = fleet_loop();
+    let untouched = &scheduled(&fleet_loop).untouched;
+    assert!(untouched.leaves(&id()) && untouched.leaves(&id()));
+    fleet_loop.came_back(&delivered(vec![id(), id()]));
+    assert!(!untouched.recall(&id()));
 }

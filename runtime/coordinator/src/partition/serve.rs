@@ -172,8 +172,9 @@ impl<B: Broker> Serving<B> {
                 | Effect::FetchBlob { .. } => drop(self.perform(effect)),
             }
         }
-        // Agents that finished one of them while nobody listened report it once more.
-        if offers.iter().any(|offer| offer.taken_by.is_some()) {
+        // Agents that finished one of them while nobody listened report it once more, and those
+        // that were not yet seen to have one say so.
+        if !offers.is_empty() {
             self.timers_from = self.context.clock.now().after(ROLL_CALL_WITHIN);
         }
         let partition = self.context.id;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::expect;
+use futures::StreamExt as _;
 use serde_json::json;
 use skep_broker::conformance::fixtures::{agent, heartbeat};
-use skep_broker::{Embedded, Presence as _, Reports as _, Tasks as _};
+use skep_broker::{Direct as _, Embedded, Presence as _, Reports as _, Tasks as _};
 use skep_protocol::{
-    Command, CommandReply, Event, Heartbeat, HistoryEntry, Lane, Offer, PartitionCount, Report,
-    ReportBatch, ReportBody, RunId, Task, Verdict,
+    Command, CommandReply, Delivery, Event, Heartbeat, HistoryEntry, Lane, Offer, PartitionCount,
+    Report, ReportBatch, ReportBody, RunId, Task, Verdict,
 };
 
 use crate::world::*;
@@ -132,4 +133,95 @@ async fn a_pivot_of_which_another_coordinator_knew_may_have_been_begun() {
     first.shutdown().await;
     let _second = coordinator(&broker).await;
     assert_eq!(cancelled(&broker, run).await, PASSED);
+}
+
+/// The pivot is waited for no longer than two seconds.
+const SHORT: &str = "
+name: trip
+on_failure: compensate
+steps:
+  book: { agent: work, compensate: { agent: work } }
+  pay: { agent: bank, needs: [book], pivot: true, queue_timeout: 2s, retry: { attempts: 1 } }
+";
+
+/// Waits until a run that came to its pivot is over; returns what followed, and whether anybody may
+/// have begun the pivot.
+async fn from_pivot_to_end(broker: &Embedded, run: RunId) -> (String, bool) {
+    let history = history_to_end(broker, run).await;
+    let failed = |entry: &HistoryEntry| match &entry.record.event {
+        Event::AttemptFailed(failed) => Some(failed.in_doubt),
+        _ => None,
+    };
+    let from = history.iter().position(|entry| failed(entry).is_some()).unwrap();
+    (words(&history[from..]), failed(&history[from]).unwrap())
+}
+
+const MADE_GOOD: &str = "\
+attempt_failed pay
+step_failed pay
+unwind_started
+attempt_scheduled book~compensate
+attempt_completed book~compensate
+run_compensated
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_pivot_that_nobody_took_in_time_is_not_passed() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, SHORT).await;
+    let _worker = worker(&broker, &ledger).await;
+    let run = until_paying(&broker, "k").await;
+    let (followed, in_doubt) = from_pivot_to_end(&broker, run).await;
+    assert_eq!((followed.as_str(), in_doubt), (MADE_GOOD, false));
+}
+
+/// Somebody to whom the coordinator before sent it may be at it.
+#[tokio::test(start_paused = true)]
+async fn a_pivot_of_another_coordinator_that_nobody_was_seen_to_take_may_have_been_begun() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let first = coordinator(&broker).await;
+    register(&broker, SHORT).await;
+    let _worker = worker(&broker, &ledger).await;
+    let run = until_paying(&broker, "k").await;
+    first.shutdown().await;
+    let _second = coordinator(&broker).await;
+    let (followed, in_doubt) = from_pivot_to_end(&broker, run).await;
+    let passed = "attempt_failed pay\nstep_failed pay\nrun_failed\n";
+    assert_eq!((followed.as_str(), in_doubt), (passed, true));
+}
+
+/// Whoever cannot read it says so, and has not begun it.
+#[tokio::test(start_paused = true)]
+async fn a_pivot_that_nobody_can_read_is_not_passed() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let _coordinator = coordinator(&broker).await;
+    register(&broker, &SHORT.replace("queue_timeout: 2s, ", "")).await;
+    let _worker = worker(&broker, &ledger).await;
+    let mut sent = broker.serve_tasks(&agent("teller")).await.unwrap();
+    let teller = async {
+        let beats = async {
+            for seq in 1.. {
+                let offers = vec![Offer { capability: "bank".to_owned(), slots: 4 }];
+                broker.beat(Heartbeat { offers, ..heartbeat("teller", seq) }).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        let answers = async {
+            while let Some(request) = sent.next().await {
+                request.responder.send(Delivery::unreadable("too new".to_owned()));
+            }
+        };
+        tokio::join!(beats, answers)
+    };
+    let history = async {
+        let run = until_paying(&broker, "k").await;
+        from_pivot_to_end(&broker, run).await
+    };
+    let (followed, in_doubt) = tokio::select! {
+        biased;
+        history = history => history,
+        _ = teller => unreachable!("it goes on for ever"),
+    };
+    assert_eq!((followed.as_str(), in_doubt), (MADE_GOOD, false));
 }

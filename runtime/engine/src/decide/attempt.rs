@@ -8,6 +8,7 @@ use crate::desk::Desk;
 use crate::partition::Partition;
 use crate::planted::{self, Bug};
 use crate::run::step::Phase;
+use crate::run::{NodeId, Run};
 
 /// An agent holds an attempt: recorded once.
 pub(super) fn held(
@@ -61,22 +62,38 @@ pub(super) fn failed(
     desk: &Desk<'_>,
 ) -> Decision {
     let failed = Decision::default();
-    match current(partition, attempt) {
+    let Some((run, id)) = step_of(partition, attempt) else { return failed };
+    match &run.node(id).phase {
         // Somebody else has it, or somebody has it by now: it is not given up.
-        Some(Phase::Taken { agent: taker, .. }) if agent.as_ref() != Some(taker) => failed,
-        Some(Phase::Scheduled { .. } | Phase::Taken { .. }) => {
-            let AttemptId { run, step, attempt } = attempt.clone();
-            let failure = failure.bounded();
-            let event = AttemptFailed { step, attempt, agent, failure, duration_ms: None };
-            failed.event(run, Event::AttemptFailed(event), desk)
+        Phase::Taken { agent: taker, .. } if agent.as_ref() != Some(taker) => failed,
+        Phase::Scheduled { .. } | Phase::Taken { .. } => {
+            failed.event(run.id(), given_up(run, id, (agent, failure.bounded()), desk), desk)
         }
-        Some(_) | None => failed,
+        _ => failed,
     }
+}
+
+/// Returns the failure of an attempt that somebody other than its agent gives up.
+pub(super) fn given_up(
+    run: &Run,
+    id: NodeId,
+    (agent, failure): (Option<AgentId>, Failure),
+    desk: &Desk<'_>,
+) -> Event {
+    let AttemptId { step, attempt, .. } = run.current_attempt(id);
+    let in_doubt = desk.is_in_doubt(run, id);
+    let failed = AttemptFailed { step, attempt, agent, failure, in_doubt, duration_ms: None };
+    Event::AttemptFailed(failed)
 }
 
 /// Returns the state of the step of an attempt, if it is the step's current one.
 fn current<'a>(partition: &'a Partition, attempt: &AttemptId) -> Option<&'a Phase> {
+    step_of(partition, attempt).map(|(run, id)| &run.node(id).phase)
+}
+
+/// Returns the step of an attempt, if that is its current one.
+fn step_of<'a>(partition: &'a Partition, attempt: &AttemptId) -> Option<(&'a Run, NodeId)> {
     let run = partition.run(attempt.run)?;
-    let node = run.node(run.find(&attempt.step)?);
-    (node.attempt == attempt.attempt).then_some(&node.phase)
+    let id = run.find(&attempt.step)?;
+    (run.node(id).attempt == attempt.attempt).then_some((run, id))
 }

@@ -64,8 +64,8 @@ fn failed(run: &Run, id: NodeId, failure: Failure) -> Vec<Event> {
     let (step, attempt) = (run.path(id), run.node(id).attempt);
     let leaves_something = !failure.kind.leaves_nothing();
     let attempt_failed = |failure| {
-        let (step, agent, duration_ms) = (step.clone(), None, None);
-        Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure, duration_ms })
+        let (step, agent, in_doubt, duration_ms) = (step.clone(), None, false, None);
+        Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure, in_doubt, duration_ms })
     };
     let ending = match (run.told_to_stop(id), run.node(id).stop) {
         // The frontier ends it.

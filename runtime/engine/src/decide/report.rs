@@ -3,7 +3,7 @@
 use skep_protocol::limits::MAX_RELEASES_PER_STEP;
 use skep_protocol::{
     AgentId, AttemptCompleted, AttemptFailed, Event, Failure, FailureKind, IgnoreReason, Outcome,
-    Payload, Report, ReportBody, ReportIgnored, Verdict, unbearable,
+    Payload, Report, ReportBody, ReportIgnored, StepPath, Verdict, unbearable,
 };
 
 use super::Decision;
@@ -141,24 +141,20 @@ fn apply(
             }
         },
         ReportBody::Outcome(Outcome::Failed { failure, duration_ms }) => {
-            let (agent, failure, duration_ms) =
-                (Some(agent), bounded(failure, desk), Some(duration_ms));
-            Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure, duration_ms })
+            failed((step, attempt), agent, bounded(failure, desk), duration_ms)
         }
         ReportBody::Outcome(Outcome::Completed { output, duration_ms }) => {
             if let Some(problem) = unbearable("output", &output) {
                 let failure = Failure::new(FailureKind::Limit, "output", problem.clone());
-                let (agent, duration_ms) = (Some(agent), Some(duration_ms));
-                let failed = AttemptFailed { step, attempt, agent, failure, duration_ms };
-                let rejected = Decision::verdict(Verdict::Rejected(problem));
-                return Ok(rejected.event(run.id(), Event::AttemptFailed(failed), desk));
+                let failed = failed((step, attempt), agent, failure, duration_ms);
+                return Ok(Decision::verdict(Verdict::Rejected(problem)).event(
+                    run.id(),
+                    failed,
+                    desk,
+                ));
             }
             match mismatch(run, id, &output, desk)? {
-                Some(failure) => {
-                    let (agent, duration_ms) = (Some(agent), Some(duration_ms));
-                    let failed = AttemptFailed { step, attempt, agent, failure, duration_ms };
-                    Event::AttemptFailed(failed)
-                }
+                Some(failure) => failed((step, attempt), agent, failure, duration_ms),
                 None => {
                     let output = desk.bounded(output);
                     let completed = AttemptCompleted { step, attempt, agent, output, duration_ms };
@@ -168,6 +164,17 @@ fn apply(
         }
     };
     Ok(applied.event(run.id(), event, desk))
+}
+
+/// Returns the failure of an attempt, as its agent has it.
+fn failed(
+    (step, attempt): (StepPath, u32),
+    agent: AgentId,
+    failure: Failure,
+    duration_ms: u64,
+) -> Event {
+    let (agent, duration_ms, in_doubt) = (Some(agent), Some(duration_ms), false);
+    Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure, in_doubt, duration_ms })
 }
 
 /// Holds an output against the `expect` of its step: done is a claim, and it is checked.

@@ -1,8 +1,9 @@
 //! The time of a timer has come.
 
-use skep_protocol::{AttemptFailed, CancelReason, Event, Failure, FailureKind, SkipReason};
+use skep_protocol::{CancelReason, Event, Failure, FailureKind, SkipReason};
 use skep_workflow::{OnTimeout, StepKind};
 
+use super::attempt::given_up;
 use crate::desk::Desk;
 use crate::frontier::deadline_passed;
 use crate::run::step::Phase;
@@ -25,16 +26,16 @@ pub(crate) fn timer(run: &Run, id: NodeId, reason: TimerReason, desk: &Desk<'_>)
             | Phase::Completed
             | Phase::Failed
             | Phase::Skipped { .. }
-            | Phase::Cancelled => attempt_failed(run, id, timed_out(run, id)),
+            | Phase::Cancelled => attempt_failed(run, id, timed_out(run, id), desk),
         },
         TimerReason::QueueTimeout => {
             let bound = run.work(id).queue_timeout.unwrap_or_default();
             let message = format!("no agent took the task within {bound:?}");
             let failure = Failure::new(FailureKind::QueueTimeout, "queue_timeout", message);
             // Another attempt would only join the same queue.
-            attempt_failed(run, id, failure.fatal())
+            attempt_failed(run, id, failure.fatal(), desk)
         }
-        TimerReason::RetryWithin => attempt_failed(run, id, not_within(run, id)),
+        TimerReason::RetryWithin => attempt_failed(run, id, not_within(run, id), desk),
         TimerReason::Deadline if run.is_to_come(id, desk.now) => {
             Event::StepFailed { step, failure: deadline_passed(run, id), untouched: false }
         }
@@ -79,10 +80,9 @@ fn not_within(run: &Run, id: NodeId) -> Failure {
     Failure::new(FailureKind::QueueTimeout, "retry_within", message).fatal().bounded()
 }
 
-fn attempt_failed(run: &Run, id: NodeId, failure: Failure) -> Event {
+fn attempt_failed(run: &Run, id: NodeId, failure: Failure, desk: &Desk<'_>) -> Event {
     let agent = run.node(id).phase.taker().cloned();
-    let (step, attempt) = (run.path(id), run.node(id).attempt);
-    Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure, duration_ms: None })
+    given_up(run, id, (agent, failure), desk)
 }
 
 fn signal_timeout(run: &Run, id: NodeId) -> Event {

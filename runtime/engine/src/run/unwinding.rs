@@ -369,7 +369,7 @@ impl Run {
     }
 
     /// Returns whether an attempt that nobody was seen to take may have been sent all the same.
-    pub(super) fn may_be_sent(&self, not_before: Timestamp, now: Timestamp) -> bool {
+    pub(crate) fn may_be_sent(&self, not_before: Timestamp, now: Timestamp) -> bool {
         not_before <= self.state.paused_at.unwrap_or(now).min(now).after(super::START_MARGIN)
     }
 }

@@ -177,7 +177,8 @@ fn of_attempt(event: &Event) -> String {
         Event::AttemptFailed(e) => {
             let took = e.duration_ms.filter(|ms| *ms > 0);
             let took = took.map_or_else(String::new, |ms| format!(" after {ms} ms:"));
-            format!("AttemptFailed {}#{}{took} {}", e.step, e.attempt, failure(&e.failure))
+            let doubt = if e.in_doubt { " (in doubt)" } else { "" };
+            format!("AttemptFailed {}#{}{took} {}{doubt}", e.step, e.attempt, failure(&e.failure))
         }
         Event::AttemptLost { step, attempt, cause, .. } => {
             format!("AttemptLost {step}#{attempt}: {cause}")

@@ -54,12 +54,20 @@ pub struct AttemptFailed {
     pub agent: Option<AgentId>,
     /// Why.
     pub failure: Failure,
+    /// Nobody was seen to take it, and somebody may have begun it: what it did is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_doubt: bool,
     /// How long the handler ran, by the clock of the agent, if it was the agent that said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
 }
 
 impl AttemptFailed {
+    /// Returns whether it is known to have left nothing behind that would have to be made good.
+    pub const fn leaves_nothing(&self) -> bool {
+        self.failure.kind.leaves_nothing() && !self.in_doubt
+    }
+
     /// Returns how long the handler ran, if its agent said so.
     pub fn took(&self) -> Option<Duration> {
         self.duration_ms.map(Duration::from_millis)

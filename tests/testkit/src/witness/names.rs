@@ -64,6 +64,7 @@ fn event(event: &Event) -> &'static str {
         Event::AttemptFailed(failed) if failed.failure.kind == FailureKind::BreakerOpen => {
             "attempt refused by a breaker"
         }
+        Event::AttemptFailed(failed) if failed.in_doubt => "attempt failed in doubt",
         Event::AttemptFailed(_) => "attempt failed",
         Event::AttemptLost { .. } => "attempt lost",
         Event::ReportIgnored(ignored) => match ignored.reason {

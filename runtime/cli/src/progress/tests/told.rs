@@ -78,7 +78,7 @@ impl Told {
     pub(crate) fn failed(&mut self, step: &str, attempt: u32, message: &str) -> &mut Self {
         let failure = Failure::new(FailureKind::Agent, "exit_1", message);
         let (step, agent, duration_ms) = (StepPath::new(step), None, None);
-        let failed = AttemptFailed { step, attempt, agent, failure, duration_ms };
+        let failed = AttemptFailed { step, attempt, agent, failure, in_doubt: false, duration_ms };
         self.event(Event::AttemptFailed(failed))
     }
 

@@ -19,7 +19,7 @@ pub(super) enum Deed {
 impl StepSeen {
     /// Takes note of what may have to be made good.
     pub(super) fn note_deed(&mut self, event: &Event) {
-        let unknown = |event: &AttemptFailed| !event.failure.kind.leaves_nothing();
+        let unknown = |event: &AttemptFailed| !event.leaves_nothing();
         let certain = matches!(
             event,
             Event::AttemptCompleted(_) | Event::StepCompleted { .. } | Event::AttemptLost { .. }

@@ -274,7 +274,7 @@ impl Run {
             node.stop = None;
             node.phase = to;
         });
-        if !event.failure.kind.leaves_nothing() {
+        if !event.leaves_nothing() {
             self.note_deed(id);
         }
         self.enqueue(id, index);
