@@ -9,8 +9,8 @@ use serde_json::json;
 use skep_broker::conformance::fixtures::{agent, heartbeat};
 use skep_broker::{Direct as _, Embedded, Presence as _, Reports as _, Tasks as _};
 use skep_protocol::{
-    Command, CommandReply, Delivery, Event, Heartbeat, HistoryEntry, Lane, Offer, PartitionCount,
-    Report, ReportBatch, ReportBody, RunId, Task, Verdict,
+    Answer as _, Command, CommandReply, Delivery, Event, Heartbeat, Held, HistoryEntry, Lane,
+    Offer, PartitionCount, Report, ReportBatch, ReportBody, RunId, Task, Timestamp, Verdict,
 };
 
 use crate::world::*;
@@ -189,6 +189,36 @@ async fn a_pivot_of_another_coordinator_that_nobody_was_seen_to_take_may_have_be
     let (followed, in_doubt) = from_pivot_to_end(&broker, run).await;
     let passed = "attempt_failed pay\nstep_failed pay\nrun_failed\n";
     assert_eq!((followed.as_str(), in_doubt), (passed, true));
+}
+
+/// Whoever has it in hand has time to say so before a successor gives it up.
+#[tokio::test(start_paused = true)]
+async fn what_the_coordinator_before_sent_is_not_given_up_before_its_agent_can_say_so() {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let first = coordinator(&broker).await;
+    register(&broker, SHORT).await;
+    let _worker = worker(&broker, &ledger).await;
+    let mut sent = broker.serve_tasks(&agent("teller")).await.unwrap();
+    let beat = |seq, held| {
+        let offers = vec![Offer { capability: "bank".to_owned(), slots: 4 }];
+        broker.beat(Heartbeat { offers, held, ..heartbeat("teller", seq) })
+    };
+    beat(1, Vec::new()).await.unwrap();
+    let run = until_paying(&broker, "k").await;
+    let request = sent.next().await.unwrap();
+    let (attempt, since) = (request.message.tasks[0].id(), Timestamp::EPOCH);
+    request.responder.send(Delivery::default());
+    first.shutdown().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let _second = coordinator(&broker).await;
+    let held = Held { attempt, since, progress: None, finished: false };
+    beat(2, vec![held]).await.unwrap();
+    let is_decided = |event: &Event| {
+        matches!(event, Event::StepFailed { .. })
+            || matches!(event, Event::AttemptTaken { step, .. } if step.as_str() == "pay")
+    };
+    let history = history_until(&broker, run, is_decided).await;
+    assert!(matches!(history.last().unwrap().record.event, Event::AttemptTaken { .. }));
 }
 
 /// Whoever cannot read it says so, and has not begun it.
