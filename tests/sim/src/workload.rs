@@ -157,12 +157,13 @@ fn write_work(chance: &mut Chance, kind: u64, key: &mut dyn FnMut(&str)) {
         _ => {
             key("agent: x");
             key("timeout: 20s");
-            key("retry: { attempts: 3, initial: 1s, max: 8s }");
+            let within = *chance.pick(&["", "", "", ", within: 8s"]);
+            key(&format!("retry: {{ attempts: 3, initial: 1s, max: 8s{within} }}"));
             if chance.one_in(3) {
                 key("fallback: { agent: y, with: '${{ error.code }}', retry: { attempts: 2 } }");
             }
             if chance.one_in(3) {
-                key("queue_timeout: 60s");
+                key(&format!("queue_timeout: {}s", *chance.pick(&[1, 5, 60])));
             }
             if chance.one_in(3) {
                 key("expect: { type: object }");

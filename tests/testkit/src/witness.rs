@@ -31,7 +31,7 @@ use self::fail::fail;
 pub(crate) use self::part::Part;
 pub(crate) use self::performed::Begun;
 use self::performed::Performed;
-use self::shadow::Shadow;
+use self::shadow::{Shadow, tells_that_nobody_began};
 use self::told::{Told, told};
 use crate::network::lock;
 
@@ -365,7 +365,7 @@ impl Seen {
             self.reach("report after the end");
         }
         let untouched = self.shadows.get(&partition).map(|shadow| &shadow.untouched);
-        let untouched = untouched.filter(|_| record.event.leaves_untouched());
+        let untouched = untouched.filter(|_| tells_that_nobody_began(&record.event));
         let begun = untouched.into_iter().flatten().find(|id| self.performed.was_begun(id));
         demand(begun.is_none(), "I-10", || format!("somebody began {begun:?}: {record:?}"))?;
         let known = match told(record) {

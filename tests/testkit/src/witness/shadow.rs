@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use skep_engine::{Audit, Partition, Violation};
 use skep_protocol::{
-    AgentId, AttemptId, Batch, Event, Hash, PartitionId, Record, RunId, RunRecord, Seq, StepPath,
+    AgentId, AttemptFailed, AttemptId, Batch, Event, Hash, PartitionId, Record, RunId, RunRecord,
+    Seq, StepPath,
 };
 use tokio::time::Instant;
 
@@ -183,7 +184,7 @@ impl Shadow {
             let id = AttemptId { run: *run, step: step.clone(), attempt: *attempt };
             self.taken.remove(&id);
         }
-        if let Some(step) = event.step().filter(|_| event.leaves_untouched()) {
+        if let Some(step) = event.step().filter(|_| tells_that_nobody_began(event)) {
             // Until then all attempts before the last one were over.
             let before = self.over.get(&(*run, step.clone())).map_or(0, |(before, _)| *before);
             self.untouched.insert(AttemptId { run: *run, step: step.clone(), attempt: before + 1 });
@@ -214,6 +215,12 @@ impl Shadow {
     pub(super) fn steps(&self) -> impl Iterator<Item = StepPath> {
         self.scheduled.iter().map(|id| id.step.clone())
     }
+}
+
+/// Returns whether an event says of the attempt that it ends that no agent began it.
+pub(super) fn tells_that_nobody_began(event: &Event) -> bool {
+    let given_up = |failed: &AttemptFailed| failed.agent.is_none() && failed.leaves_nothing();
+    event.leaves_untouched() || matches!(event, Event::AttemptFailed(event) if given_up(event))
 }
 
 /// Returns whether an attempt failed that is among these.
