@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use skep_broker::{Broker, RequestError};
 use skep_engine::placement::{Following, Probe, Verdict, Vigil};
 use skep_protocol::{Batch, Command, CommandReply, Rejection, RunId, decode};
@@ -14,6 +16,9 @@ use crate::observe;
 
 /// How long an owner may take over an answer. It has several tries before it counts as hung.
 const ANSWER_WITHIN: Duration = Duration::from_millis(400);
+/// It is asked again while it takes its time: what it was asked in the moment before it was killed
+/// nobody ever answers, and of what is asked after that it is known at once.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 /// How often those look who are not the designated successor.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Who stands by for many partitions asks each less often: it takes this much time for each.
@@ -142,9 +147,11 @@ fn pause<B: Broker>(context: &Context<B>, probe: Probe, rank: u32) -> Duration {
 /// Asks the owner something that changes nothing: no run has the id.
 async fn probe<B: Broker>(context: &Context<B>, stopped: Stopped) -> Probe {
     let run = RunId::from_uuid(uuid::Uuid::nil());
-    let ping = Command::Resume { run, by: "standby".to_owned() };
-    let asked = context.broker.command(context.id, ping);
-    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+    let ask = || {
+        let ping = Command::Resume { run, by: "standby".to_owned() };
+        context.broker.command(context.id, ping)
+    };
+    match tokio::time::timeout(ANSWER_WITHIN, first_answer(ask)).await {
         Ok(Err(RequestError::NoResponders { .. })) => Probe::Nobody,
         Ok(Ok(CommandReply::Rejected(Rejection::PartitionStopped { .. })))
             if stopped == Stopped::IsVacant =>
@@ -163,6 +170,18 @@ async fn probe<B: Broker>(context: &Context<B>, stopped: Stopped) -> Probe {
             Probe::Unknown
         }
         Err(_) => Probe::Unknown,
+    }
+}
+
+/// Asks again and again, until something that was asked is answered.
+async fn first_answer<A: Future>(ask: impl Fn() -> A) -> A::Output {
+    let mut asked = FuturesUnordered::from_iter([ask()]);
+    loop {
+        tokio::select! {
+            biased;
+            Some(answer) = asked.next() => return answer,
+            () = tokio::time::sleep(ASK_EVERY) => asked.push(ask()),
+        }
     }
 }
 
@@ -212,5 +231,40 @@ async fn follow<B: Broker>(
             context.members.follows(context.id, Following::No);
             pause.rest().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures::FutureExt as _;
+    use futures::future::{pending, ready};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_answers_any_more_is_asked_again() {
+        let (began, asked) = (Instant::now(), Cell::new(0));
+        let ask = || {
+            asked.set(asked.get() + 1);
+            match asked.get() {
+                1 => pending().boxed_local(),
+                number => ready(number).boxed_local(),
+            }
+        };
+        assert_eq!(first_answer(ask).await, 2);
+        assert_eq!(began.elapsed(), ASK_EVERY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_his_time_is_waited_for() {
+        let slow = || async {
+            tokio::time::sleep(ANSWER_WITHIN - ASK_EVERY).await;
+            "well"
+        };
+        let answer = tokio::time::timeout(ANSWER_WITHIN, first_answer(slow)).await;
+        assert_eq!(answer, Ok("well"));
     }
 }

@@ -14,6 +14,8 @@ use crate::observe;
 
 /// How long a drain may take; what is not durable by then is told to nobody.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+/// A snapshot that is left has time: those who take the partitions over may need the processor.
+const GIVE_WAY: Duration = Duration::from_millis(300);
 
 impl<B: Broker> Context<B> {
     pub(super) async fn reports(&self) -> Requests<ReportBatch, ReportReply> {
@@ -139,6 +141,9 @@ impl<B: Broker> Serving<B> {
         if tokio::time::timeout(DRAIN_WITHIN, handed_over).await.is_err() {
             observe::given_up("keep a snapshot", &"other partitions took too long to drain");
             return;
+        }
+        if self.context.members.has_company() {
+            tokio::time::sleep(GIVE_WAY).await;
         }
         let is_wanted = self.commit.records_since_snapshot > 0 || self.snapshot_running;
         if is_wanted {
