@@ -229,21 +229,23 @@ impl<B: Broker> FleetLoop<B> {
     fn perform(&mut self) {
         let mut effects = std::mem::take(&mut self.doubtful);
         effects.append(&mut self.effects);
-        // Meanwhile an attempt may have been settled, lost, or given to somebody else.
-        desk::keep_tasks(&mut effects, |task, agent| self.fleet.is_to_go(&task.id(), agent));
         while !effects.is_empty() {
+            // Meanwhile an attempt may have been settled, lost, or given to somebody else.
+            desk::keep_tasks(&mut effects, |task, agent| self.fleet.is_to_go(&task.id(), agent));
+            let mut told = Vec::new();
             for effect in effects {
-                self.perform_one(effect);
+                self.perform_one(effect, &mut told);
             }
-            // What could not leave may have made room for something else.
+            // What could not leave may make room for something else.
+            told.into_iter().for_each(|input| self.handle(input));
             effects = std::mem::take(&mut self.effects);
         }
     }
 
-    fn perform_one(&mut self, effect: FleetEffect) {
+    fn perform_one(&mut self, effect: FleetEffect, told: &mut Vec<FleetInput>) {
         let Some(effect) = self.if_sure(effect) else { return };
         match effect {
-            FleetEffect::Deliver { agent, tasks } => match self.that_leave(tasks) {
+            FleetEffect::Deliver { agent, tasks } => match self.that_leave(tasks, told) {
                 tasks if tasks.is_empty() => {}
                 tasks => self.deliver(agent, tasks),
             },

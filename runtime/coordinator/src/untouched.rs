@@ -25,7 +25,7 @@ pub(crate) struct Untouched(Mutex<Known>);
 struct Known {
     /// How many copies of what this coordinator recorded are out, of what nobody was seen to take.
     out: BTreeMap<AttemptId, u32>,
-    /// Cut off as such: they leave no more.
+    /// Cut off or given up as such: they leave no more.
     taken_back: BTreeSet<AttemptId>,
 }
 

@@ -13,7 +13,7 @@ use skep_workflow::StepPart;
 use crate::larder::Larder;
 use crate::recall::{Around, Recall};
 use crate::run::step::Phase;
-use crate::run::{NodeId, Run};
+use crate::run::{NodeId, Run, may_be_sent};
 
 /// Why a decision cannot be made.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl<'a> Desk<'a> {
     /// though nobody was seen to take it.
     pub(crate) fn is_in_doubt(&self, run: &Run, id: NodeId) -> bool {
         let Phase::Scheduled { not_before, .. } = run.node(id).phase else { return false };
-        !self.is_untouched(run, id) && run.may_be_sent(not_before, self.now)
+        !self.is_untouched(run, id) && may_be_sent(not_before, self.now)
     }
 
     /// Returns the text of a payload.

@@ -84,7 +84,7 @@ impl Partition {
 
     /// Decides what follows from `input`, applies it, and goes on until nothing more follows; if
     /// that is much, the rest is put off to the next [`Input::Wake`], which is due at once.
-    /// Whatever is cut off may have been begun.
+    /// Whatever is cut off or given up may have been begun.
     ///
     /// # Errors
     /// [`FoldError`] if a decision contradicts the state: a bug. Nothing may be appended, the
@@ -94,7 +94,7 @@ impl Partition {
     }
 
     /// Does as [`handle`](Self::handle) does, and asks what was never begun of that which is cut
-    /// off.
+    /// off or given up.
     ///
     /// # Errors
     /// As there.

@@ -1,4 +1,4 @@
-//! What certainly nobody began: asked when an attempt is cut off.
+//! What certainly nobody began: asked when an attempt is cut off, or given up.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use skep_protocol::{AttemptId, Timestamp};
 
 /// Whoever hands tasks out.
 ///
-/// It is asked about an attempt that is cut off before anybody was seen to take it. What it answers
-/// goes into the record, so that nobody asks again when that is applied.
+/// It is asked about an attempt that is cut off, or given up, before anybody was seen to take it.
+/// What it answers goes into the record, so that nobody asks again when that is applied.
 pub trait Recall: fmt::Debug {
     /// Takes an attempt back, if no agent can have begun it: from then on none can. To return
     /// `false` is always right, and costs no more than to make good what nobody did.

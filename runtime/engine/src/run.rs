@@ -36,7 +36,7 @@ use unwinding::{Unwind, Unwinding};
 /// Inputs that are fetched and no longer than this are kept, in bytes.
 const MAX_KEPT_INPUTS: u64 = 1024 * 1024;
 
-/// A sub-workflow whose time comes sooner than this may be about to be started.
+/// An attempt, or a sub-workflow, whose time comes sooner than this may be about to be started.
 const START_MARGIN: Duration = Duration::from_millis(100);
 
 /// The place of a step in the arena of its run.
@@ -270,4 +270,9 @@ impl Run {
             RunStatus::Running
         }
     }
+}
+
+/// Returns whether an attempt that nobody was seen to take may have been sent all the same.
+pub(crate) fn may_be_sent(not_before: Timestamp, now: Timestamp) -> bool {
+    not_before <= now.after(START_MARGIN)
 }

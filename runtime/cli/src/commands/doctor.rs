@@ -172,7 +172,8 @@ async fn onlookers(nats: &Nats) -> Check {
             format!("somebody else subscribes to {}", watched.join(", ")),
             "to the server that is somebody who may answer: who was killed is missed after seconds \
              and not at once, and who asks nobody waits; subscribe to less, such as skep.beat.* or \
-             skep.journal.*, or use skep watch and skep logs",
+             skep.journal.*, or use skep watch and skep logs. It looks the same to a user who may \
+             not send there",
         ),
         Err(error) => Check::warn(
             "onlookers",

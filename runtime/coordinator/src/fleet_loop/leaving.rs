@@ -1,6 +1,5 @@
 //! What may leave at all, of all that the fleet wants sent.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use skep_broker::Broker;
@@ -47,21 +46,21 @@ impl<B: Broker> FleetLoop<B> {
         }
     }
 
-    /// Returns the tasks that leave for an agent: not those that their partition is cutting off as
-    /// never begun. Of the others nobody can say so any more, unless they come back.
-    pub(super) fn that_leave(&mut self, tasks: Vec<Task>) -> Vec<Task> {
+    /// Returns the tasks that leave for an agent: not those that their partition is ending as never
+    /// begun, which are told to the fleet. Of the others nobody can say so any more, unless they
+    /// come back.
+    pub(super) fn that_leave(&self, tasks: Vec<Task>, told: &mut Vec<FleetInput>) -> Vec<Task> {
         let leaves = |task: &Task| {
             let desk = self.desk(task.partition);
             desk.is_some_and(|desk| desk.untouched.leaves(&task.id()))
         };
         let (leaving, kept): (Vec<_>, Vec<_>) = tasks.into_iter().partition(leaves);
-        for task in kept {
-            self.handle(FleetInput::TakenBack { attempt: task.id() });
-        }
+        told.extend(kept.iter().map(|task| FleetInput::TakenBack { attempt: task.id() }));
         leaving
     }
 
-    /// Takes note of what an agent certainly did not begin of what left for it.
+    /// Takes note of what certainly nobody began of what left: nobody was there, or it could not be
+    /// read. What an agent has no room for now it may find room for if it comes once more.
     pub(super) fn came_back(&self, input: &FleetInput) {
         let came_back = |id: &AttemptId| {
             if let Some(desk) = self.desk_of(id.run) {
@@ -70,11 +69,8 @@ impl<B: Broker> FleetLoop<B> {
         };
         if let FleetInput::NoAgent { attempts, sent: false, .. } = input {
             attempts.iter().for_each(came_back);
-        } else if let FleetInput::Delivered { attempts, refused, unread, .. } = input {
-            let refused = refused.iter().map(|(id, _)| id);
-            // It may say so twice, or of what it was not sent.
-            let back: BTreeSet<_> = refused.chain(unread.iter().map(|(id, _)| id)).collect();
-            attempts.iter().filter(|id| back.contains(id)).for_each(came_back);
+        } else if let FleetInput::Delivered { unread, .. } = input {
+            unread.iter().map(|(id, _)| id).for_each(came_back);
         }
     }
 

@@ -14,7 +14,6 @@ use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::{Broker, Late, Request, Responder};
 use skep_engine::fleet::FleetInput;
 use skep_engine::{Change, Effect, EffectKey, Handled, Input, Partition, Reply};
-use skep_protocol::limits::ROLL_CALL_WITHIN;
 use skep_protocol::{Command, CommandReply, Hash, ReportBatch, ReportReply, Seq, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -102,7 +101,14 @@ pub(crate) async fn serve<B: Broker>(
     let mut sources = listen(&context, questions).await;
     observe::listens(context.id);
     // Who hears the roll call sends its reports once more: somebody is there to hear them.
+    let is_asked = matches!(
+        &recovered,
+        FleetInput::Recovered { owed, withheld, .. } if !(owed.is_empty() && withheld.is_empty())
+    );
     context.fleet.tell(recovered).await;
+    if is_asked {
+        serving.wait_for_agents();
+    }
     serving.release(releases).await;
     let served = context.served(questions_sender);
     let end = serving.run(&mut sources, draining).await;
@@ -171,11 +177,6 @@ impl<B: Broker> Serving<B> {
                 | Effect::NotifyParent { .. }
                 | Effect::FetchBlob { .. } => drop(self.perform(effect)),
             }
-        }
-        // Agents that finished one of them while nobody listened report it once more, and those
-        // that were not yet seen to have one say so.
-        if !offers.is_empty() {
-            self.timers_from = self.context.clock.now().after(ROLL_CALL_WITHIN);
         }
         let partition = self.context.id;
         Ok((FleetInput::Recovered { partition, owed: offers, withheld }, releases))

@@ -62,14 +62,13 @@ pub(super) fn failed(
     desk: &Desk<'_>,
 ) -> Decision {
     let failed = Decision::default();
-    let Some((run, id)) = step_of(partition, attempt) else { return failed };
-    match &run.node(id).phase {
+    match step_of(partition, attempt).map(|(run, id)| (&run.node(id).phase, run, id)) {
         // Somebody else has it, or somebody has it by now: it is not given up.
-        Phase::Taken { agent: taker, .. } if agent.as_ref() != Some(taker) => failed,
-        Phase::Scheduled { .. } | Phase::Taken { .. } => {
+        Some((Phase::Taken { agent: taker, .. }, ..)) if agent.as_ref() != Some(taker) => failed,
+        Some((Phase::Scheduled { .. } | Phase::Taken { .. }, run, id)) => {
             failed.event(run.id(), given_up(run, id, (agent, failure.bounded()), desk), desk)
         }
-        _ => failed,
+        Some(_) | None => failed,
     }
 }
 

@@ -146,12 +146,9 @@ fn apply(
         ReportBody::Outcome(Outcome::Completed { output, duration_ms }) => {
             if let Some(problem) = unbearable("output", &output) {
                 let failure = Failure::new(FailureKind::Limit, "output", problem.clone());
+                let rejected = Decision::verdict(Verdict::Rejected(problem));
                 let failed = failed((step, attempt), agent, failure, duration_ms);
-                return Ok(Decision::verdict(Verdict::Rejected(problem)).event(
-                    run.id(),
-                    failed,
-                    desk,
-                ));
+                return Ok(rejected.event(run.id(), failed, desk));
             }
             match mismatch(run, id, &output, desk)? {
                 Some(failure) => failed((step, attempt), agent, failure, duration_ms),

@@ -42,8 +42,8 @@ pub enum FleetInput {
         /// The attempt.
         attempt: AttemptId,
     },
-    /// A task did not leave for its agent, because the partition took the attempt back, and is
-    /// about to settle it.
+    /// A task did not leave for its agent, because the partition took the attempt back, and settles
+    /// it next.
     TakenBack {
         /// The attempt.
         attempt: AttemptId,

@@ -9,7 +9,7 @@ use skep_workflow::{Join, OnFailure};
 
 use super::standing::Index;
 use super::step::{Phase, Progress, Setback, StepState};
-use super::{NodeId, Run, ScopeId};
+use super::{NodeId, Run, ScopeId, may_be_sent};
 use crate::error::FoldError;
 
 mod inner_events;

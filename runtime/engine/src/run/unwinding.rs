@@ -8,7 +8,7 @@
 mod before;
 
 use serde::{Deserialize, Serialize};
-use skep_protocol::{Failure, Payload, StepPath, Timestamp};
+use skep_protocol::{Failure, Payload, StepPath};
 use skep_workflow::{Step, StepIndex, StepKind};
 
 use super::apply::Applied;
@@ -366,11 +366,6 @@ impl Run {
         }
         self.soft.unwinding.stuck -= 1;
         Ok(of)
-    }
-
-    /// Returns whether an attempt that nobody was seen to take may have been sent all the same.
-    pub(crate) fn may_be_sent(&self, not_before: Timestamp, now: Timestamp) -> bool {
-        not_before <= self.state.paused_at.unwrap_or(now).min(now).after(super::START_MARGIN)
     }
 }
 

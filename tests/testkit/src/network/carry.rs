@@ -15,6 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// What a caller sees of an operation of which nothing is known.
 pub(super) trait Failed {
     fn lost() -> Self;
+
+    /// Returns whether it went to nobody, so that nothing can get there once more.
+    fn reached_nobody(&self) -> bool {
+        false
+    }
 }
 
 impl Failed for Unavailable {
@@ -32,6 +37,10 @@ impl Failed for PutBlobError {
 impl Failed for RequestError {
     fn lost() -> Self {
         Self::TimedOut { what: "a request".to_owned(), within_ms: 0 }
+    }
+
+    fn reached_nobody(&self) -> bool {
+        matches!(self, Self::NoResponders { sent: false, .. })
     }
 }
 
@@ -101,9 +110,11 @@ impl Client {
         let (answered, answer) = oneshot::channel();
         self.network.travel(async move {
             pass(yields, before).await;
+            let answer = work(broker.clone()).await;
+            let reached_nobody = answer.as_ref().is_err_and(Failed::reached_nobody);
             // Whoever asked may be dead.
-            let _ = answered.send(work(broker.clone()).await);
-            if let Some(later) = repeat {
+            let _ = answered.send(answer);
+            if let Some(later) = repeat.filter(|_| !reached_nobody) {
                 sleep(later).await;
                 drop(work(broker).await);
             }

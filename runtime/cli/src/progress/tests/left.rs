@@ -2,8 +2,8 @@
 
 use expect_test::expect;
 use skep_protocol::{
-    AttemptScheduled, Event, Failure, FailureKind, SkipReason, StepPath, Timestamp, WaitStarted,
-    WaitingFor, WaitingView,
+    AttemptFailed, AttemptScheduled, Event, Failure, FailureKind, SkipReason, StepPath, Timestamp,
+    WaitStarted, WaitingFor, WaitingView,
 };
 
 use super::told::{Told, plain};
@@ -286,6 +286,26 @@ fn a_fallback_that_takes_over_is_told() {
             read[0]: the fallback takes over: attempt 2 scheduled
             fetch: completed in 250 ms by exec-1, attempt 2
             read: 1 of 1 done
+        "#]],
+    );
+}
+
+#[test]
+fn it_is_told_what_somebody_may_have_begun() {
+    let mut told = Told::new(LineFilter::Brief);
+    for (step, in_doubt) in [("pay", false), ("pack", true)] {
+        told.scheduled(step, 1, 0);
+        let failure = Failure::new(FailureKind::QueueTimeout, "queue_timeout", "nobody took it");
+        let (step, attempt, agent, duration_ms) = (StepPath::new(step), 1, None, None);
+        let failed = AttemptFailed { step, attempt, agent, failure, in_doubt, duration_ms };
+        told.event(Event::AttemptFailed(failed));
+    }
+    check(
+        &told.lines(),
+        &expect![[r#"
+            run of review started (definition 000000000000)
+            pay: attempt 1 failed: queue_timeout: nobody took it
+            pack: attempt 1 failed: queue_timeout: nobody took it; somebody may have begun it
         "#]],
     );
 }

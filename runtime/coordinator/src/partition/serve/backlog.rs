@@ -5,7 +5,7 @@ use std::time::Duration;
 use skep_broker::Broker;
 use skep_engine::fleet::FleetInput;
 use skep_engine::planted::{self, Bug};
-use skep_protocol::limits::REPORTED_AGAIN_WITHIN;
+use skep_protocol::limits::{REPORTED_AGAIN_WITHIN, ROLL_CALL_WITHIN};
 
 use super::super::commit::{Release, Unit};
 use super::Serving;
@@ -41,6 +41,12 @@ impl<B: Broker> Serving<B> {
         observe::backlog_decided(self.context.id);
         let caught_up = FleetInput::CaughtUp { partition: self.context.id };
         self.commit.push(Unit::new(Vec::new(), Vec::new(), vec![Release::Fleet(caught_up)]));
+    }
+
+    /// Puts the timers off until agents had time to say what they have: those that finished one of
+    /// the attempts while nobody listened report it once more.
+    pub(super) fn wait_for_agents(&mut self) {
+        self.timers_from = self.context.clock.now().after(ROLL_CALL_WITHIN);
     }
 
     /// Notes that the partition is known to be owned, and puts its timers off if that was in doubt

@@ -167,7 +167,7 @@ impl Run {
         let untouched = event.leaves_untouched();
         let in_hands = match self.node(id).phase {
             Phase::Scheduled { .. } if untouched => return Ok(()),
-            Phase::Scheduled { not_before, .. } => self.may_be_sent(not_before, at),
+            Phase::Scheduled { not_before, .. } => may_be_sent(not_before, at),
             Phase::Taken { .. } => true,
             // A sub-workflow that is cancelled makes good what it did before it ends.
             Phase::Pending
