@@ -4,8 +4,8 @@
 //! partition before did not know of it, and who owns it next lets in no record of this one. An
 //! agent begins what was sent to it, and what it pulled once it is recorded that it took it. So
 //! what never left for an agent, and was not taken by the journal, is untouched, in the queue as
-//! well; and so is what came back from every agent it left for. Of what another coordinator
-//! recorded, nothing is known.
+//! well; and so is what reached nobody, or could not be read, wherever it left for. Of what another
+//! coordinator recorded, nothing is known.
 //!
 //! The partition that takes an attempt back and the fleet that sends its task are two loops: one of
 //! them comes first, and the other one sees that here.
@@ -61,7 +61,7 @@ impl Untouched {
         true
     }
 
-    /// A task that left did not arrive, or its agent did not take it.
+    /// A task that left reached nobody, or its agent could not read it: this copy nobody begins.
     pub(crate) fn came_back(&self, id: &AttemptId) {
         if let Some(copies) = self.known().out.get_mut(id) {
             *copies = copies.saturating_sub(1);

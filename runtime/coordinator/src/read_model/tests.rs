@@ -239,15 +239,10 @@ async fn attempts_are_counted_when_they_are_scheduled_and_when_a_sub_workflow_ru
         })
     };
     let failure = skep_protocol::Failure::new(skep_protocol::FailureKind::Agent, "x", "y");
-    let (step, attempt, agent, duration_ms) = (StepPath::new("b"), 1, None, None);
-    let failed = skep_protocol::AttemptFailed {
-        step,
-        attempt,
-        agent,
-        failure,
-        in_doubt: false,
-        duration_ms,
-    };
+    let (step, attempt, agent, in_doubt) = (StepPath::new("b"), 1, None, false);
+    let duration_ms = None;
+    let failed =
+        skep_protocol::AttemptFailed { step, attempt, agent, failure, in_doubt, duration_ms };
     let failed = Event::AttemptFailed(failed);
     let reason = skep_protocol::CancelReason::RunCancelled;
     let cancelled = Event::StepCancelled { step: StepPath::new("a"), reason, untouched: false };

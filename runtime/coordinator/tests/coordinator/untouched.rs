@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use serde_json::json;
 use skep_broker::conformance::fixtures::{agent, heartbeat};
 use skep_broker::{Direct as _, Embedded, Presence as _, Reports as _, Tasks as _};
+use skep_coordinator::Handle;
 use skep_protocol::{
     Answer as _, Command, CommandReply, Delivery, Event, Heartbeat, Held, HistoryEntry, Lane,
     Offer, PartitionCount, Report, ReportBatch, ReportBody, RunId, Task, Timestamp, Verdict,
@@ -22,10 +23,14 @@ steps:
   pay: { agent: bank, needs: [book], pivot: true }
 ";
 
-/// Starts an agent that performs all it gets.
-async fn worker(broker: &Embedded, ledger: &Arc<Ledger>) -> FakeAgent {
+/// Starts a coordinator that knows a workflow, and an agent that performs all `work`.
+async fn running(source: &str) -> (Embedded, Handle, FakeAgent) {
+    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
+    let coordinator = coordinator(&broker).await;
+    register(&broker, source).await;
     let complete = |_: &Task| Act::Complete(json!(1));
-    FakeAgent::start(broker, "worker", &[("work", 4)], ledger, complete).await
+    let worker = FakeAgent::start(&broker, "worker", &[("work", 4)], &ledger, complete).await;
+    (broker, coordinator, worker)
 }
 
 /// Starts a run and waits until its pivot is owed.
@@ -63,10 +68,7 @@ async fn ask(broker: &Embedded, task: &Task) -> Verdict {
 
 #[tokio::test]
 async fn a_pivot_for_which_there_is_no_agent_is_not_passed() {
-    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
-    let _coordinator = coordinator(&broker).await;
-    register(&broker, TRIP).await;
-    let _worker = worker(&broker, &ledger).await;
+    let (broker, _coordinator, _worker) = running(TRIP).await;
     let run = until_paying(&broker, "k").await;
     expect![[r#"
         cancel_requested
@@ -82,10 +84,7 @@ async fn a_pivot_for_which_there_is_no_agent_is_not_passed() {
 /// The one who could perform it is busy: what it performs is passed, what waits for it is not.
 #[tokio::test]
 async fn a_pivot_that_waits_for_a_slot_is_not_passed_and_one_that_has_it_is() {
-    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
-    let _coordinator = coordinator(&broker).await;
-    register(&broker, TRIP).await;
-    let _worker = worker(&broker, &ledger).await;
+    let (broker, _coordinator, _worker) = running(TRIP).await;
     let tellers = Arc::new(Ledger::default());
     let keep = |_: &Task| Act::Keep;
     let _teller = FakeAgent::start(&broker, "teller", &[("bank", 1)], &tellers, keep).await;
@@ -101,10 +100,7 @@ async fn a_pivot_that_waits_for_a_slot_is_not_passed_and_one_that_has_it_is() {
 /// Whoever pulls a task asks before it begins: until then nobody has begun it.
 #[tokio::test]
 async fn a_pivot_that_was_pulled_and_not_asked_about_is_not_passed() {
-    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
-    let _coordinator = coordinator(&broker).await;
-    register(&broker, TRIP).await;
-    let _worker = worker(&broker, &ledger).await;
+    let (broker, _coordinator, _worker) = running(TRIP).await;
     let offers = vec![Offer { capability: "bank".to_owned(), slots: 4 }];
     let beat = heartbeat("teller", 1);
     broker.beat(Heartbeat { lane: Lane::Queue, offers, ..beat }).await.unwrap();
@@ -125,10 +121,7 @@ async fn a_pivot_that_was_pulled_and_not_asked_about_is_not_passed() {
 /// Nobody knows what a coordinator sent that is not there any more.
 #[tokio::test]
 async fn a_pivot_of_which_another_coordinator_knew_may_have_been_begun() {
-    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
-    let first = coordinator(&broker).await;
-    register(&broker, TRIP).await;
-    let _worker = worker(&broker, &ledger).await;
+    let (broker, first, _worker) = running(TRIP).await;
     let run = until_paying(&broker, "k").await;
     first.shutdown().await;
     let _second = coordinator(&broker).await;
@@ -167,10 +160,7 @@ run_compensated
 
 #[tokio::test(start_paused = true)]
 async fn a_pivot_that_nobody_took_in_time_is_not_passed() {
-    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
-    let _coordinator = coordinator(&broker).await;
-    register(&broker, SHORT).await;
-    let _worker = worker(&broker, &ledger).await;
+    let (broker, _coordinator, _worker) = running(SHORT).await;
     let run = until_paying(&broker, "k").await;
     let (followed, in_doubt) = from_pivot_to_end(&broker, run).await;
     assert_eq!((followed.as_str(), in_doubt), (MADE_GOOD, false));
@@ -179,10 +169,7 @@ async fn a_pivot_that_nobody_took_in_time_is_not_passed() {
 /// Somebody to whom the coordinator before sent it may be at it.
 #[tokio::test(start_paused = true)]
 async fn a_pivot_of_another_coordinator_that_nobody_was_seen_to_take_may_have_been_begun() {
-    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
-    let first = coordinator(&broker).await;
-    register(&broker, SHORT).await;
-    let _worker = worker(&broker, &ledger).await;
+    let (broker, first, _worker) = running(SHORT).await;
     let run = until_paying(&broker, "k").await;
     first.shutdown().await;
     let _second = coordinator(&broker).await;
@@ -194,10 +181,7 @@ async fn a_pivot_of_another_coordinator_that_nobody_was_seen_to_take_may_have_be
 /// Whoever has it in hand has time to say so before a successor gives it up.
 #[tokio::test(start_paused = true)]
 async fn what_the_coordinator_before_sent_is_not_given_up_before_its_agent_can_say_so() {
-    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
-    let first = coordinator(&broker).await;
-    register(&broker, SHORT).await;
-    let _worker = worker(&broker, &ledger).await;
+    let (broker, first, _worker) = running(SHORT).await;
     let mut sent = broker.serve_tasks(&agent("teller")).await.unwrap();
     let beat = |seq, held| {
         let offers = vec![Offer { capability: "bank".to_owned(), slots: 4 }];
@@ -224,10 +208,7 @@ async fn what_the_coordinator_before_sent_is_not_given_up_before_its_agent_can_s
 /// Whoever cannot read it says so, and has not begun it.
 #[tokio::test(start_paused = true)]
 async fn a_pivot_that_nobody_can_read_is_not_passed() {
-    let (broker, ledger) = (embedded(), Arc::new(Ledger::default()));
-    let _coordinator = coordinator(&broker).await;
-    register(&broker, &SHORT.replace("queue_timeout: 2s, ", "")).await;
-    let _worker = worker(&broker, &ledger).await;
+    let (broker, _coordinator, _worker) = running(&SHORT.replace("queue_timeout: 2s, ", "")).await;
     let mut sent = broker.serve_tasks(&agent("teller")).await.unwrap();
     let teller = async {
         let beats = async {

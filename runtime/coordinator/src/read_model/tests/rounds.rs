@@ -56,15 +56,8 @@ fn failed(step: &str) -> Event {
 
 fn attempt_failed(step: &str, attempt: u32) -> Event {
     let failure = Failure::new(FailureKind::Agent, "broken", "it broke");
-    let (step, agent, duration_ms) = (StepPath::new(step), None, None);
-    Event::AttemptFailed(AttemptFailed {
-        step,
-        attempt,
-        agent,
-        failure,
-        in_doubt: false,
-        duration_ms,
-    })
+    let (step, agent, in_doubt, duration_ms) = (StepPath::new(step), None, false, None);
+    Event::AttemptFailed(AttemptFailed { step, attempt, agent, failure, in_doubt, duration_ms })
 }
 
 fn expanded(step: &str, total: u32) -> Event {
