@@ -72,6 +72,15 @@ impl Cluster {
         self.nats.as_deref().filter(|url| !url.is_empty())
     }
 
+    /// Returns the options by which another process finds the same cluster.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        let url = self.url().map(|url| ["--nats".to_owned(), url.to_owned()]);
+        let context = self.context_name().map(|name| ["--context".to_owned(), name.to_owned()]);
+        let creds =
+            self.creds.as_ref().map(|file| ["--creds".to_owned(), file.display().to_string()]);
+        [url, context, creds].into_iter().flatten().flatten().collect()
+    }
+
     /// Returns the name of the context, in the same way.
     pub(crate) fn context_name(&self) -> Option<&str> {
         self.context.as_deref().filter(|name| !name.is_empty())

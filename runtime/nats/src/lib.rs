@@ -20,6 +20,7 @@
 
 mod ask;
 mod blobs;
+pub mod by_hand;
 mod chunks;
 mod connect;
 mod ensure;

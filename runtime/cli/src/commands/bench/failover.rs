@@ -3,7 +3,6 @@
 mod load;
 mod processes;
 mod watch;
-mod worker;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,8 +24,6 @@ use crate::signals::Interrupts;
 use load::Load;
 use processes::{Processes, Sign};
 use watch::Watch;
-
-pub(super) use worker::Worker;
 
 /// Coordinators that share the partitions.
 const NAMES: [&str; 3] = ["bench-a", "bench-b", "bench-c"];

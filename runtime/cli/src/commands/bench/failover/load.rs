@@ -16,8 +16,8 @@ use skep_protocol::{
 };
 use tokio::task::JoinSet;
 
+use super::super::worker::CAPABILITY;
 use super::watch::Watch;
-use super::worker::CAPABILITY;
 use super::{LOOK_EVERY, within};
 use crate::error::{Error, Exit};
 

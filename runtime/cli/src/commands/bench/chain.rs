@@ -1,0 +1,107 @@
+//! `skep bench chain`
+
+use clap::Args;
+
+use super::ceiling;
+use super::figures::{Figures, Sample};
+use super::ground::{Ground, GroundArgs};
+use super::load::{Load, chain_of};
+use crate::cli::Global;
+use crate::client::Client;
+use crate::error::{Error, Exit};
+use crate::output;
+use skep_broker::Broker;
+
+/// Runs before anything is measured: connections are made, memory is there.
+const WARM_UP: u32 = 200;
+
+/// Many runs at a time, each a chain of steps that do nothing: completed steps per second, from the
+/// first start to the last end.
+///
+/// Beside it, and in turn with it, the same loop written by hand: see `skep bench ceiling`.
+#[derive(Debug, Args)]
+pub(super) struct Chain {
+    #[command(flatten)]
+    ground: GroundArgs,
+    #[command(flatten)]
+    shape: Shape,
+    /// How often it is measured; the median counts.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    times: u32,
+    /// Leave the loop written by hand away.
+    #[arg(long)]
+    no_ceiling: bool,
+}
+
+/// How much of what.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Shape {
+    /// Runs at a time.
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) runs: u32,
+    /// Steps of each run, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) steps: u32,
+    /// What each step gets and gives, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    pub(super) payload: u32,
+}
+
+impl Chain {
+    pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
+        GroundArgs::perform(self.measure(global))
+    }
+
+    async fn measure(&self, global: &Global) -> Result<Exit, Error> {
+        let ground = self.ground.prepare(global).await?;
+        let samples = match &ground {
+            Ground::Embedded(local) => self.samples(local.client(), &ground, global).await?,
+            Ground::Nats(cluster) => self.samples(cluster.client(), &ground, global).await?,
+        };
+        let mut settings = self.ground.settings(ground.nats()).await?;
+        settings.set("steps_per_run", self.shape.steps);
+        settings.set("payload_bytes", self.shape.payload);
+        let runs = Some(self.shape.runs);
+        Figures { benchmark: "chain", runs, settings, samples }.print(global.output);
+        Ok(Exit::Ok)
+    }
+
+    async fn samples<B: Broker>(
+        &self,
+        client: &Client<B>,
+        ground: &Ground,
+        global: &Global,
+    ) -> Result<Vec<Sample>, Error> {
+        let Shape { runs, steps, payload } = self.shape;
+        let mut load = Load::prepare(client, chain_of(steps), payload).await?;
+        load.play(WARM_UP.min(runs)).await?;
+        let mut ceiling = match ground.nats().filter(|_| !self.no_ceiling) {
+            Some(nats) => {
+                Some(ceiling::Loop::start(nats, self.ground.lane(), global, ground.url())?)
+            }
+            None => None,
+        };
+        let mut samples = Vec::new();
+        for time in 0..self.times {
+            let played = load.play(runs).await?;
+            let steps_per_s = f64::from(runs * steps) / played.took.as_secs_f64();
+            let mut sample = Sample::from([
+                ("steps_per_s", steps_per_s),
+                ("wall_ms", played.took.as_secs_f64() * 1_000.0),
+            ]);
+            sample.extend(ground.memory());
+            if let Some(ceiling) = &mut ceiling {
+                let of_loop = ceiling.play(self.shape).await?;
+                sample.insert("ceiling_steps_per_s", of_loop);
+                sample.insert("ratio", steps_per_s / of_loop);
+            }
+            output::note(format!("{}: {:.0} steps/s", time + 1, steps_per_s));
+            samples.push(sample);
+        }
+        Ok(samples)
+    }
+}

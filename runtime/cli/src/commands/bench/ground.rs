@@ -1,0 +1,328 @@
+//! What benchmarks run on: a skep in this process, a cluster of their own, or one that is there.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use skep_broker::{Bucket, Registry as _};
+use skep_nats::server::{Options, SyncInterval, ThrowawayServer};
+use skep_nats::{ConnectOptions, Nats, SyncPolicy};
+use skep_protocol::{Member, MemberPhase, PartitionCount, decode};
+
+use super::clock;
+use super::memory::resident_mib;
+use super::settings::Settings;
+use super::worker::{self, Way};
+use crate::cli::Global;
+use crate::client::Client;
+use crate::cluster;
+use crate::error::{Error, Exit, chain};
+use crate::human;
+use crate::local::Local;
+use crate::process::Process;
+use crate::runtime;
+use crate::signals::Interrupts;
+
+/// How long anything may take that has to come to its end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// Pause between two looks at what has no other way to tell.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Where a benchmark runs.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Where it runs")]
+pub(super) struct GroundArgs {
+    /// In this process, without a server.
+    #[arg(long)]
+    embedded: bool,
+    /// By which way tasks reach the agents.
+    #[arg(long, value_enum, default_value_t, conflicts_with = "embedded")]
+    lane: Way,
+    /// Agents, each a process.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    agents: u32,
+    /// How many tasks each agent performs at a time.
+    #[arg(long, value_name = "N", default_value_t = 1_024)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    slots: u32,
+    /// Coordinators, each a process.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=20), conflicts_with = "embedded")]
+    coordinators: u32,
+    /// Partitions of the cluster.
+    #[arg(long, value_name = "N", default_value_t = PartitionCount::DEFAULT.get())]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1_024), conflicts_with = "embedded")]
+    partitions: u16,
+    /// When the server forces to the disk what it acknowledges.
+    #[arg(long, value_enum, default_value_t, conflicts_with = "embedded")]
+    sync: Sync,
+    /// An existing folder for the logs of the processes, as SKEP_LOG says.
+    #[arg(long, value_name = "DIR")]
+    logs: Option<PathBuf>,
+}
+
+/// When the server forces to the disk what it acknowledges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Sync {
+    /// Every two minutes.
+    #[default]
+    Default,
+    /// Before it acknowledges.
+    Always,
+}
+
+impl From<Sync> for SyncInterval {
+    fn from(sync: Sync) -> Self {
+        match sync {
+            Sync::Default => Self::Default,
+            Sync::Always => Self::Always,
+        }
+    }
+}
+
+/// Where a benchmark runs; what was started for it ends with it.
+pub(super) enum Ground {
+    /// Everything in this process.
+    Embedded(Local),
+    /// Over NATS.
+    Nats(Cluster),
+}
+
+/// A cluster, ours or another's.
+pub(super) struct Cluster {
+    client: Client<Nats>,
+    agents: Vec<Process>,
+    coordinators: Vec<Process>,
+    server: Option<ThrowawayServer>,
+    /// How long it took from the start of the coordinators until all partitions were served.
+    ready: Duration,
+}
+
+impl GroundArgs {
+    /// Does `work` in a runtime, until it is done or interrupted.
+    pub(super) fn perform(work: impl Future<Output = Result<Exit, Error>>) -> Result<Exit, Error> {
+        runtime::large()?.block_on(async {
+            let mut interrupts = Interrupts::listen()?;
+            tokio::select! { biased;
+                interrupt = interrupts.next() => Ok(interrupt.exit()),
+                done = work => done,
+            }
+        })
+    }
+
+    /// Starts what is needed, and waits until all of it is there.
+    pub(super) async fn prepare(&self, global: &Global) -> Result<Ground, Error> {
+        if self.embedded {
+            let agents =
+                (0..self.agents).map(|_| worker::agent(Duration::ZERO, self.slots, self.lane));
+            let agents = agents.collect::<Result<_, _>>()?;
+            return Ok(Ground::Embedded(Local::start(agents).await?));
+        }
+        let cluster = if global.cluster.is_named() {
+            if self.sync != Sync::Default || self.coordinators > 1 {
+                return Err(Error::usage(
+                    "--sync and --coordinators are for a cluster that is started here",
+                )
+                .help("leave --nats away, and unset SKEP_NATS_URL"));
+            }
+            self.join(global).await?
+        } else {
+            self.start().await?
+        };
+        Ok(Ground::Nats(cluster))
+    }
+
+    /// Connects to a server, ours or another's, for what needs no coordinator.
+    pub(super) async fn server(
+        &self,
+        global: &Global,
+    ) -> Result<(Nats, Option<ThrowawayServer>), Error> {
+        if global.cluster.is_named() {
+            return Ok((cluster::connect(&global.cluster).await?, None));
+        }
+        let server = self.start_server().await?;
+        let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
+        Ok((nats, Some(server)))
+    }
+
+    /// Returns what figures are found under.
+    pub(super) async fn settings(&self, nats: Option<&Nats>) -> Result<Settings, Error> {
+        let (broker, lane) =
+            if self.embedded { ("embedded", None) } else { ("nats", Some(self.lane.name())) };
+        let mut settings = Settings::new(broker, lane);
+        if let Some(nats) = nats {
+            let seen = nats.inspect().await?;
+            settings.set("nats_server", seen.version);
+            settings.set(
+                "sync_interval",
+                match (self.sync, seen.sync) {
+                    (Sync::Always, _) | (_, Some(SyncPolicy::Always)) => "always".to_owned(),
+                    (_, Some(SyncPolicy::IntervalMs(ms))) => format!("{} s", ms / 1_000),
+                    (Sync::Default, None) => "default".to_owned(),
+                },
+            );
+            let replicas = seen.streams.iter().map(|stream| stream.replicas).max();
+            settings.set("replicas", replicas.unwrap_or(1));
+            settings.set("coordinators", self.coordinators);
+            settings.set("partitions", self.partitions);
+        }
+        settings.set("agents", self.agents);
+        settings.set("slots", self.slots);
+        Ok(settings)
+    }
+
+    pub(super) const fn lane(&self) -> Way {
+        self.lane
+    }
+
+    pub(super) const fn is_embedded(&self) -> bool {
+        self.embedded
+    }
+
+    async fn start_server(&self) -> Result<ThrowawayServer, Error> {
+        let options = Options { sync_interval: self.sync.into(), ..Options::default() };
+        let server = ThrowawayServer::start(options).await;
+        server.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))
+    }
+
+    async fn start(&self) -> Result<Cluster, Error> {
+        let server = self.start_server().await?;
+        let at = vec!["--nats".to_owned(), server.url()];
+        let mut coordinators = Vec::new();
+        let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
+        let from = clock();
+        for number in 0..self.coordinators {
+            let name = format!("bench-{number}");
+            let data = server.store_dir().join(&name).display().to_string();
+            let partitions = self.partitions.to_string();
+            let args = ["serve", "--name", &name, "--data", &data, "--partitions", &partitions];
+            coordinators.push(self.process(&args, &at, &name)?);
+        }
+        self.join_as(nats, at, (coordinators, Some(server)), from).await
+    }
+
+    async fn join(&self, global: &Global) -> Result<Cluster, Error> {
+        let nats = cluster::connect(&global.cluster).await?;
+        self.join_as(nats, global.cluster.to_args(), (Vec::new(), None), clock()).await
+    }
+
+    async fn join_as(
+        &self,
+        nats: Nats,
+        at: Vec<String>,
+        (coordinators, server): (Vec<Process>, Option<ThrowawayServer>),
+        from: Duration,
+    ) -> Result<Cluster, Error> {
+        let serving = served(&nats, coordinators.len());
+        let partitions = within("the partitions are not served", serving).await??;
+        let ready = clock().saturating_sub(from);
+        let client = Client::new(nats, partitions);
+        let slots = self.slots.to_string();
+        let args = ["bench", "worker", "--slots", &slots, "--lane", self.lane.name()];
+        let before = client.agents().await?.len();
+        let agents = (0..self.agents).map(|_| self.process(&args, &at, "agents"));
+        let agents: Vec<Process> = agents.collect::<Result<_, _>>()?;
+        let there = async {
+            while client.agents().await?.len() < before + agents.len() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Ok::<_, Error>(())
+        };
+        within("the agents are not there", there).await??;
+        Ok(Cluster { client, agents, coordinators, server, ready })
+    }
+
+    fn process(&self, args: &[&str], at: &[String], name: &str) -> Result<Process, Error> {
+        let args = args.iter().map(|arg| (*arg).to_owned()).chain(at.iter().cloned());
+        let log = self.logs.as_ref().map(|folder| folder.join(format!("{name}.log")));
+        Process::start(args.collect(), Vec::new(), log)
+    }
+}
+
+impl Cluster {
+    pub(super) const fn client(&self) -> &Client<Nats> {
+        &self.client
+    }
+
+    /// Returns how much memory its processes have, in MiB: of several of a kind, the largest.
+    pub(super) fn memory(&self) -> Vec<(&'static str, f64)> {
+        let largest = |processes: &[Process]| {
+            let sizes = processes.iter().filter_map(|process| resident_mib(process.pid()?));
+            sizes.max_by(f64::total_cmp)
+        };
+        let server = self.server.as_ref().and_then(|server| resident_mib(server.pid()?));
+        let of = [
+            ("rss_mib", largest(&self.coordinators)),
+            ("agent_rss_mib", largest(&self.agents)),
+            ("nats_server_rss_mib", server),
+        ];
+        of.into_iter().filter_map(|(name, size)| Some((name, size?))).collect()
+    }
+}
+
+impl Ground {
+    /// Returns the connection, if there is one.
+    pub(super) const fn nats(&self) -> Option<&Nats> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Nats(cluster) => Some(cluster.client.broker()),
+        }
+    }
+
+    /// Returns the address of the server, if one was started here.
+    pub(super) fn url(&self) -> Option<String> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Nats(cluster) => cluster.server.as_ref().map(ThrowawayServer::url),
+        }
+    }
+
+    /// Returns how long the coordinators took that were started here until all was served.
+    pub(super) fn coordinator_ready(&self) -> Option<Duration> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Nats(cluster) => cluster.server.as_ref().map(|_| cluster.ready),
+        }
+    }
+
+    /// Returns how much memory there is in use, in MiB.
+    pub(super) fn memory(&self) -> Vec<(&'static str, f64)> {
+        match self {
+            Self::Embedded(_) => {
+                resident_mib(std::process::id()).map(|size| ("rss_mib", size)).into_iter().collect()
+            }
+            Self::Nats(cluster) => cluster.memory(),
+        }
+    }
+}
+
+/// Waits until every partition is served, and each of so many coordinators serves some.
+async fn served(nats: &Nats, coordinators: usize) -> Result<PartitionCount, Error> {
+    loop {
+        let partitions = cluster::partitions(nats).await?;
+        if let Some(partitions) = partitions {
+            let mut owned = 0;
+            let mut serving = 0;
+            for name in nats.keys(Bucket::Coordinators, "").await.unwrap_or_default() {
+                let entry = nats.get(Bucket::Coordinators, &name).await?;
+                let member = entry.and_then(|entry| decode::<Member>(&entry.value).ok());
+                if let Some(member) = member.filter(|m| m.phase == MemberPhase::Serving) {
+                    owned += member.owns.len();
+                    serving += usize::from(!member.owns.is_empty());
+                }
+            }
+            if owned == usize::from(partitions.get()) && serving >= coordinators.max(1) {
+                return Ok(partitions);
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Waits for something, but not for ever.
+pub(super) async fn within<T>(what: &str, work: impl Future<Output = T>) -> Result<T, Error> {
+    let waited = tokio::time::timeout(PATIENCE, work).await;
+    let patience = human::duration(PATIENCE);
+    waited.map_err(|_| Error::new(Exit::Timeout, format!("{what} after {patience}")))
+}

@@ -1,0 +1,176 @@
+//! Runs that are started, and waited for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use skep_broker::Broker;
+use skep_protocol::{Payload, RegisterWorkflow, RunId, StartRun};
+
+use super::clock;
+use super::ends::{Ends, News};
+use super::ground::within;
+use super::worker::CAPABILITY;
+use crate::client::Client;
+use crate::error::{Error, Exit};
+
+/// Starts that are under way at a time.
+const STARTS_AT_ONCE: usize = 256;
+
+/// One workflow, started again and again.
+pub(super) struct Load<'a, B> {
+    client: &'a Client<B>,
+    workflow: String,
+    inputs: Payload,
+    ends: Ends,
+}
+
+/// How some runs went.
+#[derive(Debug)]
+pub(super) struct Played {
+    /// From the first start to the last end.
+    pub(super) took: Duration,
+    /// From the first start until the last one was acknowledged.
+    pub(super) started: Duration,
+}
+
+/// The run that has the attention of a whole benchmark: when each step was over.
+#[derive(Debug)]
+pub(super) struct Alone {
+    pub(super) started: Duration,
+    pub(super) steps: Vec<Duration>,
+    pub(super) ended: Duration,
+}
+
+impl<'a, B: Broker> Load<'a, B> {
+    /// Registers the workflow, whose one input has so many bytes.
+    pub(super) async fn prepare(
+        client: &'a Client<B>,
+        source: String,
+        payload: u32,
+    ) -> Result<Self, Error> {
+        let file = "bench.skep.yaml".to_owned();
+        let register = RegisterWorkflow { source, file, publish: false };
+        let workflow = client.register(register).await?.digest.to_string();
+        let inputs = Payload::from(serde_json::json!({ "data": data(payload) }));
+        let ends = Ends::follow(client.broker(), client.partitions()).await?;
+        Ok(Self { client, workflow, inputs, ends })
+    }
+
+    fn start_of(&self, run: RunId) -> StartRun {
+        StartRun {
+            run,
+            workflow: self.workflow.clone(),
+            inputs: self.inputs.clone(),
+            parent: None,
+            depth: 0,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// Starts so many runs, and waits until all of them have completed.
+    pub(super) async fn play(&mut self, runs: u32) -> Result<Played, Error> {
+        let ids: Vec<RunId> = (0..runs).map(|_| RunId::from_uuid(new_id())).collect();
+        let mut open: BTreeSet<RunId> = ids.iter().copied().collect();
+        let starts: Vec<StartRun> = ids.into_iter().map(|run| self.start_of(run)).collect();
+        let client = self.client;
+        let first = clock();
+        let starting = async {
+            let starts = starts.into_iter().map(|start| client.start(start));
+            let mut starts = futures::stream::iter(starts).buffer_unordered(STARTS_AT_ONCE);
+            while let Some(started) = starts.next().await {
+                started?;
+            }
+            Ok::<_, Error>(clock())
+        };
+        let ending = async {
+            let mut last = first;
+            while !open.is_empty() {
+                let news = self.ends.next().await?;
+                last = news.at.max(last);
+                close(&mut open, news)?;
+            }
+            Ok::<_, Error>(last)
+        };
+        let all = async { tokio::try_join!(starting, ending) };
+        let (started, ended) = within("the runs are not over", all).await??;
+        Ok(Played { took: ended.saturating_sub(first), started: started.saturating_sub(first) })
+    }
+
+    /// Starts one run, and takes the time of each of its steps.
+    pub(super) async fn play_alone(&mut self) -> Result<Alone, Error> {
+        let run = RunId::from_uuid(new_id());
+        let mut open = BTreeSet::from([run]);
+        let started = clock();
+        let (mut steps, mut ended) = (Vec::new(), started);
+        let start = self.client.start(self.start_of(run));
+        let ending = async {
+            while !open.is_empty() {
+                let news = self.ends.next().await?;
+                steps.extend(std::iter::repeat_n(news.at, news.steps));
+                ended = news.at;
+                close(&mut open, news)?;
+            }
+            Ok::<_, Error>(())
+        };
+        let all = async { tokio::try_join!(start, ending) };
+        within("the run is not over", all).await??;
+        Ok(Alone { started, steps, ended })
+    }
+}
+
+fn close(open: &mut BTreeSet<RunId>, news: News) -> Result<(), Error> {
+    for (run, completed) in news.ended {
+        if open.remove(&run) && !completed {
+            return Err(Error::new(Exit::Failed, format!("run {run} did not complete"))
+                .help(format!("why: skep get {run}, where the cluster is still there")));
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a client mints the ids of its runs")]
+fn new_id() -> uuid::Uuid {
+    uuid::Uuid::now_v7()
+}
+
+fn data(bytes: u32) -> String {
+    "x".repeat(bytes as usize)
+}
+
+/// Writes a workflow of steps one after the other, each of which hands on what it got.
+pub(super) fn chain_of(steps: u32) -> String {
+    let mut source = String::from("name: bench-chain\ninputs:\n  data: { type: string }\nsteps:\n");
+    for step in 0..steps {
+        let from = match step.checked_sub(1) {
+            None => "inputs.data".to_owned(),
+            Some(before) => format!("steps.s{before}.output.data"),
+        };
+        source += &format!(
+            "  s{step}: {{ agent: {CAPABILITY}, with: {{ data: \"${{{{ {from} }}}}\" }} }}\n"
+        );
+    }
+    source
+}
+
+/// Writes a workflow of one step for each item of a list, and one that waits for all of them.
+pub(super) fn fan_of(steps: u32) -> String {
+    format!(
+        "name: bench-fanout\ninputs:\n  data: {{ type: string }}\nsteps:\n  \
+         part: {{ agent: {CAPABILITY}, for_each: \"${{{{ range({steps}) | list }}}}\", max_parallel: {steps}, \
+         with: {{ data: \"${{{{ inputs.data }}}}\", item: \"${{{{ item }}}}\" }} }}\n  \
+         join: {{ agent: {CAPABILITY}, needs: [part] }}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workflows_are_valid() {
+        for source in [chain_of(1), chain_of(10), fan_of(1_000)] {
+            skep_workflow::read(source.as_bytes(), "bench").map_err(|e| e.to_string()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `skep bench soak`
+
+use std::time::Duration;
+
+use clap::Args;
+use skep_broker::Broker;
+
+use super::chain::Shape;
+use super::clock;
+use super::figures::{Figures, Sample, percentile};
+use super::ground::{Ground, GroundArgs};
+use super::load::{Load, chain_of};
+use crate::cli::Global;
+use crate::client::Client;
+use crate::error::{Error, Exit};
+use crate::human;
+use crate::output;
+
+/// Memory that is in use in the first part of a soak says nothing of how it grows.
+const WARM_UP_SHARE: f64 = 0.2;
+
+/// A steady load for a given time: memory and latency, and how they change.
+///
+/// Every interval some runs are started, whatever became of those before. What is told of memory
+/// and of latency at the end is the slope over all but the first fifth of the time.
+#[derive(Debug, Args)]
+pub(super) struct Soak {
+    #[command(flatten)]
+    ground: GroundArgs,
+    #[command(flatten)]
+    shape: Shape,
+    /// For how long.
+    #[arg(long, value_name = "TIME", default_value = "20m", value_parser = human::parse_duration)]
+    duration: Duration,
+    /// How often the next runs are started.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = human::parse_duration)]
+    every: Duration,
+}
+
+/// What was seen at one moment.
+struct Seen {
+    at: f64,
+    took_ms: f64,
+    memory: Vec<(&'static str, f64)>,
+}
+
+impl Soak {
+    pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
+        GroundArgs::perform(self.measure(global))
+    }
+
+    async fn measure(&self, global: &Global) -> Result<Exit, Error> {
+        let ground = self.ground.prepare(global).await?;
+        let sample = match &ground {
+            Ground::Embedded(local) => self.sample(local.client(), &ground).await?,
+            Ground::Nats(cluster) => self.sample(cluster.client(), &ground).await?,
+        };
+        let mut settings = self.ground.settings(ground.nats()).await?;
+        settings.set("steps_per_run", self.shape.steps);
+        settings.set("payload_bytes", self.shape.payload);
+        settings.set("seconds", self.duration.as_secs());
+        let (runs, samples) = (Some(self.shape.runs), vec![sample]);
+        Figures { benchmark: "soak", runs, settings, samples }.print(global.output);
+        Ok(Exit::Ok)
+    }
+
+    async fn sample<B: Broker>(
+        &self,
+        client: &Client<B>,
+        ground: &Ground,
+    ) -> Result<Sample, Error> {
+        let Shape { runs, steps, payload } = self.shape;
+        let mut load = Load::prepare(client, chain_of(steps), payload).await?;
+        let from = clock();
+        let mut all = Vec::new();
+        let mut timer = tokio::time::interval(self.every);
+        let mut told = Duration::ZERO;
+        while clock().saturating_sub(from) < self.duration {
+            timer.tick().await;
+            let played = load.play(runs).await?;
+            let at = clock().saturating_sub(from);
+            let seen = Seen {
+                at: at.as_secs_f64(),
+                took_ms: played.took.as_secs_f64() * 1_000.0,
+                memory: ground.memory(),
+            };
+            if at.saturating_sub(told) >= Duration::from_secs(10) {
+                told = at;
+                let memory = seen.memory.iter().map(|(name, mib)| format!("{name} {mib:.1}"));
+                let memory = memory.collect::<Vec<_>>().join(", ");
+                output::note(format!("{:.0} s: {:.0} ms, {memory}", seen.at, seen.took_ms));
+            }
+            all.push(seen);
+        }
+        Ok(summary(&all, f64::from(runs * steps)))
+    }
+}
+
+fn summary(all: &[Seen], steps: f64) -> Sample {
+    let mut times: Vec<f64> = all.iter().map(|seen| seen.took_ms).collect();
+    times.sort_unstable_by(f64::total_cmp);
+    let span = all.last().map_or(0.0, |seen| seen.at);
+    let late: Vec<&Seen> = all.iter().filter(|seen| seen.at >= span * WARM_UP_SHARE).collect();
+    let mut sample = Sample::new();
+    sample.insert("steps_per_s", all.len() as f64 * steps / span.max(f64::MIN_POSITIVE));
+    sample.extend(percentile(&times, 50.0).map(|ms| ("p50_ms", ms)));
+    sample.extend(percentile(&times, 99.0).map(|ms| ("p99_ms", ms)));
+    let took = late.iter().map(|seen| (seen.at, seen.took_ms));
+    sample.insert("growth_ms_per_hour", 3_600.0 * slope(took));
+    for (name, growth) in [
+        ("rss_mib", "growth_mib_per_hour"),
+        ("agent_rss_mib", "agent_growth_mib_per_hour"),
+        ("nats_server_rss_mib", "nats_server_growth_mib_per_hour"),
+    ] {
+        let of = |seen: &&Seen| {
+            let size = seen.memory.iter().find(|(of, _)| *of == name).map(|(_, mib)| *mib);
+            Some((seen.at, size?))
+        };
+        let sizes: Vec<(f64, f64)> = late.iter().filter_map(of).collect();
+        let Some((_, last)) = sizes.last() else { continue };
+        sample.insert(name, *last);
+        sample.insert(growth, 3_600.0 * slope(sizes.iter().copied()));
+    }
+    sample
+}
+
+/// Returns how much the second value grows with the first: the least squares fit.
+fn slope(points: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
+    let count = points.clone().count().max(1) as f64;
+    let sum = |of: fn((f64, f64)) -> f64| points.clone().map(of).sum::<f64>() / count;
+    let (x, y) = (sum(|(x, _)| x), sum(|(_, y)| y));
+    let (xx, xy) = (sum(|(x, _)| x * x), sum(|(x, y)| x * y));
+    let variance = xx - x * x;
+    if variance > 0.0 { (xy - x * y) / variance } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows_has_a_slope() {
+        let line = |at: f64| (at, 3.0 + 0.5 * at);
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
+        close(slope((0..100).map(f64::from).map(line)), 0.5);
+        close(slope(std::iter::empty()), 0.0);
+        close(slope(std::iter::once((1.0, 1.0))), 0.0);
+        let seen = |at: f64| Seen { at, took_ms: 7.0, memory: vec![("rss_mib", line(at).1)] };
+        let all: Vec<Seen> = (0..100).map(f64::from).map(seen).collect();
+        let sample = summary(&all, 10.0);
+        close(sample["growth_mib_per_hour"], 1_800.0);
+        close(sample["growth_ms_per_hour"], 0.0);
+        close(sample["p99_ms"], 7.0);
+    }
+}

@@ -1,0 +1,69 @@
+//! `skep bench start`
+
+use clap::Args;
+use skep_broker::Broker;
+
+use super::figures::{Figures, Sample};
+use super::ground::{Ground, GroundArgs};
+use super::load::Load;
+use crate::cli::Global;
+use crate::client::Client;
+use crate::error::{Error, Exit};
+
+/// A run that nobody has work with: it waits a moment.
+const WORKFLOW: &str = "name: bench-start\ninputs:\n  data: { type: string }\nsteps:\n  \
+                        nap: { wait: 100ms }\n";
+const WARM_UP: u32 = 2_000;
+
+/// Starts as many runs as the cluster takes: starts per second, each acknowledged when it is durable.
+#[derive(Debug, Args)]
+pub(super) struct Start {
+    #[command(flatten)]
+    ground: GroundArgs,
+    /// How many runs are started.
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    runs: u32,
+    /// What each of them gets, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    payload: u32,
+    /// How often it is measured; the median counts.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    times: u32,
+}
+
+impl Start {
+    pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
+        GroundArgs::perform(self.measure(global))
+    }
+
+    async fn measure(&self, global: &Global) -> Result<Exit, Error> {
+        let ground = self.ground.prepare(global).await?;
+        let samples = match &ground {
+            Ground::Embedded(local) => self.samples(local.client()).await?,
+            Ground::Nats(cluster) => self.samples(cluster.client()).await?,
+        };
+        let mut settings = self.ground.settings(ground.nats()).await?;
+        settings.set("payload_bytes", self.payload);
+        let runs = Some(self.runs);
+        Figures { benchmark: "start", runs, settings, samples }.print(global.output);
+        Ok(Exit::Ok)
+    }
+
+    async fn samples<B: Broker>(&self, client: &Client<B>) -> Result<Vec<Sample>, Error> {
+        let mut load = Load::prepare(client, WORKFLOW.to_owned(), self.payload).await?;
+        load.play(WARM_UP.min(self.runs)).await?;
+        let mut samples = Vec::new();
+        for _ in 0..self.times {
+            let played = load.play(self.runs).await?;
+            let took = played.started.as_secs_f64();
+            samples.push(Sample::from([
+                ("starts_per_s", f64::from(self.runs) / took),
+                ("wall_ms", took * 1_000.0),
+            ]));
+        }
+        Ok(samples)
+    }
+}

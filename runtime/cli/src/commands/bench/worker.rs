@@ -1,0 +1,78 @@
+//! The agent of benchmarks: it takes its time, or none, and gives back what it got.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::value::RawValue;
+use skep_agent::{Agent, Failure};
+use skep_protocol::Lane;
+
+use crate::agents::Running;
+use crate::cli::Global;
+use crate::error::{Error, Exit, chain};
+use crate::runtime;
+
+/// The capability of benchmarks.
+pub(super) const CAPABILITY: &str = "bench";
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// By which way tasks reach agents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Way {
+    /// The coordinator picks the agent and sends it the task.
+    #[default]
+    Direct,
+    /// Agents pull from a queue.
+    Queue,
+}
+
+impl Way {
+    /// Returns its name.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Queue => "queue",
+        }
+    }
+
+    const fn lane(self) -> Lane {
+        match self {
+            Self::Direct => Lane::Direct,
+            Self::Queue => Lane::Queue,
+        }
+    }
+}
+
+/// Perform the steps of a benchmark.
+#[derive(Debug, Args)]
+pub(super) struct Worker {
+    /// How long each step takes, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    step_ms: u64,
+    /// How many tasks it performs at a time.
+    #[arg(long, default_value_t = 64)]
+    slots: u32,
+    /// By which way its tasks come.
+    #[arg(long, value_enum, default_value_t)]
+    lane: Way,
+}
+
+impl Worker {
+    pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
+        let agent = agent(Duration::from_millis(self.step_ms), self.slots, self.lane)?;
+        let working = Running::until_told(vec![agent], &global.cluster, LEAVE_WITHIN);
+        runtime::large()?.block_on(working)
+    }
+}
+
+/// Builds the agent.
+pub(super) fn agent(takes: Duration, slots: u32, lane: Way) -> Result<Agent, Error> {
+    let work = move |input: Box<RawValue>| async move {
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
+        Ok::<_, Failure>(input)
+    };
+    let agent = Agent::builder(CAPABILITY).lane(lane.lane()).serve(CAPABILITY, work).slots(slots);
+    agent.build().map_err(|error| Error::new(Exit::Failed, chain(&error)))
+}
