@@ -39,6 +39,9 @@ use crate::cli::Cli;
 use crate::error::{Error, Exit};
 use crate::output::Format;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     process::end_with_parent();
     let args: Vec<_> = std::env::args_os().collect();

@@ -65,7 +65,8 @@ pub struct Fleet {
     owned: BTreeSet<PartitionId>,
     /// Recovered ones for which reports may lie that were not read yet.
     unread: BTreeSet<PartitionId>,
-    attempts: BTreeMap<AttemptId, Attempt>,
+    /// Each in a place of its own: what is large is not moved about in the tree.
+    attempts: BTreeMap<AttemptId, Box<Attempt>>,
     agents: BTreeMap<AgentId, Agent>,
     pools: BTreeMap<CompactString, Pool>,
     timers: BTreeSet<(Timestamp, Timer)>,
@@ -198,7 +199,7 @@ impl Fleet {
 
     fn take_in(&mut self, input: FleetInput, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         match input {
-            FleetInput::Owed(offer) => self.owe(*offer, now),
+            FleetInput::Owed(offer) => self.owe(offer, now),
             FleetInput::Recovered { partition, owed, withheld } => {
                 self.recover(partition, (owed, withheld), now, effects);
             }
@@ -267,7 +268,7 @@ impl Fleet {
         let owed = owed.into_iter().map(|offer| (offer, false));
         for (offer, paused) in owed.chain(withheld.into_iter().map(|offer| (offer, true))) {
             let id = offer.task.id();
-            self.track(offer);
+            self.track(Box::new(offer));
             if paused {
                 self.withhold(&id);
             }

@@ -5,10 +5,11 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{CodecError, decode, encode};
+use crate::codec::{CodecError, decode};
 use crate::event::Event;
 use crate::ids::{CoordinatorId, Hash, RunId};
 use crate::partition::PartitionId;
+use crate::sealed::Draft;
 use crate::text::StoredText;
 use crate::time::Timestamp;
 
@@ -164,7 +165,9 @@ impl Batch {
 
     /// Encodes the message.
     pub fn encode(&self) -> Bytes {
-        encode(self)
+        let mut draft = Draft::with_capacity(0);
+        self.records.iter().for_each(|record| draft.push(record));
+        draft.finish(self.partition, self.epoch, self.previous)
     }
 
     /// Decodes message `seq` of `partition` and checks that it follows `previous`.

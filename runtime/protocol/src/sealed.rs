@@ -5,38 +5,33 @@
 
 use bytes::Bytes;
 use serde::de::Error as _;
-use serde::ser::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::codec::encode;
 use crate::ids::Hash;
 use crate::partition::PartitionId;
-use crate::record::Batch;
+use crate::record::{Batch, Record};
 
-/// A [`Batch`] whose records are encoded already; the same JSON.
-#[derive(Debug, Clone, Copy)]
-pub struct RawBatch<'a> {
-    /// See [`Batch`].
-    pub v: u32,
-    /// See [`Batch`].
-    pub partition: PartitionId,
-    /// See [`Batch`].
-    pub epoch: u64,
-    /// See [`Batch`].
-    pub previous: Hash,
-    /// The JSON of each record, in order.
-    pub records: &'a [Box<RawValue>],
+/// What stands before the records takes less than so many bytes.
+const HEAD: usize = 384;
+
+/// A message that is being written: the JSON of its records, one behind the other, with room for
+/// what stands before them. It is written once, and never copied as a whole.
+#[derive(Debug)]
+pub struct Draft {
+    bytes: Vec<u8>,
+    /// Where each record ends.
+    ends: Vec<usize>,
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct Head {
     v: u32,
     partition: PartitionId,
     epoch: u64,
     previous: Hash,
     seal: Hash,
-    records: &'a [Box<RawValue>],
 }
 
 #[derive(Deserialize)]
@@ -52,22 +47,78 @@ struct Read<'a> {
     records: &'a RawValue,
 }
 
-impl RawBatch<'_> {
-    /// Encodes the message.
-    pub fn encode(&self) -> Bytes {
-        encode(self)
+impl Draft {
+    /// Begins a message of about so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut draft = Vec::with_capacity(HEAD + bytes);
+        draft.resize(HEAD, b' ');
+        draft.push(b'[');
+        Self { bytes: draft, ends: Vec::new() }
     }
 
-    fn seal(&self) -> Hash {
-        let Self { v, partition, epoch, previous, records } = self;
-        let mut seal = begin_seal(*v, *partition, *epoch, *previous);
-        seal.update(b"[");
-        for (index, record) in records.iter().enumerate() {
-            seal.update(if index == 0 { b"" } else { b"," });
-            seal.update(record.get().as_bytes());
+    /// Adds a record.
+    ///
+    /// # Panics
+    /// Never: records have a JSON form.
+    pub fn push(&mut self, record: &Record) {
+        if !self.ends.is_empty() {
+            self.bytes.push(b',');
         }
-        seal.update(b"]");
-        Hash::from_bytes(*seal.finalize().as_bytes())
+        serde_json::to_writer(&mut self.bytes, record).expect("records have a JSON form");
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Returns how many records there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Returns whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Returns how many bytes the records take.
+    pub fn size(&self) -> usize {
+        self.bytes.len() - HEAD
+    }
+
+    /// Returns how many of the first records take no more than so many bytes.
+    pub fn fitting(&self, bytes: usize) -> usize {
+        self.ends.partition_point(|end| end - HEAD <= bytes)
+    }
+
+    /// Splits off what comes after the first `count` records.
+    #[must_use]
+    pub fn split_off(&mut self, count: usize) -> Self {
+        let from = count.checked_sub(1).map_or(HEAD + 1, |last| self.ends[last]);
+        let comma = usize::from(count > 0 && count < self.ends.len());
+        let mut rest = Self::with_capacity(self.bytes.len() - from);
+        rest.bytes.extend_from_slice(&self.bytes[from + comma..]);
+        let shift = from + comma - HEAD - 1;
+        rest.ends = self.ends.split_off(count).into_iter().map(|end| end - shift).collect();
+        self.bytes.truncate(from);
+        rest
+    }
+
+    /// Ends the message: the first version of it, of this partition and epoch, behind the message
+    /// of this hash.
+    ///
+    /// # Panics
+    /// Never: what stands before the records has a JSON form, and room.
+    pub fn finish(mut self, partition: PartitionId, epoch: u64, previous: Hash) -> Bytes {
+        self.bytes.push(b']');
+        let v = Batch::VERSION;
+        let mut seal = begin_seal(v, partition, epoch, previous);
+        seal.update(&self.bytes[HEAD..]);
+        self.bytes.push(b'}');
+        let seal = Hash::from_bytes(*seal.finalize().as_bytes());
+        let mut head = encode(&Head { v, partition, epoch, previous, seal }).to_vec();
+        head.pop();
+        head.extend_from_slice(br#","records":"#);
+        let from = HEAD.checked_sub(head.len()).expect("there is room before the records");
+        self.bytes[from..HEAD].copy_from_slice(&head);
+        Bytes::from(self.bytes).slice(from..)
     }
 }
 
@@ -78,22 +129,6 @@ fn begin_seal(v: u32, partition: PartitionId, epoch: u64, previous: Hash) -> bla
     seal.update(&epoch.to_be_bytes());
     seal.update(previous.as_bytes());
     seal
-}
-
-impl Serialize for RawBatch<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (seal, Self { v, partition, epoch, previous, records }) = (self.seal(), *self);
-        Written { v, partition, epoch, previous, seal, records }.serialize(serializer)
-    }
-}
-
-impl Serialize for Batch {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let records = self.records.iter().map(serde_json::value::to_raw_value);
-        let records = records.collect::<Result<Vec<_>, _>>().map_err(S::Error::custom)?;
-        let Self { v, partition, epoch, previous, .. } = *self;
-        RawBatch { v, partition, epoch, previous, records: &records }.serialize(serializer)
-    }
 }
 
 impl<'de> Deserialize<'de> for Batch {
@@ -116,7 +151,7 @@ mod tests {
     use super::*;
     use crate::event::Event;
     use crate::ids::RunId;
-    use crate::record::{OwnerChanged, Record, RunRecord, Seq};
+    use crate::record::{OwnerChanged, RunRecord, Seq};
     use crate::time::Timestamp;
 
     fn batch() -> Batch {
@@ -160,14 +195,46 @@ mod tests {
         assert_eq!(decode(old.as_bytes()), Some(batch()));
     }
 
+    fn draft(records: &[Record]) -> Draft {
+        let mut draft = Draft::with_capacity(0);
+        records.iter().for_each(|record| draft.push(record));
+        draft
+    }
+
     #[test]
-    fn a_batch_of_encoded_records_is_a_batch() {
+    fn a_draft_is_split_between_records() {
+        let record = |step: u64| {
+            let event = Event::CancelRequested { reason: format!("{step} are enough") };
+            let run = RunId::from_key("w", "k");
+            Record::Run(RunRecord { run, at: Timestamp::EPOCH, event })
+        };
+        let records: Vec<Record> = (0..4).map(record).collect();
+        let finished = |draft: Draft| {
+            let size = draft.size();
+            let bytes = draft.finish(PartitionId::new(2), 3, Hash::of(b"before"));
+            assert!(bytes.len() > size + 2);
+            decode(&bytes).unwrap().records
+        };
+        for count in 0..=records.len() {
+            let mut first = draft(&records);
+            let (all, each) = (first.size(), first.size() / 4);
+            assert_eq!((first.fitting(all), first.fitting(all - 1), first.fitting(0)), (4, 3, 0));
+            assert_eq!(first.fitting(2 * each + 1), 2);
+            let mut rest = first.split_off(count);
+            assert_eq!((first.len(), rest.len()), (count, records.len() - count));
+            assert_eq!(rest.fitting(usize::MAX), rest.len());
+            let last = rest.split_off(rest.len());
+            assert!(last.is_empty());
+            assert_eq!(finished(first), records[..count]);
+            assert_eq!(finished(rest), records[count..]);
+        }
+    }
+
+    #[test]
+    fn a_draft_is_a_batch() {
         let whole = batch();
-        let records = whole.records.iter().map(serde_json::value::to_raw_value);
-        let records: Vec<_> = records.map(Result::unwrap).collect();
-        let Batch { v, partition, epoch, previous, .. } = whole;
-        let raw = RawBatch { v, partition, epoch, previous, records: &records };
-        assert_eq!(raw.encode(), whole.encode());
+        let bytes = draft(&whole.records).finish(whole.partition, whole.epoch, whole.previous);
+        assert_eq!(bytes, whole.encode());
         let none = Batch { records: Vec::new(), ..batch() };
         assert_eq!(decode(&none.encode()), Some(none));
     }

@@ -10,11 +10,11 @@ mod ground;
 mod idle;
 mod latency;
 mod load;
-mod memory;
 mod plan;
 mod settings;
 mod soak;
 mod start;
+mod usage;
 mod worker;
 
 use std::time::Duration;

@@ -1,34 +1,29 @@
 //! Group commit: one append in flight, everything else gathers into the next one.
 
-use std::collections::VecDeque;
+mod sheets;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use serde_json::value::RawValue;
 use skep_broker::{AppendError, Broker, DurableReport, PutBlobError, Responder};
 use skep_engine::Change;
 use skep_engine::fleet::FleetInput;
 use skep_engine::planted::{self, Bug};
-use skep_protocol::limits::{MAX_BATCH_BYTES, TARGET_BATCH_BYTES};
-use skep_protocol::{
-    AgentId, AttemptId, Batch, CommandReply, PartitionId, RawBatch, Record, ReportReply, Seq,
-};
+use skep_protocol::limits::TARGET_BATCH_BYTES;
+use skep_protocol::{AgentId, AttemptId, CommandReply, PartitionId, Record, ReportReply, Seq};
 use tokio::sync::watch;
 
+use self::sheets::{Sheet, Sheets};
 use super::Pause;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::observe;
 
-/// What a message takes beside its records, in bytes.
-const ENVELOPE: usize = 512;
 /// With more than this gathered, no more input is taken in, in bytes.
 const MAX_GATHERED: usize = 4 * TARGET_BATCH_BYTES;
-/// What waits for records takes so much each, about, in bytes.
-const RELEASE: usize = 512;
 /// Large values that are put into the blob store at the same time.
 const BLOBS_AT_ONCE: usize = 8;
 
@@ -45,40 +40,17 @@ pub(crate) enum Release {
 /// The records that follow from one input, and what waits for them.
 pub(crate) struct Unit {
     pub(crate) records: Vec<Record>,
-    encoded: Vec<Box<RawValue>>,
-    bytes: usize,
     pub(crate) blobs: Vec<Bytes>,
     pub(crate) releases: Vec<Release>,
 }
 
 impl Unit {
-    pub(crate) fn new(records: Vec<Record>, blobs: Vec<Bytes>, releases: Vec<Release>) -> Self {
-        let encoded: Vec<Box<RawValue>> = records
-            .iter()
-            .map(|record| {
-                serde_json::value::to_raw_value(record).expect("records have a JSON form")
-            })
-            .collect();
-        let bytes = encoded.iter().map(|raw| raw.get().len() + 1).sum();
-        Self { records, encoded, bytes, blobs, releases }
-    }
-
-    /// Splits off what fits into one message; what waits for the records stays with the rest.
-    fn split(&mut self) -> Self {
-        let mut bytes = 0;
-        let fitting = self.encoded.iter().take_while(|raw| {
-            bytes += raw.get().len() + 1;
-            bytes <= TARGET_BATCH_BYTES
-        });
-        let count = fitting.count().max(1);
-        let rest = self.encoded.split_off(count);
-        let encoded = std::mem::replace(&mut self.encoded, rest);
-        let rest = self.records.split_off(count);
-        let records = std::mem::replace(&mut self.records, rest);
-        let bytes: usize = encoded.iter().map(|raw| raw.get().len() + 1).sum();
-        self.bytes -= bytes;
-        let blobs = std::mem::take(&mut self.blobs);
-        Self { records, encoded, bytes, blobs, releases: Vec::new() }
+    pub(crate) const fn new(
+        records: Vec<Record>,
+        blobs: Vec<Bytes>,
+        releases: Vec<Release>,
+    ) -> Self {
+        Self { records, blobs, releases }
     }
 }
 
@@ -118,10 +90,7 @@ pub(crate) struct Commit<B> {
     clock: Arc<Clock>,
     partition: PartitionId,
     chain: Chain,
-    gathered: VecDeque<Unit>,
-    gathered_bytes: usize,
-    /// What goes with them and waits for them, in bytes.
-    gathered_beside: usize,
+    gathered: Sheets,
     flight: Option<Flight>,
     /// Records that became durable since the last snapshot.
     pub(crate) records_since_snapshot: u64,
@@ -139,9 +108,7 @@ impl<B: Broker> Commit<B> {
             clock,
             partition,
             chain,
-            gathered: VecDeque::new(),
-            gathered_bytes: 0,
-            gathered_beside: 0,
+            gathered: Sheets::new(),
             flight: None,
             records_since_snapshot: 0,
         }
@@ -149,14 +116,12 @@ impl<B: Broker> Commit<B> {
 
     /// Adds what follows from one input.
     pub(crate) fn push(&mut self, unit: Unit) {
-        self.gathered_bytes += unit.bytes;
-        self.gathered_beside += beside(&unit.blobs, &unit.releases);
-        self.gathered.push_back(unit);
+        self.gathered.push(unit);
     }
 
     /// Returns whether no more input should be taken in before something is durable.
     pub(crate) const fn is_full(&self) -> bool {
-        self.gathered_bytes + self.gathered_beside > MAX_GATHERED
+        self.gathered.size() > MAX_GATHERED
     }
 
     /// Returns why the message that was sent is not in the journal yet, if one was.
@@ -184,30 +149,8 @@ impl<B: Broker> Commit<B> {
         if self.flight.is_some() {
             return Vec::new();
         }
-        let (mut records, mut encoded, mut blobs, mut releases) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut bytes = 0;
-        while let Some(next) = self.gathered.front_mut() {
-            let fits = bytes + next.bytes <= TARGET_BATCH_BYTES;
-            let unit = if fits || (bytes == 0 && next.bytes + ENVELOPE <= MAX_BATCH_BYTES) {
-                self.gathered.pop_front()
-            } else if bytes == 0 {
-                Some(next.split())
-            } else {
-                None
-            };
-            let Some(mut unit) = unit else { break };
-            bytes += unit.bytes;
-            records.append(&mut unit.records);
-            encoded.append(&mut unit.encoded);
-            blobs.append(&mut unit.blobs);
-            releases.append(&mut unit.releases);
-        }
-        self.gathered_bytes -= bytes;
-        self.gathered_beside -= beside(&blobs, &releases);
-        if encoded.is_empty() && releases.is_empty() {
-            return Vec::new();
-        }
+        let Some(sheet) = self.gathered.pop() else { return Vec::new() };
+        let Sheet { draft, records, blobs, mut releases } = sheet;
         let (trouble, reason) = watch::channel(None);
         let write = Write {
             broker: self.broker.clone(),
@@ -217,13 +160,10 @@ impl<B: Broker> Commit<B> {
             trouble,
         };
         let (mut message, mut too_soon) = (None, Vec::new());
-        let landing = if encoded.is_empty() {
+        let landing = if draft.is_empty() {
             write.found_unchanged().boxed()
         } else {
-            let (partition, previous) = (self.partition, self.chain.hash);
-            let batch =
-                RawBatch { v: Batch::VERSION, partition, epoch, previous, records: &encoded };
-            let bytes = batch.encode();
+            let bytes = draft.finish(self.partition, epoch, self.chain.hash);
             message = Some(bytes.clone());
             if planted::is(Bug::PerformTooSoon) {
                 too_soon = std::mem::take(&mut releases);
@@ -255,11 +195,6 @@ impl<B: Broker> Commit<B> {
             Landing::Refused(cause) => Landed::Refused(cause),
         }
     }
-}
-
-/// Returns how much memory is taken beside records: a rejection has none, and waits as well.
-fn beside(blobs: &[Bytes], releases: &[Release]) -> usize {
-    blobs.iter().map(Bytes::len).sum::<usize>() + releases.len() * RELEASE
 }
 
 /// One flight to the end of the journal.

@@ -172,7 +172,7 @@ pub(crate) async fn taken_over_by_somebody(
     let records = vec![Record::OwnerChanged(OwnerChanged { epoch, coordinator, at })];
     let previous = skep_protocol::Hash::of(&last.bytes);
     let batch = Batch { v: Batch::VERSION, partition, epoch, previous, records };
-    broker.append(partition, last.seq, skep_protocol::encode(&batch)).await.unwrap();
+    broker.append(partition, last.seq, batch.encode()).await.unwrap();
 }
 
 pub(crate) fn embedded() -> Embedded {

@@ -19,7 +19,7 @@ const TIME_TO_BE_SEEN: Duration = Duration::from_millis(100);
 /// An attempt that is owed.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    pub(super) offer: OfferTask,
+    pub(super) offer: Box<OfferTask>,
     pub(super) capability: CompactString,
     /// Where it waits for its turn.
     pub(super) line: Line,
@@ -75,7 +75,7 @@ impl Attempt {
 
 impl Fleet {
     /// A partition owes an attempt; one that is known already keeps its place.
-    pub(super) fn owe(&mut self, offer: OfferTask, now: Timestamp) {
+    pub(super) fn owe(&mut self, offer: Box<OfferTask>, now: Timestamp) {
         let id = offer.task.id();
         self.owned.insert(offer.task.partition);
         if let Some(known) = self.attempts.get_mut(&id) {
@@ -127,7 +127,7 @@ impl Fleet {
     }
 
     /// The particulars of an attempt changed, and its place did not.
-    fn renew(&mut self, id: &AttemptId, offer: OfferTask) {
+    fn renew(&mut self, id: &AttemptId, offer: Box<OfferTask>) {
         let Some(known) = self.attempts.get_mut(id) else { return };
         let before = std::mem::replace(&mut known.offer, offer);
         self.rounds.forget(id, &before.rounds);
@@ -165,9 +165,11 @@ impl Fleet {
         }
     }
 
-    pub(super) fn track(&mut self, offer: OfferTask) {
+    pub(super) fn track(&mut self, offer: Box<OfferTask>) {
         let id = offer.task.id();
-        self.forget(&id);
+        if self.attempts.contains_key(&id) {
+            self.forget(&id);
+        }
         self.rounds.track(&id, &offer.rounds);
         self.arrivals += 1;
         let attempt = Attempt {
@@ -187,7 +189,7 @@ impl Fleet {
             timer: None,
             offer,
         };
-        self.attempts.insert(id, attempt);
+        self.attempts.insert(id, Box::new(attempt));
     }
 
     /// Lets an attempt wait for its turn, or first for its time.
@@ -216,7 +218,7 @@ impl Fleet {
 
     /// The only way from one place to another: keeps every index in step.
     pub(super) fn move_to(&mut self, id: &AttemptId, to: Place) {
-        self.leave(id);
+        let Some(before) = self.leave(id) else { return };
         let Some(attempt) = self.attempts.get_mut(id) else { return };
         attempt.place = to;
         let (rank, due) = (attempt.rank(), attempt.offer.not_before);
@@ -253,21 +255,30 @@ impl Fleet {
         if let Some(at) = attempt.timer {
             self.timers.insert((at, Timer::Attempt(id.clone())));
         }
-        if let Some(agent) = attempt.place.agent().cloned() {
-            let capability = attempt.capability.clone();
+        let (before, after) = (before.agent(), attempt.place.agent());
+        if before == after {
+            return;
+        }
+        let (after, capability) = (after.cloned(), attempt.capability.clone());
+        if let Some(agent) = before {
+            self.take_from(agent, id, &capability);
+        }
+        if let Some(agent) = after {
             self.hand_to(&agent, id, &capability);
         }
     }
 
-    fn leave(&mut self, id: &AttemptId) {
-        let Some(attempt) = self.attempts.get_mut(id) else { return };
+    /// Takes an attempt out of where it is, but not out of the hands that it is in, and returns
+    /// where that was.
+    fn leave(&mut self, id: &AttemptId) -> Option<Place> {
+        let attempt = self.attempts.get_mut(id)?;
         if let Some(at) = attempt.timer.take() {
             self.timers.remove(&(at, Timer::Attempt(id.clone())));
         }
         let (rank, capability) = (attempt.rank(), attempt.capability.clone());
         let place = std::mem::replace(&mut attempt.place, Place::New);
         if let Some(pool) = self.pools.get_mut(&capability) {
-            match place {
+            match &place {
                 Place::Ready => pool.remove(&attempt.line, &rank),
                 Place::Queued { .. } => {
                     pool.queued.remove(id);
@@ -287,16 +298,17 @@ impl Fleet {
                 | Place::Refused { .. } => {}
             }
         }
-        if let Some(agent) = place.agent() {
-            self.take_from(agent, id, &capability);
-        }
+        Some(place)
     }
 
     /// Drops an attempt from every index.
     pub(super) fn forget(&mut self, id: &AttemptId) {
         self.comes_back(id);
-        self.leave(id);
+        let before = self.leave(id);
         if let Some(attempt) = self.attempts.remove(id) {
+            if let Some(agent) = before.as_ref().and_then(Place::agent) {
+                self.take_from(agent, id, &attempt.capability);
+            }
             self.rounds.forget(id, &attempt.offer.rounds);
             self.touched.insert(attempt.capability);
         }

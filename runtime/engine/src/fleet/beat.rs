@@ -172,7 +172,7 @@ impl Fleet {
             | Place::Queued { .. }
             | Place::Refused { .. } => false,
         };
-        if !self.attempts.get(id).is_some_and(lost_with_it) {
+        if !self.attempts.get(id).is_some_and(|attempt| lost_with_it(attempt)) {
             self.entrust(id, agent, now);
         }
     }

@@ -87,13 +87,17 @@ impl Chain {
         };
         let mut samples = Vec::new();
         for time in 0..self.times {
+            let before = ground.processor();
             let played = load.play(runs).await?;
-            let steps_per_s = f64::from(runs * steps) / played.took.as_secs_f64();
+            let all = f64::from(runs * steps);
+            let steps_per_s = all / played.took.as_secs_f64();
             let mut sample = Sample::from([
                 ("steps_per_s", steps_per_s),
                 ("wall_ms", played.took.as_secs_f64() * 1_000.0),
             ]);
             sample.extend(ground.memory());
+            let ran = ground.processor().into_iter().zip(before);
+            sample.extend(ran.map(|((of, after), (_, before))| (of, (after - before) * 1e6 / all)));
             if let Some(ceiling) = &mut ceiling {
                 let of_loop = ceiling.play(self.shape).await?;
                 sample.insert("ceiling_steps_per_s", of_loop);

@@ -10,8 +10,8 @@ use skep_nats::{ConnectOptions, Nats, SyncPolicy};
 use skep_protocol::{Member, MemberPhase, PartitionCount, decode};
 
 use super::clock;
-use super::memory::resident_mib;
 use super::settings::Settings;
+use super::usage::{processor_s, resident_mib};
 use super::worker::{self, Way};
 use crate::cli::Global;
 use crate::client::Client;
@@ -259,6 +259,21 @@ impl Cluster {
         ];
         of.into_iter().filter_map(|(name, size)| Some((name, size?))).collect()
     }
+
+    /// Returns how long its processes have run, in seconds: all of a kind together.
+    fn processor(&self) -> Vec<(&'static str, f64)> {
+        let all = |processes: &[Process]| {
+            processes.iter().filter_map(|process| processor_s(process.pid()?)).sum::<f64>()
+        };
+        let server = self.server.as_ref().and_then(|server| processor_s(server.pid()?));
+        let mut of = Vec::new();
+        if let Some(server) = server {
+            of.push(("coordinator_us_per_step", all(&self.coordinators)));
+            of.push(("nats_server_us_per_step", server));
+        }
+        of.push(("agent_us_per_step", all(&self.agents)));
+        of
+    }
 }
 
 impl Ground {
@@ -283,6 +298,17 @@ impl Ground {
         match self {
             Self::Embedded(_) => None,
             Self::Nats(cluster) => cluster.server.as_ref().map(|_| cluster.ready),
+        }
+    }
+
+    /// Returns how long the processes have run that were started here, in seconds.
+    pub(super) fn processor(&self) -> Vec<(&'static str, f64)> {
+        match self {
+            Self::Embedded(_) => {
+                let ran = processor_s(std::process::id());
+                ran.map(|ran| ("all_us_per_step", ran)).into_iter().collect()
+            }
+            Self::Nats(cluster) => cluster.processor(),
         }
     }
 

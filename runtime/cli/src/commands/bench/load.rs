@@ -157,7 +157,8 @@ pub(super) fn chain_of(steps: u32) -> String {
 pub(super) fn fan_of(steps: u32) -> String {
     format!(
         "name: bench-fanout\ninputs:\n  data: {{ type: string }}\nsteps:\n  \
-         part: {{ agent: {CAPABILITY}, for_each: \"${{{{ range({steps}) | list }}}}\", max_parallel: {steps}, \
+         part: {{ agent: {CAPABILITY}, for_each: \"${{{{ range({steps}) | list }}}}\", \
+         max_parallel: {steps}, \
          with: {{ data: \"${{{{ inputs.data }}}}\", item: \"${{{{ item }}}}\" }} }}\n  \
          join: {{ agent: {CAPABILITY}, needs: [part] }}\n"
     )

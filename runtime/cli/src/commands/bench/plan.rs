@@ -11,7 +11,7 @@ use skep_protocol::{CommandReply, PartitionId, Payload, RunId, StartRun, Timesta
 use skep_workflow::Workflow;
 
 use super::clock;
-use super::memory::peak_kib;
+use super::usage::peak_kib;
 use crate::cli::Global;
 use crate::error::{Error, Exit, chain};
 use crate::human;

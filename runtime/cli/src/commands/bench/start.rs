@@ -15,7 +15,8 @@ const WORKFLOW: &str = "name: bench-start\ninputs:\n  data: { type: string }\nst
                         nap: { wait: 100ms }\n";
 const WARM_UP: u32 = 2_000;
 
-/// Starts as many runs as the cluster takes: starts per second, each acknowledged when it is durable.
+/// Start as many runs as the cluster takes: starts per second, each acknowledged when it is
+/// durable.
 #[derive(Debug, Args)]
 pub(super) struct Start {
     #[command(flatten)]

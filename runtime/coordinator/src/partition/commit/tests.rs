@@ -44,7 +44,7 @@ async fn what_has_no_records_fills_a_frozen_journal_as_well() {
     assert!(commit.start(1).is_empty());
     let landed = commit.landed().await;
     assert!(matches!(landed, Landed::Durable { releases, .. } if releases.len() == pushed));
-    assert!(commit.is_settled() && commit.gathered_beside == 0);
+    assert!(commit.is_settled() && commit.gathered.size() == 0);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use skep_broker::{Embedded, Journal as _, Snapshots as _};
 use skep_engine::Partition;
-use skep_protocol::{CoordinatorId, OwnerChanged, encode};
+use skep_protocol::{CoordinatorId, OwnerChanged};
 
 use super::*;
 use crate::chain::{Chain, seal_snapshot};
@@ -16,7 +16,7 @@ async fn append(broker: &Embedded, numbers: std::ops::RangeInclusive<u64>) {
         let at = Timestamp::from_millis(number);
         let changed = Record::OwnerChanged(OwnerChanged { epoch: number, coordinator, at });
         let (epoch, previous, records) = (number, Hash::ZERO, vec![changed]);
-        let batch = encode(&Batch { v: 1, partition: ID, epoch, previous, records });
+        let batch = Batch { v: 1, partition: ID, epoch, previous, records }.encode();
         broker.append(ID, Seq::new(number - 1), batch).await.unwrap();
     }
 }

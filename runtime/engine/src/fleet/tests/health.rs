@@ -41,7 +41,7 @@ impl Scene {
 
     fn in_hands(&self) -> Vec<(AttemptId, AgentId)> {
         let attempts = self.fleet.attempts.iter();
-        let held = |(id, attempt): (&AttemptId, &Attempt)| {
+        let held = |(id, attempt): (&AttemptId, &Box<Attempt>)| {
             Some((id.clone(), attempt.place.agent()?.clone()))
         };
         attempts.filter_map(held).collect()

@@ -1,0 +1,109 @@
+//! What gathers for the next appends: messages that are being written, each with what waits for it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use skep_protocol::limits::{MAX_BATCH_BYTES, TARGET_BATCH_BYTES};
+use skep_protocol::{Draft, Record};
+
+use super::{Release, Unit};
+
+/// What a message takes beside its records, in bytes.
+const ENVELOPE: usize = 512;
+/// What waits for records takes so much each, about, in bytes.
+const RELEASE: usize = 512;
+/// What a message is expected to take at least, in bytes.
+const LEAST: usize = 4 * 1024;
+
+/// One message.
+pub(super) struct Sheet {
+    pub(super) draft: Draft,
+    pub(super) records: Vec<Record>,
+    pub(super) blobs: Vec<Bytes>,
+    pub(super) releases: Vec<Release>,
+}
+
+impl Sheet {
+    fn new(draft: Draft) -> Self {
+        Self { draft, records: Vec::new(), blobs: Vec::new(), releases: Vec::new() }
+    }
+
+    /// Splits off what comes after the first `count` records; what waits for them goes along.
+    fn split_off(&mut self, count: usize) -> Self {
+        let mut rest = Self::new(self.draft.split_off(count));
+        rest.records = self.records.split_off(count);
+        rest.releases = std::mem::take(&mut self.releases);
+        rest
+    }
+
+    fn size(&self) -> usize {
+        self.draft.size() + beside(&self.blobs, &self.releases)
+    }
+}
+
+/// Messages, in order. No record stands in a message that its input's other records do not stand
+/// in, unless one cannot hold them all.
+pub(super) struct Sheets {
+    sheets: VecDeque<Sheet>,
+    size: usize,
+    /// How large the last message was.
+    usual: usize,
+}
+
+impl Sheets {
+    pub(super) const fn new() -> Self {
+        Self { sheets: VecDeque::new(), size: 0, usual: LEAST }
+    }
+
+    /// Returns how much memory they take, about, in bytes.
+    pub(super) const fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sheets.is_empty()
+    }
+
+    /// Writes down what follows from one input.
+    pub(super) fn push(&mut self, unit: Unit) {
+        let last = self.sheets.pop_back();
+        self.size -= last.as_ref().map_or(0, Sheet::size);
+        let mut sheet = last.unwrap_or_else(|| Sheet::new(Draft::with_capacity(self.usual)));
+        let before = sheet.draft.len();
+        unit.records.iter().for_each(|record| sheet.draft.push(record));
+        if before > 0 && !unit.records.is_empty() && sheet.draft.size() > TARGET_BATCH_BYTES {
+            let draft = sheet.draft.split_off(before);
+            self.put(sheet);
+            sheet = Sheet::new(draft);
+        }
+        let Unit { mut records, mut blobs, mut releases } = unit;
+        sheet.records.append(&mut records);
+        sheet.blobs.append(&mut blobs);
+        sheet.releases.append(&mut releases);
+        while sheet.draft.size() + ENVELOPE > MAX_BATCH_BYTES && sheet.draft.len() > 1 {
+            let count = sheet.draft.fitting(TARGET_BATCH_BYTES).max(1);
+            let rest = sheet.split_off(count);
+            self.put(sheet);
+            sheet = rest;
+        }
+        self.put(sheet);
+    }
+
+    /// Takes the first message out.
+    pub(super) fn pop(&mut self) -> Option<Sheet> {
+        let sheet = self.sheets.pop_front()?;
+        self.size -= sheet.size();
+        self.usual = sheet.draft.size().clamp(LEAST, TARGET_BATCH_BYTES);
+        Some(sheet)
+    }
+
+    fn put(&mut self, sheet: Sheet) {
+        self.size += sheet.size();
+        self.sheets.push_back(sheet);
+    }
+}
+
+/// Returns how much memory is taken beside records: a rejection has none, and waits as well.
+fn beside(blobs: &[Bytes], releases: &[Release]) -> usize {
+    blobs.iter().map(Bytes::len).sum::<usize>() + releases.len() * RELEASE
+}
