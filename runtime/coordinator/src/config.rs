@@ -46,7 +46,7 @@ impl Default for Config {
             coordinator: None,
             partitions: PartitionCount::DEFAULT,
             read_model: ReadModelAt::Memory,
-            snapshot_after_records: 20_000,
+            snapshot_after_records: 100_000,
             snapshot_every: Duration::from_secs(60),
             keep_messages: 100_000,
             standby_every: Duration::from_millis(50),
@@ -56,9 +56,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Returns the settings for a coordinator inside another program: everything in memory.
+    /// Returns the settings for a coordinator inside another program: everything in memory, and no
+    /// messages there that nobody needs.
     pub fn embedded() -> Self {
-        Self::default()
+        Self { keep_messages: 0, ..Self::default() }
     }
 
     /// Returns the settings for a daemon that keeps its read model in `file`.

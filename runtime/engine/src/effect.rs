@@ -39,7 +39,7 @@ pub enum Effect {
         /// The run that ended.
         child: RunId,
         /// How.
-        outcome: ChildOutcome,
+        outcome: Box<ChildOutcome>,
     },
     /// Fetch a large value that a decision has to look into; the answer is
     /// [`Input::BlobFetched`](crate::Input::BlobFetched).

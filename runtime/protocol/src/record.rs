@@ -165,7 +165,7 @@ impl Batch {
 
     /// Encodes the message.
     pub fn encode(&self) -> Bytes {
-        let mut draft = Draft::with_capacity(0);
+        let mut draft = Draft::new();
         self.records.iter().for_each(|record| draft.push(record));
         draft.finish(self.partition, self.epoch, self.previous)
     }

@@ -17,7 +17,8 @@ use crate::record::{Batch, Record};
 const HEAD: usize = 384;
 
 /// A message that is being written: the JSON of its records, one behind the other, with room for
-/// what stands before them. It is written once, and never copied as a whole.
+/// what stands before them. It can be used again for the next message: its memory has grown to what
+/// messages need, and those that are kept take no more than they need.
 #[derive(Debug)]
 pub struct Draft {
     bytes: Vec<u8>,
@@ -48,12 +49,17 @@ struct Read<'a> {
 }
 
 impl Draft {
-    /// Begins a message of about so many bytes.
-    pub fn with_capacity(bytes: usize) -> Self {
-        let mut draft = Vec::with_capacity(HEAD + bytes);
-        draft.resize(HEAD, b' ');
-        draft.push(b'[');
-        Self { bytes: draft, ends: Vec::new() }
+    /// Begins a message.
+    pub fn new() -> Self {
+        let mut bytes = vec![b' '; HEAD];
+        bytes.push(b'[');
+        Self { bytes, ends: Vec::new() }
+    }
+
+    /// Begins another message.
+    pub fn clear(&mut self) {
+        self.bytes.truncate(HEAD + 1);
+        self.ends.clear();
     }
 
     /// Adds a record.
@@ -93,7 +99,7 @@ impl Draft {
     pub fn split_off(&mut self, count: usize) -> Self {
         let from = count.checked_sub(1).map_or(HEAD + 1, |last| self.ends[last]);
         let comma = usize::from(count > 0 && count < self.ends.len());
-        let mut rest = Self::with_capacity(self.bytes.len() - from);
+        let mut rest = Self::new();
         rest.bytes.extend_from_slice(&self.bytes[from + comma..]);
         let shift = from + comma - HEAD - 1;
         rest.ends = self.ends.split_off(count).into_iter().map(|end| end - shift).collect();
@@ -101,24 +107,31 @@ impl Draft {
         rest
     }
 
-    /// Ends the message: the first version of it, of this partition and epoch, behind the message
-    /// of this hash.
+    /// Returns the message, of this partition and epoch, behind the message of this hash.
     ///
     /// # Panics
     /// Never: what stands before the records has a JSON form, and room.
-    pub fn finish(mut self, partition: PartitionId, epoch: u64, previous: Hash) -> Bytes {
-        self.bytes.push(b']');
+    pub fn finish(&mut self, partition: PartitionId, epoch: u64, previous: Hash) -> Bytes {
+        let end = self.bytes.len();
+        self.bytes.extend_from_slice(b"]}");
         let v = Batch::VERSION;
         let mut seal = begin_seal(v, partition, epoch, previous);
-        seal.update(&self.bytes[HEAD..]);
-        self.bytes.push(b'}');
+        seal.update(&self.bytes[HEAD..=end]);
         let seal = Hash::from_bytes(*seal.finalize().as_bytes());
         let mut head = encode(&Head { v, partition, epoch, previous, seal }).to_vec();
         head.pop();
         head.extend_from_slice(br#","records":"#);
         let from = HEAD.checked_sub(head.len()).expect("there is room before the records");
         self.bytes[from..HEAD].copy_from_slice(&head);
-        Bytes::from(self.bytes).slice(from..)
+        let message = Bytes::copy_from_slice(&self.bytes[from..]);
+        self.bytes.truncate(end);
+        message
+    }
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -196,7 +209,7 @@ mod tests {
     }
 
     fn draft(records: &[Record]) -> Draft {
-        let mut draft = Draft::with_capacity(0);
+        let mut draft = Draft::new();
         records.iter().for_each(|record| draft.push(record));
         draft
     }
@@ -209,7 +222,7 @@ mod tests {
             Record::Run(RunRecord { run, at: Timestamp::EPOCH, event })
         };
         let records: Vec<Record> = (0..4).map(record).collect();
-        let finished = |draft: Draft| {
+        let finished = |mut draft: Draft| {
             let size = draft.size();
             let bytes = draft.finish(PartitionId::new(2), 3, Hash::of(b"before"));
             assert!(bytes.len() > size + 2);
@@ -231,10 +244,18 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_a_batch() {
+    fn a_draft_is_a_batch_again_and_again() {
         let whole = batch();
-        let bytes = draft(&whole.records).finish(whole.partition, whole.epoch, whole.previous);
-        assert_eq!(bytes, whole.encode());
+        let mut draft = draft(&whole.records);
+        for _ in 0..2 {
+            let bytes = draft.finish(whole.partition, whole.epoch, whole.previous);
+            assert_eq!(bytes, whole.encode());
+        }
+        draft.clear();
+        draft.push(&whole.records[1]);
+        let bytes = draft.finish(whole.partition, whole.epoch, whole.previous);
+        let second = Batch { records: vec![whole.records[1].clone()], ..batch() };
+        assert_eq!(bytes, second.encode());
         let none = Batch { records: Vec::new(), ..batch() };
         assert_eq!(decode(&none.encode()), Some(none));
     }

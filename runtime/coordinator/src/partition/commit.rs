@@ -150,7 +150,7 @@ impl<B: Broker> Commit<B> {
             return Vec::new();
         }
         let Some(sheet) = self.gathered.pop() else { return Vec::new() };
-        let Sheet { draft, records, blobs, mut releases } = sheet;
+        let Sheet { mut draft, records, blobs, mut releases } = sheet;
         let (trouble, reason) = watch::channel(None);
         let write = Write {
             broker: self.broker.clone(),
@@ -170,6 +170,7 @@ impl<B: Broker> Commit<B> {
             }
             write.appended(bytes, blobs).boxed()
         };
+        self.gathered.reuse(draft);
         self.flight = Some(Flight { landing, message, records, releases, trouble: reason });
         too_soon
     }

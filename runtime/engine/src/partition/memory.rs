@@ -138,7 +138,7 @@ pub(super) struct Notice {
 impl Notice {
     pub(super) fn effect(&self, child: RunId) -> Effect {
         let (parent, outcome) = (self.parent.clone(), self.outcome.clone());
-        Effect::NotifyParent { parent, child, outcome }
+        Effect::NotifyParent { parent, child, outcome: Box::new(outcome) }
     }
 }
 

@@ -254,7 +254,7 @@ fn owed(effect: &Effect) -> String {
         }
         Effect::CancelChild { reason, .. } => format!("cancel child: {reason}"),
         Effect::NotifyParent { parent, outcome, .. } => {
-            let outcome = match outcome {
+            let outcome = match &**outcome {
                 ChildOutcome::Completed(outputs) => format!("completed {outputs:?}"),
                 ChildOutcome::Failed(f) => format!("failed {}", failure(f)),
                 ChildOutcome::Compensated(f) => format!("compensated {}", failure(f)),

@@ -12,8 +12,8 @@ use super::{Release, Unit};
 const ENVELOPE: usize = 512;
 /// What waits for records takes so much each, about, in bytes.
 const RELEASE: usize = 512;
-/// What a message is expected to take at least, in bytes.
-const LEAST: usize = 4 * 1024;
+/// Drafts that are kept for the next messages.
+const SPARE: usize = 2;
 
 /// One message.
 pub(super) struct Sheet {
@@ -46,13 +46,12 @@ impl Sheet {
 pub(super) struct Sheets {
     sheets: VecDeque<Sheet>,
     size: usize,
-    /// How large the last message was.
-    usual: usize,
+    spare: Vec<Draft>,
 }
 
 impl Sheets {
     pub(super) const fn new() -> Self {
-        Self { sheets: VecDeque::new(), size: 0, usual: LEAST }
+        Self { sheets: VecDeque::new(), size: 0, spare: Vec::new() }
     }
 
     /// Returns how much memory they take, about, in bytes.
@@ -68,7 +67,7 @@ impl Sheets {
     pub(super) fn push(&mut self, unit: Unit) {
         let last = self.sheets.pop_back();
         self.size -= last.as_ref().map_or(0, Sheet::size);
-        let mut sheet = last.unwrap_or_else(|| Sheet::new(Draft::with_capacity(self.usual)));
+        let mut sheet = last.unwrap_or_else(|| Sheet::new(self.spare.pop().unwrap_or_default()));
         let before = sheet.draft.len();
         unit.records.iter().for_each(|record| sheet.draft.push(record));
         if before > 0 && !unit.records.is_empty() && sheet.draft.size() > TARGET_BATCH_BYTES {
@@ -93,8 +92,15 @@ impl Sheets {
     pub(super) fn pop(&mut self) -> Option<Sheet> {
         let sheet = self.sheets.pop_front()?;
         self.size -= sheet.size();
-        self.usual = sheet.draft.size().clamp(LEAST, TARGET_BATCH_BYTES);
         Some(sheet)
+    }
+
+    /// Takes back a draft that is of no more use.
+    pub(super) fn reuse(&mut self, mut draft: Draft) {
+        if self.spare.len() < SPARE && draft.size() <= TARGET_BATCH_BYTES {
+            draft.clear();
+            self.spare.push(draft);
+        }
     }
 
     fn put(&mut self, sheet: Sheet) {

@@ -109,7 +109,7 @@ impl<B: Broker> Serving<B> {
             }
             Effect::NotifyParent { parent, child, outcome } => {
                 let notify_parent = move || {
-                    jobs::notify_parent(context.clone(), parent.clone(), child, outcome.clone())
+                    jobs::notify_parent(context.clone(), parent.clone(), child, (*outcome).clone())
                 };
                 self.jobs.effect(key, notify_parent);
             }
