@@ -16,6 +16,9 @@ use tokio::time::{Instant, timeout};
 use super::{ByHandError, Names, PATIENCE, Way, chain_of, failed, message_of};
 use crate::nats::Nats;
 
+/// How long the agent may take to answer before it is asked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// What the loop is to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Chains {
@@ -128,11 +131,17 @@ impl Driver {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             self.send(u32::MAX).await?;
-            if let Ok(Some(_)) = timeout(Duration::from_millis(100), self.results.next()).await {
-                // Whatever else was asked meanwhile is answered by then.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                while let Some(Some(_)) = self.results.next().now_or_never() {}
-                return Ok(());
+            let answer = timeout(LOOK_AGAIN, self.results.next()).await;
+            match answer {
+                Ok(Some(answer)) if chain_of(&answer.payload).is_some() => {
+                    // Whatever else was asked meanwhile is answered by then.
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    while let Some(Some(_)) = self.results.next().now_or_never() {}
+                    return Ok(());
+                }
+                // The server says that nobody is there.
+                Ok(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(_) => {}
             }
         }
         Err(ByHandError { attempted: "meet its agent", reason: "it does not answer".to_owned() })
@@ -160,7 +169,11 @@ impl Driver {
                 result = timeout(PATIENCE, self.results.next()) => match result {
                     Ok(Some(result)) => self.take_in(&result.payload),
                     Ok(None) | Err(_) => {
-                        let reason = "results stay away".to_owned();
+                        let reason = format!(
+                            "results of {} chains stay away, {} wait for an append",
+                            self.open - self.flying.len() - self.gathered.len(),
+                            self.flying.len() + self.gathered.len(),
+                        );
                         return Err(ByHandError { attempted: "go on", reason });
                     }
                 },
