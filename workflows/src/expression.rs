@@ -27,6 +27,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::limits;
 use crate::name::Name;
@@ -295,14 +296,14 @@ impl Template {
         self.0.evaluate(scope)
     }
 
-    /// Returns the JSON text of the value, which is never made: what is substituted as it is goes
-    /// from where it lies into the text.
+    /// Returns the JSON of the value, which is never made: what is substituted as it is goes from
+    /// where it lies into the text.
     ///
     /// # Errors
     ///
     /// [`EvaluationError`] of the first expression that has no value.
-    pub fn render_text(&self, scope: &dyn Scope) -> Result<String, EvaluationError> {
-        let write = |draft: Draft<'_>| serde_json::to_string(&draft);
+    pub fn render_raw(&self, scope: &dyn Scope) -> Result<Box<RawValue>, EvaluationError> {
+        let write = |draft: Draft<'_>| to_raw_value(&draft);
         self.0.measured(scope, |draft| write(draft).map_err(|error| error.to_string())).0
     }
 }

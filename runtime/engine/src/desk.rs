@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use skep_protocol::limits::{MAX_INLINE_PAYLOAD, MAX_MADE_DEPTH, MAX_PAYLOAD};
 use skep_protocol::{BlobRef, Failure, FailureKind, Payload, RunId, Timestamp, is_within_depth};
 use skep_workflow::StepPart;
@@ -115,22 +116,31 @@ impl<'a> Desk<'a> {
 
     /// Returns the payload of a text that was made here: a large one goes to the blob store.
     pub(crate) fn payload(&self, text: String) -> Result<Payload, Obstacle> {
+        if text.len() > MAX_INLINE_PAYLOAD {
+            return self.large(text);
+        }
+        let raw = RawValue::from_string(text).map_err(|error| {
+            let message = format!("a value is not JSON: {error}");
+            Failure::new(FailureKind::Expression, "not_json", message).fatal()
+        })?;
+        self.rendered(raw)
+    }
+
+    /// Returns the payload of JSON that was made here: a large one goes to the blob store.
+    pub(crate) fn rendered(&self, raw: Box<RawValue>) -> Result<Payload, Obstacle> {
+        if raw.get().len() > MAX_INLINE_PAYLOAD {
+            return self.large(Box::<str>::from(raw).into_string());
+        }
+        bearable_depth(raw.get())?;
+        Ok(Payload::Json(raw.into()))
+    }
+
+    fn large(&self, text: String) -> Result<Payload, Obstacle> {
         if text.len() > MAX_PAYLOAD {
             let message = format!("a value of {} bytes is over the limit", text.len());
             return Err(Failure::new(FailureKind::Limit, "payload_size", message).fatal().into());
         }
-        if !is_within_depth(&text, MAX_MADE_DEPTH) {
-            let message = format!("a value is nested more than {MAX_MADE_DEPTH} deep");
-            return Err(Failure::new(FailureKind::Limit, "payload_depth", message).fatal().into());
-        }
-        if text.len() <= MAX_INLINE_PAYLOAD {
-            let raw = serde_json::value::RawValue::from_string(text);
-            let raw = raw.map_err(|error| {
-                let message = format!("a value is not JSON: {error}");
-                Failure::new(FailureKind::Expression, "not_json", message).fatal()
-            })?;
-            return Ok(Payload::Json(raw.into()));
-        }
+        bearable_depth(&text)?;
         let blob = BlobRef::of(text.as_bytes());
         self.made.borrow_mut().push(text.into());
         Ok(Payload::Blob(blob))
@@ -152,4 +162,12 @@ impl<'a> Desk<'a> {
             Some(_) | None => payload,
         }
     }
+}
+
+fn bearable_depth(text: &str) -> Result<(), Obstacle> {
+    if is_within_depth(text, MAX_MADE_DEPTH) {
+        return Ok(());
+    }
+    let message = format!("a value is nested more than {MAX_MADE_DEPTH} deep");
+    Err(Failure::new(FailureKind::Limit, "payload_depth", message).fatal().into())
 }

@@ -108,8 +108,8 @@ pub(crate) fn render(
         Some(Part::Stored(payload)) => Ok(payload),
         Some(Part::Made(text)) => desk.payload(text),
         None => {
-            let scope = |scope: &dyn Scope| template.render_text(scope);
-            desk.payload(evaluate(run, reader, template.reads(), desk, scope)?)
+            let scope = |scope: &dyn Scope| template.render_raw(scope);
+            desk.rendered(evaluate(run, reader, template.reads(), desk, scope)?)
         }
     }
 }
@@ -125,8 +125,8 @@ pub(crate) fn render_into(
         Some(Part::Stored(payload)) => text.push_str(desk.text(&payload)?),
         Some(Part::Made(made)) => text.push_str(&made),
         None => {
-            let scope = |scope: &dyn Scope| template.render_text(scope);
-            text.push_str(&evaluate(run, reader, template.reads(), desk, scope)?);
+            let scope = |scope: &dyn Scope| template.render_raw(scope);
+            text.push_str(evaluate(run, reader, template.reads(), desk, scope)?.get());
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! JSON from outside that nobody can read, or that not everybody reads in the same way.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -88,17 +89,67 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Plain, A::Error> {
-        let mut keys = BTreeSet::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            if keys.contains(&key) {
-                let shown: String = key.chars().take(SHOWN).collect();
+        let mut keys = Keys::default();
+        while let Some(Key(key)) = entries.next_key::<Key<'de>>()? {
+            if let Some(twice) = keys.insert(key) {
+                let shown: String = twice.chars().take(SHOWN).collect();
                 let shown = shown.escape_debug();
                 return Err(A::Error::custom(format_args!("has the key `{shown}` twice")));
             }
-            keys.insert(key);
             entries.next_value::<Plain>()?;
         }
         Ok(Plain)
+    }
+}
+
+/// The key of an object, where it lies if nothing in it is escaped.
+struct Key<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(key)))
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(key.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// The keys of one object: of few, each is held against each.
+#[derive(Default)]
+struct Keys<'de> {
+    few: Vec<Cow<'de, str>>,
+    many: BTreeSet<Cow<'de, str>>,
+}
+
+impl<'de> Keys<'de> {
+    const FEW: usize = 8;
+
+    /// Takes a key in; returns it if it was there.
+    fn insert(&mut self, key: Cow<'de, str>) -> Option<Cow<'de, str>> {
+        if self.few.contains(&key) || self.many.contains(&key) {
+            return Some(key);
+        }
+        if self.few.len() < Self::FEW {
+            self.few.push(key);
+        } else {
+            self.many.insert(key);
+        }
+        None
     }
 }
 
@@ -122,6 +173,14 @@ mod tests {
     fn keys_that_are_there_twice_are_named() {
         check(r#"{"a": 1, "a": 1}"#, "has the key `a` twice at line 1 column 12");
         check(r#"[{"b": {"a": 1, "\u0061": 2}}]"#, "has the key `a` twice at line 1 column 24");
+        let many = |keys: usize, twice: usize| {
+            let keys: Vec<_> = (0..keys).chain([twice]).map(|n| format!("\"k{n}\":{n}")).collect();
+            flaw(&format!("{{{}}}", keys.join(",")))
+        };
+        for keys in [7, 8, 9, 30] {
+            assert_eq!(many(keys, keys), None);
+            assert!((0..keys).all(|twice| many(keys, twice).is_some()));
+        }
         let long = format!("{{\"{0}\": 1, \"{0}\": 2}}", "k".repeat(100_000));
         assert!(flaw(&long).unwrap().len() < 200);
     }

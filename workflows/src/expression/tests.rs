@@ -81,7 +81,8 @@ fn render(with: &Value) -> Result<Value, EvaluationError> {
         StepKind::Agent { with, .. } => {
             let value = with.render(&world());
             // Whether the value is made or not, it reads the same.
-            assert_eq!(with.render_text(&world()), value.clone().map(|value| value.to_string()));
+            let raw = with.render_raw(&world()).map(|raw| raw.get().to_owned());
+            assert_eq!(raw, value.clone().map(|value| value.to_string()));
             value
         }
         other => panic!("{other:?}"),

@@ -39,6 +39,10 @@ impl Run {
 
     /// Returns the step at a path.
     pub(crate) fn find(&self, path: &StepPath) -> Option<NodeId> {
+        // Most steps are neither inside anything nor a compensation.
+        if !path.as_str().bytes().any(|byte| matches!(byte, b'/' | b']' | b'~')) {
+            return self.in_scope(ScopeId::ROOT, self.plan.workflow().find(path.as_str())?);
+        }
         if let Some(of) = path.compensated() {
             // No step has such a name, so there is no compensation of one either.
             if of.compensated().is_some() {
