@@ -166,7 +166,7 @@ impl<B: Registry> Catalog<B> {
     pub(crate) async fn find(&self, wanted: &str) -> Result<(Hash, Workflow), CatalogError> {
         let digest = match wanted.parse::<Hash>() {
             Ok(digest) => digest,
-            Err(_) => self.find_name(wanted).await?,
+            Err(_) => Box::pin(self.find_name(wanted)).await?,
         };
         let workflow = self.workflow(digest, wanted).await?;
         Ok((digest, workflow))
@@ -194,9 +194,14 @@ impl<B: Registry> Catalog<B> {
     }
 
     async fn workflow(&self, digest: Hash, wanted: &str) -> Result<Workflow, CatalogError> {
-        if let Some(workflow) = self.cached(digest) {
-            return Ok(workflow);
+        match self.cached(digest) {
+            Some(workflow) => Ok(workflow),
+            // Starts are looked at all the time, and seldom need this: what waits is apart.
+            None => Box::pin(self.fetch(digest, wanted)).await,
         }
+    }
+
+    async fn fetch(&self, digest: Hash, wanted: &str) -> Result<Workflow, CatalogError> {
         let entry = self.registry.get(Bucket::Workflows, &format!("digest.{digest}")).await?;
         let unknown = || Rejection::UnknownWorkflow { workflow: cut(wanted) };
         let source = unpack(entry.ok_or_else(unknown)?.value)
@@ -212,6 +217,13 @@ impl<B: Registry> Catalog<B> {
         &self,
         workflow: &Workflow,
     ) -> Result<BTreeMap<String, Hash>, CatalogError> {
+        if workflow.referenced_workflows().is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        Box::pin(self.pin_all(workflow)).await
+    }
+
+    async fn pin_all(&self, workflow: &Workflow) -> Result<BTreeMap<String, Hash>, CatalogError> {
         let mut pinned = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let mut ahead: VecDeque<(Workflow, u32)> = VecDeque::from([(workflow.clone(), 0)]);

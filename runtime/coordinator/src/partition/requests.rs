@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::FutureExt as _;
 use serde_json::{Map, Value};
 use skep_broker::{Broker, PutBlobError, Request, Responder, Unavailable};
 use skep_engine::{Input, Resolved};
@@ -12,7 +13,7 @@ use skep_protocol::{
 };
 use skep_workflow::{InputProblem, StepKind, Workflow};
 
-use super::jobs::Done;
+use super::jobs::{Done, unwound};
 use super::serve::{Origin, Serving};
 use super::{Context, End, Pause, retry};
 use crate::catalog::CatalogError;
@@ -25,6 +26,8 @@ const TRIES: u32 = 4;
 /// Definitions and starts that may be looked at at the same time, and their size in bytes.
 const MAX_PREPARING: usize = 512;
 const MAX_PREPARING_BYTES: usize = 64 * 1024 * 1024;
+/// Inputs of no more bytes are looked at without keeping others waiting.
+const SMALL: usize = 4 * 1024;
 /// What a start takes beside its inputs, in bytes.
 const START_OVERHEAD: usize = 4 * 1024;
 
@@ -69,13 +72,9 @@ impl<B: Broker> Serving<B> {
                 self.jobs.spawn(register, Done::LookedAt { size });
                 Ok(())
             }
-            Command::Start(start) => {
-                self.look_at(&start.clone(), Wanted::Start(start), responder);
-                Ok(())
-            }
+            Command::Start(start) => self.look_at(&start.clone(), Wanted::Start(start), responder),
             Command::Retry(retry) => {
-                self.look_at(&new_run(&retry), Wanted::Retry(retry), responder);
-                Ok(())
+                self.look_at(&new_run(&retry), Wanted::Retry(retry), responder)
             }
             Command::Cancel { run, reason } => {
                 self.about_run(run, Input::Cancel { run, reason }, responder)
@@ -108,16 +107,32 @@ impl<B: Broker> Serving<B> {
         }
     }
 
-    /// Looks at what a run is to be started from, unless that is refused at once.
-    fn look_at(&mut self, start: &StartRun, wanted: Wanted, responder: Responder<CommandReply>) {
+    /// Looks at what a run is to be started from, unless that is refused at once. Mostly all of it
+    /// is at hand and small: then there is nothing to wait for.
+    fn look_at(
+        &mut self,
+        start: &StartRun,
+        wanted: Wanted,
+        responder: Responder<CommandReply>,
+    ) -> Result<(), End> {
         if let Some(rejection) = self.refusal(start) {
-            return responder.send(CommandReply::Rejected(rejection));
+            responder.send(CommandReply::Rejected(rejection));
+            return Ok(());
         }
         let inputs = usize::try_from(start.inputs.size()).unwrap_or(usize::MAX);
         let size = inputs.saturating_add(START_OVERHEAD);
         self.preparing.begin(size);
         let prepare = prepare(self.context.clone(), wanted, responder, size);
-        self.jobs.spawn(prepare, Done::LookedAt { size });
+        let mut prepare = Box::pin(unwound(prepare));
+        let at_once = if inputs <= SMALL { (&mut prepare).now_or_never() } else { None };
+        match at_once {
+            Some(done) => self.job_done(done.unwrap_or(Done::LookedAt { size })),
+            None => {
+                let rest = async move { prepare.await.unwrap_or(Done::LookedAt { size }) };
+                self.jobs.spawn(rest, Done::LookedAt { size });
+                Ok(())
+            }
+        }
     }
 
     /// Looks whether dead letters are there that are to be dropped.
@@ -271,8 +286,10 @@ async fn prepare<B: Broker>(
     let input = loop {
         let resolved = match wanted.clone() {
             Wanted::Start(start) => resolve(&context, start).await,
-            Wanted::Retry(retry) => retry::resolve(&context, *retry).await,
-            Wanted::Drop { run, steps, by } => retry::to_drop(&context, (run, steps), by).await,
+            Wanted::Retry(retry) => Box::pin(retry::resolve(&context, *retry)).await,
+            Wanted::Drop { run, steps, by } => {
+                Box::pin(retry::to_drop(&context, (run, steps), by)).await
+            }
         };
         match resolved {
             Ok(input) => break Ok(input),
@@ -342,7 +359,7 @@ pub(super) async fn given_inputs<B: Broker>(
         Payload::Json(raw) => raw.get(),
         Payload::Blob(blob) => {
             let missing = || invalid("the inputs are not in the blob store".to_owned());
-            fetched = context.broker.blob(*blob).await?.ok_or_else(missing)?;
+            fetched = Box::pin(context.broker.blob(*blob)).await?.ok_or_else(missing)?;
             str::from_utf8(&fetched).map_err(|error| not_json(&error))?
         }
     };
@@ -365,7 +382,7 @@ async fn keep_inputs<B: Broker>(
     match payload.text() {
         Some(text) if text.len() > MAX_INLINE_PAYLOAD => {
             let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
-            let kept = context.broker.put_blob(bytes).await;
+            let kept = Box::pin(context.broker.put_blob(bytes)).await;
             Ok(Payload::Blob(kept.map_err(|error| match error {
                 PutBlobError::Unavailable(error) => error,
                 error @ PutBlobError::Full { .. } => {

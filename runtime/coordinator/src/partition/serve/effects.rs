@@ -157,7 +157,7 @@ impl<B: Broker> Serving<B> {
         }
     }
 
-    pub(super) fn job_done(&mut self, done: Done) -> Result<(), End> {
+    pub(crate) fn job_done(&mut self, done: Done) -> Result<(), End> {
         match done {
             Done::Nothing => Ok(()),
             Done::Effect { key, input } => {
