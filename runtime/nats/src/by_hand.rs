@@ -3,7 +3,8 @@
 //! Chains of steps, many at a time. One task is one message; an agent, in a process of its own,
 //! answers with a result of the same size; results are appended to a journal in groups, one append
 //! in flight; the next task of a chain leaves once the result before it is durable. There is no
-//! retry, no lease, no JSON and no state but a counter for each chain: nothing is left to take away.
+//! retry, no lease, no JSON and no state but a counter for each chain: nothing is left to take
+//! away.
 //! `skep bench ceiling` holds skep against this, in the same run and over the same server.
 
 mod agent;

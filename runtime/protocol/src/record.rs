@@ -9,7 +9,7 @@ use crate::codec::{CodecError, decode};
 use crate::event::Event;
 use crate::ids::{CoordinatorId, Hash, RunId};
 use crate::partition::PartitionId;
-use crate::sealed::Draft;
+use crate::sealed::{Draft, read_as_written};
 use crate::text::StoredText;
 use crate::time::Timestamp;
 
@@ -170,6 +170,14 @@ impl Batch {
         draft.finish(self.partition, self.epoch, self.previous)
     }
 
+    /// Decodes a message, wherever it comes from; what it follows is not looked at.
+    ///
+    /// # Errors
+    /// [`CodecError`] if the bytes are no batch, or not what was written.
+    pub fn read(bytes: &[u8]) -> Result<Self, CodecError> {
+        read_as_written(bytes).map_or_else(|| decode(bytes), Ok)
+    }
+
     /// Decodes message `seq` of `partition` and checks that it follows `previous`.
     ///
     /// # Errors
@@ -180,8 +188,7 @@ impl Batch {
         partition: PartitionId,
         previous: Hash,
     ) -> Result<Self, ChainError> {
-        let batch: Self =
-            decode(bytes).map_err(|source| ChainError::Undecodable { seq, source })?;
+        let batch = Self::read(bytes).map_err(|source| ChainError::Undecodable { seq, source })?;
         if batch.v > Self::VERSION {
             return Err(ChainError::Version { seq, found: batch.v, known: Self::VERSION });
         }

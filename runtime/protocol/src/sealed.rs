@@ -15,6 +15,8 @@ use crate::record::{Batch, Record};
 
 /// What stands before the records takes less than so many bytes.
 const HEAD: usize = 384;
+/// What stands between that and the first of them.
+const RECORDS: &[u8] = br#","records":["#;
 
 /// A message that is being written: the JSON of its records, one behind the other, with room for
 /// what stands before them. It can be used again for the next message: its memory has grown to what
@@ -26,7 +28,7 @@ pub struct Draft {
     ends: Vec<usize>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Head {
     v: u32,
     partition: PartitionId,
@@ -120,7 +122,7 @@ impl Draft {
         let seal = Hash::from_bytes(*seal.finalize().as_bytes());
         let mut head = encode(&Head { v, partition, epoch, previous, seal }).to_vec();
         head.pop();
-        head.extend_from_slice(br#","records":"#);
+        head.extend_from_slice(&RECORDS[..RECORDS.len() - 1]);
         let from = HEAD.checked_sub(head.len()).expect("there is room before the records");
         self.bytes[from..HEAD].copy_from_slice(&head);
         let message = Bytes::copy_from_slice(&self.bytes[from..]);
@@ -157,6 +159,23 @@ impl<'de> Deserialize<'de> for Batch {
         let records = serde_json::from_str(records.get()).map_err(D::Error::custom)?;
         Ok(Self { v, partition, epoch, previous, records })
     }
+}
+
+/// Reads a message that has the form in which this program writes it, without looking for the end
+/// of the records first; nothing of any other one, or of one that is damaged.
+pub(crate) fn read_as_written(bytes: &[u8]) -> Option<Batch> {
+    let at = bytes.windows(RECORDS.len()).take(HEAD).position(|here| here == RECORDS)?;
+    let mut head = bytes[..at].to_vec();
+    head.push(b'}');
+    let Head { v, partition, epoch, previous, seal } = serde_json::from_slice(&head).ok()?;
+    let records = bytes.strip_suffix(b"}")?.get(at + RECORDS.len() - 1..)?;
+    let mut found = begin_seal(v, partition, epoch, previous);
+    found.update(records);
+    if seal != Hash::from_bytes(*found.finalize().as_bytes()) {
+        return None;
+    }
+    let records = serde_json::from_slice(records).ok()?;
+    Some(Batch { v, partition, epoch, previous, records })
 }
 
 #[cfg(test)]
@@ -197,6 +216,18 @@ mod tests {
                 assert!(found.is_none_or(|found| found == batch()), "bit {bit} of byte {at}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_written_here_is_read_at_once_and_anything_else_with_care() {
+        let bytes = batch().encode();
+        assert_eq!(read_as_written(&bytes), Some(batch()));
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        for other in [text.replace(",\"records\":", ", \"records\": "), format!("{text} ")] {
+            assert_eq!(read_as_written(other.as_bytes()), None);
+            assert!(decode(other.as_bytes()).is_none_or(|read| read == batch()), "{other}");
+        }
+        assert_eq!(read_as_written(b"{}"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use skep_broker::{Broker, JournalReader, ReadError, Snapshot, Unavailable};
 use skep_engine::Partition;
-use skep_protocol::{Batch, ChainError, Record, Seq, Timestamp, decode};
+use skep_protocol::{Batch, ChainError, Record, Seq, Timestamp};
 
 use super::Context;
 use crate::chain::{Chain, open_snapshot};
@@ -67,7 +67,7 @@ async fn find_end<B: Broker>(context: &Context<B>) -> Result<(Seq, Timestamp), L
     let read = context.positions.of(context.id);
     let end = context.broker.last(context.id).await?;
     // A snapshot may cover all of the journal. What cannot be read is dealt with by the replay.
-    let batch = end.as_ref().and_then(|last| decode::<Batch>(&last.bytes).ok());
+    let batch = end.as_ref().and_then(|last| Batch::read(&last.bytes).ok());
     let times = batch.iter().flat_map(|batch| &batch.records).map(time_of);
     let seen = times.max().unwrap_or_default();
     let end = end.map_or(Seq::ZERO, |message| message.seq);

@@ -11,7 +11,7 @@ use skep_engine::{Again, CannotRetry, Input, Past, Resolved};
 use skep_protocol::limits::{MAX_INLINE_PAYLOAD, MAX_KEPT_BYTES};
 use skep_protocol::{
     Batch, Event, LetterFilter, Payload, QueryReply, Record, Rejection, RetryOf, RetryRun, RunId,
-    RunRecord, RunStarted, Seq, StartRun, StepPath, decode, encode,
+    RunRecord, RunStarted, Seq, StartRun, StepPath, encode,
 };
 use skep_workflow::Workflow;
 
@@ -207,8 +207,7 @@ async fn from_journal<B: Broker>(
     let mut history = Vec::new();
     while let Some(message) = messages.next().await {
         let message = message.map_err(|error| unavailable(chained(&error)))?;
-        let batch =
-            decode::<Batch>(&message.bytes).map_err(|error| unavailable(chained(&error)))?;
+        let batch = Batch::read(&message.bytes).map_err(|error| unavailable(chained(&error)))?;
         history.extend(batch.records.into_iter().filter_map(|record| match record {
             Record::Run(record) if record.run == run => Some(record),
             Record::Run(_) | Record::OwnerChanged(_) | Record::WorkflowAdded(_) => None,

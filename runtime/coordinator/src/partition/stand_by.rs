@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use skep_broker::{Broker, RequestError};
 use skep_engine::placement::{Following, Probe, Verdict, Vigil};
-use skep_protocol::{Batch, Command, CommandReply, Rejection, RunId, decode};
+use skep_protocol::{Batch, Command, CommandReply, Rejection, RunId};
 
 use super::load::Standby;
 use super::{Context, Pause, Stopped};
@@ -122,7 +122,7 @@ impl Taken {
         let now = context.clock.moment();
         match end.await {
             Ok(Ok(None)) => return true,
-            Ok(Ok(Some(last))) => match decode::<Batch>(&last.bytes) {
+            Ok(Ok(Some(last))) => match Batch::read(&last.bytes) {
                 Ok(batch) => self.seen(batch.epoch, now),
                 // The load finds out what is wrong with it.
                 Err(_) => return true,

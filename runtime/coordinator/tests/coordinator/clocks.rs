@@ -77,7 +77,8 @@ async fn a_snapshot_of_all_of_a_journal_does_not_turn_back_its_time() {
     let partition = hour_ahead(&broker).await;
     for _ in 0..2 {
         // It ends with a snapshot of everything.
-        coordinator(&broker).await.shutdown().await;
+        let config = Config { keep_messages: 1_000, ..Config::embedded() };
+        coordinator_with(&broker, config).await.shutdown().await;
     }
     let last = broker.last(partition).await.unwrap().unwrap().seq;
     let mut messages = broker.follow(partition, Seq::new(1)).await.unwrap();

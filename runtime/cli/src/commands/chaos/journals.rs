@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use serde_json::json;
 use skep_broker::Journal as _;
 use skep_nats::Nats;
-use skep_protocol::{Batch, PartitionCount, PartitionId, Seq, decode};
+use skep_protocol::{Batch, PartitionCount, PartitionId, Seq};
 
 use super::history::{Entry, Journal};
 use crate::error::{Error, chain};
@@ -63,7 +63,7 @@ pub(super) fn entries(journals: &[Journal]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for Journal { partition, messages } in journals {
         for (seq, bytes) in messages {
-            let Ok(Batch { epoch, records, .. }) = decode::<Batch>(bytes) else { continue };
+            let Ok(Batch { epoch, records, .. }) = Batch::read(bytes) else { continue };
             let entry = |record| Entry { partition: *partition, seq: *seq, epoch, record };
             entries.extend(records.into_iter().map(entry));
         }

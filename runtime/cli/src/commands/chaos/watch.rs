@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::StreamExt as _;
 use skep_broker::{Journal as _, JournalReader};
 use skep_nats::Nats;
-use skep_protocol::{
-    Batch, Event, PartitionCount, Record, RunId, RunRecord, Seq, StepPath, decode,
-};
+use skep_protocol::{Batch, Event, PartitionCount, Record, RunId, RunRecord, Seq, StepPath};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -70,7 +68,7 @@ impl Seen {
 /// What cannot be read here is found by the checks.
 async fn follow(mut messages: JournalReader, seen: Arc<Seen>) {
     while let Some(Ok(message)) = messages.next().await {
-        let Ok(batch) = decode::<Batch>(&message.bytes) else { continue };
+        let Ok(batch) = Batch::read(&message.bytes) else { continue };
         for record in batch.records {
             if let Record::Run(record) = record {
                 seen.runs().take_in(record);

@@ -145,7 +145,7 @@ async fn follow(
     changed: watch::Sender<()>,
 ) {
     while let Some(Ok(message)) = messages.next().await {
-        let Ok(batch) = decode::<Batch>(&message.bytes) else { continue };
+        let Ok(batch) = Batch::read(&message.bytes) else { continue };
         let at = now();
         let mut seen = locked(&seen);
         batch.records.iter().for_each(|record| seen.take_in(partition, record, at));
