@@ -15,6 +15,8 @@ pub struct Config {
     pub partitions: PartitionCount,
     /// Where the read model lies.
     pub read_model: ReadModelAt,
+    /// What it keeps of runs that are over.
+    pub retention: Retention,
     /// A snapshot is due after so many records.
     pub snapshot_after_records: u64,
     /// A snapshot is due after this time, if anything was recorded.
@@ -40,12 +42,30 @@ pub enum ReadModelAt {
     Nowhere,
 }
 
+/// How much the read model keeps of runs that are over: beyond either bound, those that were
+/// started first are dropped, and nothing finds them any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// So many runs, those that go on included.
+    pub runs: u64,
+    /// So many bytes, as far as at least the last hundred runs are kept.
+    pub bytes: u64,
+}
+
+impl Retention {
+    /// For a read model in memory.
+    pub const MEMORY: Self = Self { runs: 20_000, bytes: 256 * 1024 * 1024 };
+    /// For a read model in a file.
+    pub const FILE: Self = Self { runs: 1_000_000, bytes: 32 * 1024 * 1024 * 1024 };
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             coordinator: None,
             partitions: PartitionCount::DEFAULT,
             read_model: ReadModelAt::Memory,
+            retention: Retention::MEMORY,
             snapshot_after_records: 100_000,
             snapshot_every: Duration::from_secs(60),
             keep_messages: 100_000,
@@ -64,6 +84,7 @@ impl Config {
 
     /// Returns the settings for a daemon that keeps its read model in `file`.
     pub fn daemon(file: PathBuf) -> Self {
-        Self { read_model: ReadModelAt::File(file), ..Self::default() }
+        let (read_model, retention) = (ReadModelAt::File(file), Retention::FILE);
+        Self { read_model, retention, ..Self::default() }
     }
 }

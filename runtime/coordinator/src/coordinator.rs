@@ -68,7 +68,7 @@ impl Coordinator {
         let cluster = new_coordinator_id().to_string();
         let settings = agree(&broker, config.partitions, cluster).await?;
         let partitions = settings.partitions;
-        let read_model = ReadModel::open(&config.read_model, &settings)?;
+        let read_model = ReadModel::open(&config, &settings)?;
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let (serving_sender, serving) = watch::channel(0);
 

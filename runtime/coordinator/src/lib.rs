@@ -45,6 +45,6 @@ mod settings;
 mod untouched;
 
 pub use catalog::definition;
-pub use config::{Config, ReadModelAt};
+pub use config::{Config, ReadModelAt, Retention};
 pub use coordinator::{Coordinator, Handle, StartError};
 pub use settings::{SettingsError, partitions};

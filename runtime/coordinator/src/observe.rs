@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use skep_engine::fleet::Post;
 use skep_protocol::{
-    AgentId, AttemptId, CoordinatorId, Event, PartitionId, Ration, Record, RunRecord, Seq, Verdict,
+    AgentId, AttemptId, CoordinatorId, Event, PartitionId, Ration, Record, RunId, RunRecord, Seq,
+    Verdict,
 };
 use tracing::{Span, debug, error, info, info_span, trace, warn};
 
@@ -282,15 +283,9 @@ pub(crate) fn read_model_overtaken(partition: PartitionId, read: Seq, first: Seq
     warn!(partition, read, first, "journal trimmed beyond the read model");
 }
 
-/// What was missed cannot be made good; the read model goes on without it.
-pub(crate) fn not_repaired(partition: PartitionId, reason: &dyn std::fmt::Display) {
-    error!(partition = partition.get(), %reason, "read model not repaired behind a gap");
-}
-
-/// A record cannot be stored in the read model, which goes on without it.
-pub(crate) fn left_out(record: &RunRecord, reason: &dyn std::fmt::Display) {
-    let (run_id, event) = (record.run, name(&record.event));
-    error!(%run_id, event, %reason, "record left out of the read model");
+/// A part of a run cannot be stored in the read model, or read, which goes on without it.
+pub(crate) fn left_out(run_id: RunId, what: &'static str, reason: &dyn std::fmt::Display) {
+    error!(%run_id, what, %reason, "left out of the read model");
 }
 
 /// A task of the coordinator ended in a way that no task should.

@@ -1,43 +1,49 @@
-//! The read model: what lists and histories are answered from. SQLite, filled by following the
+//! The read model: what lists and histories are answered from. It is filled by following the
 //! journals, thrown away and rebuilt at will. Nothing on the hot path waits for it.
+//!
+//! What happens to a run is folded in memory ([`view`]); SQLite keeps what lists are found by, and
+//! the records themselves ([`store`]). The owner of a partition hands over what it has appended
+//! ([`feed`]); the rest is read from the journals ([`follow`]).
 
 mod answer;
-mod fold;
+mod entry;
+mod feed;
 mod follow;
 mod letters;
 mod news;
 mod positions;
 mod repair;
+mod rows;
 mod schema;
+mod slot;
+mod store;
 #[cfg(test)]
 mod tests;
+mod thread;
+mod view;
 
 use std::path::Path;
-use std::time::Duration;
 
 use futures::future::join;
 use rusqlite::Connection;
 use skep_broker::Broker;
-use skep_protocol::{LetterFilter, PartitionCount, PartitionId, QueryReply, RunFilter, RunId};
+use skep_protocol::{LetterFilter, PartitionId, QueryReply, RunFilter, RunId};
 use tokio::sync::{mpsc, oneshot};
 
-use self::fold::Entry;
+use self::entry::Entry;
+pub(crate) use self::feed::Feed;
+use self::feed::Lanes;
 use self::follow::Follower;
 use self::news::Followers;
 pub(crate) use self::news::News;
 pub(crate) use self::positions::Positions;
-use crate::config::ReadModelAt;
-use crate::observe;
+use self::store::Store;
+use self::thread::Thread;
+use crate::config::{Config, ReadModelAt};
 use crate::settings::Settings;
 
 /// Messages and questions that may wait for the thread.
-const WAITING: usize = 1_024;
-/// How long to wait before storing is tried again; after the last one the read model has stopped
-/// until the coordinator is started again.
-const STORE_AGAIN_AFTER: [Duration; 4] =
-    [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5), Duration::ZERO];
-/// Messages that share one transaction.
-const SHARED: usize = 256;
+const WAITING: usize = 64;
 
 /// Why the read model cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +65,7 @@ pub(crate) enum Question {
     },
 }
 
+#[derive(Debug)]
 enum Work {
     Entry(Entry),
     Question { question: Question, answer: oneshot::Sender<QueryReply> },
@@ -70,21 +77,22 @@ pub(crate) struct ReadModel {
     work: mpsc::Sender<Work>,
     positions: Positions,
     followers: Followers,
+    lanes: Lanes,
 }
 
 impl ReadModel {
     /// Opens the database and starts its thread. A database of another format is thrown away.
-    pub(crate) fn open(at: &ReadModelAt, settings: &Settings) -> Result<Self, OpenError> {
-        let connection = match at {
+    pub(crate) fn open(config: &Config, settings: &Settings) -> Result<Self, OpenError> {
+        let (work, waiting) = mpsc::channel(WAITING);
+        let (partitions, followers) = (settings.partitions, Followers::default());
+        let (positions, lanes) = (Positions::new(partitions), Lanes::new(partitions));
+        let model = Self { work, positions, followers, lanes };
+        let opened = match &config.read_model {
             // Nobody is at the other end of the way to the thread.
-            ReadModelAt::Nowhere => {
-                let (work, _) = mpsc::channel(1);
-                let positions = Positions::new(settings.partitions);
-                return Ok(Self { work, positions, followers: Followers::default() });
-            }
+            ReadModelAt::Nowhere => return Ok(model),
             ReadModelAt::Memory => schema::prepare(Connection::open_in_memory()?, settings)?,
             ReadModelAt::File(path) => match open_file(path, settings) {
-                Ok(connection) => connection,
+                Ok(opened) => opened,
                 // Whatever is wrong with it: it can be thrown away at any time.
                 Err(_) => {
                     throw_away(path);
@@ -92,24 +100,23 @@ impl ReadModel {
                 }
             },
         };
-        let positions = Positions::new(settings.partitions);
-        for (partition, seq) in fold::positions(&connection)? {
-            positions.reached(partition, seq);
+        let store = Store::new(opened, partitions, config.retention)?;
+        for (partition, seq) in store.positions()? {
+            model.positions.reached(partition, seq);
+            model.positions.is_stored(partition, seq);
         }
-        let (work, waiting) = mpsc::channel(WAITING);
-        let followers = Followers::default();
-        let thread = Thread {
-            connection,
-            partitions: settings.partitions,
-            positions: positions.clone(),
-            followers: followers.clone(),
-            broken: None,
+        let (positions, followers) = (model.positions.clone(), model.followers.clone());
+        let thread = Thread { store, partitions, positions, followers, broken: None };
+        let impossible = |error: std::io::Error| {
+            OpenError::from(rusqlite::Error::ToSqlConversionFailure(error.into()))
         };
+        let time = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let time = time.map_err(impossible)?;
         std::thread::Builder::new()
             .name("skep-read-model".to_owned())
-            .spawn(move || thread.run(waiting))
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        Ok(Self { work, positions, followers })
+            .spawn(move || time.block_on(thread.run(waiting)))
+            .map_err(impossible)?;
+        Ok(model)
     }
 
     pub(crate) fn positions(&self) -> Positions {
@@ -119,6 +126,11 @@ impl ReadModel {
     /// Returns whether there is one: without it nothing is answered.
     pub(crate) fn is_there(&self) -> bool {
         !self.work.is_closed()
+    }
+
+    /// Returns what the owner of a partition hands its records to; none if they are of no use.
+    pub(crate) fn feed(&self, partition: PartitionId) -> Option<Feed> {
+        self.is_there().then(|| self.lanes.feed(partition)).flatten()
     }
 
     /// Returns what sees each change of one run.
@@ -150,8 +162,8 @@ impl ReadModel {
             }
             false => (self.work.clone(), None),
         };
-        let position = positions.of(partition);
-        let follower = Follower { broker, partition, position, work };
+        let (position, intake) = (positions.of(partition), self.lanes.intake(partition));
+        let follower = Follower { broker, partition, position, intake, work };
         async move {
             join(follower.run(), positions.only(unkept)).await;
             positions.stopped(partition);
@@ -159,7 +171,7 @@ impl ReadModel {
     }
 }
 
-fn open_file(path: &Path, settings: &Settings) -> rusqlite::Result<Connection> {
+fn open_file(path: &Path, settings: &Settings) -> rusqlite::Result<(Connection, i64)> {
     schema::prepare(Connection::open(path)?, settings)
 }
 
@@ -170,70 +182,4 @@ fn throw_away(path: &Path) {
         // One that is not there is as good as one that is gone; the next open tells the rest.
         let _ = std::fs::remove_file(file);
     }
-}
-
-struct Thread {
-    connection: Connection,
-    partitions: PartitionCount,
-    positions: Positions,
-    followers: Followers,
-    /// Why nothing can be stored any more.
-    broken: Option<String>,
-}
-
-impl Thread {
-    fn run(mut self, mut waiting: mpsc::Receiver<Work>) {
-        while let Some(first) = waiting.blocking_recv() {
-            let mut next = Some(first);
-            let (mut entries, mut questions) = (Vec::new(), Vec::new());
-            while let Some(work) = next.take() {
-                match work {
-                    Work::Entry(entry) => entries.push(entry),
-                    Work::Question { question, answer } => questions.push((question, answer)),
-                }
-                if entries.len() < SHARED && questions.len() < SHARED {
-                    next = waiting.try_recv().ok();
-                }
-            }
-            self.store(&entries);
-            for (question, answer) in questions {
-                let reply = match &self.broken {
-                    Some(message) => QueryReply::Failed { message: message.clone() },
-                    None => answer::answer(&self.connection, &question)
-                        .unwrap_or_else(|error| failed("answer", &error)),
-                };
-                let _ = answer.send(reply);
-            }
-        }
-    }
-
-    fn store(&mut self, entries: &[Entry]) {
-        if entries.is_empty() || self.broken.is_some() {
-            return;
-        }
-        for pause in STORE_AGAIN_AFTER {
-            match fold::store(&mut self.connection, self.partitions, entries) {
-                Ok(()) => {
-                    for (partition, seq) in entries.iter().map(Entry::reached) {
-                        self.positions.reached(partition, seq);
-                    }
-                    self.followers.tell(entries);
-                    return;
-                }
-                Err(error) => {
-                    observe::trying_again("store in the read model", &error);
-                    self.broken = Some(format!("the read model cannot store: {error}"));
-                }
-            }
-            std::thread::sleep(pause);
-            if pause.is_zero() {
-                return self.partitions.all().for_each(|one| self.positions.stopped(one));
-            }
-            self.broken = None;
-        }
-    }
-}
-
-fn failed(what: &str, error: &dyn std::fmt::Display) -> QueryReply {
-    QueryReply::Failed { message: format!("the read model cannot {what}: {error}") }
 }

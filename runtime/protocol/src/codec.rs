@@ -84,6 +84,14 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     })
 }
 
+/// Decodes a message of the protocol, some of which stays where it lies.
+pub(crate) fn decode_borrowed<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let source = Misread::of(&error);
+        CodecError::Json { what: short_name::<T>(), source }
+    })
+}
+
 /// Decodes a message of the protocol that says which version of its format it has.
 ///
 /// # Errors

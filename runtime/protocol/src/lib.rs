@@ -68,7 +68,7 @@ pub use query::{
 };
 pub use record::{Batch, ChainError, OwnerChanged, Record, RunRecord, Seq, WorkflowAdded};
 pub use report::{Outcome, Report, ReportBatch, ReportBody, ReportReply, Verdict};
-pub use sealed::Draft;
+pub use sealed::{Draft, Texts};
 pub use task::{Delivery, Refusal, Task, TaskBatch};
 pub use text::StoredText;
 pub use time::Timestamp;

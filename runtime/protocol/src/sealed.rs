@@ -3,12 +3,14 @@
 //! The chain of hashes vouches for a message once another one follows it. For the last one, only
 //! the seal does: a hash of everything else in it.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::codec::encode;
+use crate::codec::{CodecError, decode_borrowed, encode};
 use crate::ids::Hash;
 use crate::partition::PartitionId;
 use crate::record::{Batch, Record};
@@ -109,6 +111,18 @@ impl Draft {
         rest
     }
 
+    /// Returns where the records lie in the message that was finished last.
+    pub fn texts(&self, message: &Bytes) -> Texts {
+        let shift = self.bytes.len() + 2 - message.len();
+        let mut from = HEAD + 1;
+        let places = self.ends.iter().map(|end| {
+            let place = from - shift..end - shift;
+            from = end + 1;
+            place
+        });
+        Texts { places: places.collect(), message: message.clone() }
+    }
+
     /// Returns the message, of this partition and epoch, behind the message of this hash.
     ///
     /// # Panics
@@ -128,6 +142,56 @@ impl Draft {
         let message = Bytes::copy_from_slice(&self.bytes[from..]);
         self.bytes.truncate(end);
         message
+    }
+}
+
+/// The JSON of each record of a message, where it lies in it.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    message: Bytes,
+    places: Vec<Range<usize>>,
+}
+
+impl Texts {
+    /// Finds the records of a message that was read before.
+    ///
+    /// # Errors
+    /// [`CodecError`] if it has none.
+    pub fn find(message: Bytes) -> Result<Self, CodecError> {
+        #[derive(Deserialize)]
+        struct Records<'a> {
+            #[serde(borrow)]
+            records: Vec<&'a RawValue>,
+        }
+        let start = message.as_ptr().addr();
+        let Records { records } = decode_borrowed(&message)?;
+        let place = |record: &RawValue| {
+            let from = record.get().as_ptr().addr() - start;
+            from..from + record.get().len()
+        };
+        let places = records.into_iter().map(place).collect();
+        Ok(Self { places, message })
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Returns how many bytes they take.
+    pub fn size(&self) -> usize {
+        self.message.len()
+    }
+
+    /// Returns them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let text = |place: &Range<usize>| str::from_utf8(&self.message[place.clone()]);
+        self.places.iter().map(move |place| text(place).expect("JSON is text"))
     }
 }
 
@@ -282,6 +346,14 @@ mod tests {
             let bytes = draft.finish(whole.partition, whole.epoch, whole.previous);
             assert_eq!(bytes, whole.encode());
         }
+        let bytes = draft.finish(whole.partition, whole.epoch, whole.previous);
+        let known = draft.texts(&bytes);
+        let found = Texts::find(bytes.clone()).unwrap();
+        assert!(known.iter().eq(found.iter()) && known.len() == whole.records.len());
+        for (text, record) in known.iter().zip(&whole.records) {
+            assert_eq!(text.as_bytes(), encode(record));
+        }
+        assert!(Texts::find(Bytes::from_static(b"{}")).is_err());
         draft.clear();
         draft.push(&whole.records[1]);
         let bytes = draft.finish(whole.partition, whole.epoch, whole.previous);

@@ -13,7 +13,9 @@ use skep_engine::Change;
 use skep_engine::fleet::FleetInput;
 use skep_engine::planted::{self, Bug};
 use skep_protocol::limits::TARGET_BATCH_BYTES;
-use skep_protocol::{AgentId, AttemptId, CommandReply, PartitionId, Record, ReportReply, Seq};
+use skep_protocol::{
+    AgentId, AttemptId, CommandReply, PartitionId, Record, ReportReply, Seq, Texts,
+};
 use tokio::sync::watch;
 
 use self::sheets::{Sheet, Sheets};
@@ -21,6 +23,7 @@ use super::Pause;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::observe;
+use crate::read_model::Feed;
 
 /// With more than this gathered, no more input is taken in, in bytes.
 const MAX_GATHERED: usize = 4 * TARGET_BATCH_BYTES;
@@ -65,9 +68,9 @@ enum Landing {
 
 struct Flight {
     landing: BoxFuture<'static, Landing>,
-    /// What is appended; none if there are no records, and it is only looked whether somebody else
-    /// has appended any.
-    message: Option<Bytes>,
+    /// What is appended, and where its records lie; none if there are no records, and it is only
+    /// looked whether somebody else has appended any.
+    message: Option<(Bytes, Texts)>,
     records: Vec<Record>,
     releases: Vec<Release>,
     /// Why it has not landed yet, once it was sent.
@@ -92,6 +95,8 @@ pub(crate) struct Commit<B> {
     chain: Chain,
     gathered: Sheets,
     flight: Option<Flight>,
+    /// Takes what is durable.
+    feed: Option<Feed>,
     /// Records that became durable since the last snapshot.
     pub(crate) records_since_snapshot: u64,
 }
@@ -102,6 +107,7 @@ impl<B: Broker> Commit<B> {
         clock: Arc<Clock>,
         partition: PartitionId,
         chain: Chain,
+        feed: Option<Feed>,
     ) -> Self {
         Self {
             broker,
@@ -110,6 +116,7 @@ impl<B: Broker> Commit<B> {
             chain,
             gathered: Sheets::new(),
             flight: None,
+            feed,
             records_since_snapshot: 0,
         }
     }
@@ -138,6 +145,11 @@ impl<B: Broker> Commit<B> {
         self.flight.is_none() && self.gathered.is_empty()
     }
 
+    /// Says that nobody can rely on this writer any more to hear of the end of the journal.
+    pub(crate) fn let_go(&mut self) {
+        self.feed = None;
+    }
+
     pub(crate) const fn chain(&self) -> Chain {
         self.chain
     }
@@ -164,7 +176,7 @@ impl<B: Broker> Commit<B> {
             write.found_unchanged().boxed()
         } else {
             let bytes = draft.finish(self.partition, epoch, self.chain.hash);
-            message = Some(bytes.clone());
+            message = Some((bytes.clone(), draft.texts(&bytes)));
             if planted::is(Bug::PerformTooSoon) {
                 too_soon = std::mem::take(&mut releases);
             }
@@ -185,10 +197,13 @@ impl<B: Broker> Commit<B> {
         let Some(flight) = self.flight.take() else { return std::future::pending().await };
         match landing {
             Landing::Durable(asked) => {
-                if let Some(message) = &flight.message {
-                    self.chain = self.chain.extended(message);
+                if let Some((message, texts)) = flight.message {
+                    self.chain = self.chain.extended(&message);
                     self.records_since_snapshot += flight.records.len() as u64;
                     observe::committed(self.partition, self.chain.seq, &flight.records);
+                    if let Some(feed) = &mut self.feed {
+                        feed.landed(self.chain.seq, flight.records, texts);
+                    }
                 }
                 Landed::Durable { releases: flight.releases, asked }
             }

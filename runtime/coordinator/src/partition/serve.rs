@@ -125,7 +125,8 @@ pub(crate) async fn serve<B: Broker>(
 impl<B: Broker> Serving<B> {
     fn new(context: Context<B>, loaded: Loaded) -> Self {
         let clock = Arc::clone(&context.clock);
-        let commit = Commit::new(context.broker.clone(), clock, context.id, loaded.chain);
+        let feed = context.read_model.feed(context.id);
+        let commit = Commit::new(context.broker.clone(), clock, context.id, loaded.chain, feed);
         let sure_at = context.clock.moment();
         let snapshot_at = context.clock.now().after(context.config.snapshot_every);
         Self {

@@ -34,7 +34,7 @@ pub(crate) async fn keep<B: Broker>(
     observe::snapshot_kept(context.id, chain.seq);
     if let Some(older) = before
         && let Some(first_kept) =
-            first_kept(older, context.positions.of(context.id), context.config.keep_messages)
+            first_kept(older, context.positions.stored(context.id), context.config.keep_messages)
         && let Err(error) = context.broker.trim(context.id, first_kept).await
     {
         observe::given_up("trim a journal", &error);

@@ -1,16 +1,20 @@
 //! Following one journal into the read model, through whatever a trim takes away.
+//!
+//! What the owner of the partition hands over is taken as it comes, if the owner is in this
+//! process; the journal is read only for what that leaves out.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use skep_broker::{Broker, JournalMessage, ReadError, Unavailable};
+use skep_broker::{Broker, ReadError, Unavailable};
 use skep_engine::Partition;
-use skep_protocol::{Batch, PartitionId, Record, Seq, Timestamp, decode};
+use skep_protocol::{PartitionId, Record, Seq, Timestamp};
 use tokio::sync::mpsc;
 
 use super::Work;
-use super::fold::Entry;
+use super::entry::{Entry, Message};
+use super::feed::Intake;
 use super::repair::Gap;
 use crate::chain::open_snapshot;
 use crate::observe;
@@ -26,7 +30,23 @@ pub(super) struct Follower<B> {
     pub(super) partition: PartitionId,
     /// The last message that was read.
     pub(super) position: Seq,
+    /// What the owner hands over.
+    pub(super) intake: Intake,
     pub(super) work: mpsc::Sender<Work>,
+}
+
+/// Why no more of a journal is read.
+enum Read {
+    /// The owner hands over what follows.
+    Enough,
+    /// The reader ended, perhaps because of this.
+    Ended(Option<ReadError>),
+}
+
+impl From<Unavailable> for Read {
+    fn from(error: Unavailable) -> Self {
+        Self::Ended(Some(error.into()))
+    }
 }
 
 impl<B: Broker> Follower<B> {
@@ -35,8 +55,15 @@ impl<B: Broker> Follower<B> {
         let mut pause = FIRST_PAUSE;
         let mut hole = None;
         loop {
+            if self.take_over().await.is_break() {
+                return;
+            }
             match self.read().await {
-                ControlFlow::Continue(Some(ReadError::Hole { expected, found })) => {
+                ControlFlow::Continue(Read::Enough) => {
+                    pause = FIRST_PAUSE;
+                    continue;
+                }
+                ControlFlow::Continue(Read::Ended(Some(ReadError::Hole { expected, found }))) => {
                     // A trim overtook the reader, and the next one starts behind it, unless the
                     // hole is where it was.
                     let reason = ReadError::Hole { expected, found };
@@ -45,10 +72,10 @@ impl<B: Broker> Follower<B> {
                     }
                     observe::trying_again("follow a journal", &reason);
                 }
-                ControlFlow::Continue(Some(error)) => {
+                ControlFlow::Continue(Read::Ended(Some(error))) => {
                     observe::trying_again("follow a journal", &error);
                 }
-                ControlFlow::Continue(None) => {}
+                ControlFlow::Continue(Read::Ended(None)) => {}
                 ControlFlow::Break(()) => return,
             }
             tokio::time::sleep(pause).await;
@@ -56,35 +83,49 @@ impl<B: Broker> Follower<B> {
         }
     }
 
-    /// Reads until the reader ends, and tells why it did.
-    async fn read(&mut self) -> ControlFlow<(), Option<ReadError>> {
+    /// Takes what the owner hands over, until the journal has to be read.
+    async fn take_over(&mut self) -> ControlFlow<()> {
+        while let Some(message) = self.intake.next(self.position).await {
+            self.position = message.seq;
+            self.send(Entry::Message(message)).await?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Reads the journal until the owner hands over what follows, or the reader ends.
+    async fn read(&mut self) -> ControlFlow<(), Read> {
         let mut messages = match self.broker.follow(self.partition, self.position.next()).await {
             Ok(messages) => messages,
-            Err(error) => return ControlFlow::Continue(Some(error.into())),
+            Err(error) => return ControlFlow::Continue(error.into()),
         };
-        while let Some(message) = messages.next().await {
-            let message = match message {
-                Ok(message) => message,
-                Err(error) => return ControlFlow::Continue(Some(error)),
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = self.intake.goes_on(self.position) => {
+                    return ControlFlow::Continue(Read::Enough);
+                }
+                message = messages.next() => match message {
+                    Some(Ok(message)) => message,
+                    Some(Err(error)) => return ControlFlow::Continue(Read::Ended(Some(error))),
+                    None => return ControlFlow::Continue(Read::Ended(None)),
+                }
             };
-            let batch = match read_batch(&message) {
-                Ok(batch) => batch,
-                Err(reason) => {
-                    observe::read_model_stopped(self.partition, &reason);
+            let message = match Message::decode(self.partition, message.seq, message.bytes) {
+                Ok(message) => message,
+                Err(error) => {
+                    observe::read_model_stopped(self.partition, &chained(&error));
                     return ControlFlow::Break(());
                 }
             };
             if message.seq > self.position.next() {
-                match self.gap(message.seq, &batch).await {
+                match self.gap(&message).await {
                     Ok(gap) => self.send(Entry::Gap(gap)).await?,
-                    Err(error) => return ControlFlow::Continue(Some(error.into())),
+                    Err(error) => return ControlFlow::Continue(error.into()),
                 }
             }
             self.position = message.seq;
-            let (partition, seq) = (self.partition, message.seq);
-            self.send(Entry::Message { partition, seq, batch }).await?;
+            self.send(Entry::Message(message)).await?;
         }
-        ControlFlow::Continue(None)
     }
 
     async fn send(&self, entry: Entry) -> ControlFlow<()> {
@@ -95,8 +136,9 @@ impl<B: Broker> Follower<B> {
     }
 
     /// Finds out what is known of a journal whose messages before `first` were trimmed unread.
-    async fn gap(&self, first: Seq, batch: &Batch) -> Result<Gap, Unavailable> {
-        let partition = self.partition;
+    async fn gap(&self, first: &Message) -> Result<Gap, Unavailable> {
+        let (partition, at) = (self.partition, first.records.iter().find_map(time_of));
+        let first = first.seq;
         observe::read_model_overtaken(partition, self.position, first);
         let snapshots = self.broker.snapshots(partition).await?;
         let reaching = snapshots.into_iter().filter(|kept| kept.seq.next() >= first);
@@ -106,16 +148,7 @@ impl<B: Broker> Follower<B> {
             let state = Partition::restore(partition, &state).ok()?;
             Some((chain.seq, Box::new(state)))
         });
-        let at = batch.records.iter().find_map(time_of);
         Ok(Gap { partition, first, at, state: usable })
-    }
-}
-
-fn read_batch(message: &JournalMessage) -> Result<Batch, String> {
-    match decode::<Batch>(&message.bytes) {
-        Ok(batch) if batch.v <= Batch::VERSION => Ok(batch),
-        Ok(batch) => Err(format!("format {} is not known", batch.v)),
-        Err(error) => Err(chained(&error)),
     }
 }
 

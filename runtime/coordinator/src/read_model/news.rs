@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use skep_protocol::{Record, RunId};
+use skep_protocol::RunId;
 use tokio::sync::watch;
 
-use super::fold::Entry;
+use super::entry::{Entry, run_of};
 
 type Followed = BTreeMap<RunId, watch::Sender<()>>;
 
@@ -15,27 +15,35 @@ type Followed = BTreeMap<RunId, watch::Sender<()>>;
 pub(super) struct Followers(Arc<Mutex<Followed>>);
 
 impl Followers {
-    /// Waits for what is stored of the run from here on.
+    /// Waits for what becomes known of the run from here on.
     pub(super) fn follow(&self, run: RunId) -> News {
         let mut followed = self.lock();
         let changed = followed.entry(run).or_insert_with(|| watch::Sender::new(())).subscribe();
         News { run, changed, followers: self.clone() }
     }
 
-    /// Wakes whoever waits for a run that the entries tell of.
-    pub(super) fn tell(&self, entries: &[Entry]) {
+    /// Returns the runs of which an entry tells, and for which somebody waits.
+    pub(super) fn told_by(&self, entry: &Entry) -> BTreeSet<RunId> {
         let followed = self.lock();
         if followed.is_empty() {
+            return BTreeSet::new();
+        }
+        match entry {
+            Entry::Message(message) => {
+                let runs = message.records.iter().filter_map(run_of);
+                runs.filter(|run| followed.contains_key(run)).collect()
+            }
+            // What it tells of is not known in here.
+            Entry::Gap(_) => followed.keys().copied().collect(),
+        }
+    }
+
+    /// Wakes whoever waits for one of the runs.
+    pub(super) fn tell(&self, runs: &BTreeSet<RunId>) {
+        if runs.is_empty() {
             return;
         }
-        let mut runs = BTreeSet::new();
-        for entry in entries {
-            match entry {
-                Entry::Message { batch, .. } => runs.extend(batch.records.iter().filter_map(run)),
-                // What it tells of is not known in here.
-                Entry::Gap(_) => runs.extend(followed.keys().copied()),
-            }
-        }
+        let followed = self.lock();
         for changed in runs.iter().filter_map(|run| followed.get(run)) {
             changed.send_replace(());
         }
@@ -46,14 +54,7 @@ impl Followers {
     }
 }
 
-const fn run(record: &Record) -> Option<RunId> {
-    match record {
-        Record::Run(record) => Some(record.run),
-        Record::OwnerChanged(_) | Record::WorkflowAdded(_) => None,
-    }
-}
-
-/// Sees what is stored of one run.
+/// Sees what becomes known of one run.
 #[derive(Debug)]
 pub(crate) struct News {
     run: RunId,
@@ -62,7 +63,7 @@ pub(crate) struct News {
 }
 
 impl News {
-    /// Waits until more of the run was stored than when this was called last, or made.
+    /// Waits until more of the run is known than when this was called last, or made.
     ///
     /// # Cancel safety
     /// Safe.
@@ -86,16 +87,17 @@ impl Drop for News {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
-    use skep_protocol::{Batch, Event, Hash, PartitionId, RunRecord, Seq, Timestamp};
+    use skep_protocol::{Event, PartitionId, Record, RunRecord, Seq, Texts, Timestamp};
 
     use super::*;
+    use crate::read_model::entry::Message;
 
     fn entry(run: RunId) -> Entry {
         let event = Event::RunCancelled {};
         let records = vec![Record::Run(RunRecord { run, at: Timestamp::EPOCH, event })];
-        let partition = PartitionId::new(0);
-        let batch = Batch { v: 1, partition, epoch: 1, previous: Hash::ZERO, records };
-        Entry::Message { partition, seq: Seq::new(1), batch }
+        let (partition, seq) = (PartitionId::new(0), Seq::new(1));
+        let texts = Texts::find("{\"records\":[]}".into()).unwrap();
+        Entry::Message(Message { partition, seq, records, texts })
     }
 
     #[tokio::test]
@@ -104,14 +106,14 @@ mod tests {
         let followers = Followers::default();
         let (mut of_one, mut again) = (followers.follow(one), followers.follow(one));
         let mut of_other = followers.follow(other);
-        followers.tell(&[entry(one)]);
+        followers.tell(&followers.told_by(&entry(one)));
         assert!(of_one.arrived().now_or_never().is_some());
         assert!(of_one.arrived().now_or_never().is_none());
         assert!(again.arrived().now_or_never().is_some());
         assert!(of_other.arrived().now_or_never().is_none());
         drop((of_one, of_other));
         assert_eq!(followers.lock().keys().collect::<Vec<_>>(), [&one]);
-        followers.tell(&[entry(one)]);
+        followers.tell(&followers.told_by(&entry(one)));
         assert!(again.arrived().now_or_never().is_some());
         drop(again);
         assert!(followers.lock().is_empty());

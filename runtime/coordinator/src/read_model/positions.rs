@@ -7,20 +7,22 @@ use tokio::sync::{mpsc, watch};
 
 use super::Work;
 
-/// How far each journal was read and stored.
+/// How far each journal was read, and how much of that is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Positions(Arc<[watch::Sender<Position>]>);
 
 #[derive(Debug, Clone, Copy)]
 struct Position {
     seq: Seq,
+    /// Up to here, nothing has to be read again after a crash.
+    stored: Seq,
     /// Whether more may come.
     goes_on: bool,
 }
 
 impl Positions {
     pub(super) fn new(partitions: PartitionCount) -> Self {
-        let start = Position { seq: Seq::ZERO, goes_on: true };
+        let start = Position { seq: Seq::ZERO, stored: Seq::ZERO, goes_on: true };
         Self(partitions.all().map(|_| watch::Sender::new(start)).collect())
     }
 
@@ -34,6 +36,21 @@ impl Positions {
         }
     }
 
+    /// Returns up to where a journal is not needed any more.
+    pub(crate) fn stored(&self, partition: PartitionId) -> Seq {
+        self.at(partition).map_or(Seq::ZERO, |position| position.borrow().stored)
+    }
+
+    pub(super) fn is_stored(&self, partition: PartitionId, seq: Seq) {
+        if let Some(position) = self.at(partition) {
+            // Nobody waits for this.
+            position.send_if_modified(|position| {
+                position.stored = seq;
+                false
+            });
+        }
+    }
+
     /// Keeps nothing of what was read but how far that was.
     pub(super) async fn only(&self, read: Option<mpsc::Receiver<Work>>) {
         let Some(mut read) = read else { return };
@@ -41,6 +58,7 @@ impl Positions {
             if let Work::Entry(entry) = work {
                 let (partition, seq) = entry.reached();
                 self.reached(partition, seq);
+                self.is_stored(partition, seq);
             }
         }
     }
@@ -52,7 +70,7 @@ impl Positions {
         }
     }
 
-    /// Waits until a message is stored; not for one that never will be.
+    /// Waits until a message is known; not for one that never will be.
     ///
     /// # Cancel safety
     /// Safe.
@@ -75,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_will_never_be_stored_is_not_waited_for() {
+    fn what_will_never_be_known_is_not_waited_for() {
         let positions = Positions::new(PartitionCount::DEFAULT);
         let partition = PartitionId::new(1);
         let waits = |seq| positions.until(partition, Seq::new(seq)).now_or_never().is_none();
@@ -87,5 +105,8 @@ mod tests {
         positions.stopped(partition);
         assert!(!waits(3));
         assert_eq!(positions.of(partition), Seq::new(2));
+        assert_eq!(positions.stored(partition), Seq::ZERO);
+        positions.is_stored(partition, Seq::new(1));
+        assert_eq!(positions.stored(partition), Seq::new(1));
     }
 }

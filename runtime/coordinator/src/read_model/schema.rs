@@ -1,118 +1,108 @@
 //! The tables of the read model.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use crate::settings::Settings;
 
 /// Rises with every change of the tables; a database of another version is thrown away.
-const VERSION: i64 = 7;
+const VERSION: i64 = 8;
 
 const TABLES: &str = "
-    CREATE TABLE cluster (id TEXT NOT NULL);
+    CREATE TABLE cluster (
+        id TEXT NOT NULL,
+        -- Rises whenever somebody opens the database: whoever had it before writes no more.
+        opened INTEGER NOT NULL
+    );
     CREATE TABLE positions (partition INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+    -- What lists tell of a run, and what they find it by. All else follows from its history.
     CREATE TABLE runs (
-        run TEXT PRIMARY KEY,
+        no INTEGER PRIMARY KEY,
+        run BLOB NOT NULL UNIQUE,
         workflow TEXT NOT NULL,
-        digest TEXT NOT NULL,
+        digest BLOB NOT NULL,
         status TEXT NOT NULL,
         started INTEGER NOT NULL,
         ended INTEGER,
         parent TEXT,
-        parent_run TEXT,
-        labels TEXT NOT NULL,
-        inputs TEXT NOT NULL,
-        outputs TEXT,
-        error TEXT,
-        cancelled TEXT,
+        parent_run BLOB,
+        labels TEXT,
         -- The run that this one does over.
-        retry_of TEXT,
-        -- Steps of the definition's top level that were counted before they came into being.
-        declared INTEGER NOT NULL DEFAULT 0,
-        steps INTEGER NOT NULL DEFAULT 0,
-        steps_ended INTEGER NOT NULL DEFAULT 0,
-        active INTEGER NOT NULL DEFAULT 0,
-        waiting INTEGER NOT NULL DEFAULT 0,
-        entries INTEGER NOT NULL DEFAULT 0,
-        -- Messages up to this one tell nothing of the run that is not known from a snapshot.
-        known_to INTEGER NOT NULL DEFAULT 0
-    ) WITHOUT ROWID;
-    CREATE INDEX runs_by_start ON runs (started DESC);
+        retry_of BLOB,
+        steps INTEGER NOT NULL,
+        steps_ended INTEGER NOT NULL,
+        entries INTEGER NOT NULL
+    );
+    CREATE INDEX runs_by_start ON runs (started, run);
     CREATE INDEX runs_by_parent ON runs (parent_run) WHERE parent_run IS NOT NULL;
     CREATE INDEX runs_by_retry ON runs (retry_of) WHERE retry_of IS NOT NULL;
-    CREATE TABLE steps (
-        run TEXT NOT NULL,
-        step TEXT NOT NULL,
-        ordinal INTEGER NOT NULL,
-        status TEXT NOT NULL,
-        leaf INTEGER NOT NULL,
-        started INTEGER,
-        ended INTEGER,
-        output TEXT,
-        error TEXT,
-        -- Why it was skipped, or stopped.
-        skipped TEXT,
-        cancelled TEXT,
-        child TEXT,
-        items INTEGER,
-        -- It did not run: it is as it was in the run before.
-        kept INTEGER NOT NULL DEFAULT 0,
-        -- Who took a compensation that failed as done.
-        skipped_by TEXT,
-        PRIMARY KEY (run, step)
+    -- Many records in a row: the JSON of each, with commas between them.
+    CREATE TABLE history (
+        no INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        records TEXT NOT NULL,
+        PRIMARY KEY (no, first)
     ) WITHOUT ROWID;
-    CREATE INDEX steps_failed ON steps (run, step) WHERE status = 'failed';
+    -- What a run was behind a gap of its history: a view, as JSON.
+    CREATE TABLE seeds (no INTEGER PRIMARY KEY, view TEXT NOT NULL);
+    -- Steps that are dead letters if their run fails.
+    CREATE TABLE failed (
+        no INTEGER NOT NULL,
+        step TEXT NOT NULL,
+        error TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        code TEXT NOT NULL,
+        ended INTEGER,
+        child TEXT,
+        attempts INTEGER NOT NULL,
+        agent TEXT,
+        PRIMARY KEY (no, step)
+    ) WITHOUT ROWID;
     CREATE TABLE dropped (
-        run TEXT NOT NULL,
+        no INTEGER NOT NULL,
         step TEXT NOT NULL,
         by_whom TEXT NOT NULL,
         at INTEGER NOT NULL,
-        PRIMARY KEY (run, step)
-    ) WITHOUT ROWID;
-    CREATE TABLE attempts (
-        run TEXT NOT NULL,
-        step TEXT NOT NULL,
-        attempt INTEGER NOT NULL,
-        status TEXT NOT NULL,
-        scheduled INTEGER NOT NULL,
-        -- When it may begin at the earliest.
-        due INTEGER,
-        agent TEXT,
-        fallback INTEGER NOT NULL DEFAULT 0,
-        ended INTEGER,
-        duration_ms INTEGER,
-        error TEXT,
-        PRIMARY KEY (run, step, attempt)
-    ) WITHOUT ROWID;
-    CREATE TABLE history (
-        run TEXT NOT NULL,
-        number INTEGER NOT NULL,
-        record TEXT NOT NULL,
-        PRIMARY KEY (run, number)
+        PRIMARY KEY (no, step)
     ) WITHOUT ROWID;
 ";
 
-/// Creates the tables, unless they are there, of this version and of this cluster.
-pub(super) fn prepare(connection: Connection, settings: &Settings) -> rusqlite::Result<Connection> {
+/// Every table that there is, or was in another version.
+const NAMES: [&str; 9] =
+    ["cluster", "positions", "runs", "history", "seeds", "failed", "dropped", "steps", "attempts"];
+
+/// The tables that hold something of one run, by its number.
+pub(super) const OF_A_RUN: [&str; 5] = ["runs", "history", "seeds", "failed", "dropped"];
+
+/// Creates the tables, unless they are there, of this version and of this cluster. Returns with the
+/// connection how often the database was opened.
+pub(super) fn prepare(
+    mut connection: Connection,
+    settings: &Settings,
+) -> rusqlite::Result<(Connection, i64)> {
     let cluster = settings.cluster.as_str();
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.set_prepared_statement_cache_capacity(64);
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == VERSION {
-        let same: bool = connection.query_row(
-            "SELECT EXISTS (SELECT 1 FROM cluster WHERE id = ?1)",
-            [cluster],
-            |row| row.get(0),
-        )?;
-        if same {
-            return Ok(connection);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let opened = match version {
+        VERSION => transaction
+            .query_row(
+                "UPDATE cluster SET opened = opened + 1 WHERE id = ?1 RETURNING opened",
+                [cluster],
+                |row| row.get(0),
+            )
+            .optional()?,
+        _ => None,
+    };
+    if opened.is_none() {
+        for table in NAMES {
+            transaction.execute_batch(&format!("DROP TABLE IF EXISTS {table}"))?;
         }
+        transaction.execute_batch(TABLES)?;
+        transaction.execute("INSERT INTO cluster (id, opened) VALUES (?1, 0)", [cluster])?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
     }
-    for table in ["cluster", "positions", "runs", "steps", "attempts", "history", "dropped"] {
-        connection.execute_batch(&format!("DROP TABLE IF EXISTS {table}"))?;
-    }
-    connection.execute_batch(TABLES)?;
-    connection.execute("INSERT INTO cluster (id) VALUES (?1)", [cluster])?;
-    connection.pragma_update(None, "user_version", VERSION)?;
-    Ok(connection)
+    transaction.commit()?;
+    Ok((connection, opened.unwrap_or_default()))
 }

@@ -1,5 +1,7 @@
+mod feed;
 mod follow;
 mod gap;
+mod keep;
 mod rounds;
 
 use std::collections::BTreeMap;
@@ -9,6 +11,7 @@ use skep_protocol::{
     RunStarted, RunStatus, Seq, StepPath, Timestamp,
 };
 
+use super::entry::Message;
 use super::*;
 use crate::settings::Settings;
 
@@ -38,6 +41,11 @@ fn started() -> Event {
     }))
 }
 
+fn signal() -> Event {
+    let (name, id) = ("go".to_owned(), skep_protocol::SignalId::new("s").unwrap());
+    Event::SignalReceived { name, id, payload: Payload::null() }
+}
+
 fn one_step() -> Vec<Event> {
     let step = StepPath::new("one");
     let scheduled = AttemptScheduled {
@@ -57,10 +65,19 @@ fn one_step() -> Vec<Event> {
     vec![Event::AttemptScheduled(scheduled), Event::AttemptCompleted(done)]
 }
 
+fn open(at: &ReadModelAt, settings: &Settings) -> ReadModel {
+    let config = Config { read_model: at.clone(), ..Config::embedded() };
+    ReadModel::open(&config, settings).unwrap()
+}
+
+fn message(seq: Seq, batch: Batch) -> Work {
+    let texts = skep_protocol::Texts::find(batch.encode()).unwrap();
+    let Batch { partition, records, .. } = batch;
+    Work::Entry(Entry::Message(Message { partition, seq, records, texts }))
+}
+
 async fn store(model: &ReadModel, seq: u64, events: Vec<Event>) {
-    let (partition, seq) = (PartitionId::new(0), Seq::new(seq));
-    let batch = batch(events);
-    model.work.send(Work::Entry(Entry::Message { partition, seq, batch })).await.unwrap();
+    model.work.send(message(Seq::new(seq), batch(events))).await.unwrap();
 }
 
 #[tokio::test]
@@ -69,7 +86,7 @@ async fn it_goes_on_where_it_was_and_is_thrown_away_when_it_is_of_no_use() {
     let file = folder.path().join("read.db");
     let at = ReadModelAt::File(file.clone());
     let settings = Settings::of_tests("one");
-    let model = ReadModel::open(&at, &settings).unwrap();
+    let model = open(&at, &settings);
     store(&model, 1, vec![started()]).await;
     store(&model, 2, one_step()).await;
     let QueryReply::Run(detail) = model.ask(Question::Run(run())).await else {
@@ -77,22 +94,24 @@ async fn it_goes_on_where_it_was_and_is_thrown_away_when_it_is_of_no_use() {
     };
     assert_eq!((detail.summary.steps, detail.summary.steps_ended), (1, 1));
     assert_eq!(detail.steps[0].attempts[0].duration_ms, Some(3));
+    // All is written before a list is told of.
+    assert_eq!(runs(&model, RunFilter::default()).await.len(), 1);
     drop(model);
 
-    let again = ReadModel::open(&at, &settings).unwrap();
+    let again = open(&at, &settings);
     assert_eq!(again.positions().of(PartitionId::new(0)), Seq::new(2));
     let history = Question::History { run: run(), after: 1, limit: 10 };
     let QueryReply::History(entries) = again.ask(history).await else { panic!("no history") };
     assert_eq!(entries.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2, 3]);
     drop(again);
 
-    let other = ReadModel::open(&at, &Settings::of_tests("another")).unwrap();
+    let other = open(&at, &Settings::of_tests("another"));
     assert_eq!(other.positions().of(PartitionId::new(0)), Seq::ZERO);
     assert_eq!(other.ask(Question::Run(run())).await, QueryReply::NotFound {});
     drop(other);
 
     std::fs::write(&file, "this is no database, and never was one".repeat(100)).unwrap();
-    let fresh = ReadModel::open(&at, &settings).unwrap();
+    let fresh = open(&at, &settings);
     let filter = RunFilter::default();
     assert_eq!(fresh.ask(Question::Runs(filter)).await, QueryReply::Runs(Vec::new()));
 }
@@ -100,7 +119,7 @@ async fn it_goes_on_where_it_was_and_is_thrown_away_when_it_is_of_no_use() {
 #[tokio::test]
 async fn what_began_before_the_journal_does_is_left_out() {
     let settings = Settings::of_tests("one");
-    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let model = open(&ReadModelAt::Memory, &settings);
     store(&model, 8, one_step()).await;
     assert_eq!(model.ask(Question::Run(run())).await, QueryReply::NotFound {});
     store(&model, 9, vec![started(), Event::RunCancelled {}]).await;
@@ -126,7 +145,7 @@ fn started_with(change: impl FnOnce(&mut RunStarted)) -> Event {
 #[tokio::test]
 async fn steps_of_the_definition_are_counted_before_they_come_into_being() {
     let settings = Settings::of_tests("one");
-    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let model = open(&ReadModelAt::Memory, &settings);
     store(&model, 1, vec![started_with(|run| run.steps = Some(3))]).await;
     let counts = async || {
         let runs = runs(&model, RunFilter::default()).await;
@@ -159,7 +178,7 @@ async fn steps_of_the_definition_are_counted_before_they_come_into_being() {
 #[tokio::test]
 async fn runs_are_found_by_label_and_listed_page_by_page() {
     let settings = Settings::of_tests("one");
-    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let model = open(&ReadModelAt::Memory, &settings);
     let ids: Vec<RunId> = (0..5).map(|key| RunId::from_key("w", &format!("{key}"))).collect();
     for (number, &id) in ids.iter().enumerate() {
         let team = if number < 2 { "search" } else { "index" };
@@ -171,8 +190,8 @@ async fn runs_are_found_by_label_and_listed_page_by_page() {
                 (record.run, record.at) = (id, Timestamp::from_millis(number as u64 / 2));
             }
         }
-        let (partition, seq) = (PartitionId::new(0), Seq::new(number as u64 + 1));
-        model.work.send(Work::Entry(Entry::Message { partition, seq, batch })).await.unwrap();
+        let seq = Seq::new(number as u64 + 1);
+        model.work.send(message(seq, batch)).await.unwrap();
     }
     let label = |value: &str| [("team".to_owned(), value.to_owned())].into();
     let found = async |value: &str| {
@@ -193,7 +212,7 @@ async fn runs_are_found_by_label_and_listed_page_by_page() {
 #[tokio::test]
 async fn runs_that_no_other_run_started_are_found() {
     let settings = Settings::of_tests("one");
-    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let model = open(&ReadModelAt::Memory, &settings);
     let parent = skep_protocol::Parent { run: run(), step: StepPath::new("call"), attempt: 1 };
     let mut child = batch(vec![started_with(|run| run.parent = Some(parent))]);
     for record in &mut child.records {
@@ -202,9 +221,7 @@ async fn runs_that_no_other_run_started_are_found() {
         }
     }
     store(&model, 1, vec![started()]).await;
-    let (partition, seq) = (PartitionId::new(0), Seq::new(2));
-    let entry = Entry::Message { partition, seq, batch: child };
-    model.work.send(Work::Entry(entry)).await.unwrap();
+    model.work.send(message(Seq::new(2), child)).await.unwrap();
     let top = RunFilter { top: true, limit: 1, ..RunFilter::default() };
     let ids = |found: Vec<skep_protocol::RunSummary>| -> Vec<RunId> {
         found.iter().map(|summary| summary.run).collect()
@@ -217,7 +234,7 @@ async fn runs_that_no_other_run_started_are_found() {
 #[tokio::test]
 async fn attempts_are_counted_when_they_are_scheduled_and_when_a_sub_workflow_runs() {
     let settings = Settings::of_tests("one");
-    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let model = open(&ReadModelAt::Memory, &settings);
     let step = StepPath::new("call");
     let child = Event::ChildStarted(Box::new(skep_protocol::ChildStarted {
         step: step.clone(),
@@ -268,7 +285,7 @@ async fn attempts_are_counted_when_they_are_scheduled_and_when_a_sub_workflow_ru
 #[tokio::test]
 async fn a_cancelled_run_says_why() {
     let settings = Settings::of_tests("one");
-    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let model = open(&ReadModelAt::Memory, &settings);
     let reason = "too expensive".to_owned();
     let events = vec![started(), Event::CancelRequested { reason }, Event::RunCancelled {}];
     store(&model, 1, events).await;
@@ -281,7 +298,7 @@ async fn a_cancelled_run_says_why() {
 #[tokio::test]
 async fn a_second_run_of_a_forgotten_id_takes_the_place_of_the_first() {
     let settings = Settings::of_tests("one");
-    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let model = open(&ReadModelAt::Memory, &settings);
     store(&model, 1, vec![started()]).await;
     store(&model, 2, one_step()).await;
     store(&model, 3, vec![Event::RunCompleted { outputs: Payload::null() }]).await;
@@ -303,17 +320,43 @@ async fn a_record_that_cannot_be_stored_stops_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("read.db");
     let settings = Settings::of_tests("one");
-    let model = ReadModel::open(&ReadModelAt::File(file.clone()), &settings).unwrap();
-    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON attempts
+    let model = open(&ReadModelAt::File(file.clone()), &settings);
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON history WHEN new.first = 2
                   BEGIN SELECT RAISE(ABORT, 'not this one'); END";
     Connection::open(&file).unwrap().execute_batch(refuse).unwrap();
     store(&model, 1, vec![started()]).await;
+    assert_eq!(runs(&model, RunFilter::default()).await.len(), 1);
     store(&model, 2, one_step()).await;
+    assert_eq!(runs(&model, RunFilter::default()).await[0].steps_ended, 1);
     store(&model, 3, vec![Event::RunCompleted { outputs: Payload::null() }]).await;
+    assert_eq!(runs(&model, RunFilter::default()).await[0].status, RunStatus::Completed);
+    drop(model);
+    let model = open(&ReadModelAt::File(file), &settings);
     let QueryReply::Run(detail) = model.ask(Question::Run(run())).await else {
         panic!("no run");
     };
     assert_eq!(detail.summary.status, RunStatus::Completed);
     assert!(detail.steps.is_empty(), "half of a record is stored: {:?}", detail.steps);
     assert_eq!(model.positions().of(PartitionId::new(0)), Seq::new(3));
+}
+
+#[tokio::test]
+async fn nothing_is_lost_however_much_waits() {
+    let settings = Settings::of_tests("one");
+    let model = open(&ReadModelAt::Memory, &settings);
+    let told = async {
+        for seq in 1..=2_000 {
+            store(&model, seq, vec![if seq == 1 { started() } else { signal() }]).await;
+        }
+    };
+    let history = || async {
+        let history = Question::History { run: run(), after: 1_990, limit: 10 };
+        model.ask(history).await
+    };
+    let asked = futures::future::join_all((0..2_000).map(|_| history()));
+    let (answers, ()) = join(asked, told).await;
+    let failed = |reply: &&QueryReply| matches!(reply, QueryReply::Failed { .. });
+    assert_eq!(answers.iter().find(failed), None);
+    let QueryReply::History(entries) = history().await else { panic!("no history") };
+    assert_eq!(entries.last().map(|entry| entry.number), Some(2_000));
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde_json::json;
 use skep_broker::{Embedded, Journal as _};
+use skep_coordinator::Config;
 use skep_protocol::{
     Batch, Command, Failure, FailureKind, PartitionCount, PartitionId, Record, RunStatus, Seq,
     Timestamp,

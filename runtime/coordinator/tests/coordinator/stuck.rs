@@ -5,9 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use skep_broker::{AppendError, Bucket, Commands as _, Embedded, Registry as _, Revision};
+use skep_broker::{
+    AppendError, Bucket, Commands as _, Embedded, Queries as _, Registry as _, Revision,
+};
 use skep_coordinator::{Config, Coordinator};
-use skep_protocol::{Command, CommandReply, PartitionCount, PartitionId, Rejection, RunId};
+use skep_protocol::{
+    Command, CommandReply, PartitionCount, PartitionId, Query, QueryReply, Rejection, RunFilter,
+    RunId,
+};
 
 use crate::flaky::{Call, Flaky};
 use crate::world::*;
@@ -141,7 +146,9 @@ async fn a_journal_that_ends_before_the_read_model_stops_its_partition() {
     let first = coordinator_with(&broker, config()).await;
     register(&broker, CHAIN).await;
     let run = start(&broker, "k", "chain").await;
-    detail(&broker, run).await.unwrap();
+    // All is stored before a list is told of.
+    let listed = broker.query(Query::Runs(RunFilter::default())).await.unwrap();
+    assert!(matches!(listed, QueryReply::Runs(runs) if runs[0].run == run));
     first.kill().await;
 
     let empty = emptied(&broker).await;

@@ -25,7 +25,7 @@ async fn what_has_no_records_fills_a_frozen_journal_as_well() {
     let (broker, script) = Faulty::new(Embedded::new());
     script.next(Operation::Append, Fault::Hold);
     let partition = PartitionId::new(0);
-    let mut commit = Commit::new(broker.clone(), clock(), partition, Chain::EMPTY);
+    let mut commit = Commit::new(broker.clone(), clock(), partition, Chain::EMPTY, None);
     commit.push(Unit::new(vec![record()], Vec::new(), rejections(1)));
     assert!(commit.start(1).is_empty() && commit.in_flight());
     let mut pushed = 0;
@@ -50,7 +50,7 @@ async fn what_has_no_records_fills_a_frozen_journal_as_well() {
 #[tokio::test]
 async fn what_has_no_records_is_let_out_only_by_the_writer_of_the_journal() {
     let (broker, partition) = (Embedded::new(), PartitionId::new(0));
-    let mut commit = Commit::new(broker.clone(), clock(), partition, Chain::EMPTY);
+    let mut commit = Commit::new(broker.clone(), clock(), partition, Chain::EMPTY, None);
     let mut answer = async || {
         commit.push(Unit::new(Vec::new(), Vec::new(), rejections(1)));
         assert!(commit.start(1).is_empty());
@@ -68,7 +68,7 @@ async fn large_values_are_kept_at_the_same_time_and_before_the_record() {
         script.next(Operation::PutBlob, Fault::Hold);
     }
     let partition = PartitionId::new(0);
-    let mut commit = Commit::new(broker.clone(), clock(), partition, Chain::EMPTY);
+    let mut commit = Commit::new(broker.clone(), clock(), partition, Chain::EMPTY, None);
     let blobs = (0..4_u8).map(|n| Bytes::from(vec![b'0' + n])).collect();
     commit.push(Unit::new(vec![record()], blobs, Vec::new()));
     commit.start(1);
@@ -85,7 +85,7 @@ async fn large_values_are_kept_at_the_same_time_and_before_the_record() {
 #[tokio::test]
 async fn large_values_that_wait_for_an_append_are_bounded() {
     let value = || Bytes::from(vec![b'7'; MAX_GATHERED / 2]);
-    let mut commit = Commit::new(Embedded::new(), clock(), PartitionId::new(3), Chain::EMPTY);
+    let mut commit = Commit::new(Embedded::new(), clock(), PartitionId::new(3), Chain::EMPTY, None);
     for _ in 0..2 {
         assert!(!commit.is_full());
         commit.push(Unit::new(vec![record()], vec![value()], Vec::new()));

@@ -115,6 +115,7 @@ impl<B: Broker> Serving<B> {
         }
         self.context.ownership.doubted();
         self.context.fleet.dropped(self.context.id).await;
+        self.commit.let_go();
         observe::let_go(self.context.id);
         flushed.unwrap_or(false)
     }

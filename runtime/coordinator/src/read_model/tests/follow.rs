@@ -6,16 +6,20 @@ use skep_protocol::{CoordinatorId, OwnerChanged};
 
 use super::*;
 use crate::chain::{Chain, seal_snapshot};
+use crate::read_model::feed::Intake;
 
 const ID: PartitionId = PartitionId::new(0);
 
+pub(super) fn change(number: u64) -> Record {
+    let coordinator = CoordinatorId::new("c").unwrap();
+    let at = Timestamp::from_millis(number);
+    Record::OwnerChanged(OwnerChanged { epoch: number, coordinator, at })
+}
+
 /// Appends messages that each change the owner.
-async fn append(broker: &Embedded, numbers: std::ops::RangeInclusive<u64>) {
+pub(super) async fn append(broker: &Embedded, numbers: std::ops::RangeInclusive<u64>) {
     for number in numbers {
-        let coordinator = CoordinatorId::new("c").unwrap();
-        let at = Timestamp::from_millis(number);
-        let changed = Record::OwnerChanged(OwnerChanged { epoch: number, coordinator, at });
-        let (epoch, previous, records) = (number, Hash::ZERO, vec![changed]);
+        let (epoch, previous, records) = (number, Hash::ZERO, vec![change(number)]);
         let batch = Batch { v: 1, partition: ID, epoch, previous, records }.encode();
         broker.append(ID, Seq::new(number - 1), batch).await.unwrap();
     }
@@ -27,10 +31,19 @@ async fn snapshot(broker: &Embedded, seq: u64) {
     broker.put_snapshot(ID, sealed).await.unwrap();
 }
 
+pub(super) fn follower(
+    broker: &Embedded,
+    read: u64,
+    (work, intake): (mpsc::Sender<Work>, Intake),
+) -> Follower<Embedded> {
+    let (broker, position) = (broker.clone(), Seq::new(read));
+    Follower { broker, partition: ID, position, intake, work }
+}
+
 /// Returns what the follower tells next, one word.
 async fn told(work: &mut mpsc::Receiver<Work>) -> String {
     match work.recv().await {
-        Some(Work::Entry(Entry::Message { seq, .. })) => format!("message {seq}"),
+        Some(Work::Entry(Entry::Message(message))) => format!("message {}", message.seq),
         Some(Work::Entry(Entry::Gap(gap))) => {
             let state = gap.state.as_ref().map(|(seq, _)| seq.get());
             format!("gap up to {} at {:?}, {state:?}", gap.last(), gap.at.map(Timestamp::as_millis))
@@ -45,8 +58,7 @@ async fn what_a_trim_took_away_is_a_gap_and_not_the_end() {
     append(&broker, 1..=5).await;
     // One entry waits and one is about to be sent: the follower is never further ahead.
     let (work, mut entries) = mpsc::channel(1);
-    let follower = Follower { broker: broker.clone(), partition: ID, position: Seq::ZERO, work };
-    let following = tokio::spawn(follower.run());
+    let following = tokio::spawn(follower(&broker, 0, (work, Intake::closed())).run());
     assert_eq!(told(&mut entries).await, "message 1");
     append(&broker, 6..=20).await;
     for seq in [8, 15, 18] {
@@ -65,8 +77,7 @@ async fn what_a_trim_took_away_is_a_gap_and_not_the_end() {
 
     // The same for one that was away.
     let (work, mut entries) = mpsc::channel(1);
-    let follower = Follower { broker: broker.clone(), partition: ID, position: Seq::new(3), work };
-    let following = tokio::spawn(follower.run());
+    let following = tokio::spawn(follower(&broker, 3, (work, Intake::closed())).run());
     assert_eq!(told(&mut entries).await, "gap up to 14 at Some(15), Some(15)");
     assert_eq!(told(&mut entries).await, "message 15");
     following.abort();

@@ -101,10 +101,9 @@ impl Journal {
 
     async fn store(&self, model: &ReadModel, messages: std::ops::Range<usize>) {
         for index in messages {
-            let (partition, seq) = (self.id, Seq::new(index as u64 + 1));
+            let seq = Seq::new(index as u64 + 1);
             let batch = self.messages[index].clone();
-            let entry = Entry::Message { partition, seq, batch };
-            model.work.send(Work::Entry(entry)).await.unwrap();
+            model.work.send(message(seq, batch)).await.unwrap();
         }
     }
 
@@ -128,7 +127,7 @@ impl Journal {
 }
 
 fn empty() -> ReadModel {
-    ReadModel::open(&ReadModelAt::Memory, &Settings::of_tests("one")).unwrap()
+    open(&ReadModelAt::Memory, &Settings::of_tests("one"))
 }
 
 /// Two runs of one partition, one of which ends in the middle.

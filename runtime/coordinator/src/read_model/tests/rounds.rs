@@ -7,15 +7,34 @@ use skep_protocol::{
 };
 
 use super::*;
+use crate::read_model::view::RunView;
+
+/// Returns what the events alone tell.
+fn folded(events: &[Event]) -> skep_protocol::RunDetail {
+    let Event::RunStarted(started) = started() else { panic!("it is a start") };
+    let at = Timestamp::from_millis(5);
+    let mut view = RunView::new(run(), at, *started);
+    events.iter().for_each(|event| view.apply(at, event.clone()));
+    view.detail()
+}
 
 async fn check(events: Vec<Event>, expected: Expect) {
     let settings = Settings::of_tests("one");
-    let model = ReadModel::open(&ReadModelAt::Memory, &settings).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = ReadModelAt::File(folder.path().join("read.db"));
+    let model = open(&at, &settings);
     store(&model, 1, vec![started()]).await;
-    store(&model, 2, events).await;
-    let QueryReply::Run(detail) = model.ask(Question::Run(run())).await else {
-        panic!("no run");
+    store(&model, 2, events.clone()).await;
+    let detail = async |model: &ReadModel| {
+        let reply = model.ask(Question::Run(run())).await;
+        if let QueryReply::Run(detail) = reply { *detail } else { panic!("no run: {reply:?}") }
     };
+    let told = detail(&model).await;
+    assert_eq!(told, folded(&events));
+    assert_eq!(runs(&model, RunFilter::default()).await.first(), Some(&told.summary));
+    drop(model);
+    assert_eq!(detail(&open(&at, &settings)).await, told, "as it was stored");
+    let detail = told;
     let summary = &detail.summary;
     let mut text = format!("{} {}/{}\n", summary.status, summary.steps_ended, summary.steps);
     for step in &detail.steps {

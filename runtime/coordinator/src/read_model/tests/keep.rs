@@ -1,0 +1,120 @@
+//! What stays in memory, and what stays at all.
+
+use super::*;
+use crate::config::Retention;
+
+fn id(number: u64) -> RunId {
+    let mut bytes = [7; 16];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    RunId::from_uuid(uuid::Uuid::from_bytes(bytes))
+}
+
+fn of_run(number: u64, events: Vec<Event>) -> Batch {
+    let mut batch = batch(events);
+    for record in &mut batch.records {
+        if let Record::Run(record) = record {
+            (record.run, record.at) = (id(number), Timestamp::from_millis(1_000 + number));
+        }
+    }
+    batch
+}
+
+fn over() -> Event {
+    Event::RunCompleted { outputs: Payload::null() }
+}
+
+async fn all(model: &ReadModel) -> Vec<RunId> {
+    let filter = RunFilter { limit: 10_000, ..RunFilter::default() };
+    runs(model, filter).await.into_iter().map(|run| run.run).collect()
+}
+
+/// Starts runs in several messages, of which all but the first one end.
+async fn ended(retention: Retention, ended: u64) -> ReadModel {
+    let config = Config { retention, ..Config::embedded() };
+    let model = ReadModel::open(&config, &Settings::of_tests("one")).unwrap();
+    for number in 0..=ended {
+        let mut events = vec![started()];
+        events.extend(one_step());
+        events.extend((number > 0).then(over));
+        let sent = model.work.send(message(Seq::new(number + 1), of_run(number, events)));
+        sent.await.unwrap();
+        if number % 20 == 0 {
+            assert!(all(&model).await.contains(&id(0)), "it goes on");
+        }
+    }
+    model
+}
+
+#[tokio::test]
+async fn of_many_runs_that_are_over_the_last_ones_are_kept() {
+    let few = Retention { runs: 50, bytes: u64::MAX };
+    let model = ended(few, 400).await;
+    let kept = all(&model).await;
+    assert!((40..=70).contains(&kept.len()), "{}", kept.len());
+    let newest: Vec<RunId> = (0..=400).rev().map(id).take(kept.len() - 1).collect();
+    assert_eq!(kept[..kept.len() - 1], newest);
+    assert_eq!(kept.last(), Some(&id(0)));
+    let history = Question::History { run: id(3), after: 0, limit: 10 };
+    assert_eq!(model.ask(history).await, QueryReply::NotFound {});
+    assert_eq!(model.ask(Question::Run(id(3))).await, QueryReply::NotFound {});
+
+    let small = Retention { runs: u64::MAX, bytes: 1 };
+    let kept = all(&ended(small, 400).await).await;
+    assert!((100..=200).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(kept.first(), Some(&id(400)));
+}
+
+#[tokio::test]
+async fn a_run_that_left_the_memory_goes_on() {
+    let model = open(&ReadModelAt::Memory, &Settings::of_tests("one"));
+    let large = Payload::from_text(&format!("\"{}\"", "x".repeat(1024 * 1024))).unwrap();
+    // All of them together take more than may be held.
+    for number in 0..80 {
+        let inputs = large.clone();
+        let start = started_with(|run| run.inputs = inputs);
+        let batch = of_run(number, vec![start, signal()]);
+        model.work.send(message(Seq::new(number + 1), batch)).await.unwrap();
+    }
+    let batch = of_run(0, one_step());
+    model.work.send(message(Seq::new(81), batch)).await.unwrap();
+    let QueryReply::Run(detail) = model.ask(Question::Run(id(0))).await else { panic!("no run") };
+    assert_eq!((detail.inputs, detail.summary.steps_ended), (large, 1));
+    let history = Question::History { run: id(0), after: 1, limit: 10 };
+    let QueryReply::History(entries) = model.ask(history).await else { panic!("no history") };
+    assert_eq!(entries.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2, 3, 4]);
+}
+
+#[tokio::test]
+async fn what_happens_after_the_end_is_added() {
+    let model = open(&ReadModelAt::Memory, &Settings::of_tests("one"));
+    let mut seq = 0;
+    let mut tell = async |events: Vec<Event>| {
+        seq += 1;
+        model.work.send(message(Seq::new(seq), of_run(1, events))).await.unwrap();
+        // All is written before a list is told of; what is over leaves the memory with the next.
+        assert_eq!(all(&model).await.len(), 1);
+    };
+    tell(vec![started(), over()]).await;
+    tell(vec![Event::ParentNotified {}]).await;
+    for _ in 0..3 {
+        tell(vec![]).await;
+    }
+    tell(vec![Event::ParentNotified {}]).await;
+    let history = Question::History { run: id(1), after: 0, limit: 10 };
+    let QueryReply::History(entries) = model.ask(history).await else { panic!("no history") };
+    assert_eq!(entries.iter().map(|entry| entry.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn whoever_had_the_database_before_writes_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = ReadModelAt::File(folder.path().join("read.db"));
+    let settings = Settings::of_tests("one");
+    let (before, after) = (open(&at, &settings), open(&at, &settings));
+    store(&before, 1, vec![started()]).await;
+    let reply = before.ask(Question::Runs(RunFilter::default())).await;
+    assert!(matches!(reply, QueryReply::Failed { .. }), "{reply:?}");
+    assert!(all(&after).await.is_empty());
+    store(&after, 1, vec![started()]).await;
+    assert_eq!(all(&after).await, [run()]);
+}
