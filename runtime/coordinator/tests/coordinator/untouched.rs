@@ -39,7 +39,7 @@ async fn until_paying(broker: &Embedded, key: &str) -> RunId {
     let is_paying = |event: &Event| {
         matches!(event, Event::AttemptScheduled(_)) && event.step().unwrap().as_str() == "pay"
     };
-    history_until(broker, run, is_paying).await;
+    journal_until(broker, run, is_paying).await;
     run
 }
 
@@ -47,7 +47,7 @@ async fn until_paying(broker: &Embedded, key: &str) -> RunId {
 async fn cancelled(broker: &Embedded, run: RunId) -> String {
     let cancel = Command::Cancel { run, reason: "changed my mind".to_owned() };
     assert_eq!(command(broker, run, cancel).await, CommandReply::Done {});
-    let history = history_to_end(broker, run).await;
+    let history = journal_until(broker, run, Event::ends_run).await;
     let is_cancel =
         |entry: &HistoryEntry| matches!(entry.record.event, Event::CancelRequested { .. });
     let from = history.iter().position(is_cancel).unwrap();
@@ -140,7 +140,7 @@ steps:
 /// Waits until a run that came to its pivot is over; returns what followed, and whether anybody may
 /// have begun the pivot.
 async fn from_pivot_to_end(broker: &Embedded, run: RunId) -> (String, bool) {
-    let history = history_to_end(broker, run).await;
+    let history = journal_until(broker, run, Event::ends_run).await;
     let failed = |entry: &HistoryEntry| match &entry.record.event {
         Event::AttemptFailed(failed) => Some(failed.in_doubt),
         _ => None,
@@ -201,7 +201,7 @@ async fn what_the_coordinator_before_sent_is_not_given_up_before_its_agent_can_s
         matches!(event, Event::StepFailed { .. })
             || matches!(event, Event::AttemptTaken { step, .. } if step.as_str() == "pay")
     };
-    let history = history_until(&broker, run, is_decided).await;
+    let history = journal_until(&broker, run, is_decided).await;
     assert!(matches!(history.last().unwrap().record.event, Event::AttemptTaken { .. }));
 }
 

@@ -4,11 +4,12 @@ mod agent;
 
 use std::collections::BTreeMap;
 
+use futures::StreamExt as _;
 use skep_broker::{Broker, Embedded, Journal as _, RequestError};
 use skep_coordinator::{Config, Coordinator, Handle};
 use skep_protocol::{
     Batch, Command, CommandReply, CoordinatorId, Event, HistoryEntry, OwnerChanged, PartitionCount,
-    PartitionId, Query, QueryReply, Record, RegisterWorkflow, RunDetail, RunId, StartRun,
+    PartitionId, Query, QueryReply, Record, RegisterWorkflow, RunDetail, RunId, Seq, StartRun,
     Timestamp,
 };
 
@@ -114,6 +115,30 @@ pub(crate) async fn history_until<B: Broker>(
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Returns what a journal says of a run up to the first event that is wanted. It waits for nothing
+/// outside of the runtime: a clock that goes on when all wait does not run ahead of the thread of
+/// the read model.
+pub(crate) async fn journal_until<B: Broker>(
+    broker: &B,
+    run: RunId,
+    wanted: impl Fn(&Event) -> bool,
+) -> Vec<HistoryEntry> {
+    let partition = PartitionCount::DEFAULT.of(run);
+    let mut messages = broker.follow(partition, Seq::new(1)).await.unwrap();
+    let mut entries: Vec<HistoryEntry> = Vec::new();
+    while !entries.iter().any(|entry| wanted(&entry.record.event)) {
+        let message = messages.next().await.unwrap().unwrap();
+        for record in Batch::read(&message.bytes).unwrap().records {
+            if let Record::Run(record) = record
+                && record.run == run
+            {
+                entries.push(HistoryEntry { number: entries.len() as u64 + 1, record });
+            }
+        }
+    }
+    entries
 }
 
 /// Returns the events of a history, one word each, with the step if there is one.
