@@ -126,7 +126,6 @@ fn options(duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
             max_documents: 1,
             enforce_alias_anchor_ratio: false,
         },
-        emit_comments: false,
         duplicate_keys: duplicate_keys,
         merge_keys: MergeKeyPolicy::AsOrdinary,
         alias_limits: serde_saphyr::alias_limits! {
