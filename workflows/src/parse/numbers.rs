@@ -7,9 +7,9 @@ use crate::diagnostic::{Problems, codes};
 
 /// Reports keys such as `0x1` beside `1`. The parser drops one entry of two whose keys are the same
 /// number: the last tree lacks the first of them, the first tree the last.
-pub(super) fn duplicates(last: &Node, first: &Node, shift: usize, problems: &mut Problems) {
+pub(super) fn duplicates(last: &Node, first: &Node, shift: u32, problems: &mut Problems) {
     let mut kept = HashSet::new();
-    keys(first, shift as u32, &mut kept);
+    keys(first, shift, &mut kept);
     report(last, &kept, problems);
 }
 

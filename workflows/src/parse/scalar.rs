@@ -1,6 +1,7 @@
 //! Plain scalars by the core schema of YAML 1.2.
 
 use super::Data;
+use crate::diagnostic::Span;
 
 /// Says what a plain scalar is. Whole numbers of more than 64 bits become fractions.
 pub(super) fn plain(text: &str) -> Data {
@@ -56,6 +57,15 @@ fn is_decimal(text: &str) -> bool {
     let (before, after) = number.split_once('.').unwrap_or((number, ""));
     let number_fits = !(before.is_empty() && after.is_empty()) && digits(before) && digits(after);
     exponent_fits && number_fits
+}
+
+/// Tells whether something that looks like a tag stands before a value, be it with an anchor
+/// between them.
+pub(super) fn is_tagged(source: &str, value: Span) -> bool {
+    let before = source.get(..value.offset as usize).unwrap_or_default();
+    let apart = |c: char| c.is_whitespace() || "[]{},".contains(c);
+    let mut words = before.rsplit(apart).filter(|word| !word.is_empty());
+    words.find(|word| !word.starts_with('&')).is_some_and(|word| word.starts_with('!'))
 }
 
 #[cfg(test)]
