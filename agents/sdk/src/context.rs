@@ -1,7 +1,8 @@
 //! What a handler knows of its attempt, and what it can say while it works.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::failure::Failure;
+use crate::news::{News, What};
 use crate::payloads::{self, BlobStore};
+use crate::table::Key;
 
 /// Longest note of a handler's progress, in bytes; the rest is cut.
 const MAX_NOTE: usize = 200;
@@ -28,33 +31,41 @@ const MAX_NOTE: usize = 200;
 pub struct Context(Arc<Inner>);
 
 struct Inner {
-    task: Arc<Task>,
+    task: Task,
     received: Instant,
-    agent: AgentId,
     started: Instant,
+    handler: Key,
     signs: Signs,
-    store: Arc<dyn BlobStore>,
-    checkpoints: mpsc::Sender<SaveCheckpoint>,
+    common: Arc<Common>,
+}
+
+/// What all attempts of an agent have in common.
+pub(crate) struct Common {
+    pub(crate) agent: AgentId,
+    pub(crate) store: Arc<dyn BlobStore>,
+    pub(crate) checkpoints: mpsc::Sender<SaveCheckpoint>,
+    pub(crate) news: News,
 }
 
 /// A task, and when it came: what is told in durations counts from there.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Received {
-    pub(crate) task: Arc<Task>,
+    pub(crate) task: Task,
     pub(crate) at: Instant,
-}
-
-impl Received {
-    pub(crate) fn now(task: Task) -> Self {
-        Self { task: Arc::new(task), at: Instant::now() }
-    }
 }
 
 /// What an attempt and the agent's loop tell each other.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Signs {
-    pub(crate) cancelled: CancellationToken,
-    progress: Arc<Mutex<Option<Progress>>>,
+pub(crate) struct Signs(Arc<Mutex<Given>>);
+
+#[derive(Debug, Default)]
+struct Given {
+    cancelled: bool,
+    /// Made for the first who waits: most handlers end before they are told to stop.
+    token: Option<CancellationToken>,
+    has_token: bool,
+    handler: Option<Key>,
+    progress: Option<Progress>,
 }
 
 /// A checkpoint on its way to the coordinator.
@@ -68,13 +79,38 @@ pub(crate) struct SaveCheckpoint {
 impl Context {
     pub(crate) fn new(
         Received { task, at: received }: Received,
-        agent: AgentId,
+        started: Instant,
+        handler: Key,
         signs: Signs,
-        store: Arc<dyn BlobStore>,
-        checkpoints: mpsc::Sender<SaveCheckpoint>,
+        common: Arc<Common>,
     ) -> Self {
-        let started = Instant::now();
-        Self(Arc::new(Inner { task, received, agent, started, signs, store, checkpoints }))
+        Self(Arc::new(Inner { task, received, started, handler, signs, common }))
+    }
+
+    pub(crate) fn task(&self) -> &Task {
+        &self.0.task
+    }
+
+    pub(crate) fn signs(&self) -> &Signs {
+        &self.0.signs
+    }
+
+    /// Tells the loop something of the handler.
+    pub(crate) fn tell(&self, what: What) {
+        self.0.common.news.tell(self.0.handler, what);
+    }
+
+    /// Returns the span of the attempt.
+    pub(crate) fn span(&self) -> tracing::Span {
+        let task = self.task();
+        tracing::info_span!(
+            "attempt",
+            run_id = %task.run,
+            step = %task.step,
+            attempt = task.attempt,
+            capability = task.capability,
+            agent_id = %self.0.common.agent,
+        )
     }
 
     /// Returns the run that the attempt belongs to.
@@ -99,7 +135,7 @@ impl Context {
 
     /// Returns the id of this agent.
     pub fn agent(&self) -> &AgentId {
-        &self.0.agent
+        &self.0.common.agent
     }
 
     /// Returns the number of the attempt, from 1.
@@ -162,17 +198,22 @@ impl Context {
     /// # Cancel safety
     /// It can be dropped and called again at any time.
     pub async fn cancelled(&self) {
-        self.0.signs.cancelled.cancelled().await;
+        self.0.signs.token().cancelled().await;
     }
 
     /// Returns whether the attempt shall stop. For work that does not await.
     pub fn is_cancelled(&self) -> bool {
-        self.0.signs.cancelled.is_cancelled()
+        self.0.signs.is_cancelled()
     }
 
     /// Returns a token that is cancelled when the attempt shall stop, for libraries that want one.
     pub fn cancellation(&self) -> CancellationToken {
-        self.0.signs.cancelled.clone()
+        let token = self.0.signs.token();
+        // Whoever holds it may cancel it, by which the handler gives up.
+        if self.0.signs.is_first_to_have_token() {
+            self.tell(What::HasToken);
+        }
+        token
     }
 
     /// Says that the handler gets on, with a line for people: 200 bytes, the rest is cut. It is
@@ -199,7 +240,7 @@ impl Context {
     /// It can be dropped and called again at any time.
     pub async fn checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, Failure> {
         let Some(payload) = &self.0.task.checkpoint else { return Ok(None) };
-        let text = payloads::fetch(&*self.0.store, payload).await?;
+        let text = payloads::fetch(&*self.0.common.store, payload).await?;
         payloads::decode_checkpoint(&text).map(Some)
     }
 
@@ -217,10 +258,10 @@ impl Context {
         T: Serialize + Sync + ?Sized,
     {
         let text = payloads::encode_checkpoint(checkpoint)?;
-        let payload = payloads::stow(&*self.0.store, text).await?;
+        let payload = payloads::stow(&*self.0.common.store, text).await?;
         let (saved, answer) = oneshot::channel();
         let request = SaveCheckpoint { attempt: self.attempt_id(), payload, saved };
-        if self.0.checkpoints.send(request).await.is_err() {
+        if self.0.common.checkpoints.send(request).await.is_err() {
             return Err(no_longer_wanted());
         }
         answer.await.unwrap_or_else(|_| Err(no_longer_wanted()))
@@ -233,16 +274,63 @@ pub(crate) fn no_longer_wanted() -> Failure {
 }
 
 impl Signs {
+    /// Says which handler runs.
+    pub(crate) fn started(&self, handler: Key) {
+        self.given().handler = Some(handler);
+    }
+
+    /// Tells the handler to stop. Returns it if it was started.
+    pub(crate) fn cancel(&self) -> Option<Key> {
+        let mut given = self.given();
+        given.cancelled = true;
+        let (token, handler) = (given.token.clone(), given.handler);
+        drop(given);
+        if let Some(token) = token {
+            token.cancel();
+        }
+        handler
+    }
+
+    /// Returns whether the handler shall stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        let given = self.given();
+        given.cancelled || given.token.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// Returns what tells when the handler shall stop.
+    pub(crate) fn token(&self) -> CancellationToken {
+        let mut given = self.given();
+        if let Some(token) = &given.token {
+            return token.clone();
+        }
+        let token = CancellationToken::new();
+        if given.cancelled {
+            token.cancel();
+        }
+        given.token = Some(token.clone());
+        token
+    }
+
+    /// Returns, once, whether the handler was handed its token.
+    fn is_first_to_have_token(&self) -> bool {
+        !mem::replace(&mut self.given().has_token, true)
+    }
+
     /// Returns how far the handler says it is.
     pub(crate) fn progress(&self) -> Option<Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.given().progress.clone()
     }
 
     fn update(&self, change: impl FnOnce(&mut Progress)) {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = progress.get_or_insert(Progress { calls: 0, per_mille: None, note: None });
+        let mut given = self.given();
+        let none = || Progress { calls: 0, per_mille: None, note: None };
+        let progress = given.progress.get_or_insert_with(none);
         progress.calls += 1;
         change(progress);
+    }
+
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

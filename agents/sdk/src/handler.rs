@@ -3,16 +3,19 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::FutureExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::payloads::{self, Text};
+use crate::news::Teller;
+use crate::payloads::{self, Output, Text};
 
 /// Something that performs the tasks of one capability: an async function or closure that takes
 /// the input, or a [`Context`] and the input, and returns a `Result`.
@@ -75,11 +78,7 @@ where
 
 /// A handler of any types: JSON in, JSON out.
 pub(crate) trait AnyHandler: Send + Sync {
-    fn call(
-        self: Arc<Self>,
-        context: Context,
-        input: Text,
-    ) -> BoxFuture<'static, Result<Box<RawValue>, Failure>>;
+    fn spawn(self: Arc<Self>, context: Context, input: Text) -> JoinHandle<()>;
 }
 
 struct Typed<H, Args> {
@@ -88,17 +87,16 @@ struct Typed<H, Args> {
 }
 
 impl<H: Handler<Args>, Args: 'static> AnyHandler for Typed<H, Args> {
-    fn call(
-        self: Arc<Self>,
-        context: Context,
-        input: Text,
-    ) -> BoxFuture<'static, Result<Box<RawValue>, Failure>> {
-        Box::pin(async move {
+    fn spawn(self: Arc<Self>, context: Context, input: Text) -> JoinHandle<()> {
+        let (teller, span) = (Teller::of(context.clone()), context.span());
+        let work = async move {
             let decoded = payloads::decode_input::<H::Input>(&input)?;
             drop(input);
             let output = self.handler.call(context, decoded).await?;
-            payloads::encode_output(&output)
-        })
+            payloads::encode_output(&output).map(Output::from)
+        };
+        let told = AssertUnwindSafe(work).catch_unwind().map(move |ended| teller.ended(ended));
+        tokio::spawn(told.instrument(span))
     }
 }
 
@@ -111,12 +109,10 @@ impl SharedHandler {
         Self(Arc::new(Typed { handler, args: PhantomData }))
     }
 
-    pub(crate) fn call(
-        &self,
-        context: Context,
-        input: Text,
-    ) -> BoxFuture<'static, Result<Box<RawValue>, Failure>> {
-        Arc::clone(&self.0).call(context, input)
+    /// Starts a task of its own for one attempt: a panic ends nothing else, and a handler that
+    /// blocks its thread holds nobody up. How it ends is told as news.
+    pub(crate) fn spawn(&self, context: Context, input: Text) -> JoinHandle<()> {
+        Arc::clone(&self.0).spawn(context, input)
     }
 }
 

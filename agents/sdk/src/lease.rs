@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use skep_protocol::{AttemptId, Held, PartitionId, Refusal, Report, ReportBody, Task, Timestamp};
 
 use crate::context::Signs;
+use crate::table::Key;
 
 /// Reports that are kept after they were confirmed, to answer a task that comes once more.
 const MAX_KEPT: usize = 1_024;
@@ -161,33 +162,30 @@ impl Leases {
         self.held.get(attempt).map(|lease| lease.phase)
     }
 
-    /// Says that the handler of an attempt starts.
-    pub(crate) fn begin(&mut self, attempt: &AttemptId) {
-        self.enter(attempt, Phase::Working);
+    /// Says that the handler of an attempt starts. Returns what it and the agent tell each other.
+    pub(crate) fn begin(&mut self, attempt: &AttemptId) -> Option<Signs> {
+        self.enter(attempt, Phase::Working).map(|lease| lease.signs.clone())
     }
 
     /// Tells the handler of an attempt to stop, because nobody wants its outcome; nothing if it
-    /// does not run.
-    pub(crate) fn cancel(&mut self, attempt: &AttemptId) {
-        match self.phase(attempt) {
-            Some(Phase::Working | Phase::GivingBack) => self.stop(attempt, Phase::Cancelled),
-            Some(Phase::Asking | Phase::Cancelled | Phase::Reporting) | None => {}
+    /// does not run. Returns the handler that was told.
+    pub(crate) fn cancel(&mut self, attempt: &AttemptId) -> Option<Key> {
+        let lease = self.held.get_mut(attempt)?;
+        match lease.phase {
+            Phase::Working | Phase::GivingBack => lease.stop(Phase::Cancelled),
+            Phase::Asking | Phase::Cancelled | Phase::Reporting => None,
         }
     }
 
-    /// Tells every handler to stop, because the agent leaves.
-    pub(crate) fn give_back_all(&mut self) {
-        let working: Vec<_> =
-            self.held.iter().filter(|(_, lease)| lease.phase == Phase::Working).collect();
-        let working: Vec<_> = working.into_iter().map(|(id, _)| id.clone()).collect();
-        for attempt in working {
-            self.stop(&attempt, Phase::GivingBack);
-        }
+    /// Tells every handler to stop, because the agent leaves. Returns those that were told.
+    pub(crate) fn give_back_all(&mut self) -> Vec<Key> {
+        let working = self.held.values_mut().filter(|lease| lease.phase == Phase::Working);
+        working.filter_map(|lease| lease.stop(Phase::GivingBack)).collect()
     }
 
-    /// Says that an attempt is over and its report on the way.
-    pub(crate) fn report(&mut self, attempt: &AttemptId) {
-        self.enter(attempt, Phase::Reporting);
+    /// Says that an attempt is over and its report on the way. Returns where that goes.
+    pub(crate) fn report(&mut self, attempt: &AttemptId) -> Option<PartitionId> {
+        self.enter(attempt, Phase::Reporting).map(|lease| lease.partition)
     }
 
     /// Lets go of an attempt that nobody needs to hear of.
@@ -272,19 +270,19 @@ impl Leases {
         Some(lease)
     }
 
-    fn stop(&mut self, attempt: &AttemptId, phase: Phase) {
-        if let Some(lease) = self.held.get_mut(attempt) {
-            lease.phase = phase;
-            lease.signs.cancelled.cancel();
-        }
+    fn enter(&mut self, attempt: &AttemptId, phase: Phase) -> Option<&Lease> {
+        let lease = self.held.get_mut(attempt)?;
+        self.working -= usize::from(lease.phase != Phase::Reporting);
+        lease.phase = phase;
+        self.working += usize::from(phase != Phase::Reporting);
+        Some(lease)
     }
+}
 
-    fn enter(&mut self, attempt: &AttemptId, phase: Phase) {
-        if let Some(lease) = self.held.get_mut(attempt) {
-            self.working -= usize::from(lease.phase != Phase::Reporting);
-            lease.phase = phase;
-            self.working += usize::from(phase != Phase::Reporting);
-        }
+impl Lease {
+    fn stop(&mut self, phase: Phase) -> Option<Key> {
+        self.phase = phase;
+        self.signs.cancel()
     }
 }
 

@@ -35,14 +35,17 @@ mod context;
 mod drain;
 mod failure;
 mod handler;
+mod handlers;
 mod lease;
 mod listen;
 #[cfg(feature = "nats")]
 mod nats;
+mod news;
 mod outbox;
 mod payloads;
 mod perform;
 mod queue;
+mod table;
 mod worker;
 
 pub use agent::{Agent, AgentBuilder, BuildError, RunError};

@@ -30,6 +30,25 @@ impl Text {
     }
 }
 
+/// What a handler returned.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// It is part of the report.
+    Inline(Payload),
+    /// It belongs into the blob store.
+    Large(Box<RawValue>),
+}
+
+impl From<Box<RawValue>> for Output {
+    fn from(text: Box<RawValue>) -> Self {
+        if text.get().len() <= MAX_INLINE_PAYLOAD {
+            Self::Inline(Payload::Json(text.into()))
+        } else {
+            Self::Large(text)
+        }
+    }
+}
+
 /// The blob store of any broker.
 pub(crate) trait BlobStore: Send + Sync {
     fn get(&self, blob: BlobRef) -> BoxFuture<'_, Result<Option<Bytes>, Unavailable>>;

@@ -2,12 +2,13 @@
 
 mod arrivals;
 mod heartbeat;
+mod performing;
 mod rationing;
 mod reporting;
 mod roll_calls;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::{self, Future};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,19 +20,20 @@ use skep_broker::{AgentBroker, Request, Settle, Unavailable};
 use skep_protocol::limits::{HEARTBEAT_INTERVAL, MAX_ANSWERED_CALLS, MAX_SHARED};
 use skep_protocol::{AgentId, AttemptId, Control, Delivery, Lane, RollCall, TaskBatch};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::agent::{Agent, RunError};
-use crate::attempt::Ended;
+use crate::attempt::Carried;
 use crate::backoff::Backoff;
 use crate::clock;
-use crate::context::{Received, SaveCheckpoint};
+use crate::context::{Common, Received, SaveCheckpoint};
 use crate::drain::Drain;
 use crate::failure::Failure;
+use crate::handlers::Handlers;
 use crate::lease::Leases;
 use crate::listen;
+use crate::news::{News, Told};
 use crate::outbox::Outbox;
-use crate::payloads::BlobStore;
 use crate::queue::Pulled;
 use rationing::Rations;
 use reporting::Sent;
@@ -48,7 +50,7 @@ pub(crate) struct Worker<B> {
     agent: Agent,
     id: AgentId,
     broker: B,
-    store: Arc<dyn BlobStore>,
+    common: Arc<Common>,
 
     leases: Leases,
     outbox: Outbox,
@@ -63,10 +65,9 @@ pub(crate) struct Worker<B> {
     deliveries: BoxStream<'static, Request<TaskBatch, Delivery>>,
     controls: BoxStream<'static, Control>,
     checkpoints: mpsc::Receiver<SaveCheckpoint>,
-    checkpoint_sender: mpsc::Sender<SaveCheckpoint>,
-    attempts: FuturesUnordered<BoxFuture<'static, Ended>>,
-    /// Handlers that block their thread, until they let go of their slot.
-    blocked: FuturesUnordered<BoxFuture<'static, String>>,
+    handlers: Handlers,
+    /// What is on its way from the blob store, or to it.
+    carrying: FuturesUnordered<BoxFuture<'static, Carried>>,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     roll_calls: Arc<RollCalls>,
     /// The roll calls that the next heartbeat answers.
@@ -81,6 +82,8 @@ pub(crate) struct Worker<B> {
     /// The number of the last heartbeat.
     beats: u64,
     next_beat: Instant,
+    /// It may fire before something is due, and is set anew then.
+    timer: Pin<Box<Sleep>>,
     link_is_up: bool,
 }
 
@@ -89,8 +92,8 @@ enum Input {
     Stop,
     Control(Control),
     Delivered(Request<TaskBatch, Delivery>),
-    Ended(Ended),
-    Unblocked(String),
+    Told(Vec<Told>),
+    Carried(Carried),
     Sent(Sent),
     Checkpoint(SaveCheckpoint),
     Pulled(Pulled, Result<(), Unavailable>),
@@ -124,7 +127,9 @@ impl<B: AgentBroker> Worker<B> {
             () = stop => return None,
             streams = opening => streams,
         };
-        let (checkpoint_sender, checkpoints) = mpsc::channel(CHECKPOINT_QUEUE);
+        let (sender, checkpoints) = mpsc::channel(CHECKPOINT_QUEUE);
+        let (store, news) = (Arc::new(broker.clone()), News::default());
+        let common = Common { agent: id.clone(), store, checkpoints: sender, news };
         let offers = agent.offers.iter().map(|(name, offered)| (name.as_str(), offered.slots));
         let to_pull = match agent.lane {
             Lane::Direct => VecDeque::new(),
@@ -138,16 +143,15 @@ impl<B: AgentBroker> Worker<B> {
             asked: BTreeMap::new(),
             saving: BTreeMap::new(),
             pulled: BTreeMap::new(),
-            store: Arc::new(broker.clone()),
+            common: Arc::new(common),
+            handlers: Handlers::new(agent.grace),
             agent,
             id,
             broker,
             deliveries,
             controls,
             checkpoints,
-            checkpoint_sender,
-            attempts: FuturesUnordered::new(),
-            blocked: FuturesUnordered::new(),
+            carrying: FuturesUnordered::new(),
             sending: FuturesUnordered::new(),
             roll_calls: Arc::default(),
             called: Vec::new(),
@@ -160,6 +164,7 @@ impl<B: AgentBroker> Worker<B> {
             // Of two processes that had the same id, the later one is heard.
             beats: clock::now().as_millis(),
             next_beat: Instant::now(),
+            timer: Box::pin(sleep(Duration::ZERO)),
             link_is_up: true,
         })
     }
@@ -182,25 +187,24 @@ impl<B: AgentBroker> Worker<B> {
     /// Waits for the next thing to happen. Nothing is lost if it is dropped.
     async fn next(&mut self, stop: &mut Stop<'_>) -> Input {
         let wake = self.next_wake();
-        let woken = async move {
-            match wake {
-                Some(at) => sleep_until(at).await,
-                None => future::pending().await,
-            }
-        };
+        if let Some(at) = wake
+            && (at < self.timer.deadline() || self.timer.is_elapsed())
+        {
+            self.timer.as_mut().reset(at);
+        }
         tokio::select! {
             biased;
             () = stop.as_mut(), if !self.drain.has_begun() => Input::Stop,
             Some(control) = self.controls.next() => Input::Control(control),
             Some(request) = self.deliveries.next() => Input::Delivered(request),
-            Some(ended) = self.attempts.next() => Input::Ended(ended),
-            Some(capability) = self.blocked.next() => Input::Unblocked(capability),
+            told = self.common.news.hear() => Input::Told(told),
+            Some(carried) = self.carrying.next() => Input::Carried(carried),
             Some(sent) = self.sending.next() => Input::Sent(sent),
             Some(request) = self.checkpoints.recv() => Input::Checkpoint(request),
             Some((pulled, result)) = self.pulls.next() => Input::Pulled(pulled, result),
             Some(()) = self.keepers.next() => Input::Settled,
             Some(result) = self.beating.next() => Input::Beaten(result),
-            () = woken => Input::Wake,
+            () = &mut self.timer, if wake.is_some() => Input::Wake,
         }
     }
 
@@ -213,8 +217,8 @@ impl<B: AgentBroker> Worker<B> {
                 attempts.iter().for_each(|attempt| self.cancel(attempt));
             }
             Input::Delivered(request) => self.delivered(request),
-            Input::Ended(ended) => self.ended(ended),
-            Input::Unblocked(capability) => self.leases.free_slots(&capability, 1),
+            Input::Told(told) => self.told(told),
+            Input::Carried(carried) => self.carried(carried),
             Input::Sent(sent) => self.sent(sent),
             Input::Checkpoint(request) => self.save(request),
             Input::Pulled(pulled, result) => self.pulled(pulled, result),
@@ -230,10 +234,11 @@ impl<B: AgentBroker> Worker<B> {
         self.pull_tasks();
     }
 
-    fn next_wake(&self) -> Option<Instant> {
+    fn next_wake(&mut self) -> Option<Instant> {
         // One heartbeat at a time: the next one is due once this one has left.
         let beat = self.beating.is_empty().then_some(self.next_beat);
-        let timers = [beat, self.outbox.next_wake(), self.drain.next_wake()];
+        let handlers = self.handlers.next_wake();
+        let timers = [beat, handlers, self.outbox.next_wake(), self.drain.next_wake()];
         timers.into_iter().flatten().min()
     }
 
@@ -246,8 +251,12 @@ impl<B: AgentBroker> Worker<B> {
         if self.drain.gives_up(now, self.agent.grace) {
             let held = self.leases.len();
             tracing::warn!(agent_id = %self.id, held, "giving back what is held");
-            self.leases.give_back_all();
+            for handler in self.leases.give_back_all() {
+                self.handlers.stop(handler, now);
+            }
         }
+        let finished = self.handlers.wake(now);
+        finished.into_iter().for_each(|finished| self.finished(finished));
     }
 
     fn beat(&mut self) {

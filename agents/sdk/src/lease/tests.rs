@@ -115,7 +115,7 @@ proptest! {
                 Op::Cancel(step) => {
                     let id = task(step, "one").id();
                     leases.cancel(&id);
-                    let token = leases.lease(&id).map(|lease| lease.signs.cancelled.is_cancelled());
+                    let token = leases.lease(&id).map(|lease| lease.signs.is_cancelled());
                     prop_assert_eq!(token.unwrap_or(false), running.contains_key(&step));
                 }
                 Op::Drain => {

@@ -1,15 +1,14 @@
 //! Tasks that come in, and handlers that end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use skep_broker::{AgentBroker, Delivered, Request, Settle, Unavailable};
 use skep_protocol::{AttemptId, Delivery, Outcome, Refusal, Report, ReportBody, Task, TaskBatch};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::Worker;
-use crate::attempt::{Attempt, Ended};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::context::Received;
@@ -20,76 +19,21 @@ use crate::queue::{self, Pulled};
 impl<B: AgentBroker> Worker<B> {
     /// Takes the tasks that a coordinator sent, or says why not.
     pub(super) fn delivered(&mut self, request: Request<TaskBatch, Delivery>) {
+        let (at, since) = (Instant::now(), clock::now());
         let mut refused = Vec::new();
-        let mut taken = Vec::new();
+        let mut taken = Vec::with_capacity(request.message.tasks.len());
         for task in request.message.tasks {
             let phase = if task.ask { Phase::Asking } else { Phase::Working };
-            match self.leases.arrived(&task, phase, clock::now()) {
-                Arrival::New if task.ask => self.ask(task),
-                Arrival::New => taken.push(task),
+            match self.leases.arrived(&task, phase, since) {
+                Arrival::New if task.ask => self.ask(Received { task, at }),
+                Arrival::New => taken.push(Received { task, at }),
                 Arrival::Held => {}
                 Arrival::Finished(report) => self.outbox.push(task.partition, report),
                 Arrival::Refused(refusal) => refused.push((task.id(), refusal)),
             }
         }
         request.responder.send(Delivery::from(refused));
-        taken.into_iter().for_each(|task| self.begin(Received::now(task)));
-    }
-
-    /// Starts the handler of a task that has its slot.
-    pub(super) fn begin(&mut self, received: Received) {
-        let id = received.task.id();
-        let (Some(lease), Some(offered)) =
-            (self.leases.lease(&id), self.agent.offers.get(&received.task.capability))
-        else {
-            return;
-        };
-        let attempt = Attempt {
-            received,
-            agent: self.id.clone(),
-            handler: offered.handler.clone(),
-            signs: lease.signs.clone(),
-            store: Arc::clone(&self.store),
-            checkpoints: self.checkpoint_sender.clone(),
-            grace: self.agent.grace,
-        };
-        self.leases.begin(&id);
-        self.attempts.push(attempt.perform().boxed());
-    }
-
-    /// Reports an attempt that is over, if anybody wants to hear of it.
-    pub(super) fn ended(&mut self, ended: Ended) {
-        let Ended { attempt, capability, outcome, blocked } = ended;
-        match blocked {
-            None => self.leases.free_slots(&capability, 1),
-            Some(running) => {
-                tracing::warn!(%attempt, "the handler blocks its thread and keeps its slot");
-                self.blocked.push(running.map(|_| capability).boxed());
-            }
-        }
-        self.saving.remove(&attempt);
-        match (self.leases.phase(&attempt), outcome) {
-            (Some(Phase::Working), Some(outcome))
-            | (Some(Phase::GivingBack), Some(outcome @ Outcome::Completed { .. })) => {
-                self.report_last(attempt, ReportBody::Outcome(outcome));
-            }
-            (Some(Phase::Working | Phase::GivingBack), _) => {
-                self.report_last(attempt, ReportBody::Released { begun: true });
-            }
-            (Some(Phase::Asking | Phase::Cancelled | Phase::Reporting) | None, _) => {
-                self.leases.forget(&attempt);
-                self.settle(&attempt, Settle::Ack);
-                self.beat_soon();
-            }
-        }
-    }
-
-    /// Queues the last report of an attempt.
-    pub(super) fn report_last(&mut self, id: AttemptId, body: ReportBody) {
-        let Some(partition) = self.leases.lease(&id).map(|lease| lease.partition) else { return };
-        self.leases.report(&id);
-        let AttemptId { run, step, attempt } = id;
-        self.outbox.push(partition, Report { run, step, attempt, body });
+        taken.into_iter().for_each(|received| self.begin(received));
     }
 
     /// Stops an attempt that nobody wants any more. Whatever comes next at its step waits for the
@@ -103,7 +47,10 @@ impl<B: AgentBroker> Worker<B> {
                 }
             }
             Some(Phase::Working | Phase::GivingBack | Phase::Cancelled) => {
-                return self.leases.cancel(attempt);
+                if let Some(handler) = self.leases.cancel(attempt) {
+                    self.handlers.stop(handler, Instant::now());
+                }
+                return;
             }
             // It is told of as finished, for which nobody waits.
             Some(Phase::Reporting) => return,
@@ -158,7 +105,7 @@ impl<B: AgentBroker> Worker<B> {
         self.pulled.entry(id.clone()).or_default().push(settle);
         match self.leases.arrived(&task, Phase::Asking, clock::now()) {
             Arrival::New => match unread {
-                None => self.ask(task),
+                None => self.ask(Received { task, at: Instant::now() }),
                 Some(cause) => self.fail_unread(&task, &cause),
             },
             Arrival::Held => {}
@@ -179,12 +126,12 @@ impl<B: AgentBroker> Worker<B> {
     }
 
     /// Asks the coordinator whether to begin.
-    fn ask(&mut self, task: Task) {
-        let id = task.id();
+    fn ask(&mut self, received: Received) {
+        let (id, partition) = (received.task.id(), received.task.partition);
         let AttemptId { run, step, attempt } = id.clone();
         let report = Report { run, step, attempt, body: ReportBody::Taken {} };
-        self.outbox.push(task.partition, report);
-        self.asked.insert(id, Received::now(task));
+        self.outbox.push(partition, report);
+        self.asked.insert(id, received);
     }
 
     /// Tells the queue what becomes of a pulled task. Nothing for one that was sent directly.

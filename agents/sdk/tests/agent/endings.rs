@@ -227,6 +227,43 @@ async fn an_output_in_the_grace_counts_and_a_failure_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handler_that_cancels_its_own_token_gives_the_attempt_back() {
+    let handler = |context: Context, _input: Value| async move {
+        context.cancellation().cancel();
+        assert!(context.is_cancelled());
+        std::future::pending::<()>().await;
+        Ok::<_, Failure>(())
+    };
+    let agent = Agent::builder("a").serve("c", handler).build().unwrap();
+    let expected = expect!["s/1 released unfinished"];
+    check(agent, task("s", "c", json!({})), expected).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_handler_has_its_own_time() {
+    let agent = Agent::builder("a").serve("c", |_input: Value| async {
+        long_time().await;
+        Ok::<_, Failure>(())
+    });
+    let agent = agent.slots(200).cancel_within(Duration::ZERO).build().unwrap();
+    let stage = Stage::start(agent).await;
+    let mut owner = stage.own().await;
+    let start = Instant::now();
+    for number in 1..=150_u32 {
+        let mut task = task(&format!("s{number}"), "c", json!({}));
+        // Neither in order nor in the order against it.
+        task.timeout_ms = u64::from(number * 67 % 151) * 1_000;
+        stage.give(&task).await;
+    }
+    for second in 1..=150_u64 {
+        let report = line(&owner.apply().await);
+        assert!(report.ends_with(&format!("timeout of {second}s (retryable)")), "{report}");
+        assert!(start.elapsed() >= Duration::from_secs(second));
+        assert!(start.elapsed() < Duration::from_secs(second + 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_killed_agent_takes_its_handlers_with_it() {
     let (started, warned, dropped) = (Count::default(), Count::default(), Count::default());
     let mut stage = Stage::start(endless(&started, &warned, &dropped)).await;
