@@ -2,6 +2,7 @@
 
 mod library;
 mod numbers;
+mod ordinary;
 mod scalar;
 
 use compact_str::CompactString;
@@ -80,7 +81,10 @@ pub(crate) fn parse(source: &str, problems: &mut Problems) -> Option<Node> {
     }
     let body = source.strip_prefix('\u{feff}').unwrap_or(source);
     let shift = (source.len() - body.len()) as u32;
-    let mut node = library::read(body, shift, problems)?;
+    let mut node = match ordinary::read(body) {
+        Some(node) => node,
+        None => library::read(body, shift, problems)?,
+    };
     let mut review = Review { shift, problems, integer_keys: false, too_deep: false };
     review.node(&mut node, 1);
     if review.too_deep {
