@@ -381,25 +381,4 @@ impl Fleet {
             | Place::Queued { .. } => {}
         }
     }
-
-    /// The partition took no note of a loss: it is told once more, unless somebody else took the
-    /// attempt, or the broker cannot be reached.
-    fn lost_in_vain(
-        &mut self,
-        id: &AttemptId,
-        agent: Option<AgentId>,
-        now: Timestamp,
-        effects: &mut Vec<FleetEffect>,
-    ) {
-        let Some(attempt) = self.attempts.get(id) else { return };
-        let taker = attempt.offer.taken_by.clone();
-        if self.link == Link::Down {
-            self.move_to(id, Place::Lost { agent, again: now.after(AGENT_SILENCE) });
-        } else if let Some(taker) = taker.filter(|taker| agent.as_ref() != Some(taker)) {
-            self.entrust(id, &taker, now);
-        } else {
-            let who = agent.as_ref().map_or_else(String::new, |agent| format!(" of agent {agent}"));
-            self.lose(id, (agent, format!("the loss{who} was not noted")), now, effects);
-        }
-    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use skep_protocol::limits::AGENT_SILENCE;
 use skep_protocol::{AgentId, AttemptId, Timestamp};
 
+use super::place::Place;
 use super::{Fleet, FleetEffect, Link, Timer};
 
 /// How often an agent that holds something is asked whether it is there, if it says nothing.
@@ -171,5 +172,26 @@ impl Fleet {
             self.has_stopped(&id, now);
         }
         self.end_answered_roll_call(now, effects);
+    }
+
+    /// The partition took no note of a loss: it is told once more, unless somebody else took the
+    /// attempt, or the broker cannot be reached.
+    pub(super) fn lost_in_vain(
+        &mut self,
+        id: &AttemptId,
+        agent: Option<AgentId>,
+        now: Timestamp,
+        effects: &mut Vec<FleetEffect>,
+    ) {
+        let Some(attempt) = self.attempts.get(id) else { return };
+        let taker = attempt.offer.taken_by.clone();
+        if self.link == Link::Down {
+            self.move_to(id, Place::Lost { agent, again: now.after(AGENT_SILENCE) });
+        } else if let Some(taker) = taker.filter(|taker| agent.as_ref() != Some(taker)) {
+            self.entrust(id, &taker, now);
+        } else {
+            let who = agent.as_ref().map_or_else(String::new, |agent| format!(" of agent {agent}"));
+            self.lose(id, (agent, format!("the loss{who} was not noted")), now, effects);
+        }
     }
 }
