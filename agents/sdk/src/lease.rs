@@ -1,7 +1,8 @@
 //! What the agent holds: the pure half of taking tasks. It knows slots, duplicates and phases; it
 //! never awaits and never reads a clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use skep_protocol::{AttemptId, Held, PartitionId, Refusal, Report, ReportBody, Task, Timestamp};
 
@@ -25,7 +26,7 @@ const HELD_BYTES: usize = 192;
 pub(crate) struct Leases {
     slots: BTreeMap<String, Slots>,
     total: Slots,
-    held: BTreeMap<AttemptId, Lease>,
+    held: HashMap<AttemptId, Lease>,
     held_bytes: usize,
     working: usize,
     kept: Kept,
@@ -84,7 +85,7 @@ impl Leases {
     ) -> Self {
         let slots = offers.map(|(name, limit)| (name.to_owned(), Slots { limit, used: 0 }));
         let total = Slots { limit: total.unwrap_or(u32::MAX), used: 0 };
-        let (slots, held) = (slots.collect(), BTreeMap::new());
+        let (slots, held) = (slots.collect(), HashMap::new());
         let (kept, ration) = (Kept::default(), u32::MAX);
         Self { slots, total, held, held_bytes: 0, working: 0, kept, draining: false, ration }
     }
@@ -179,8 +180,9 @@ impl Leases {
 
     /// Tells every handler to stop, because the agent leaves. Returns those that were told.
     pub(crate) fn give_back_all(&mut self) -> Vec<Key> {
-        let working = self.held.values_mut().filter(|lease| lease.phase == Phase::Working);
-        working.filter_map(|lease| lease.stop(Phase::GivingBack)).collect()
+        let working = self.in_phase(Phase::Working).into_iter();
+        let stop = |id| self.held.get_mut(&id).and_then(|lease| lease.stop(Phase::GivingBack));
+        working.filter_map(stop).collect()
     }
 
     /// Says that an attempt is over and its report on the way. Returns where that goes.
@@ -199,12 +201,15 @@ impl Leases {
     /// should the task come once more.
     pub(crate) fn confirmed(&mut self, report: Report) {
         let id = report.id();
-        if self.phase(&id) != Some(Phase::Reporting) {
+        let size = held_size(&id);
+        let Entry::Occupied(lease) = self.held.entry(id) else { return };
+        if lease.get().phase != Phase::Reporting {
             return;
         }
-        self.release(&id);
+        let (id, _) = lease.remove_entry();
+        self.held_bytes -= size;
         if matches!(report.body, ReportBody::Outcome(_)) {
-            self.kept.put(report);
+            self.kept.put_as(id, report);
         }
     }
 
@@ -215,7 +220,7 @@ impl Leases {
 
     /// Returns whether one more handler may start.
     pub(crate) fn may_begin(&self) -> bool {
-        let begun = self.held.values().filter(|lease| match lease.phase {
+        let begun = self.unsorted().filter(|(_, lease)| match lease.phase {
             Phase::Working | Phase::Cancelled | Phase::GivingBack => true,
             Phase::Asking | Phase::Reporting => false,
         });
@@ -244,19 +249,32 @@ impl Leases {
 
     /// Returns the attempts that the coordinator was asked about.
     pub(crate) fn asking(&self) -> Vec<AttemptId> {
-        let asking = self.held.iter().filter(|(_, lease)| lease.phase == Phase::Asking);
-        asking.map(|(id, _)| id.clone()).collect()
+        self.in_phase(Phase::Asking)
     }
 
     /// Returns what a heartbeat says.
     pub(crate) fn held(&self) -> Vec<Held> {
-        let held = self.held.iter().map(|(id, lease)| Held {
+        let mut held: Vec<_> = self.unsorted().collect();
+        held.sort_unstable_by_key(|(id, _)| *id);
+        let held = held.into_iter().map(|(id, lease)| Held {
             attempt: id.clone(),
             since: lease.since,
             progress: lease.signs.progress(),
             finished: lease.phase == Phase::Reporting,
         });
         held.collect()
+    }
+
+    fn in_phase(&self, phase: Phase) -> Vec<AttemptId> {
+        let found = self.unsorted().filter(|(_, lease)| lease.phase == phase);
+        let mut found: Vec<_> = found.map(|(id, _)| id.clone()).collect();
+        found.sort_unstable();
+        found
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "whoever shows the order sorts")]
+    fn unsorted(&self) -> impl Iterator<Item = (&AttemptId, &Lease)> {
+        self.held.iter()
     }
 
     fn hold(&mut self, attempt: AttemptId, lease: Lease) {
@@ -299,14 +317,18 @@ impl Slots {
 /// The last reports that were confirmed, bounded by number and size.
 #[derive(Debug, Default)]
 struct Kept {
-    reports: BTreeMap<AttemptId, Report>,
+    reports: HashMap<AttemptId, Report>,
     order: VecDeque<AttemptId>,
     bytes: u64,
 }
 
 impl Kept {
+    #[cfg(test)]
     fn put(&mut self, report: Report) {
-        let id = report.id();
+        self.put_as(report.id(), report);
+    }
+
+    fn put_as(&mut self, id: AttemptId, report: Report) {
         self.bytes += inline_size(&report);
         self.order.push_back(id.clone());
         if let Some(before) = self.reports.insert(id, report) {

@@ -138,7 +138,11 @@ pub(crate) fn decode_checkpoint<T: DeserializeOwned>(text: &Text) -> Result<T, F
 }
 
 fn decode<T: DeserializeOwned>(text: &Text) -> Result<T, String> {
-    let first = match serde_json::from_slice(text.as_bytes()) {
+    let read = match text {
+        Text::Inline(raw) => serde_json::from_str(raw.get()),
+        Text::Fetched(bytes) => serde_json::from_slice(bytes),
+    };
+    let first = match read {
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
@@ -177,16 +181,15 @@ fn encode<T: Serialize + ?Sized>(
     what: &str,
     value: &T,
 ) -> Result<Box<RawValue>, Failure> {
-    let mut text = Vec::new();
-    let mut json = serde_json::Serializer::new(&mut text);
+    let first = match serde_json::value::to_raw_value(value) {
+        Ok(text) => return Ok(text),
+        Err(error) => error,
+    };
+    let mut json = serde_json::Serializer::new(std::io::sink());
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Serializer::new(&mut json, &mut track);
-    if let Err(error) = value.serialize(tracked) {
-        let path = track.path();
-        let place =
-            if path.iter().next().is_none() { String::new() } else { format!(" at `{path}`") };
-        return Err(Failure::fatal(code, format!("the {what} has no JSON form{place}: {error}")));
-    }
-    let text = String::from_utf8(text).map_err(|error| Failure::fatal(code, error.to_string()))?;
-    RawValue::from_string(text).map_err(|error| Failure::fatal(code, error.to_string()))
+    let error = value.serialize(tracked).err().unwrap_or(first);
+    let path = track.path();
+    let place = if path.iter().next().is_none() { String::new() } else { format!(" at `{path}`") };
+    Err(Failure::fatal(code, format!("the {what} has no JSON form{place}: {error}")))
 }
