@@ -124,8 +124,8 @@ impl Fleet {
         }
         let numbered = |attempt| AttemptId { attempt, ..id.clone() };
         let own = self.stopping.range(numbered(0)..id.clone());
-        let waits = |attempt: &&Box<Attempt>| attempt.patience.is_none_or(|until| until > now);
-        let attempt = self.attempts.get(id).filter(waits);
+        let waits = |attempt: &&Attempt| attempt.patience.is_none_or(|until| until > now);
+        let attempt = self.attempts.get(id).map(|attempt| &**attempt).filter(waits);
         let rounds = attempt.map_or(&[][..], |attempt| &attempt.offer.rounds);
         let others = self.rounds.before(id, rounds);
         let others = others.filter_map(|other| self.stopping.get_key_value(other));

@@ -40,8 +40,8 @@ impl Scene {
     }
 
     fn in_hands(&self) -> Vec<(AttemptId, AgentId)> {
-        let attempts = self.fleet.attempts.iter();
-        let held = |(id, attempt): (&AttemptId, &Box<Attempt>)| {
+        let attempts = self.fleet.attempts.iter().map(|(id, attempt)| (id, &**attempt));
+        let held = |(id, attempt): (&AttemptId, &Attempt)| {
             Some((id.clone(), attempt.place.agent()?.clone()))
         };
         attempts.filter_map(held).collect()
