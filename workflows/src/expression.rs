@@ -49,6 +49,11 @@ pub trait Scope {
     fn step_output(&self, step: StepIndex) -> Option<Cow<'_, Value>>;
     /// Returns the outputs of a `for_each` step as an array in item order.
     fn step_outputs(&self, step: StepIndex) -> Option<Cow<'_, Value>>;
+    /// Returns the JSON of a root, if it is at hand: what is copied out of it need not be read.
+    /// Whatever it has is what the other functions say.
+    fn raw(&self, _of: &Reference) -> Option<&RawValue> {
+        None
+    }
     /// Returns the status of a step, such as `completed`, `failed`, `skipped`.
     fn step_status(&self, step: StepIndex) -> &str;
     /// Returns the current item of the innermost `for_each`.
@@ -156,16 +161,15 @@ impl Inner {
     }
 
     fn evaluate(&self, scope: &dyn Scope) -> Result<Value, EvaluationError> {
-        self.measured(scope, |draft| Ok(draft.into_value())).0
+        self.measured(Machine::new(scope), |draft| draft.into_value()).0
     }
 
     /// Returns what is made of the value once it is paid for, and what it cost.
-    fn measured<T>(
-        &self,
-        scope: &dyn Scope,
+    fn measured<'s, T>(
+        &'s self,
+        machine: Machine<'s>,
         make: impl FnOnce(Draft<'_>) -> Result<T, String>,
     ) -> (Result<T, EvaluationError>, usize) {
-        let machine = Machine::new(scope);
         let made = machine.draft(&self.code).and_then(within_depth).and_then(make);
         let made = made.map_err(|problem| {
             let expression = machine.failed().unwrap_or_else(|| self.quote());
@@ -297,14 +301,15 @@ impl Template {
     }
 
     /// Returns the JSON of the value, which is never made: what is substituted as it is goes from
-    /// where it lies into the text.
+    /// where it lies into the text, written as it was.
     ///
     /// # Errors
     ///
     /// [`EvaluationError`] of the first expression that has no value.
     pub fn render_raw(&self, scope: &dyn Scope) -> Result<Box<RawValue>, EvaluationError> {
         let write = |draft: Draft<'_>| to_raw_value(&draft);
-        self.0.measured(scope, |draft| write(draft).map_err(|error| error.to_string())).0
+        let machine = Machine::copying(scope);
+        self.0.measured(machine, |draft| write(draft).map_err(|error| error.to_string())).0
     }
 }
 

@@ -100,18 +100,16 @@ impl<'a> Desk<'a> {
         })
     }
 
-    /// Returns a value that was parsed before, or parses it.
-    pub(crate) fn parsed(
-        &self,
-        key: (RunId, NodeId, StepPart),
-        value: impl FnOnce() -> Result<Option<Value>, Obstacle>,
-    ) -> Result<Option<Arc<Value>>, Obstacle> {
-        if let Some(value) = self.parsed.borrow().get(&key) {
-            return Ok(Some(Arc::clone(value)));
-        }
-        let Some(value) = value()?.map(Arc::new) else { return Ok(None) };
+    /// Returns a value that was parsed before.
+    pub(crate) fn known(&self, key: (RunId, NodeId, StepPart)) -> Option<Arc<Value>> {
+        self.parsed.borrow().get(&key).map(Arc::clone)
+    }
+
+    /// Keeps a value that was parsed.
+    pub(crate) fn keep(&self, key: (RunId, NodeId, StepPart), value: Value) -> Arc<Value> {
+        let value = Arc::new(value);
         self.parsed.borrow_mut().insert(key, Arc::clone(&value));
-        Ok(Some(value))
+        value
     }
 
     /// Returns the payload of a text that was made here: a large one goes to the blob store.

@@ -33,7 +33,7 @@ use step::{Phase, StepState};
 use supervise::Supervising;
 use unwinding::{Unwind, Unwinding};
 
-/// Inputs that are fetched and no longer than this are kept, in bytes.
+/// Parsed inputs no longer than this are kept, in bytes.
 const MAX_KEPT_INPUTS: u64 = 1024 * 1024;
 
 /// An attempt, or a sub-workflow, whose time comes sooner than this may be about to be started.
@@ -225,17 +225,12 @@ impl Run {
         &mut self.state.scopes[id.0 as usize]
     }
 
-    /// Returns the parsed inputs, unless they are a large value that is not at hand.
-    pub(crate) fn inputs(&self) -> Option<Arc<Value>> {
-        if let Some(value) = self.soft.inputs.get() {
-            return Some(Arc::clone(value));
-        }
-        let text = self.state.started.inputs.text()?;
-        let value = serde_json::from_str(text).unwrap_or(Value::Null);
-        Some(Arc::clone(self.soft.inputs.get_or_init(|| Arc::new(value))))
+    /// Returns the inputs if they were parsed before, and kept.
+    pub(crate) fn kept_inputs(&self) -> Option<Arc<Value>> {
+        self.soft.inputs.get().map(Arc::clone)
     }
 
-    /// Keeps the parsed inputs that had to be fetched, unless they are too large to keep.
+    /// Keeps the parsed inputs, unless they are too large to keep.
     pub(crate) fn keep_inputs(&self, value: &Arc<Value>) {
         if self.state.started.inputs.size() <= MAX_KEPT_INPUTS {
             self.soft.inputs.get_or_init(|| Arc::clone(value));

@@ -5,7 +5,6 @@ use std::time::Duration;
 use async_nats::client::PublishErrorKind;
 use async_nats::{HeaderMap, Message, StatusCode};
 use bytes::Bytes;
-use futures::StreamExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use skep_broker::{RequestError, Unavailable};
@@ -137,10 +136,9 @@ impl Nats {
     /// Sends as many messages as it takes, and waits for as many.
     async fn exchange_parts(&self, subject: &str, payload: Bytes) -> Result<Bytes, Failed> {
         let client = &self.shared.client;
-        let inbox = client.new_inbox();
-        let subscribed = client.subscribe(inbox.clone()).await;
-        let mut answers = subscribed.map_err(|error| Failed::Other(chain(&error)))?;
-        let sent = parts::send(client, subject.into(), Some(inbox.into()), payload).await;
+        let mut answers = self.shared.mux.expect_parts();
+        let reply = answers.reply.as_str().into();
+        let sent = parts::send(client, subject.into(), Some(reply), payload).await;
         sent.map_err(|error| Failed::Other(chain(&error)))?;
         let mut whole = Whole::default();
         while let Some(part) = answers.next().await {

@@ -9,12 +9,24 @@ use async_nats::client::{PublishError, SubscribeError};
 use async_nats::{Client, HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::nats::locked;
 
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Message>>>>;
+/// Parts of one answer that may wait for whoever asked.
+const PARTS: usize = 65_536;
+
+type Waiting = Arc<Mutex<HashMap<u64, Asker>>>;
+
+/// Who waits for an answer.
+#[derive(Debug)]
+enum Asker {
+    /// For the one message that it is.
+    Once(oneshot::Sender<Message>),
+    /// For as many as there are.
+    Parts(mpsc::Sender<Message>),
+}
 
 /// The inbox, and who waits for what.
 #[derive(Debug)]
@@ -41,6 +53,21 @@ struct Asked<'a> {
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         locked(self.waiting).remove(&self.number);
+    }
+}
+
+/// A question whose answer may have many parts. Dropping it forgets the question.
+pub(crate) struct Answers<'a> {
+    parts: mpsc::Receiver<Message>,
+    /// Where the answer is to be sent.
+    pub(crate) reply: String,
+    _asked: Asked<'a>,
+}
+
+impl Answers<'_> {
+    /// Waits for the next message; nothing comes any more once the client has ended.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        self.parts.recv().await
     }
 }
 
@@ -90,22 +117,41 @@ impl Mux {
         answer.await.map_err(|_| AskError::Closed)
     }
 
+    /// Makes a place for an answer of many parts.
+    pub(crate) fn expect_parts(&self) -> Answers<'_> {
+        let (sender, parts) = mpsc::channel(PARTS);
+        let (reply, asked) = self.place(Asker::Parts(sender));
+        Answers { parts, reply, _asked: asked }
+    }
+
     /// Makes a place for an answer, where it is waited for as long as it is not dropped.
     fn expect(&self) -> (String, Asked<'_>, oneshot::Receiver<Message>) {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
-        locked(&self.waiting).insert(number, sender);
-        let asked = Asked { waiting: &self.waiting, number };
-        (format!("{}.{number}", self.prefix), asked, answer)
+        let (reply, asked) = self.place(Asker::Once(sender));
+        (reply, asked, answer)
+    }
+
+    fn place(&self, asker: Asker) -> (String, Asked<'_>) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        locked(&self.waiting).insert(number, asker);
+        (format!("{}.{number}", self.prefix), Asked { waiting: &self.waiting, number })
     }
 }
 
 async fn read(mut answers: Subscriber, waiting: Waiting) {
     while let Some(answer) = answers.next().await {
         let number = answer.subject.rsplit('.').next().and_then(|number| number.parse().ok());
-        let asker = number.and_then(|number: u64| locked(&waiting).remove(&number));
-        if let Some(asker) = asker {
-            asker.send(answer).ok();
+        let Some(number) = number else { continue };
+        let mut waiting = locked(&waiting);
+        match waiting.get(&number) {
+            // Who has so much to read gets the rest no more, and notices that it is missing.
+            Some(Asker::Parts(asker)) => drop(asker.try_send(answer)),
+            Some(Asker::Once(_)) => {
+                if let Some(Asker::Once(asker)) = waiting.remove(&number) {
+                    asker.send(answer).ok();
+                }
+            }
+            None => {}
         }
     }
     // The client has ended; nobody is answered any more.
@@ -143,6 +189,22 @@ mod tests {
             _ = ask("somebody") => panic!("nobody answered"),
             () = given_up => {}
         }
+        assert!(locked(&mux.waiting).is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_have_many_parts() {
+        let server = ThrowawayServer::start(Options::default()).await.unwrap();
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let mux = Mux::open(client.clone()).await.unwrap();
+        let (mut first, mut second) = (mux.expect_parts(), mux.expect_parts());
+        for (to, part) in [(&first, "1a"), (&second, "2a"), (&first, "1b")] {
+            client.publish(to.reply.clone(), part.into()).await.unwrap();
+        }
+        assert_eq!(first.next().await.unwrap().payload, "1a");
+        assert_eq!(first.next().await.unwrap().payload, "1b");
+        assert_eq!(second.next().await.unwrap().payload, "2a");
+        drop((first, second));
         assert!(locked(&mux.waiting).is_empty());
     }
 }

@@ -6,6 +6,7 @@ pub(super) mod cost;
 mod draft;
 mod given;
 mod lists;
+mod raw;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -41,13 +42,20 @@ pub(super) type Evaluated<'s> = Result<Item<'s>, String>;
 /// One evaluation. A whole template shares one, so that its cost is bounded as a whole.
 pub(super) struct Machine<'s> {
     scope: &'s dyn Scope,
+    /// Whether what is copied may stay JSON.
+    copies: bool,
     spent: Cell<usize>,
     failed: Cell<Option<&'s str>>,
 }
 
 impl<'s> Machine<'s> {
     pub(super) fn new(scope: &'s dyn Scope) -> Self {
-        Self { scope, spent: Cell::new(0), failed: Cell::new(None) }
+        Self { scope, copies: false, spent: Cell::new(0), failed: Cell::new(None) }
+    }
+
+    /// An evaluation of which only the JSON is wanted.
+    pub(super) fn copying(scope: &'s dyn Scope) -> Self {
+        Self { copies: true, ..Self::new(scope) }
     }
 
     /// Returns the text of the innermost expression that failed.
@@ -115,8 +123,8 @@ impl<'s> Machine<'s> {
             })
             .into()),
             Code::Range(arguments) => self.range(arguments),
-            Code::List(items) => Ok(self.draft_list(items)?.into_value().into()),
-            Code::Map(entries) => Ok(self.draft_map(entries)?.into_value().into()),
+            Code::List(items) => Ok(self.draft_list(items)?.into_value()?.into()),
+            Code::Map(entries) => Ok(self.draft_map(entries)?.into_value()?.into()),
             Code::Text(parts) => self.text(parts),
             Code::Quoted(quote, code) => self.quoted(quote, code),
         }

@@ -9,14 +9,47 @@ use super::*;
 use crate::workflow::{StepKind, Workflow};
 
 /// A scope with one finished step, one failed step and one fan-out.
-struct World(Value);
+struct World {
+    inputs: Value,
+    /// The JSON of what is read, if that is at hand.
+    texts: Vec<(Reference, Box<RawValue>)>,
+}
+
+impl World {
+    fn new(inputs: Value) -> Self {
+        Self { inputs, texts: Vec::new() }
+    }
+
+    /// Returns the same scope, with the JSON of these.
+    fn written(mut self, reads: &[Reference]) -> Self {
+        for read in reads {
+            let read = match read {
+                Reference::Input(_) => &Reference::Inputs,
+                other => other,
+            };
+            let value = match read {
+                Reference::Inputs => Some(self.inputs()),
+                Reference::Step(step, StepPart::Output) => self.step_output(*step),
+                Reference::Step(step, StepPart::Outputs) => self.step_outputs(*step),
+                Reference::Item => self.item(),
+                _ => None,
+            };
+            let text = value.map(|value| to_raw_value(&*value).unwrap());
+            self.texts.extend(text.map(|text| (read.clone(), text)));
+        }
+        self
+    }
+}
 
 impl Scope for World {
+    fn raw(&self, of: &Reference) -> Option<&RawValue> {
+        self.texts.iter().find(|(read, _)| read == of).map(|(_, text)| &**text)
+    }
     fn input(&self, name: &str) -> Option<Cow<'_, Value>> {
-        self.0.get(name).map(Cow::Borrowed)
+        self.inputs.get(name).map(Cow::Borrowed)
     }
     fn inputs(&self) -> Cow<'_, Value> {
-        Cow::Borrowed(&self.0)
+        Cow::Borrowed(&self.inputs)
     }
     fn step_output(&self, step: StepIndex) -> Option<Cow<'_, Value>> {
         (step.as_u32() == 0).then(|| Cow::Owned(json!({"n": 7, "big": u64::MAX, "s": "${{ 1 }}"})))
@@ -48,7 +81,7 @@ impl Scope for World {
 }
 
 fn world() -> World {
-    World(json!({
+    World::new(json!({
         "text": "Hello World", "n": 3, "f": 2.5, "list": [3, 1, 2], "none": null,
         "people": [{"name": "b", "age": 3}, {"name": "a", "age": 1}],
         "huge": "x".repeat(64 * 1024),
@@ -80,9 +113,11 @@ fn render(with: &Value) -> Result<Value, EvaluationError> {
     match probe.kind() {
         StepKind::Agent { with, .. } => {
             let value = with.render(&world());
-            // Whether the value is made or not, it reads the same.
-            let raw = with.render_raw(&world()).map(|raw| raw.get().to_owned());
-            assert_eq!(raw, value.clone().map(|value| value.to_string()));
+            // Whether the value is made or not, and its parts or not, it reads the same.
+            for scope in [world(), world().written(with.reads())] {
+                let raw = with.render_raw(&scope).map(|raw| raw.get().to_owned());
+                assert_eq!(raw, value.clone().map(|value| value.to_string()));
+            }
             value
         }
         other => panic!("{other:?}"),

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 use crate::settings::Settings;
 
 /// Rises with every change of the tables; a database of another version is thrown away.
-const VERSION: i64 = 8;
+const VERSION: i64 = 9;
 
 const TABLES: &str = "
     CREATE TABLE cluster (
@@ -41,7 +41,7 @@ const TABLES: &str = "
         first INTEGER NOT NULL,
         records TEXT NOT NULL,
         PRIMARY KEY (no, first)
-    ) WITHOUT ROWID;
+    );
     -- What a run was behind a gap of its history: a view, as JSON.
     CREATE TABLE seeds (no INTEGER PRIMARY KEY, view TEXT NOT NULL);
     -- Steps that are dead letters if their run fails.
@@ -80,6 +80,8 @@ pub(super) fn prepare(
     settings: &Settings,
 ) -> rusqlite::Result<(Connection, i64)> {
     let cluster = settings.cluster.as_str();
+    // Histories are long: most of one fits into a page. Of a database that is there, it stays.
+    connection.pragma_update(None, "page_size", 16 * 1024)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.set_prepared_statement_cache_capacity(64);

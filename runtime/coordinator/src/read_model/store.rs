@@ -22,7 +22,7 @@ use crate::config::Retention;
 use crate::observe;
 
 /// With more than this not stored, in bytes of records, it is written at once.
-const UNSAVED: usize = 8 * 1024 * 1024;
+const UNSAVED: usize = 24 * 1024 * 1024;
 /// Runs in memory take no more than this, about, in bytes: beyond it, those are read again when
 /// they change that have not changed for longest.
 const HELD: usize = 64 * 1024 * 1024;

@@ -20,7 +20,7 @@ use crate::observe;
 const TRY_AGAIN_AFTER: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5), Duration::ZERO];
 /// What changed is written after this time at the latest.
-const WRITE_AFTER: Duration = Duration::from_millis(500);
+const WRITE_AFTER: Duration = Duration::from_secs(1);
 /// Questions that share one write, and messages that are taken in before they are answered.
 const SHARED: usize = 256;
 

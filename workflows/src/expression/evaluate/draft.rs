@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::Machine;
 use super::cost::{LOOK, SMALL_LIST, VALUE};
+use super::{Machine, raw};
 use crate::expression::code::Code;
 use crate::expression::value::{is_within_depth, kind};
 
@@ -15,6 +16,8 @@ use crate::expression::value::{is_within_depth, kind};
 #[derive(Debug)]
 pub(in crate::expression) enum Draft<'s> {
     Value(Cow<'s, Value>),
+    /// The JSON of a value.
+    Raw(&'s RawValue),
     List(Vec<Self>),
     Map(Vec<(String, Self)>),
 }
@@ -53,7 +56,9 @@ impl<'s> Machine<'s> {
         let part = self.outline(code)?;
         match &part {
             Draft::Value(Cow::Borrowed(value)) => self.pay_for_copy(value)?,
-            Draft::Value(Cow::Owned(_)) | Draft::List(_) | Draft::Map(_) => self.pay(VALUE)?,
+            Draft::Value(Cow::Owned(_)) | Draft::Raw(_) | Draft::List(_) | Draft::Map(_) => {
+                self.pay(VALUE)?;
+            }
         }
         Ok(part)
     }
@@ -68,20 +73,24 @@ impl<'s> Machine<'s> {
                 self.pay(LOOK)?;
                 self.draft_map(entries)
             }
-            other => self.value(other).map(Draft::Value),
+            other => match self.raw(other)? {
+                Some(raw) => Ok(Draft::Raw(raw)),
+                None => self.value(other).map(Draft::Value),
+            },
         }
     }
 }
 
 impl Draft<'_> {
     /// Makes the value.
-    pub(in crate::expression) fn into_value(self) -> Value {
+    pub(in crate::expression) fn into_value(self) -> Result<Value, String> {
         match self {
-            Self::Value(value) => value.into_owned(),
+            Self::Value(value) => Ok(value.into_owned()),
+            Self::Raw(raw) => serde_json::from_str(raw.get()).map_err(|error| error.to_string()),
             Self::List(items) => items.into_iter().map(Self::into_value).collect(),
             Self::Map(entries) => {
-                let entries = entries.into_iter().map(|(key, value)| (key, value.into_value()));
-                Value::Object(entries.collect::<Map<_, _>>())
+                let entries = entries.into_iter().map(|(k, value)| Ok((k, value.into_value()?)));
+                entries.collect::<Result<Map<_, _>, _>>().map(Value::Object)
             }
         }
     }
@@ -90,6 +99,7 @@ impl Draft<'_> {
     pub(in crate::expression) fn is_within_depth(&self, most: usize) -> bool {
         match self {
             Self::Value(value) => is_within_depth(value, most),
+            Self::Raw(raw) => raw::is_within_depth(raw, most),
             Self::List(items) => {
                 most > 0 && items.iter().all(|item| item.is_within_depth(most - 1))
             }
@@ -106,6 +116,7 @@ impl Serialize for Draft<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Value(value) => value.serialize(serializer),
+            Self::Raw(raw) => raw.serialize(serializer),
             Self::List(items) => serializer.collect_seq(items),
             Self::Map(entries) => serializer.collect_map(entries.iter().map(|(k, v)| (k, v))),
         }

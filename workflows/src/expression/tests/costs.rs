@@ -6,6 +6,7 @@ use expect_test::{Expect, expect};
 use serde_json::{Map, Value, json};
 
 use super::World;
+use crate::expression::evaluate::Machine;
 use crate::expression::names::{EACH, Filter, Test};
 use crate::limits;
 use crate::workflow::StepKind;
@@ -17,7 +18,7 @@ static LARGE: LazyLock<World> = LazyLock::new(|| {
     let keys = (0..50_000).map(|n| (format!("Key{n}"), json!(n)));
     let mut wide = vec![json!([0]); 200_000];
     wide.insert(0, json!(vec![9; 200_000]));
-    World(json!({
+    World::new(json!({
         "ints": (0..100_000).collect::<Vec<_>>(),
         "big": "x".repeat(4_000_000),
         "other": format!("y{}", "x".repeat(3_999_999)),
@@ -36,7 +37,7 @@ static LARGE: LazyLock<World> = LazyLock::new(|| {
 /// Returns the value of a template, if it is short, and its cost in KiB.
 fn outcome(template: &Value) -> String {
     let inputs: Map<String, Value> =
-        LARGE.0.as_object().unwrap().keys().map(|name| (name.clone(), json!(true))).collect();
+        LARGE.inputs.as_object().unwrap().keys().map(|name| (name.clone(), json!(true))).collect();
     let steps = json!({"s": {"agent": "x", "with": template}});
     let file = json!({"name": "n", "inputs": inputs, "steps": steps}).to_string();
     let workflow = match crate::read(file.as_bytes(), "t") {
@@ -44,7 +45,7 @@ fn outcome(template: &Value) -> String {
         Err(rejected) => panic!("{}", rejected.render(crate::Style::Plain)),
     };
     let StepKind::Agent { with, .. } = workflow.steps()[0].kind() else { panic!("an agent") };
-    let (value, cost) = with.0.measured(&*LARGE, |draft| Ok(draft.into_value()));
+    let (value, cost) = with.0.measured(Machine::new(&*LARGE), |draft| draft.into_value());
     match value {
         Ok(value) => {
             assert!(cost <= limits::EVALUATION_COST);

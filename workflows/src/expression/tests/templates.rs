@@ -133,7 +133,7 @@ proptest! {
         let workflow = workflow(&json!({"whole": "${{ inputs.n }}", "text": "<${{ inputs.n }}>"}));
         let probe = workflow.step(workflow.find("probe").unwrap());
         let StepKind::Agent { with, .. } = probe.kind() else { return Ok(()) };
-        let rendered = with.render(&World(json!({"n": data.clone()}))).unwrap();
+        let rendered = with.render(&World::new(json!({"n": data.clone()}))).unwrap();
         prop_assert_eq!(&rendered["whole"], &data);
         let text = data.as_str().map_or_else(|| data.to_string(), str::to_owned);
         prop_assert_eq!(&rendered["text"], &json!(format!("<{text}>")));
