@@ -2,8 +2,9 @@
 //! never awaits and never reads a clock.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
+use foldhash::HashMap;
 use skep_protocol::{AttemptId, Held, PartitionId, Refusal, Report, ReportBody, Task, Timestamp};
 
 use crate::context::Signs;
@@ -85,7 +86,7 @@ impl Leases {
     ) -> Self {
         let slots = offers.map(|(name, limit)| (name.to_owned(), Slots { limit, used: 0 }));
         let total = Slots { limit: total.unwrap_or(u32::MAX), used: 0 };
-        let (slots, held) = (slots.collect(), HashMap::new());
+        let (slots, held) = (slots.collect(), HashMap::default());
         let (kept, ration) = (Kept::default(), u32::MAX);
         Self { slots, total, held, held_bytes: 0, working: 0, kept, draining: false, ration }
     }

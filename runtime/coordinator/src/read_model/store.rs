@@ -8,6 +8,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
+use foldhash::HashMap;
 use rusqlite::Connection;
 use serde_json::value::to_raw_value;
 use skep_protocol::{
@@ -37,7 +38,7 @@ pub(super) struct Store {
     retention: Retention,
     /// How often the database was opened, this time included.
     opened: i64,
-    runs: BTreeMap<RunId, Slot>,
+    runs: HashMap<RunId, Box<Slot>>,
     /// Runs of which something is not stored.
     changed: Vec<RunId>,
     /// Runs of which nothing is to be left.
@@ -76,7 +77,7 @@ impl Store {
             partitions,
             retention,
             opened,
-            runs: BTreeMap::new(),
+            runs: HashMap::default(),
             changed: Vec::new(),
             forgotten: Vec::new(),
             open: Vec::new(),
@@ -118,7 +119,7 @@ impl Store {
 
     /// Returns a run that is in memory.
     pub(super) fn held(&self, run: RunId) -> Option<&Slot> {
-        self.runs.get(&run)
+        self.runs.get(&run).map(|slot| &**slot)
     }
 
     /// Returns whether the database, together with what is in memory, tells all of one run: of
@@ -212,7 +213,7 @@ impl Store {
             self.held -= before.size;
             self.changed.retain(|changed| *changed != run);
         }
-        self.runs.entry(run).or_insert(slot)
+        self.runs.entry(run).or_insert_with(|| Box::new(slot))
     }
 
     /// Brings a run into memory if it is known.

@@ -40,7 +40,7 @@ pub(super) struct RunView {
     pub(super) entries: u64,
     /// Messages up to this one tell nothing of the run that is not known from a snapshot.
     pub(super) known_to: Seq,
-    tracks: BTreeMap<StepPath, Track>,
+    tracks: BTreeMap<StepPath, Box<Track>>,
     /// Steps that were a dead letter before they changed, or may be one since then.
     #[serde(skip)]
     pub(super) doubtful: BTreeSet<StepPath>,

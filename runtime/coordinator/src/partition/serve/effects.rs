@@ -19,7 +19,8 @@ use crate::observe;
 impl<B: Broker> Serving<B> {
     /// Lets out what waited for records that are durable by now.
     pub(super) async fn release(&mut self, releases: Vec<Release>) {
-        let mut fleet = Vec::new();
+        // Most let the fleet know of an end, and of what follows.
+        let mut fleet = Vec::with_capacity(2 * releases.len());
         for release in releases {
             match release {
                 Release::Command(responder, reply) => responder.send(reply),

@@ -1,5 +1,6 @@
 //! Steps and their attempts, and the counters of their run.
 
+use std::collections::BTreeMap;
 use std::ops::Bound::Excluded;
 
 use skep_protocol::{AttemptScheduled, StepKept, StepPath, StepStatus, Timestamp};
@@ -165,15 +166,9 @@ impl RunView {
     }
 }
 
-/// Returns what is known of a step; looking for one that is there costs no copy of its path.
-fn track<'t>(
-    tracks: &'t mut std::collections::BTreeMap<StepPath, Track>,
-    path: &StepPath,
-) -> &'t mut Track {
-    if !tracks.contains_key(path) {
-        tracks.insert(path.clone(), Track::default());
-    }
-    tracks.get_mut(path).expect("it was put there if it was not")
+/// Returns what is known of a step.
+fn track<'t>(tracks: &'t mut BTreeMap<StepPath, Box<Track>>, path: &StepPath) -> &'t mut Track {
+    tracks.entry(path.clone()).or_default()
 }
 
 /// Returns whether a step was counted before it came into being: an item with its `for_each`, the
@@ -196,6 +191,10 @@ impl Track {
             Some(_) | None => self.attempts.binary_search_by_key(&number, |one| one.number),
         };
         let place = place.unwrap_or_else(|place| {
+            if place == 0 {
+                // Of most steps there is one.
+                self.attempts.reserve_exact(1);
+            }
             self.attempts.insert(place, Attempt::new(number, at));
             place
         });
