@@ -13,6 +13,7 @@ mod board;
 mod breaker;
 mod budget;
 mod dispatch;
+mod due;
 mod explain;
 mod guard;
 mod health;
@@ -24,6 +25,7 @@ mod progress;
 mod quarantine;
 mod queue_lane;
 mod ration;
+mod register;
 mod roll_call;
 mod rounds;
 mod stopping;
@@ -38,16 +40,16 @@ use std::time::Duration;
 use compact_str::CompactString;
 use skep_protocol::limits::{KNOWS_ALL_AFTER, MAX_SHARED, ROLL_CALL_WITHIN};
 use skep_protocol::{
-    AgentId, AttemptId, Board, CoordinatorId, PartitionCount, PartitionId, Task, Timestamp,
+    AgentId, AttemptId, Board, CoordinatorId, PartitionCount, PartitionId, Timestamp,
 };
 
 use crate::OfferTask;
 
 use agent::Agent;
-use attempt::Attempt;
 use guard::{Guard, Purse};
 use place::Place;
 use pool::Pool;
+use register::{Register, Slot};
 use roll_call::RollCall;
 use rounds::Rounds;
 use stopping::Stopping;
@@ -65,13 +67,14 @@ pub struct Fleet {
     owned: BTreeSet<PartitionId>,
     /// Recovered ones for which reports may lie that were not read yet.
     unread: BTreeSet<PartitionId>,
-    /// Each in a place of its own: what is large is not moved about in the tree.
-    attempts: BTreeMap<AttemptId, Box<Attempt>>,
+    attempts: Register,
     agents: BTreeMap<AgentId, Agent>,
     pools: BTreeMap<CompactString, Pool>,
     timers: BTreeSet<(Timestamp, Timer)>,
+    /// When attempts want to be looked at.
+    due: BTreeSet<(Timestamp, Slot)>,
     touched: BTreeSet<CompactString>,
-    outbox: BTreeMap<AgentId, Vec<Task>>,
+    outbox: BTreeMap<AgentId, Vec<Slot>>,
     cancels: BTreeMap<AgentId, Vec<AttemptId>>,
     /// What agents were told to stop and have not stopped, as far as is known.
     stopping: BTreeMap<AttemptId, Stopping>,
@@ -109,8 +112,6 @@ const STALL: Duration = Duration::from_secs(2);
 enum Timer {
     /// The roll call ends.
     RollCall,
-    /// An attempt wants to be looked at.
-    Attempt(AttemptId),
     /// An agent may have been silent for too long.
     Silence(AgentId),
     /// An agent that holds something may be gone.
@@ -134,10 +135,11 @@ impl Fleet {
             count,
             owned: BTreeSet::new(),
             unread: BTreeSet::new(),
-            attempts: BTreeMap::new(),
+            attempts: Register::new(),
             agents: BTreeMap::new(),
             pools: BTreeMap::new(),
             timers: BTreeSet::new(),
+            due: BTreeSet::new(),
             touched: BTreeSet::new(),
             outbox: BTreeMap::new(),
             cancels: BTreeMap::new(),
@@ -205,7 +207,11 @@ impl Fleet {
             }
             FleetInput::CaughtUp { partition } => self.caught_up(partition, now, effects),
             FleetInput::Dropped { partition } => self.drop_partition(partition),
-            FleetInput::Withheld { attempt } => self.withhold(&attempt),
+            FleetInput::Withheld { attempt } => {
+                if let Some(slot) = self.attempts.slot(&attempt) {
+                    self.withhold(slot);
+                }
+            }
             FleetInput::TakenBack { attempt } => self.taken_back(&attempt),
             FleetInput::Settled { attempt, reported_by } => {
                 self.settle(&attempt, reported_by.as_ref(), now);
@@ -240,7 +246,9 @@ impl Fleet {
 
     /// Returns when [`FleetInput::Wake`] is due next.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(at, _)| *at)
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let due = self.due.first().map(|(at, _)| *at);
+        timer.into_iter().chain(due).min()
     }
 
     /// Returns how many attempts are tracked.
@@ -267,12 +275,11 @@ impl Fleet {
         self.unread.insert(partition);
         let owed = owed.into_iter().map(|offer| (offer, false));
         for (offer, paused) in owed.chain(withheld.into_iter().map(|offer| (offer, true))) {
-            let id = offer.task.id();
-            self.track(Box::new(offer));
+            let slot = self.track(Box::new(offer));
             if paused {
-                self.withhold(&id);
+                self.withhold(slot);
             }
-            self.move_to(&id, Place::RollCall);
+            self.move_to(slot, Place::RollCall);
         }
         self.call_roll(partition, now, effects);
     }
@@ -293,14 +300,8 @@ impl Fleet {
     fn drop_partition(&mut self, partition: PartitionId) {
         self.owned.remove(&partition);
         self.unread.remove(&partition);
-        let gone: Vec<AttemptId> = self
-            .attempts
-            .iter()
-            .filter(|(_, attempt)| attempt.offer.task.partition == partition)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in gone {
-            self.forget(&id);
+        for slot in self.attempts.those(|known| known.offer.task.partition == partition) {
+            self.forget(slot);
         }
         self.forget_stopping();
     }
@@ -335,11 +336,16 @@ impl Fleet {
     }
 
     fn fire(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
-        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+        while let Some(at) = self.next_wake().filter(|at| *at <= now) {
+            let is_due = self.due.first().is_some_and(|(due, _)| *due == at);
+            // Of what is due at one moment, roll calls go first, then attempts, then the rest.
+            if is_due && !self.timers.contains(&(at, Timer::RollCall)) {
+                self.attempts_due(at, now, effects);
+                continue;
+            }
             let Some((_, timer)) = self.timers.pop_first() else { return };
             match timer {
                 Timer::RollCall => self.end_roll_call(now, effects),
-                Timer::Attempt(id) => self.attempt_due(&id, now, effects),
                 Timer::Silence(agent) => self.check_silence(agent, now, effects),
                 Timer::Look(agent) => self.look(agent, now, effects),
                 Timer::Busy(agent) => self.unpause(&agent),
@@ -358,5 +364,12 @@ impl Fleet {
                 effects.push(FleetEffect::CancelAttempts { agent, attempts });
             }
         }
+    }
+}
+
+/// Notes that something changed in the pool of a capability.
+fn touch(touched: &mut BTreeSet<CompactString>, capability: &CompactString) {
+    if !touched.contains(capability) {
+        touched.insert(capability.clone());
     }
 }

@@ -10,7 +10,8 @@ use skep_protocol::{AgentId, AgentView, AttemptId, Heartbeat, Lane, Offer, Ratio
 
 use super::pool::Labels;
 use super::quarantine::Health;
-use super::{Fleet, Timer};
+use super::register::Slot;
+use super::{Fleet, Timer, touch};
 
 /// An agent that was heard of lately.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(super) struct Agent {
     pub(super) draining: bool,
     pub(super) seq: u64,
     pub(super) heard: Timestamp,
-    pub(super) attempts: BTreeSet<AttemptId>,
+    pub(super) attempts: BTreeSet<Slot>,
     /// What it was told to stop.
     pub(super) stopping: BTreeSet<AttemptId>,
     /// What it holds for other coordinators.
@@ -120,45 +121,54 @@ impl Agent {
         self.offers.get(capability).map_or(0, |room| room.used as usize)
     }
 
-    /// Returns the load in thousandths if the agent can take one more task of the capability.
-    fn load(&self, capability: &str) -> Option<u32> {
-        let room = self.offers.get(capability)?;
+    /// Returns whether it can take one more task of something.
+    fn can_take(&self) -> bool {
         let takes = self.lane == Lane::Direct && !self.draining && self.unanswered.is_none();
-        if !takes || self.paused_until.is_some() || room.used >= room.slots {
-            return None;
+        if !takes || self.paused_until.is_some() {
+            return false;
         }
         if self.health.at_a_time().is_some_and(|most| self.attempts.len() >= most) {
-            return None;
+            return false;
         }
-        let total = self.slots();
         // What it was told to stop has a slot until it has stopped.
         let taken = self.attempts.len() + self.stopping.len();
         let taken = u32::try_from(taken).unwrap_or(u32::MAX);
-        if taken.saturating_add(self.foreign) >= total {
+        taken.saturating_add(self.foreign) < self.slots()
+    }
+}
+
+impl Room {
+    /// Returns the load in thousandths if there is room for one more task.
+    fn load(&self) -> Option<u32> {
+        if self.used >= self.slots {
             return None;
         }
-        u32::try_from(u64::from(room.used) * 1_000 / u64::from(room.slots)).ok()
+        u32::try_from(u64::from(self.used) * 1_000 / u64::from(self.slots)).ok()
     }
 }
 
 impl Fleet {
     /// Puts an attempt into the hands of an agent.
-    pub(super) fn hand_to(&mut self, agent: &AgentId, id: &AttemptId, capability: &str) {
+    pub(super) fn hand_to(&mut self, agent: &AgentId, slot: Slot) {
         let Some(known) = self.agents.get_mut(agent) else { return };
-        if known.attempts.insert(id.clone())
-            && let Some(room) = known.offers.get_mut(capability)
+        if known.attempts.insert(slot)
+            && let Some(attempt) = self.attempts.at(slot)
+            && let Some(room) = known.offers.get_mut(&attempt.capability)
         {
             room.used += 1;
         }
-        self.look_after(agent);
+        if known.look_at.is_none() {
+            self.look_after(agent);
+        }
         self.relist(agent);
     }
 
     /// Takes an attempt out of the hands of an agent.
-    pub(super) fn take_from(&mut self, agent: &AgentId, id: &AttemptId, capability: &str) {
+    pub(super) fn take_from(&mut self, agent: &AgentId, slot: Slot) {
         let Some(known) = self.agents.get_mut(agent) else { return };
-        if known.attempts.remove(id)
-            && let Some(room) = known.offers.get_mut(capability)
+        if known.attempts.remove(&slot)
+            && let Some(attempt) = self.attempts.at(slot)
+            && let Some(room) = known.offers.get_mut(&attempt.capability)
         {
             room.used = room.used.saturating_sub(1);
             known.paused_until = None;
@@ -169,8 +179,9 @@ impl Fleet {
     /// Brings the pools' lists of free agents up to date for one agent.
     pub(super) fn relist(&mut self, agent: &AgentId) {
         let Some(known) = self.agents.get_mut(agent) else { return };
-        let loads: Vec<Option<u32>> = known.offers.keys().map(|name| known.load(name)).collect();
-        for ((capability, room), load) in known.offers.iter_mut().zip(loads) {
+        let can_take = known.can_take();
+        for (capability, room) in &mut known.offers {
+            let load = if can_take { room.load() } else { None };
             if room.listed == load {
                 continue;
             }
@@ -181,7 +192,7 @@ impl Fleet {
             if let Some(load) = load {
                 pool.free.insert((load, agent.clone()));
             }
-            self.touched.insert(capability.clone());
+            touch(&mut self.touched, capability);
             room.listed = load;
         }
     }
@@ -225,8 +236,8 @@ impl Fleet {
                 (CompactString::new(&offer.capability), Room { slots, ..Room::default() })
             })
             .collect();
-        for id in &known.attempts {
-            let capability = self.attempts.get(id).map(|attempt| &attempt.capability);
+        for slot in &known.attempts {
+            let capability = self.attempts.at(*slot).map(|attempt| &attempt.capability);
             if let Some(room) = capability.and_then(|name| known.offers.get_mut(name)) {
                 room.used += 1;
             }

@@ -12,6 +12,7 @@ use super::agent::Agent;
 use super::attempt::Attempt;
 use super::place::Place;
 use super::presence::Parting;
+use super::register::Slot;
 use super::{Fleet, FleetEffect, Timer};
 
 /// A heartbeat whose number is lower than the last by no more than this is a late one; lower by
@@ -79,16 +80,19 @@ impl Fleet {
         effects: &mut Vec<FleetEffect>,
     ) {
         let Some(known) = self.agents.get(agent) else { return };
-        let unlisted: Vec<AttemptId> = known.attempts.difference(held).cloned().collect();
-        for id in unlisted {
-            match self.attempts.get(&id).map(|attempt| attempt.place.clone()) {
+        let is_listed = |slot: Slot| self.attempts.at(slot).is_some_and(|a| held.contains(&a.id));
+        let missing = known.attempts.iter().copied().filter(|slot| !is_listed(*slot));
+        let mut missing: Vec<Slot> = missing.collect();
+        self.attempts.sort(&mut missing);
+        for slot in missing {
+            match self.attempts.at(slot).map(|attempt| attempt.place.clone()) {
                 Some(Place::Sent { since, .. }) if now.since(since) >= HOLD_CONFIRMED_WITHIN => {
                     let cause = format!("agent {agent} does not hold what it was sent");
-                    self.lose(&id, (Some(agent.clone()), cause), now, effects);
+                    self.lose(slot, (Some(agent.clone()), cause), now, effects);
                 }
                 Some(Place::Held { seen, .. }) if now.since(seen) >= HOLD_CONFIRMED_WITHIN => {
                     let cause = format!("agent {agent} does not hold it any more");
-                    self.lose(&id, (Some(agent.clone()), cause), now, effects);
+                    self.lose(slot, (Some(agent.clone()), cause), now, effects);
                 }
                 Some(
                     Place::New
@@ -123,7 +127,9 @@ impl Fleet {
         let mut foreign = 0;
         let mut strays = Vec::new();
         for id in held {
-            let Some(attempt) = self.attempts.get(&id) else {
+            let slot = self.attempts.slot(&id);
+            let Some((slot, attempt)) = slot.and_then(|slot| Some((slot, self.attempts.at(slot)?)))
+            else {
                 if self.owned.contains(&self.count.of(id.run)) {
                     strays.push(id);
                 } else {
@@ -137,9 +143,9 @@ impl Fleet {
             } else if !attempt.place.agent().is_some_and(elsewhere)
                 && !matches!(attempt.place, Place::Lost { .. })
             {
-                self.see_pulled(&id);
-                self.move_to(&id, Place::Held { agent: agent.clone(), seen: now });
-                self.tell_held(&id, agent, effects);
+                self.see_pulled(slot);
+                self.see_with(slot, agent, now);
+                self.tell_held(slot, agent, effects);
             }
         }
         let Some(known) = self.agents.get_mut(agent) else { return };
@@ -151,6 +157,18 @@ impl Fleet {
         for attempts in strays.chunks(MAX_SHARED) {
             let (agent, attempts) = (agent.clone(), attempts.to_vec());
             effects.push(FleetEffect::Strays { agent, attempts });
+        }
+    }
+
+    /// An attempt is in the hands of an agent, by its own word.
+    fn see_with(&mut self, slot: Slot, agent: &AgentId, now: Timestamp) {
+        if let Some(attempt) = self.attempts.at_mut(slot)
+            && let Place::Held { agent: by, seen } = &mut attempt.place
+            && by == agent
+        {
+            *seen = now;
+        } else {
+            self.move_to(slot, Place::Held { agent: agent.clone(), seen: now });
         }
     }
 
@@ -172,18 +190,20 @@ impl Fleet {
             | Place::Queued { .. }
             | Place::Refused { .. } => false,
         };
-        if !self.attempts.get(id).is_some_and(|attempt| lost_with_it(attempt)) {
-            self.entrust(id, agent, now);
+        let Some(slot) = self.attempts.slot(id) else { return };
+        if !self.attempts.at(slot).is_some_and(lost_with_it) {
+            self.entrust(slot, agent, now);
         }
     }
 
     /// An agent gave an attempt back untouched: the next one may have it.
     pub(super) fn released(&mut self, agent: &AgentId, id: &AttemptId, now: Timestamp) {
-        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        let Some(slot) = self.attempts.slot(id) else { return };
+        let Some(attempt) = self.attempts.at_mut(slot) else { return };
         let by_holder = attempt.place.agent() == Some(agent);
         if by_holder || matches!(attempt.place, Place::Queued { .. }) {
             attempt.told = None;
-            self.send_again(id, now);
+            self.send_again(slot, now);
         }
     }
 
@@ -200,8 +220,8 @@ impl Fleet {
             self.never_arrived(agent, id, now);
         }
         for id in attempts {
-            if self.is_on_its_way(&id, agent) {
-                self.move_to(&id, Place::Sent { agent: agent.clone(), since: now });
+            if let Some(slot) = self.on_its_way(&id, agent) {
+                self.move_to(slot, Place::Sent { agent: agent.clone(), since: now });
             } else {
                 self.arrived_to_stop(agent, &id);
             }
@@ -209,8 +229,8 @@ impl Fleet {
     }
 
     fn refused(&mut self, agent: &AgentId, id: &AttemptId, refusal: Refusal, now: Timestamp) {
-        if self.is_on_its_way(id, agent) {
-            self.make_ready(id, now);
+        if let Some(slot) = self.on_its_way(id, agent) {
+            self.make_ready(slot, now);
         }
         match refusal {
             Refusal::Busy => self.pause(agent, now.after(BUSY_PAUSE)),
@@ -227,18 +247,24 @@ impl Fleet {
         }
     }
 
-    pub(super) fn is_on_its_way(&self, id: &AttemptId, agent: &AgentId) -> bool {
-        self.is_to_go(id, Some(agent))
+    /// Returns the slot of an attempt that is on its way to an agent.
+    pub(super) fn on_its_way(&self, id: &AttemptId, agent: &AgentId) -> Option<Slot> {
+        let slot = self.attempts.slot(id)?;
+        self.attempts.at(slot).filter(|attempt| attempt.is_to_go(Some(agent))).map(|_| slot)
     }
 
     /// Returns whether a task that was to be sent still is: to this agent, or into its queue.
     pub fn is_to_go(&self, id: &AttemptId, agent: Option<&AgentId>) -> bool {
-        self.attempts.get(id).is_some_and(|attempt| match agent {
-            Some(agent) => {
-                matches!(&attempt.place, Place::Delivering { agent: to } if to == agent)
-            }
-            None => matches!(attempt.place, Place::Queued { .. }),
-        })
+        self.attempts.get(id).is_some_and(|attempt| attempt.is_to_go(agent))
+    }
+}
+
+impl Attempt {
+    fn is_to_go(&self, agent: Option<&AgentId>) -> bool {
+        match agent {
+            Some(agent) => matches!(&self.place, Place::Delivering { agent: to } if to == agent),
+            None => matches!(self.place, Place::Queued { .. }),
+        }
     }
 }
 

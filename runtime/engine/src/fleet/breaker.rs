@@ -208,9 +208,10 @@ impl Breaker {
         if reaches(failed, self.policy.failure_rate) {
             return Some(format!("{failed} of {calls} calls failed"));
         }
-        let bound = seconds(self.policy.slow);
-        reaches(slow, self.policy.slow_rate)
-            .then(|| format!("{slow} of {calls} calls took longer than {bound}"))
+        reaches(slow, self.policy.slow_rate).then(|| {
+            let bound = seconds(self.policy.slow);
+            format!("{slow} of {calls} calls took longer than {bound}")
+        })
     }
 
     fn open(&mut self, cause: String, now: Timestamp) -> Turn {

@@ -2,10 +2,12 @@
 
 use compact_str::CompactString;
 use skep_protocol::limits::{MAX_SHARED, TARGET_BATCH_BYTES};
-use skep_protocol::{AgentId, AttemptId, Payload, Task, Timestamp};
+use skep_protocol::{AgentId, Payload, Task, Timestamp};
 
+use super::attempt::{Attempt, Rank};
 use super::place::Place;
 use super::pool::{Labels, Line, Pool};
+use super::register::Slot;
 use super::{Fleet, FleetEffect};
 
 /// What a task takes in a message beside its payloads, in bytes.
@@ -18,8 +20,8 @@ impl Fleet {
             self.ask_to_probe(&capability, now, effects);
             self.turn_away(&capability, now, effects);
             self.fail_unread(&capability, now, effects);
-            while let Some((id, agent)) = self.next_match(&capability, now) {
-                self.send_direct(&id, agent, now);
+            while let Some((slot, agent)) = self.next_match(&capability, now) {
+                self.send_direct(slot, agent, now);
             }
             self.tend_queue(&capability, now, effects);
             self.watch_budget(&capability, now);
@@ -29,42 +31,46 @@ impl Fleet {
             // Moving attempts touches the pool again; nothing is left to do in it.
             self.touched.remove(&capability);
         }
-        for (agent, tasks) in std::mem::take(&mut self.outbox) {
-            for tasks in shared(tasks) {
-                effects.push(FleetEffect::Deliver { agent: agent.clone(), tasks });
-            }
-        }
+        self.flush_outbox(effects);
     }
 
     /// Sends an attempt to an agent, if there is time left for it to be seen to be taken.
-    pub(super) fn send_direct(&mut self, id: &AttemptId, agent: AgentId, now: Timestamp) {
-        let Some(attempt) = self.attempts.get(id) else { return };
+    pub(super) fn send_direct(&mut self, slot: Slot, agent: AgentId, now: Timestamp) {
+        let Some(attempt) = self.attempts.at(slot) else { return };
         if attempt.is_late(now) {
-            return self.move_to(id, Place::Late);
+            return self.move_to(slot, Place::Late);
         }
-        let task = Task { ask: attempt.sending > 0, ..attempt.offer.task.clone() };
-        self.outbox.entry(agent.clone()).or_default().push(task);
-        self.move_to(id, Place::Delivering { agent });
-        self.goes_out(id, now);
+        match self.outbox.get_mut(&agent) {
+            Some(slots) => slots.push(slot),
+            None => {
+                self.outbox.insert(agent.clone(), vec![slot]);
+            }
+        }
+        self.move_to(slot, Place::Delivering { agent });
+        self.goes_out(slot, now);
     }
 
+    /// Returns the attempt that goes first of those that can go, and where to.
     pub(super) fn next_match(
         &self,
         capability: &CompactString,
         now: Timestamp,
-    ) -> Option<(AttemptId, AgentId)> {
+    ) -> Option<(Slot, AgentId)> {
         let pool = self.pools.get(capability)?;
-        if pool.free.is_empty() || !pool.has_ready() {
+        if pool.free.is_empty() {
             return None;
         }
-        pool.heads().into_iter().find_map(|(_, line, id)| {
-            if !self.passes(capability, line, now) {
-                return None;
+        let mut best: Option<(&Rank, Slot, &AgentId)> = None;
+        for (rank, line, slot) in pool.heads() {
+            if best.is_some_and(|(first, ..)| first < rank) || !self.passes(capability, line, now) {
+                continue;
             }
-            let prefer = &self.attempts.get(id)?.offer.prefer;
-            let agent = self.choose(pool, line, prefer)?;
-            Some((id.clone(), agent.clone()))
-        })
+            let Some(attempt) = self.attempts.at(slot) else { continue };
+            if let Some(agent) = self.choose(pool, line, &attempt.offer.prefer) {
+                best = Some((rank, slot, agent));
+            }
+        }
+        best.map(|(_, slot, agent)| (slot, agent.clone()))
     }
 
     /// Chooses among agents with room that can read it: all required labels, most preferred ones,
@@ -86,28 +92,36 @@ impl Fleet {
         }
         best.map(|(id, _)| id)
     }
-}
 
-/// Splits tasks for one agent into messages of bearable size.
-fn shared(tasks: Vec<Task>) -> Vec<Vec<Task>> {
-    let mut messages = Vec::new();
-    let mut bytes = 0;
-    for task in tasks {
-        let size = TASK_OVERHEAD
-            + inline_size(&task.input)
-            + task.checkpoint.as_ref().map_or(0, inline_size);
-        bytes += size;
-        match messages.last_mut() {
-            Some(last) if Vec::len(last) < MAX_SHARED && bytes <= TARGET_BATCH_BYTES => {
-                last.push(task);
-            }
-            Some(_) | None => {
-                bytes = size;
-                messages.push(vec![task]);
+    fn flush_outbox(&mut self, effects: &mut Vec<FleetEffect>) {
+        for (agent, slots) in std::mem::take(&mut self.outbox) {
+            let attempts: Vec<&Attempt> =
+                slots.iter().filter_map(|slot| self.attempts.at(*slot)).collect();
+            let mut rest = &attempts[..];
+            while !rest.is_empty() {
+                let (first, others) = rest.split_at(bearable(rest));
+                let tasks = first
+                    .iter()
+                    .map(|attempt| Task { ask: attempt.sending > 0, ..attempt.offer.task.clone() });
+                let (agent, tasks) = (agent.clone(), tasks.collect());
+                effects.push(FleetEffect::Deliver { agent, tasks });
+                rest = others;
             }
         }
     }
-    messages
+}
+
+/// Returns how many of these can share a message of bearable size; at least one.
+fn bearable(attempts: &[&Attempt]) -> usize {
+    let mut bytes = 0;
+    let within = attempts.iter().take(MAX_SHARED).take_while(|attempt| {
+        let task = &attempt.offer.task;
+        bytes += TASK_OVERHEAD
+            + inline_size(&task.input)
+            + task.checkpoint.as_ref().map_or(0, inline_size);
+        bytes <= TARGET_BATCH_BYTES
+    });
+    within.count().max(1)
 }
 
 fn inline_size(payload: &Payload) -> usize {

@@ -25,7 +25,7 @@ impl Fleet {
         let (reason, cause) = match &attempt.place {
             Place::Held { .. } | Place::Sent { .. } => return None,
             Place::BackOff => (back_off(attempt.offer.not_before, now), None),
-            Place::Behind { until } => plain(&self.explain_behind(id, *until, now)),
+            Place::Behind { until } => plain(&self.explain_behind(attempt, *until, now)),
             Place::Withheld => paused(),
             Place::New | Place::RollCall => {
                 plain("the agents are being asked whether one of them holds it")
@@ -77,15 +77,16 @@ impl Fleet {
         }
     }
 
-    fn explain_behind(&self, id: &AttemptId, until: Timestamp, now: Timestamp) -> String {
-        match self.stops_before(id, now) {
+    fn explain_behind(&self, attempt: &Attempt, until: Timestamp, now: Timestamp) -> String {
+        let id = &attempt.id;
+        match self.stops_before(attempt, now) {
             Some((other, stopping)) => {
-                let until = clock(self.bears_with(id, other).unwrap_or(until));
-                let (step, attempt, agent) = (&other.step, other.attempt, &stopping.agent);
+                let until = clock(self.bears_with(attempt, other).unwrap_or(until));
+                let (step, number, agent) = (&other.step, other.attempt, &stopping.agent);
                 let own = id.step == *step || id.step.compensated().as_ref() == Some(step);
                 let another = if own { "" } else { ", another step," };
                 format!(
-                    "agent {agent} was told to stop attempt {attempt} of {step}{another} and is \
+                    "agent {agent} was told to stop attempt {number} of {step}{another} and is \
                      waited for, until {until} at the latest"
                 )
             }

@@ -10,12 +10,13 @@ use skep_protocol::{
 };
 
 use super::board::Post;
-use super::breaker::{Breaker, Call, Open, Turn};
+use super::breaker::{Breaker, Call, FORGOTTEN_AFTER, Open, Turn};
 use super::budget::Budget;
 use super::health::Peers;
 use super::place::Place;
 use super::pool::Line;
-use super::{CallEnd, Fleet, FleetEffect, Timer};
+use super::register::Slot;
+use super::{CallEnd, Fleet, FleetEffect, Timer, touch};
 
 /// A breaker and what goes with it.
 #[derive(Debug)]
@@ -37,6 +38,12 @@ pub(super) struct Purse {
 }
 
 impl Guard {
+    /// Returns whether it has to be armed: one that is closed and will be forgotten has not.
+    fn is_unarmed(&self, now: Timestamp) -> bool {
+        self.breaker.phase() != BreakerPhase::Closed
+            || self.armed.is_none_or(|armed| armed > now.after(FORGOTTEN_AFTER))
+    }
+
     /// Returns whether nothing at all passes.
     pub(super) fn is_open(&self) -> bool {
         self.breaker.phase() == BreakerPhase::Open
@@ -64,17 +71,15 @@ impl Fleet {
     }
 
     /// An attempt goes out: it counts.
-    pub(super) fn goes_out(&mut self, id: &AttemptId, now: Timestamp) {
-        let Some(attempt) = self.attempts.get_mut(id) else { return };
+    pub(super) fn goes_out(&mut self, slot: Slot, now: Timestamp) {
+        let Some(attempt) = self.attempts.at_mut(slot) else { return };
         attempt.sent.get_or_insert(now);
-        let capability = attempt.capability.clone();
-        let name = Self::breaker_of(&capability, &attempt.line).clone();
         let again = std::mem::take(&mut attempt.line.again);
         let first = !std::mem::replace(&mut attempt.counted, true);
         if first {
-            let armed = now.after(RETRY_WINDOW);
-            let purse = self.purses.entry(capability.clone()).or_insert_with(|| {
-                self.timers.insert((armed, Timer::Budget(capability)));
+            let purse = self.purses.entry(attempt.capability.clone()).or_insert_with_key(|name| {
+                let armed = now.after(RETRY_WINDOW);
+                self.timers.insert((armed, Timer::Budget(name.clone())));
                 Purse { budget: Budget::new(), peers: Peers::new(), armed }
             });
             if again {
@@ -84,18 +89,22 @@ impl Fleet {
                 purse.budget.first(now);
             }
         }
-        if let Some(guard) = self.guards.get_mut(&name) {
-            guard.breaker.admit(id, now);
-            self.arm(&name, now);
+        let name = Self::breaker_of(&attempt.capability, &attempt.line);
+        if let Some(guard) = self.guards.get_mut(name) {
+            guard.breaker.admit(&attempt.id, now);
+            if guard.is_unarmed(now) {
+                let name = name.clone();
+                self.arm(&name, now);
+            }
         }
     }
 
     /// An attempt that went out is back, or gone, without an end.
-    pub(super) fn comes_back(&mut self, id: &AttemptId) {
-        let Some(attempt) = self.attempts.get(id) else { return };
+    pub(super) fn comes_back(&mut self, slot: Slot) {
+        let Some(attempt) = self.attempts.at(slot) else { return };
         let name = Self::breaker_of(&attempt.capability, &attempt.line);
         if let Some(guard) = self.guards.get_mut(name) {
-            guard.breaker.withdraw(id);
+            guard.breaker.withdraw(&attempt.id);
         }
     }
 
@@ -107,7 +116,8 @@ impl Fleet {
         now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) {
-        let Some(attempt) = self.attempts.get(id) else { return };
+        let Some(slot) = self.attempts.find(id) else { return };
+        let Some(attempt) = self.attempts.at(slot) else { return };
         let (capability, paid) = (attempt.capability.clone(), attempt.paid);
         let failed = end.blames_capability(&attempt.offer.care.unless);
         let shown = agent.zip(end.shows_agent(&attempt.offer.care.unless));
@@ -126,7 +136,7 @@ impl Fleet {
             // What one agent did says nothing about the capability.
             guard.breaker.forget_counts();
         }
-        let (Some(failed), Some(attempt)) = (failed, self.attempts.get(id)) else { return };
+        let (Some(failed), Some(attempt)) = (failed, self.attempts.at(slot)) else { return };
         let call = Call { failed, took: took.unwrap_or_default() };
         let own = attempt.offer.care.breaker.as_deref().map(|(_, policy)| policy);
         let guard = self.guards.entry(name.clone()).or_insert_with(|| {
@@ -139,8 +149,8 @@ impl Fleet {
         }
         match guard.breaker.ended(id, call, now) {
             Some(turn) => self.turned(&name, turn, effects),
-            None if guard.breaker.phase() == BreakerPhase::Closed => {}
-            None => guard.breaker.tick(now),
+            None if guard.is_unarmed(now) => guard.breaker.tick(now),
+            None => return,
         }
         self.arm(&name, now);
     }
@@ -218,12 +228,12 @@ impl Fleet {
     fn arm(&mut self, name: &CompactString, now: Timestamp) {
         let Some(guard) = self.guards.get_mut(name) else { return };
         if guard.breaker.phase() != BreakerPhase::Closed {
-            self.touched.insert(guard.capability.clone());
+            touch(&mut self.touched, &guard.capability);
         }
         // One that is closed is looked at to be forgotten; one that waits for an answer gets it.
         let wanted = match guard.breaker.next_wake(now) {
             Some(at) if at > now => at,
-            Some(_) | None => now.after(super::breaker::FORGOTTEN_AFTER),
+            Some(_) | None => now.after(FORGOTTEN_AFTER),
         };
         if guard.armed.is_some_and(|armed| armed <= wanted) {
             return;
@@ -273,9 +283,9 @@ impl Fleet {
             line.fails && guard.is_some_and(|guard| guard.breaker.refuses(now))
         };
         let refused = pool.first_of(usize::MAX, refuses);
-        for id in refused {
+        for slot in refused {
             // One that went out before may be performed by somebody who pulled it: it waits.
-            let Some(attempt) = self.attempts.get(&id).filter(|one| one.sending == 0) else {
+            let Some(attempt) = self.attempts.at(slot).filter(|one| one.sending == 0) else {
                 continue;
             };
             let partition = attempt.offer.task.partition;
@@ -285,8 +295,9 @@ impl Fleet {
             let message = format!("the circuit breaker of {name} is open: {cause}");
             let failure = Failure::new(FailureKind::BreakerOpen, "breaker_open", message).fatal();
             let again = now.after(skep_protocol::limits::AGENT_SILENCE);
-            self.move_to(&id, Place::Refused { again });
-            effects.push(FleetEffect::Failed { partition, attempt: id, agent: None, failure });
+            let attempt = attempt.id.clone();
+            self.move_to(slot, Place::Refused { again });
+            effects.push(FleetEffect::Failed { partition, attempt, agent: None, failure });
         }
     }
 

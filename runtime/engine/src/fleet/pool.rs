@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::CompactString;
-use skep_protocol::{AgentId, AttemptId, Timestamp};
+use skep_protocol::{AgentId, Timestamp};
 use skep_workflow::WhenOpen;
 
 use super::attempt::Rank;
+use super::register::Slot;
 use crate::OfferTask;
 
 /// The labels that an agent must have.
@@ -45,9 +46,9 @@ impl OfferTask {
 pub(super) struct Pool {
     /// Attempts that wait, in order, apart by what they have to wait for: one that cannot go holds
     /// up nobody else.
-    ready: BTreeMap<Line, BTreeMap<Rank, AttemptId>>,
+    ready: BTreeMap<Line, BTreeMap<Rank, Slot>>,
     /// Attempts in the queue lane that nobody is known to hold.
-    pub(super) queued: BTreeSet<AttemptId>,
+    pub(super) queued: BTreeSet<Slot>,
     /// Agents of the direct lane that take tasks, and have room: the least loaded first.
     pub(super) free: BTreeSet<(u32, AgentId)>,
     /// All agents of the direct lane.
@@ -63,11 +64,11 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn push(&mut self, line: &Line, rank: Rank, id: AttemptId) {
+    pub(super) fn push(&mut self, line: &Line, rank: Rank, slot: Slot) {
         if let Some(waiting) = self.ready.get_mut(line) {
-            waiting.insert(rank, id);
+            waiting.insert(rank, slot);
         } else {
-            self.ready.insert(line.clone(), BTreeMap::from([(rank, id)]));
+            self.ready.insert(line.clone(), BTreeMap::from([(rank, slot)]));
         }
     }
 
@@ -79,17 +80,12 @@ impl Pool {
         }
     }
 
-    /// Returns the first attempt of each line, the one whose turn it is first.
-    pub(super) fn heads(&self) -> Vec<(Rank, &Line, &AttemptId)> {
-        let mut heads: Vec<_> = self
-            .ready
-            .iter()
-            .filter_map(|(line, waiting)| {
-                waiting.first_key_value().map(|(rank, id)| (*rank, line, id))
-            })
-            .collect();
-        heads.sort_unstable_by_key(|(rank, _, _)| *rank);
-        heads
+    /// Returns the first attempt of each line.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (&Rank, &Line, Slot)> {
+        self.ready.iter().filter_map(|(line, waiting)| {
+            let (rank, slot) = waiting.first_key_value()?;
+            Some((rank, line, *slot))
+        })
     }
 
     /// Returns the lines in which somebody waits.
@@ -104,15 +100,15 @@ impl Pool {
     }
 
     /// Returns the first `most` attempts, in order, of the lines that will do.
-    pub(super) fn first_of(&self, most: usize, will_do: impl Fn(&Line) -> bool) -> Vec<AttemptId> {
-        let mut first: Vec<(&Rank, &AttemptId)> = self
+    pub(super) fn first_of(&self, most: usize, will_do: impl Fn(&Line) -> bool) -> Vec<Slot> {
+        let mut first: Vec<(&Rank, &Slot)> = self
             .ready
             .iter()
             .filter(|(line, _)| will_do(line))
             .flat_map(|(_, waiting)| waiting.iter().take(most))
             .collect();
         first.sort_unstable_by_key(|(rank, _)| **rank);
-        first.into_iter().take(most).map(|(_, id)| id.clone()).collect()
+        first.into_iter().take(most).map(|(_, slot)| *slot).collect()
     }
 
     /// Returns how many ready attempts go before `rank`.
@@ -128,10 +124,6 @@ impl Pool {
     /// Returns how many agents there are, of both lanes.
     pub(super) fn size(&self) -> usize {
         self.direct.len() + self.pullers.len()
-    }
-
-    pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
     }
 
     pub(super) fn is_unused(&self) -> bool {

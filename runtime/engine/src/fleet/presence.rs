@@ -8,6 +8,7 @@ use skep_protocol::limits::AGENT_SILENCE;
 use skep_protocol::{AgentId, AttemptId, Timestamp};
 
 use super::place::Place;
+use super::register::Slot;
 use super::{Fleet, FleetEffect, Link, Timer};
 
 /// How often an agent that holds something is asked whether it is there, if it says nothing.
@@ -46,9 +47,7 @@ impl Fleet {
     /// An agent has something: from now on it is looked after.
     pub(super) fn look_after(&mut self, agent: &AgentId) {
         let at = self.looked.after(self.look_every());
-        if self.agents.get(agent).is_some_and(|known| known.look_at.is_none()) {
-            self.look_at(agent, at);
-        }
+        self.look_at(agent, at);
     }
 
     /// Asks an agent whether it is there, if it has something and has not said anything lately:
@@ -108,8 +107,8 @@ impl Fleet {
             self.delivered(agent, attempts, &[], now);
         } else {
             for id in attempts {
-                if self.is_on_its_way(&id, agent) {
-                    self.make_ready(&id, now);
+                if let Some(slot) = self.on_its_way(&id, agent) {
+                    self.make_ready(slot, now);
                 }
                 self.never_arrived(agent, &id, now);
             }
@@ -164,9 +163,11 @@ impl Fleet {
         if parting != Parting::Silent {
             self.forget_health(agent, effects);
         }
-        for id in gone.attempts {
+        let mut left: Vec<Slot> = gone.attempts.into_iter().collect();
+        self.attempts.sort(&mut left);
+        for slot in left {
             let cause = format!("agent {agent} {parting}");
-            self.lose(&id, (Some(agent.clone()), cause), now, effects);
+            self.lose(slot, (Some(agent.clone()), cause), now, effects);
         }
         for id in gone.stopping {
             self.has_stopped(&id, now);
@@ -178,20 +179,20 @@ impl Fleet {
     /// attempt, or the broker cannot be reached.
     pub(super) fn lost_in_vain(
         &mut self,
-        id: &AttemptId,
+        slot: Slot,
         agent: Option<AgentId>,
         now: Timestamp,
         effects: &mut Vec<FleetEffect>,
     ) {
-        let Some(attempt) = self.attempts.get(id) else { return };
+        let Some(attempt) = self.attempts.at(slot) else { return };
         let taker = attempt.offer.taken_by.clone();
         if self.link == Link::Down {
-            self.move_to(id, Place::Lost { agent, again: now.after(AGENT_SILENCE) });
+            self.move_to(slot, Place::Lost { agent, again: now.after(AGENT_SILENCE) });
         } else if let Some(taker) = taker.filter(|taker| agent.as_ref() != Some(taker)) {
-            self.entrust(id, &taker, now);
+            self.entrust(slot, &taker, now);
         } else {
             let who = agent.as_ref().map_or_else(String::new, |agent| format!(" of agent {agent}"));
-            self.lose(id, (agent, format!("the loss{who} was not noted")), now, effects);
+            self.lose(slot, (agent, format!("the loss{who} was not noted")), now, effects);
         }
     }
 }

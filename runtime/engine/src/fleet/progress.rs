@@ -45,7 +45,8 @@ impl Fleet {
     ) {
         let agent = &heartbeat.agent;
         for held in &heartbeat.held {
-            let Some(attempt) = self.attempts.get_mut(&held.attempt) else { continue };
+            let Some(slot) = self.attempts.slot(&held.attempt) else { continue };
+            let Some(attempt) = self.attempts.at_mut(slot) else { continue };
             let Some(within) = attempt.offer.care.progress_within else { continue };
             if attempt.place.agent() != Some(agent) {
                 continue;

@@ -9,6 +9,7 @@ use skep_protocol::{AgentId, AttemptId, Timestamp};
 use super::agent::Agent;
 use super::place::Place;
 use super::pool::{Line, Pool};
+use super::register::Slot;
 use super::{Fleet, FleetEffect, Timer};
 
 impl Fleet {
@@ -36,10 +37,10 @@ impl Fleet {
             return;
         }
         let room = self.queue_room(pool, capability);
-        for id in self.queueable(pool, capability, (room, now)) {
-            let line = self.attempts.get(&id).map(|attempt| &attempt.line);
+        for slot in self.queueable(pool, capability, (room, now)) {
+            let line = self.attempts.at(slot).map(|attempt| &attempt.line);
             if line.is_some_and(|line| self.passes(capability, line, now)) {
-                self.enqueue(&id, now, effects);
+                self.enqueue(slot, now, effects);
             }
         }
         self.watch_queue(capability, now);
@@ -73,7 +74,7 @@ impl Fleet {
         pool: &Pool,
         capability: &CompactString,
         (room, now): (usize, Timestamp),
-    ) -> Vec<AttemptId> {
+    ) -> Vec<Slot> {
         if room == 0 {
             return Vec::new();
         }
@@ -86,12 +87,12 @@ impl Fleet {
         })
     }
 
-    fn enqueue(&mut self, id: &AttemptId, now: Timestamp, effects: &mut Vec<FleetEffect>) {
-        let Some(attempt) = self.attempts.get(id) else { return };
+    fn enqueue(&mut self, slot: Slot, now: Timestamp, effects: &mut Vec<FleetEffect>) {
+        let Some(attempt) = self.attempts.at(slot) else { return };
         let (task, sending) = (attempt.offer.task.clone(), attempt.sending);
         effects.push(FleetEffect::Enqueue { task, sending });
-        self.move_to(id, Place::Queued { since: now });
-        self.goes_out(id, now);
+        self.move_to(slot, Place::Queued { since: now });
+        self.goes_out(slot, now);
     }
 
     /// Direct agents are there and nobody pulls: the work goes direct.
@@ -102,8 +103,8 @@ impl Fleet {
         effects: &mut Vec<FleetEffect>,
     ) {
         self.clear_queue(capability, now, effects);
-        while let Some((id, agent)) = self.next_match(capability, now) {
-            self.send_direct(&id, agent, now);
+        while let Some((slot, agent)) = self.next_match(capability, now) {
+            self.send_direct(slot, agent, now);
         }
     }
 
@@ -116,8 +117,8 @@ impl Fleet {
     ) {
         effects.push(FleetEffect::ClearQueue { capability: capability.to_string() });
         let Some(pool) = self.pools.get(capability) else { return };
-        for id in pool.queued.clone() {
-            self.send_again(&id, now);
+        for slot in pool.queued.clone() {
+            self.send_again(slot, now);
         }
     }
 
@@ -157,8 +158,8 @@ impl Fleet {
         pool.ask_at = None;
         let pulled = std::mem::replace(&mut pool.pulled_before, pool.pulled);
         let passed = self.queued_since(&capability, |since| Some(since) < pulled);
-        for (_, id) in passed {
-            self.send_again(&id, now);
+        for slot in passed {
+            self.send_again(slot, now);
         }
         let Some(pool) = self.pools.get(&capability) else { return };
         if !pool.queued.is_empty() {
@@ -177,32 +178,29 @@ impl Fleet {
         let known = pool.queued.len() + held;
         let vanished = known.saturating_sub(usize::try_from(found).unwrap_or(usize::MAX));
         let is_old = |since| now.since(since) >= HOLD_CONFIRMED_WITHIN;
-        for (_, id) in self.queued_since(capability, is_old).into_iter().take(vanished) {
-            self.send_again(&id, now);
+        for slot in self.queued_since(capability, is_old).into_iter().take(vanished) {
+            self.send_again(slot, now);
         }
     }
 
     /// Returns what lies in a queue since some moments, the oldest first.
-    fn queued_since(
-        &self,
-        capability: &str,
-        will_do: impl Fn(Timestamp) -> bool,
-    ) -> Vec<(Timestamp, AttemptId)> {
+    fn queued_since(&self, capability: &str, will_do: impl Fn(Timestamp) -> bool) -> Vec<Slot> {
         let queued = self.pools.get(capability).into_iter().flat_map(|pool| &pool.queued);
-        let mut old: Vec<(Timestamp, AttemptId)> = queued
-            .filter_map(|id| {
-                let Place::Queued { since } = self.attempts.get(id)?.place else { return None };
-                will_do(since).then(|| (since, id.clone()))
+        let mut old: Vec<(Timestamp, &AttemptId, Slot)> = queued
+            .filter_map(|slot| {
+                let attempt = self.attempts.at(*slot)?;
+                let Place::Queued { since } = attempt.place else { return None };
+                will_do(since).then_some((since, &attempt.id, *slot))
             })
             .collect();
         old.sort_unstable();
-        old
+        old.into_iter().map(|(_, _, slot)| slot).collect()
     }
 
     /// Somebody has an attempt that lay in the queue: those before it were pulled, too. Those that
     /// nobody took a while later vanished; how many others' tasks lie there does not matter.
-    pub(super) fn see_pulled(&mut self, id: &AttemptId) {
-        let Some(attempt) = self.attempts.get(id) else { return };
+    pub(super) fn see_pulled(&mut self, slot: Slot) {
+        let Some(attempt) = self.attempts.at(slot) else { return };
         let Place::Queued { since } = attempt.place else { return };
         if let Some(pool) = self.pools.get_mut(&attempt.capability) {
             pool.pulled = pool.pulled.max(Some(since));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use skep_protocol::limits::{AGENT_SILENCE, ROLL_CALL_WITHIN};
-use skep_protocol::{AgentId, AttemptId, Lane, PartitionId, Timestamp};
+use skep_protocol::{AgentId, Lane, PartitionId, Timestamp};
 
 use super::place::Place;
 use super::{Fleet, FleetEffect, Timer};
@@ -60,7 +60,7 @@ impl Fleet {
     fn who_may_hold(&self, partition: PartitionId) -> BTreeSet<AgentId> {
         let takers: BTreeSet<&AgentId> = self
             .attempts
-            .values()
+            .all()
             .filter(|attempt| attempt.offer.task.partition == partition)
             .filter_map(|attempt| attempt.offer.taken_by.as_ref())
             .collect();
@@ -120,22 +120,19 @@ impl Fleet {
     pub(super) fn end_roll_call(&mut self, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         self.roll_call = None;
         self.touched.extend(self.pools.keys().cloned());
-        let waiting: Vec<(AttemptId, Option<AgentId>)> = self
-            .attempts
-            .iter()
-            .filter(|(_, attempt)| matches!(attempt.place, Place::RollCall))
-            .filter(|(_, attempt)| !self.unread.contains(&attempt.offer.task.partition))
-            .map(|(id, attempt)| (id.clone(), attempt.offer.taken_by.clone()))
-            .collect();
-        for (id, taken_by) in waiting {
+        let waiting = self.attempts.those(|attempt| {
+            attempt.place == Place::RollCall && !self.unread.contains(&attempt.offer.task.partition)
+        });
+        for slot in waiting {
+            let taken_by = self.attempts.at(slot).and_then(|known| known.offer.taken_by.clone());
             match taken_by {
-                None => self.make_ready(&id, now),
+                None => self.make_ready(slot, now),
                 Some(agent) if self.agents.contains_key(&agent) => {
                     let cause = format!("agent {agent} does not hold it any more");
-                    self.lose(&id, (Some(agent), cause), now, effects);
+                    self.lose(slot, (Some(agent), cause), now, effects);
                 }
                 Some(_) => {
-                    self.move_to(&id, Place::Missing { until: now.after(AGENT_SILENCE) });
+                    self.move_to(slot, Place::Missing { until: now.after(AGENT_SILENCE) });
                 }
             }
         }

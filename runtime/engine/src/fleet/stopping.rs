@@ -14,6 +14,7 @@ use skep_protocol::{AgentId, AttemptId, Timestamp};
 use super::Fleet;
 use super::attempt::Attempt;
 use super::place::Place;
+use super::register::Slot;
 use super::rounds::all_rounds;
 use crate::Round;
 
@@ -42,11 +43,12 @@ impl Stopping {
 impl Fleet {
     /// The attempt is not owed any more: whoever holds it and did not report it has to stop.
     pub(super) fn settle(&mut self, id: &AttemptId, reported_by: Option<&AgentId>, now: Timestamp) {
-        let Some(attempt) = self.attempts.get(id) else { return };
+        let Some(slot) = self.attempts.find(id) else { return };
+        let Some(attempt) = self.attempts.at(slot) else { return };
         let arrived = !matches!(attempt.place, Place::Delivering { .. });
         let agent = attempt.place.agent().filter(|agent| Some(*agent) != reported_by).cloned();
-        let rounds = agent.as_ref().map(|_| self.rounds_at_end(id, attempt));
-        self.forget(id);
+        let rounds = agent.as_ref().map(|_| self.rounds_at_end(attempt));
+        self.forget(slot);
         if let (Some(agent), Some(rounds)) = (agent, rounds) {
             self.cancels.entry(agent.clone()).or_default().push(id.clone());
             self.await_end(id, Stopping { agent, told: now, arrived, rounds }, now);
@@ -63,52 +65,52 @@ impl Fleet {
         self.rounds.stop(id, stopping.told, &stopping.rounds);
         self.stopping.insert(id.clone(), stopping);
         for next in next {
-            self.make_ready(&next, now);
+            self.make_ready(next, now);
         }
     }
 
     /// Returns the rounds that an attempt belongs to which is to stop. If it is told so while a
     /// later round is under way, that one left it alone when it began, and does not wait for it.
-    fn rounds_at_end(&self, id: &AttemptId, attempt: &Attempt) -> Vec<Round> {
-        let mut rounds = all_rounds(id, &attempt.offer.rounds);
+    fn rounds_at_end(&self, attempt: &Attempt) -> Vec<Round> {
+        let mut rounds = all_rounds(&attempt.id, &attempt.offer.rounds);
         for round in &mut rounds {
-            round.number = round.number.max(self.rounds.latest(id, round));
+            round.number = round.number.max(self.rounds.latest(&attempt.id, round));
         }
         rounds
     }
 
     /// Returns what waits for a slot and belongs to a later round than what is to stop from here
     /// on; nothing where something else of that round held it up already.
-    fn ready_after(&self, id: &AttemptId, rounds: &[Round], now: Timestamp) -> Vec<AttemptId> {
+    fn ready_after(&self, id: &AttemptId, rounds: &[Round], now: Timestamp) -> Vec<Slot> {
         let is_held_up = |round: &&Round| {
             self.rounds.told(id, round).is_some_and(|told| told.after(STOPPED_WITHIN) > now)
         };
         let rounds = rounds.iter().filter(|round| !is_held_up(round));
         let later = rounds.flat_map(|round| self.rounds.later(id, round));
-        let is_ready = |id: &&AttemptId| {
-            self.attempts.get(*id).is_some_and(|attempt| attempt.place == Place::Ready)
-        };
-        later.filter(is_ready).cloned().collect()
+        let is_ready =
+            |slot: &Slot| self.attempts.at(*slot).is_some_and(|a| a.place == Place::Ready);
+        later.filter_map(|id| self.attempts.slot(id)).filter(is_ready).collect()
     }
 
     /// Returns when an attempt that waits for others to stop is to be looked at, if nothing happens
     /// before. For other steps than its own it does not wait again, once that took too long; and
     /// whoever of them was told last may stop while those before it are waited for no more.
-    pub(super) fn waits_until(&mut self, id: &AttemptId, now: Timestamp) -> Option<Timestamp> {
-        let (other, stopping) = self.stops_before(id, now)?;
-        let (own, until) = (other.step == id.step, stopping.until());
+    pub(super) fn waits_until(&mut self, slot: Slot, now: Timestamp) -> Option<Timestamp> {
+        let attempt = self.attempts.at(slot)?;
+        let (other, stopping) = self.stops_before(attempt, now)?;
+        let (own, until) = (other.step == attempt.id.step, stopping.until());
         if own {
             return Some(until);
         }
-        let attempt = self.attempts.get_mut(id)?;
+        let attempt = self.attempts.at_mut(slot)?;
         let patience = *attempt.patience.get_or_insert_with(|| now.after(STOPPED_WITHIN));
         Some(until.min(patience).min(now.after(LOOK_EVERY)))
     }
 
     /// Returns until when an attempt waits for another one at the latest.
-    pub(super) fn bears_with(&self, id: &AttemptId, other: &AttemptId) -> Option<Timestamp> {
+    pub(super) fn bears_with(&self, attempt: &Attempt, other: &AttemptId) -> Option<Timestamp> {
         let until = self.stopping.get(other)?.until();
-        let patience = self.attempts.get(id)?.patience.filter(|_| other.step != id.step);
+        let patience = attempt.patience.filter(|_| other.step != attempt.id.step);
         Some(patience.map_or(until, |patience| until.min(patience)))
     }
 
@@ -116,17 +118,17 @@ impl Fleet {
     /// its step, or one of an earlier round.
     pub(super) fn stops_before(
         &self,
-        id: &AttemptId,
+        attempt: &Attempt,
         now: Timestamp,
     ) -> Option<(&AttemptId, &Stopping)> {
         if self.stopping.is_empty() {
             return None;
         }
+        let id = &attempt.id;
         let numbered = |attempt| AttemptId { attempt, ..id.clone() };
         let own = self.stopping.range(numbered(0)..id.clone());
-        let waits = |attempt: &&Attempt| attempt.patience.is_none_or(|until| until > now);
-        let attempt = self.attempts.get(id).map(|attempt| &**attempt).filter(waits);
-        let rounds = attempt.map_or(&[][..], |attempt| &attempt.offer.rounds);
+        let waits = attempt.patience.is_none_or(|until| until > now);
+        let rounds = if waits { &attempt.offer.rounds[..] } else { &[] };
         let others = self.rounds.before(id, rounds);
         let others = others.filter_map(|other| self.stopping.get_key_value(other));
         let waited_for = own.chain(others).filter(|(_, stopping)| stopping.until() > now);
@@ -134,11 +136,9 @@ impl Fleet {
     }
 
     /// Returns what comes after an attempt at its step and is in some place.
-    fn next_of(&self, id: &AttemptId, is_there: impl Fn(&Place) -> bool) -> Vec<AttemptId> {
-        let numbered = |attempt| AttemptId { attempt, ..id.clone() };
-        let next = numbered(id.attempt.saturating_add(1))..=numbered(u32::MAX);
-        let there = self.attempts.range(next).filter(|(_, attempt)| is_there(&attempt.place));
-        there.map(|(id, _)| id.clone()).collect()
+    fn next_of(&self, id: &AttemptId, is_there: impl Fn(&Place) -> bool) -> Vec<Slot> {
+        let next = self.attempts.next_of(id).filter(|(_, attempt)| is_there(&attempt.place));
+        next.map(|(slot, _)| slot).collect()
     }
 
     /// An agent says what it performs. What it was told to stop, and is not among it, has stopped.
@@ -164,7 +164,7 @@ impl Fleet {
         for id in performed {
             if let Some(stopping) = self.stopping.get_mut(id) {
                 stopping.arrived |= stopping.agent == *agent;
-            } else if !self.attempts.contains_key(id) {
+            } else if !self.attempts.contains(id) {
                 self.see_stray(id, agent, now);
             }
         }
@@ -212,10 +212,11 @@ impl Fleet {
 
     /// Nobody performs an attempt any more: whatever waited for that goes on.
     pub(super) fn has_stopped(&mut self, id: &AttemptId, now: Timestamp) {
-        let mut next = self.forget_end(id);
-        next.extend(self.next_of(id, |place| matches!(place, Place::Behind { .. })));
+        let free = self.forget_end(id);
+        let mut next = self.next_of(id, |place| matches!(place, Place::Behind { .. }));
+        next.extend(free.iter().filter_map(|id| self.attempts.slot(id)));
         for next in next {
-            self.make_ready(&next, now);
+            self.make_ready(next, now);
         }
     }
 

@@ -18,15 +18,13 @@ impl Fleet {
         now: Timestamp,
     ) {
         self.never_arrived(agent, id, now);
-        if !self.is_on_its_way(id, agent) {
-            return;
-        }
-        if let Some(attempt) = self.attempts.get_mut(id) {
+        let Some(slot) = self.on_its_way(id, agent) else { return };
+        if let Some(attempt) = self.attempts.at_mut(slot) {
             attempt.line.unread.insert(agent.clone());
             let since = attempt.unread.as_ref().map_or(now, |(since, _)| *since);
             attempt.unread = Some((since, cause));
         }
-        self.make_ready(id, now);
+        self.make_ready(slot, now);
     }
 
     /// Fails what none of those can read who are there, once it is sure that nobody else is: one
@@ -38,8 +36,8 @@ impl Fleet {
         effects: &mut Vec<FleetEffect>,
     ) {
         let Some(pool) = self.pools.get(capability) else { return };
-        for id in pool.first_of(usize::MAX, |line| self.is_beyond_all(pool, capability, line)) {
-            let Some(attempt) = self.attempts.get(&id) else { continue };
+        for slot in pool.first_of(usize::MAX, |line| self.is_beyond_all(pool, capability, line)) {
+            let Some(attempt) = self.attempts.at(slot) else { continue };
             let Some((since, cause)) = &attempt.unread else { continue };
             if now.since(*since) < AGENT_SILENCE {
                 continue;
@@ -48,8 +46,9 @@ impl Fleet {
             let message = format!("{} cannot read the task: {cause}", who(&attempt.line));
             let failure = Failure::new(FailureKind::Agent, "task_unreadable", message);
             let failure = Failure { only_here: true, ..failure };
-            self.move_to(&id, Place::Refused { again: now.after(AGENT_SILENCE) });
-            effects.push(FleetEffect::Failed { partition, attempt: id, agent: None, failure });
+            let attempt = attempt.id.clone();
+            self.move_to(slot, Place::Refused { again: now.after(AGENT_SILENCE) });
+            effects.push(FleetEffect::Failed { partition, attempt, agent: None, failure });
         }
     }
 

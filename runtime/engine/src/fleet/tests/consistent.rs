@@ -15,13 +15,16 @@ impl Fleet {
                 let used = agent
                     .attempts
                     .iter()
-                    .filter(|id| self.attempts[*id].capability == *capability)
+                    .filter(|slot| self.attempts.at(**slot).unwrap().capability == *capability)
                     .count();
                 assert_eq!(used, room.used as usize, "slots of {capability} at {name}");
             }
         }
-        for (id, attempt) in &self.attempts {
-            let at = self.agents.iter().filter(|(_, agent)| agent.attempts.contains(id));
+        for slot in self.attempts.those(|_| true) {
+            let attempt = self.attempts.at(slot).unwrap();
+            let id = &attempt.id;
+            assert_eq!(self.attempts.slot(id), Some(slot), "{id} in its slot");
+            let at = self.agents.iter().filter(|(_, agent)| agent.attempts.contains(&slot));
             let holders: Vec<_> = at.map(|(name, _)| name).collect();
             match attempt.place.agent() {
                 Some(holder) if self.agents.contains_key(holder) => {
@@ -32,12 +35,13 @@ impl Fleet {
             let unused = Pool::default();
             let pool = self.pools.get(&attempt.capability).unwrap_or(&unused);
             let queued = matches!(attempt.place, Place::Queued { .. });
-            assert_eq!(pool.queued.contains(id), queued, "{id} in the queue");
-            let ready = pool.first_of(usize::MAX, |_| true).contains(id);
+            assert_eq!(pool.queued.contains(&slot), queued, "{id} in the queue");
+            let ready = pool.first_of(usize::MAX, |_| true).contains(&slot);
             assert_eq!(ready, attempt.place == Place::Ready, "{id} ready");
-            let free = self.stops_before(id, self.looked).is_none();
+            let free = self.stops_before(attempt, self.looked).is_none();
             assert!(free || attempt.place != Place::Ready, "{id} goes before another has stopped");
         }
+        self.assert_no_slot_is_stale();
         assert_eq!(self.rounds, self.rounds_anew(), "who has to do with which round");
         for (name, agent) in &self.agents {
             let told = self.stopping.iter().filter(|(_, stopping)| stopping.agent == *name);
@@ -48,9 +52,28 @@ impl Fleet {
         assert!(at_agents <= self.attempts.len(), "agents hold what is not tracked");
     }
 
+    /// A slot that nobody is in belongs to whoever comes next.
+    fn assert_no_slot_is_stale(&self) {
+        let held = self.agents.values().flat_map(|agent| &agent.attempts);
+        let queued = self.pools.values().flat_map(|pool| &pool.queued);
+        for slot in held.chain(queued) {
+            assert!(self.attempts.at(*slot).is_some(), "a slot that nobody is in");
+        }
+        for (at, slot) in &self.due {
+            let timer = self.attempts.at(*slot).and_then(|attempt| attempt.timer);
+            assert_eq!(timer, Some(*at), "a timer that nobody asked for");
+        }
+        let waiting = self.attempts.all().filter(|attempt| attempt.timer.is_some());
+        assert_eq!(waiting.count(), self.due.len(), "timers of attempts");
+        let ready = self.attempts.all().filter(|attempt| attempt.place == Place::Ready);
+        let listed: usize = self.pools.values().map(|pool| pool.waiting(|_| true)).sum();
+        assert_eq!(ready.count(), listed, "ready ones in pools");
+    }
+
     fn rounds_anew(&self) -> Rounds {
         let mut rounds = Rounds::new();
-        for (id, attempt) in &self.attempts {
+        for attempt in self.attempts.all() {
+            let id = &attempt.id;
             rounds.track(id, &attempt.offer.rounds);
             if matches!(attempt.place, Place::Behind { .. }) {
                 rounds.wait(id, &attempt.offer.rounds);

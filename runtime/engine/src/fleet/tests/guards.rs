@@ -30,9 +30,10 @@ impl Scene {
     /// Lets time pass in which the agent says that it holds all it should.
     fn alive(&mut self, seconds: u64) -> &mut Self {
         for _ in 0..seconds {
-            let held: Vec<String> = self.fleet.agents.get(&agent("a")).map_or_else(Vec::new, |a| {
-                a.attempts.iter().map(|id| id.step.to_string()).collect()
-            });
+            let held = self.fleet.agents.get(&agent("a")).into_iter().flat_map(|a| &a.attempts);
+            let held =
+                held.filter_map(|slot| Some(self.fleet.attempts.at(*slot)?.id.step.to_string()));
+            let held: Vec<String> = held.collect();
             let held: Vec<&str> = held.iter().map(String::as_str).collect();
             self.delivered("a", &held).beat("a", 500, &held).after(1_000);
         }

@@ -40,11 +40,11 @@ impl Scene {
     }
 
     fn in_hands(&self) -> Vec<(AttemptId, AgentId)> {
-        let attempts = self.fleet.attempts.iter().map(|(id, attempt)| (id, &**attempt));
-        let held = |(id, attempt): (&AttemptId, &Attempt)| {
-            Some((id.clone(), attempt.place.agent()?.clone()))
+        let held = |slot| {
+            let attempt = self.fleet.attempts.at(slot)?;
+            Some((attempt.id.clone(), attempt.place.agent()?.clone()))
         };
-        attempts.filter_map(held).collect()
+        self.fleet.attempts.those(|_| true).into_iter().filter_map(held).collect()
     }
 
     fn standing(&mut self, name: &str) -> &mut Self {

@@ -153,9 +153,15 @@ impl World {
     }
 }
 
+/// Returns what an agent has in its hands as far as the fleet knows.
+fn held_by(fleet: &Fleet, name: &AgentId) -> BTreeSet<AttemptId> {
+    let slots = fleet.agents.get(name).into_iter().flat_map(|agent| &agent.attempts);
+    slots.filter_map(|slot| Some(fleet.attempts.at(*slot)?.id.clone())).collect()
+}
+
 fn beat_of(fleet: &Fleet, name: &AgentId, seq: u64, forgets: u8) -> Heartbeat {
     let agent = fleet.agents.get(name);
-    let held = agent.map(|agent| agent.attempts.clone()).unwrap_or_default();
+    let held = held_by(fleet, name);
     let stopping = agent.filter(|_| forgets % 4 < 2).map(|agent| agent.stopping.clone());
     let held = held.into_iter().skip(usize::from(forgets / 4));
     let held = held.chain(stopping.into_iter().flatten());
@@ -287,13 +293,14 @@ fn heal(mut fleet: Fleet, mut world: World, mut now: u64, mut seq: u64) {
         }
         world.settle_lost(&mut fleet, now);
         // What the agent holds from before is done as well.
-        for attempt in fleet.agents[&agent("a0")].attempts.clone() {
+        for attempt in held_by(&fleet, &agent("a0")) {
             world.owed.remove(&attempt);
             world.step(&mut fleet, FleetInput::Settled { attempt, reported_by: None }, now);
         }
     }
     assert!(world.owed.is_empty(), "never done: {:?}", fleet.attempts);
     assert!(fleet.timers.len() <= 12, "timers leak: {:?}", fleet.timers);
+    assert!(fleet.due.is_empty(), "timers leak: {:?}", fleet.due);
 }
 
 proptest! {

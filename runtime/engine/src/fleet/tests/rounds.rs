@@ -193,7 +193,7 @@ fn who_waits_for_many_is_looked_at_once_in_a_second() {
     let (mut looks, mut went) = (BTreeSet::new(), None);
     for item in &items[1..] {
         scene.settled(item, None).after(200).beat("a", 40, &items).beat("b", 5, &[]);
-        if let Place::Behind { until } = scene.fleet.attempts[&waits].place {
+        if let Place::Behind { until } = scene.fleet.attempts.get(&waits).unwrap().place {
             looks.insert(until);
         } else {
             went = went.or(Some(scene.now - 100_000));
