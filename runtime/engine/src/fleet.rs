@@ -48,7 +48,7 @@ use crate::OfferTask;
 use agent::Agent;
 use guard::{Guard, Purse};
 use place::Place;
-use pool::Pool;
+use pool::Pools;
 use register::{Register, Slot};
 use roll_call::RollCall;
 use rounds::Rounds;
@@ -69,7 +69,9 @@ pub struct Fleet {
     unread: BTreeSet<PartitionId>,
     attempts: Register,
     agents: BTreeMap<AgentId, Agent>,
-    pools: BTreeMap<CompactString, Pool>,
+    /// Those that may have more room than the pools know.
+    eased: Vec<AgentId>,
+    pools: Pools,
     timers: BTreeSet<(Timestamp, Timer)>,
     /// When attempts want to be looked at.
     due: BTreeSet<(Timestamp, Slot)>,
@@ -137,7 +139,8 @@ impl Fleet {
             unread: BTreeSet::new(),
             attempts: Register::new(),
             agents: BTreeMap::new(),
-            pools: BTreeMap::new(),
+            eased: Vec::new(),
+            pools: Pools::new(),
             timers: BTreeSet::new(),
             due: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -192,6 +195,7 @@ impl Fleet {
             self.take_in(input, now, effects);
         }
         self.fire(now, effects);
+        self.relist_eased();
         if self.link == Link::Up {
             self.dispatch(now, effects);
         }

@@ -8,7 +8,7 @@ use skep_protocol::limits::{
 };
 use skep_protocol::{AgentId, AgentView, AttemptId, Heartbeat, Lane, Offer, Ration, Timestamp};
 
-use super::pool::Labels;
+use super::pool::{Labels, Pools, pool_of};
 use super::quarantine::Health;
 use super::register::Slot;
 use super::{Fleet, Timer, touch};
@@ -26,7 +26,10 @@ pub(super) struct Agent {
     pub(super) draining: bool,
     pub(super) seq: u64,
     pub(super) heard: Timestamp,
-    pub(super) attempts: BTreeSet<Slot>,
+    /// What is in its hands, in no order that means anything.
+    pub(super) attempts: Vec<Slot>,
+    /// Something was taken from it, and the pools do not know yet that it has room.
+    eased: bool,
     /// What it was told to stop.
     pub(super) stopping: BTreeSet<AttemptId>,
     /// What it holds for other coordinators.
@@ -69,7 +72,8 @@ impl Agent {
             draining: false,
             seq: heartbeat.seq,
             heard: now,
-            attempts: BTreeSet::new(),
+            attempts: Vec::new(),
+            eased: false,
             stopping: BTreeSet::new(),
             foreign: 0,
             listens: heartbeat.lane == Lane::Direct,
@@ -122,7 +126,7 @@ impl Agent {
     }
 
     /// Returns whether it can take one more task of something.
-    fn can_take(&self) -> bool {
+    pub(super) fn can_take(&self) -> bool {
         let takes = self.lane == Lane::Direct && !self.draining && self.unanswered.is_none();
         if !takes || self.paused_until.is_some() {
             return false;
@@ -135,11 +139,31 @@ impl Agent {
         let taken = u32::try_from(taken).unwrap_or(u32::MAX);
         taken.saturating_add(self.foreign) < self.slots()
     }
+
+    /// Brings the pools' lists of free agents up to date.
+    fn list(&mut self, id: &AgentId, pools: &mut Pools, touched: &mut BTreeSet<CompactString>) {
+        let can_take = self.can_take();
+        for (capability, room) in &mut self.offers {
+            let load = if can_take { room.load() } else { None };
+            if room.listed == load {
+                continue;
+            }
+            let pool = pool_of(pools, capability);
+            if let Some(before) = room.listed.take() {
+                pool.free.remove(&(before, id.clone()));
+            }
+            if let Some(load) = load {
+                pool.free.insert((load, id.clone()));
+            }
+            touch(touched, capability);
+            room.listed = load;
+        }
+    }
 }
 
 impl Room {
     /// Returns the load in thousandths if there is room for one more task.
-    fn load(&self) -> Option<u32> {
+    pub(super) fn load(&self) -> Option<u32> {
         if self.used >= self.slots {
             return None;
         }
@@ -151,50 +175,53 @@ impl Fleet {
     /// Puts an attempt into the hands of an agent.
     pub(super) fn hand_to(&mut self, agent: &AgentId, slot: Slot) {
         let Some(known) = self.agents.get_mut(agent) else { return };
-        if known.attempts.insert(slot)
-            && let Some(attempt) = self.attempts.at(slot)
-            && let Some(room) = known.offers.get_mut(&attempt.capability)
-        {
+        let Some(attempt) = self.attempts.at_mut(slot) else { return };
+        attempt.held_as = known.attempts.len();
+        known.attempts.push(slot);
+        if let Some(room) = known.offers.get_mut(&attempt.capability) {
             room.used += 1;
         }
+        known.list(agent, &mut self.pools, &mut self.touched);
         if known.look_at.is_none() {
             self.look_after(agent);
         }
-        self.relist(agent);
     }
 
-    /// Takes an attempt out of the hands of an agent.
+    /// Takes an attempt out of the hands of an agent. That it has room is noted in the pools when
+    /// something is handed out next: much may be taken from it until then.
     pub(super) fn take_from(&mut self, agent: &AgentId, slot: Slot) {
         let Some(known) = self.agents.get_mut(agent) else { return };
-        if known.attempts.remove(&slot)
-            && let Some(attempt) = self.attempts.at(slot)
-            && let Some(room) = known.offers.get_mut(&attempt.capability)
-        {
+        let Some(attempt) = self.attempts.at(slot) else { return };
+        let held_as = attempt.held_as;
+        if known.attempts.get(held_as) != Some(&slot) {
+            return;
+        }
+        if let Some(room) = known.offers.get_mut(&attempt.capability) {
             room.used = room.used.saturating_sub(1);
             known.paused_until = None;
         }
-        self.relist(agent);
+        known.attempts.swap_remove(held_as);
+        let moved = known.attempts.get(held_as).and_then(|slot| self.attempts.at_mut(*slot));
+        if let Some(moved) = moved {
+            moved.held_as = held_as;
+        }
+        if !std::mem::replace(&mut known.eased, true) {
+            self.eased.push(agent.clone());
+        }
+    }
+
+    /// Brings the pools' lists of free agents up to date for those that something was taken from.
+    pub(super) fn relist_eased(&mut self) {
+        while let Some(agent) = self.eased.pop() {
+            self.relist(&agent);
+        }
     }
 
     /// Brings the pools' lists of free agents up to date for one agent.
     pub(super) fn relist(&mut self, agent: &AgentId) {
         let Some(known) = self.agents.get_mut(agent) else { return };
-        let can_take = known.can_take();
-        for (capability, room) in &mut known.offers {
-            let load = if can_take { room.load() } else { None };
-            if room.listed == load {
-                continue;
-            }
-            let pool = self.pools.entry(capability.clone()).or_default();
-            if let Some(before) = room.listed.take() {
-                pool.free.remove(&(before, agent.clone()));
-            }
-            if let Some(load) = load {
-                pool.free.insert((load, agent.clone()));
-            }
-            touch(&mut self.touched, capability);
-            room.listed = load;
-        }
+        known.eased = false;
+        known.list(agent, &mut self.pools, &mut self.touched);
     }
 
     /// Leaves a busy agent alone for a while.
@@ -243,7 +270,7 @@ impl Fleet {
             }
         }
         for capability in known.offers.keys() {
-            let pool = self.pools.entry(capability.clone()).or_default();
+            let pool = pool_of(&mut self.pools, capability);
             match known.lane {
                 Lane::Direct => pool.direct.insert(agent.clone()),
                 Lane::Queue => pool.pullers.insert(agent.clone()),

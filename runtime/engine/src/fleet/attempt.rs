@@ -1,7 +1,6 @@
 //! The attempts that are owed, and where each of them is.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use compact_str::CompactString;
@@ -9,7 +8,7 @@ use skep_protocol::limits::{AGENT_SILENCE, TAKEN_AFTER};
 use skep_protocol::{AgentId, AttemptId, Timestamp};
 
 use super::place::Place;
-use super::pool::{Line, Pool};
+use super::pool::{Line, pool_of};
 use super::progress::Watch;
 use super::register::Slot;
 use super::{Fleet, FleetEffect, touch};
@@ -27,6 +26,8 @@ pub(super) struct Attempt {
     /// Where it waits for its turn.
     pub(super) line: Line,
     pub(super) place: Place,
+    /// Where it is among those that are in the same hands.
+    pub(super) held_as: usize,
     /// The order in which attempts became known; breaks ties.
     pub(super) arrival: u64,
     /// How often it was sent again on purpose.
@@ -35,6 +36,8 @@ pub(super) struct Attempt {
     pub(super) told: Option<AgentId>,
     /// Its run is paused: nobody gets it who does not have it.
     pub(super) withheld: bool,
+    /// A breaker that lets only some pass let it go, and waits for its end.
+    pub(super) admitted: bool,
     /// When it first went out.
     pub(super) sent: Option<Timestamp>,
     /// The retry budget has seen it.
@@ -204,10 +207,12 @@ impl Fleet {
             capability: CompactString::new(&offer.task.capability),
             line: offer.line(),
             place: Place::New,
+            held_as: 0,
             arrival: self.arrivals,
             sending: 0,
             told: offer.taken_by.clone(),
             withheld: false,
+            admitted: false,
             sent: None,
             counted: false,
             paid: None,
@@ -375,12 +380,4 @@ impl Fleet {
         let (agent, attempt) = (agent.clone(), attempt.id.clone());
         effects.push(FleetEffect::Held { partition, agent, attempt });
     }
-}
-
-/// Returns the pool of a capability; it is there from then on.
-fn pool_of<'a>(
-    pools: &'a mut BTreeMap<CompactString, Pool>,
-    capability: &CompactString,
-) -> &'a mut Pool {
-    pools.entry(capability.clone()).or_default()
 }

@@ -125,15 +125,18 @@ impl Breaker {
             && !self.is_due(now)
     }
 
-    /// A call is made.
-    pub(super) fn admit(&mut self, id: &AttemptId, now: Timestamp) {
+    /// A call is made. Returns whether its end is waited for.
+    pub(super) fn admit(&mut self, id: &AttemptId, now: Timestamp) -> bool {
         let lease = match planted::is(Bug::LeakProbe) {
             true => Timestamp::from_millis(u64::MAX),
             false => now.after(self.lease()),
         };
         match &mut self.state {
-            State::Closed | State::Open(_) => {}
-            State::HalfOpen(_, round) | State::Closing { round, .. } => round.admit(id, lease),
+            State::Closed | State::Open(_) => false,
+            State::HalfOpen(_, round) | State::Closing { round, .. } => {
+                round.admit(id, lease);
+                true
+            }
         }
     }
 

@@ -91,7 +91,7 @@ impl Fleet {
         }
         let name = Self::breaker_of(&attempt.capability, &attempt.line);
         if let Some(guard) = self.guards.get_mut(name) {
-            guard.breaker.admit(&attempt.id, now);
+            attempt.admitted = guard.breaker.admit(&attempt.id, now);
             if guard.is_unarmed(now) {
                 let name = name.clone();
                 self.arm(&name, now);
@@ -101,7 +101,10 @@ impl Fleet {
 
     /// An attempt that went out is back, or gone, without an end.
     pub(super) fn comes_back(&mut self, slot: Slot) {
-        let Some(attempt) = self.attempts.at(slot) else { return };
+        let Some(attempt) = self.attempts.at_mut(slot) else { return };
+        if !std::mem::take(&mut attempt.admitted) {
+            return;
+        }
         let name = Self::breaker_of(&attempt.capability, &attempt.line);
         if let Some(guard) = self.guards.get_mut(name) {
             guard.breaker.withdraw(&attempt.id);

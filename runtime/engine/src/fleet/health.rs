@@ -54,11 +54,17 @@ impl Fleet {
     ) -> bool {
         let failed = showing != Showing::Well;
         let Some(known) = self.agents.get_mut(agent) else { return false };
-        let was_out = known.health.is_out();
+        let (before, was_out) = (known.health.standing(), known.health.is_out());
         let heeds = known.heeds_quarantine();
         let finding = known.health.ended(failed, now).filter(|_| heeds);
-        if let Some(purse) = self.purses.get_mut(capability).filter(|_| !was_out) {
-            purse.peers.counts.add([1, u32::from(failed), 0, 0], now);
+        let is_as_before = known.health.standing() == before && known.ration_due().is_none();
+        if let Some(purse) = self.purses.get_mut(capability) {
+            if !was_out {
+                purse.peers.counts.add([1, u32::from(failed), 0, 0], now);
+            }
+            if finding.is_none() && is_as_before && purse.peers.suspects.is_empty() {
+                return false;
+            }
         }
         match finding {
             Some(Finding::Suspect) => {

@@ -13,6 +13,9 @@ use crate::OfferTask;
 /// The labels that an agent must have.
 pub(super) type Labels = BTreeMap<String, String>;
 
+/// The pools, by capability.
+pub(super) type Pools = BTreeMap<CompactString, Pool>;
+
 /// What attempts have in common that go, or have to wait, for the same reasons.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Line {
@@ -61,6 +64,11 @@ pub(super) struct Pool {
     pub(super) pulled_before: Option<Timestamp>,
     /// When the depth of the queue is asked for next.
     pub(super) ask_at: Option<Timestamp>,
+}
+
+/// Returns the pool of a capability; it is there from then on.
+pub(super) fn pool_of<'a>(pools: &'a mut Pools, capability: &CompactString) -> &'a mut Pool {
+    pools.entry(capability.clone()).or_default()
 }
 
 impl Pool {

@@ -163,7 +163,7 @@ impl Fleet {
         if parting != Parting::Silent {
             self.forget_health(agent, effects);
         }
-        let mut left: Vec<Slot> = gone.attempts.into_iter().collect();
+        let mut left = gone.attempts;
         self.attempts.sort(&mut left);
         for slot in left {
             let cause = format!("agent {agent} {parting}");

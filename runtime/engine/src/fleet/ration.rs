@@ -17,7 +17,7 @@ const HEEDED_WITHIN: Duration = Duration::from_secs(1);
 
 impl Agent {
     /// Returns how much it may hold, if it says something else.
-    fn ration_due(&self) -> Option<Ration> {
+    pub(super) fn ration_due(&self) -> Option<Ration> {
         let due = self.health.ration();
         self.ration.filter(|said| *said != due).map(|_| due)
     }

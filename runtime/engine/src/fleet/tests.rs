@@ -28,10 +28,10 @@ use super::*;
 use crate::Care;
 use board::{failed, posted, refused};
 
-/// A fleet, a clock and everything that was to be done so far, as text.
 /// How often a coordinator looks at its fleet, if nothing happens.
 const TICK: u64 = 500;
 
+/// A fleet, a clock and everything that was to be done so far, as text.
 struct Scene {
     fleet: Fleet,
     now: u64,

@@ -18,6 +18,10 @@ impl Fleet {
                     .filter(|slot| self.attempts.at(**slot).unwrap().capability == *capability)
                     .count();
                 assert_eq!(used, room.used as usize, "slots of {capability} at {name}");
+                let load = if agent.can_take() { room.load() } else { None };
+                let mut free = self.pools.get(capability).into_iter().flat_map(|pool| &pool.free);
+                let listed = free.find(|(_, id)| id == name).map(|(load, _)| *load);
+                assert_eq!(listed, load, "{name} in the pool of {capability}");
             }
         }
         for slot in self.attempts.those(|_| true) {
@@ -29,6 +33,8 @@ impl Fleet {
             match attempt.place.agent() {
                 Some(holder) if self.agents.contains_key(holder) => {
                     assert_eq!(holders, [holder], "{id} is in one hand");
+                    let held = &self.agents[holder].attempts;
+                    assert_eq!(held.get(attempt.held_as), Some(&slot), "{id} is where it says");
                 }
                 Some(_) | None => assert!(holders.is_empty(), "{id} is in no hand"),
             }

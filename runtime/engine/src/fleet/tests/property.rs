@@ -308,4 +308,37 @@ proptest! {
     fn nothing_is_lost_no_slot_leaks(steps in prop::collection::vec(step(), 1..120)) {
         run_world(steps);
     }
+
+    /// Slots are used again; an id leads to its own, also if it shares a shelf with all others.
+    #[test]
+    fn what_is_tracked_is_found(
+        picks in prop::collection::vec((0..40_u64, 1..4_u32, any::<bool>()), 0..300),
+    ) {
+        let mut fleet = Fleet::new(PartitionCount::DEFAULT);
+        let mut tracked = BTreeSet::new();
+        for (run, attempt, apart) in picks {
+            let text = if apart { format!("{run:032x}") } else { format!("{run:016x}").repeat(2) };
+            let task = Task { run: text.parse().unwrap(), attempt, ..task("s", "c", 5) };
+            let id = task.id();
+            match fleet.attempts.slot(&id) {
+                Some(slot) => {
+                    fleet.forget(slot);
+                    prop_assert!(tracked.remove(&id));
+                }
+                None => {
+                    let slot = fleet.track(Box::new(offer(task)));
+                    prop_assert_eq!(fleet.attempts.find(&id), Some(slot));
+                    prop_assert!(tracked.insert(id.clone()));
+                }
+            }
+            let id_at = |slot| fleet.attempts.at(slot).unwrap().id.clone();
+            let found: Vec<AttemptId> =
+                fleet.attempts.those(|_| true).into_iter().map(id_at).collect();
+            prop_assert!(found.iter().eq(&tracked), "in the order of their ids");
+            prop_assert_eq!(fleet.attempts.len(), tracked.len());
+            let later = |other: &&AttemptId| other.run == id.run && other.attempt > id.attempt;
+            let next = fleet.attempts.next_of(&id).map(|(_, attempt)| &attempt.id);
+            prop_assert!(next.eq(tracked.iter().filter(later)));
+        }
+    }
 }
