@@ -18,6 +18,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("skep", 6),
     ("skep-tests", 7),
     ("skep-sim", 7),
+    ("skep-benches", 7),
     ("xtask", 7),
 ];
 

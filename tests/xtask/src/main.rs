@@ -1,8 +1,10 @@
 //! The chores of the project: `cargo xtask check`, `cargo xtask test`, `cargo xtask bless`,
-//! `cargo xtask sim`, `cargo xtask chaos`.
+//! `cargo xtask sim`, `cargo xtask chaos`, `cargo xtask bench`.
 //!
 //! It runs cargo and nothing else: each chore is a list of commands, printed before they run; the
-//! first one that fails ends it.
+//! first one that fails ends it. Only `bench` looks at what comes out.
+
+mod bench;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
+
+use bench::Bench;
 
 /// The tests that need neither a server nor processes.
 const FAST: &[&[&str]] =
@@ -43,6 +47,9 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Micro-benchmarks of the pure parts, compared with a saved baseline: the time, and where
+    /// valgrind is installed the number of instructions, which other processes do not change.
+    Bench(Bench),
 }
 
 #[derive(Args)]
@@ -68,6 +75,7 @@ fn main() -> ExitCode {
         Chore::Bless => bless(),
         Chore::Sim(seeds) => sim(&seeds),
         Chore::Chaos { arguments } => chaos(&arguments),
+        Chore::Bench(bench) => bench.perform(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
