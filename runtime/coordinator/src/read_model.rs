@@ -163,7 +163,9 @@ impl ReadModel {
             false => (self.work.clone(), None),
         };
         let (position, intake) = (positions.of(partition), self.lanes.intake(partition));
-        let follower = Follower { broker, partition, position, intake, work };
+        let (kept, followers) = (positions.clone(), self.followers.clone());
+        let follower =
+            Follower { broker, partition, position, intake, work, positions: kept, followers };
         async move {
             join(follower.run(), positions.only(unkept)).await;
             positions.stopped(partition);

@@ -6,16 +6,17 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::{Broker, ReadError, Unavailable};
 use skep_engine::Partition;
 use skep_protocol::{PartitionId, Record, Seq, Timestamp};
 use tokio::sync::mpsc;
 
-use super::Work;
 use super::entry::{Entry, Message};
 use super::feed::Intake;
+use super::news::Followers;
 use super::repair::Gap;
+use super::{Positions, Work};
 use crate::chain::open_snapshot;
 use crate::observe;
 use crate::partition::chained;
@@ -23,6 +24,9 @@ use crate::partition::chained;
 /// The first pause before a journal is opened again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long messages gather that nobody waits for.
+const REST: Duration = Duration::from_millis(10);
 
 /// Reads one journal for the thread of the read model.
 pub(super) struct Follower<B> {
@@ -33,6 +37,8 @@ pub(super) struct Follower<B> {
     /// What the owner hands over.
     pub(super) intake: Intake,
     pub(super) work: mpsc::Sender<Work>,
+    pub(super) positions: Positions,
+    pub(super) followers: Followers,
 }
 
 /// Why no more of a journal is read.
@@ -86,10 +92,30 @@ impl<B: Broker> Follower<B> {
     /// Takes what the owner hands over, until the journal has to be read.
     async fn take_over(&mut self) -> ControlFlow<()> {
         while let Some(message) = self.intake.next(self.position).await {
-            self.position = message.seq;
-            self.send(Entry::Message(message)).await?;
+            self.taken(message).await?;
+            while let Some(Some(message)) = self.intake.next(self.position).now_or_never() {
+                self.taken(message).await?;
+            }
+            self.rest().await;
         }
         ControlFlow::Continue(())
+    }
+
+    async fn taken(&mut self, message: Message) -> ControlFlow<()> {
+        self.position = message.seq;
+        self.send(Entry::Message(message)).await
+    }
+
+    /// Lets more gather, as long as nobody waits for it: to wake the thread for each message takes
+    /// more than to fold it, from those who wait for the next task.
+    async fn rest(&self) {
+        if self.followers.are_none() {
+            tokio::select! {
+                biased;
+                () = self.positions.wanted(self.partition) => {}
+                () = tokio::time::sleep(REST) => {}
+            }
+        }
     }
 
     /// Reads the journal until the owner hands over what follows, or the reader ends.

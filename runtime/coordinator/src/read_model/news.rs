@@ -22,6 +22,11 @@ impl Followers {
         News { run, changed, followers: self.clone() }
     }
 
+    /// Returns whether nobody waits for anything.
+    pub(super) fn are_none(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Returns the runs of which an entry tells, and for which somebody waits.
     pub(super) fn told_by(&self, entry: &Entry) -> BTreeSet<RunId> {
         let followed = self.lock();

@@ -3,13 +3,20 @@
 use std::sync::Arc;
 
 use skep_protocol::{PartitionCount, PartitionId, Seq};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::Work;
 
 /// How far each journal was read, and how much of that is stored.
 #[derive(Debug, Clone)]
-pub(crate) struct Positions(Arc<[watch::Sender<Position>]>);
+pub(crate) struct Positions(Arc<[Journal]>);
+
+#[derive(Debug)]
+struct Journal {
+    position: watch::Sender<Position>,
+    /// Somebody waits for what was not read yet.
+    wanted: Notify,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Position {
@@ -23,7 +30,8 @@ struct Position {
 impl Positions {
     pub(super) fn new(partitions: PartitionCount) -> Self {
         let start = Position { seq: Seq::ZERO, stored: Seq::ZERO, goes_on: true };
-        Self(partitions.all().map(|_| watch::Sender::new(start)).collect())
+        let journal = |_| Journal { position: watch::Sender::new(start), wanted: Notify::new() };
+        Self(partitions.all().map(journal).collect())
     }
 
     pub(crate) fn of(&self, partition: PartitionId) -> Seq {
@@ -75,13 +83,31 @@ impl Positions {
     /// # Cancel safety
     /// Safe.
     pub(crate) async fn until(&self, partition: PartitionId, seq: Seq) {
-        let Some(position) = self.at(partition) else { return };
-        let mut position = position.subscribe();
+        let Some(journal) = self.journal(partition) else { return };
+        let mut position = journal.position.subscribe();
+        if position.borrow().seq < seq {
+            journal.wanted.notify_one();
+        }
         // The sender is in `self`.
         let _ = position.wait_for(|position| position.seq >= seq || !position.goes_on).await;
     }
 
+    /// Waits until somebody waits for what was not read yet.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(super) async fn wanted(&self, partition: PartitionId) {
+        match self.journal(partition) {
+            Some(journal) => journal.wanted.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
     fn at(&self, partition: PartitionId) -> Option<&watch::Sender<Position>> {
+        self.journal(partition).map(|journal| &journal.position)
+    }
+
+    fn journal(&self, partition: PartitionId) -> Option<&Journal> {
         self.0.get(usize::from(partition.get()))
     }
 }

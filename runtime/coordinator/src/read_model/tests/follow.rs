@@ -2,7 +2,7 @@
 
 use skep_broker::{Embedded, Journal as _, Snapshots as _};
 use skep_engine::Partition;
-use skep_protocol::{CoordinatorId, OwnerChanged};
+use skep_protocol::{CoordinatorId, OwnerChanged, PartitionCount};
 
 use super::*;
 use crate::chain::{Chain, seal_snapshot};
@@ -37,7 +37,8 @@ pub(super) fn follower(
     (work, intake): (mpsc::Sender<Work>, Intake),
 ) -> Follower<Embedded> {
     let (broker, position) = (broker.clone(), Seq::new(read));
-    Follower { broker, partition: ID, position, intake, work }
+    let (positions, followers) = (Positions::new(PartitionCount::DEFAULT), Followers::default());
+    Follower { broker, partition: ID, position, intake, work, positions, followers }
 }
 
 /// Returns what the follower tells next, one word.
