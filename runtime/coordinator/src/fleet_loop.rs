@@ -38,6 +38,8 @@ pub(crate) use handle::{FleetHandle, Place};
 const LINK_CHECK: Duration = Duration::from_millis(200);
 /// Inputs that may wait for the loop.
 const INPUTS: usize = 4_096;
+/// Effects for which room is kept.
+const EFFECTS: usize = 256;
 /// Inputs that are taken in before effects are performed again.
 const AT_ONCE: usize = 256;
 
@@ -118,7 +120,7 @@ impl<B: Broker> FleetLoop<B> {
                     Some(mut beat) => {
                         self.hear_of_others(&beat);
                         beat.answers.retain(|call| call.coordinator == self.me);
-                        self.handle(FleetInput::Beat(beat));
+                        self.handle(FleetInput::Beat(Box::new(beat)));
                     }
                     None => beats = listen(self.broker.clone()).await,
                 },
@@ -192,6 +194,7 @@ impl<B: Broker> FleetLoop<B> {
         dropped: &mut Vec<(PartitionId, oneshot::Sender<()>)>,
     ) {
         match message {
+            Message::Inputs(inputs) if happened.is_empty() => *happened = inputs,
             Message::Inputs(mut inputs) => happened.append(&mut inputs),
             Message::Dropped { partition, forgotten } => {
                 happened.push(FleetInput::Dropped { partition });
@@ -227,19 +230,22 @@ impl<B: Broker> FleetLoop<B> {
     }
 
     fn perform(&mut self) {
-        let mut effects = std::mem::take(&mut self.doubtful);
-        effects.append(&mut self.effects);
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.splice(..0, self.doubtful.drain(..));
         while !effects.is_empty() {
             // Meanwhile an attempt may have been settled, lost, or given to somebody else.
             desk::keep_tasks(&mut effects, |task, agent| self.fleet.is_to_go(&task.id(), agent));
             let mut told = Vec::new();
-            for effect in effects {
+            for effect in effects.drain(..) {
                 self.perform_one(effect, &mut told);
             }
             // What could not leave may make room for something else.
             told.into_iter().for_each(|input| self.handle(input));
-            effects = std::mem::take(&mut self.effects);
+            std::mem::swap(&mut effects, &mut self.effects);
         }
+        // Its room is used again.
+        effects.shrink_to(EFFECTS);
+        self.effects = effects;
     }
 
     fn perform_one(&mut self, effect: FleetEffect, told: &mut Vec<FleetInput>) {

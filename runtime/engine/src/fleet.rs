@@ -222,7 +222,7 @@ impl Fleet {
             }
             FleetInput::Released { agent, attempt } => self.released(&agent, &attempt, now),
             FleetInput::Taken { agent, attempt } => self.taken(&agent, &attempt, now),
-            FleetInput::Beat(heartbeat) => self.beat(heartbeat, now, effects),
+            FleetInput::Beat(heartbeat) => self.beat(*heartbeat, now, effects),
             FleetInput::Delivered { agent, attempts, refused, unread } => {
                 self.reached(&agent, now);
                 for (id, cause) in unread {

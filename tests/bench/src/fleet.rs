@@ -35,7 +35,7 @@ fn fleet() -> Fleet {
     let mut fleet = Fleet::new(PartitionCount::DEFAULT);
     for number in 0..AGENTS {
         let beat = beat(&samples::agent(number), 1, Vec::new());
-        fleet.handle(FleetInput::Beat(beat), NOW, &mut Vec::new());
+        fleet.handle(FleetInput::Beat(Box::new(beat)), NOW, &mut Vec::new());
     }
     fleet
 }
@@ -99,7 +99,7 @@ fn busy(offers: &[OfferTask]) -> (Fleet, Vec<Heartbeat>) {
 fn hear((mut fleet, beats): (Fleet, Vec<Heartbeat>)) -> Fleet {
     let mut effects = Vec::new();
     for beat in beats {
-        fleet.handle(FleetInput::Beat(beat), NOW, &mut effects);
+        fleet.handle(FleetInput::Beat(Box::new(beat)), NOW, &mut effects);
     }
     assert_eq!(effects.len(), AGENTS * SLOTS, "the partition is told of each that is held");
     fleet

@@ -70,7 +70,7 @@ pub enum FleetInput {
         attempt: AttemptId,
     },
     /// A heartbeat; it names the questions of this coordinator that it answers, and no others'.
-    Beat(Heartbeat),
+    Beat(Box<Heartbeat>),
     /// An agent answered a delivery: it holds everything that it could read and did not refuse. The
     /// answer to a look names nothing.
     Delivered {

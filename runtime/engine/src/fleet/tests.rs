@@ -209,7 +209,7 @@ impl Scene {
             ration: None,
         };
         change(&mut heartbeat);
-        self.input(FleetInput::Beat(heartbeat))
+        self.input(FleetInput::Beat(Box::new(heartbeat)))
     }
 
     fn delivered(&mut self, name: &str, steps: &[&str]) -> &mut Self {

@@ -101,7 +101,7 @@ impl Scene {
             answers: Vec::new(),
             ration: None,
         };
-        self.fleet(FleetInput::Beat(heartbeat));
+        self.fleet(FleetInput::Beat(Box::new(heartbeat)));
         self
     }
 

@@ -251,11 +251,11 @@ fn run_world(steps: Vec<Step>) {
                 FleetInput::Wake
             }
             Step::Beat { agent, forgets } => {
-                FleetInput::Beat(beat_of(&fleet, &name(agent), seq, forgets))
+                FleetInput::Beat(Box::new(beat_of(&fleet, &name(agent), seq, forgets)))
             }
             Step::Leave(number) => {
                 let heartbeat = beat_of(&fleet, &name(number), seq, 0);
-                FleetInput::Beat(Heartbeat { leaving: true, ..heartbeat })
+                FleetInput::Beat(Box::new(Heartbeat { leaving: true, ..heartbeat }))
             }
             Step::Answer { refuse } => world.answered(|agent, attempts| {
                 let refused = attempts.iter().filter(|_| refuse).cloned();
@@ -283,7 +283,7 @@ fn heal(mut fleet: Fleet, mut world: World, mut now: u64, mut seq: u64) {
     for _ in 0..300 {
         now += 1_000;
         seq += 1;
-        let beat = FleetInput::Beat(beat_of(&fleet, &agent("a0"), seq, 2));
+        let beat = FleetInput::Beat(Box::new(beat_of(&fleet, &agent("a0"), seq, 2)));
         world.step(&mut fleet, beat, now);
         while let Some((to, attempts)) = world.deliveries.pop() {
             for attempt in attempts {
