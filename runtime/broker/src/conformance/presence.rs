@@ -11,7 +11,10 @@ use crate::directory::Presence as _;
 pub async fn c33_beats_reach_everybody_who_listens<H: Harness>(harness: &H) {
     let (agent, one, two) =
         (harness.client().await, harness.client().await, harness.client().await);
+    let mut own = agent.beats().await.expect("listen");
     agent.beat(heartbeat("early", 1)).await.expect("beat");
+    // It is not on its way any more when the others begin.
+    assert_eq!(next("an early beat", &mut own).await, heartbeat("early", 1));
     let mut first = one.beats().await.expect("listen");
     let mut second = two.beats().await.expect("listen");
     for seq in 1..=20 {
