@@ -10,9 +10,9 @@ use crate::cli::Global;
 use crate::client::Client;
 use crate::error::{Error, Exit};
 
-/// A run that nobody has work with: it waits a moment.
+/// A run that nobody has work with: it waits until the others are started, too.
 const WORKFLOW: &str = "name: bench-start\ninputs:\n  data: { type: string }\nsteps:\n  \
-                        nap: { wait: 100ms }\n";
+                        nap: { wait: 5s }\n";
 const WARM_UP: u32 = 2_000;
 
 /// Start as many runs as the cluster takes: starts per second, each acknowledged when it is

@@ -85,6 +85,7 @@ impl Store {
         if self.held <= HELD {
             return;
         }
+        #[expect(clippy::disallowed_methods, reason = "they are sorted below")]
         let mut oldest: Vec<(u64, RunId)> =
             self.runs.iter().map(|(run, slot)| (slot.changed, *run)).collect();
         oldest.sort_unstable();
