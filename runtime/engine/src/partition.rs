@@ -2,6 +2,7 @@
 
 mod fold;
 mod follow;
+mod inputs;
 mod late;
 mod memory;
 mod snapshot;
@@ -26,6 +27,7 @@ use crate::recall::{Around, NoRecall, Recall};
 use crate::run::Run;
 use crate::run::standing::Index;
 use crate::wake::{Wake, WakeReason};
+use inputs::ParsedInputs;
 use late::{Attempts, Late};
 use memory::{DoneOver, Finished, Notice, Workflows};
 
@@ -45,6 +47,7 @@ pub struct Partition {
     late: Late,
     index: Index,
     larder: Larder,
+    inputs: ParsedInputs,
     /// Empty between inputs.
     parsed: RefCell<Parsed>,
     /// The size of what followed from the last input.
@@ -65,6 +68,7 @@ impl Partition {
             late: Late::default(),
             index: Index::default(),
             larder: Larder::default(),
+            inputs: ParsedInputs::default(),
             parsed: RefCell::default(),
             made: 0,
         }
@@ -217,7 +221,23 @@ impl Partition {
 
     /// Returns the whole state, to be kept as a droppable cache of the journal.
     pub fn snapshot(&self) -> Bytes {
-        snapshot::take(self)
+        let mut bytes = Vec::new();
+        self.snapshot_onto(&mut bytes);
+        bytes.into()
+    }
+
+    /// Appends the same to bytes that have room for it, or grow.
+    pub fn snapshot_onto(&self, bytes: &mut Vec<u8>) {
+        snapshot::take(self, bytes);
+    }
+
+    /// Checks that a snapshot can be read back, as the state it was taken of. That takes less
+    /// memory than to do so.
+    ///
+    /// # Errors
+    /// [`RestoreError`] if it cannot.
+    pub fn check_snapshot(id: PartitionId, bytes: &[u8]) -> Result<(), RestoreError> {
+        snapshot::check(id, bytes)
     }
 
     /// Reads a snapshot back.
@@ -230,7 +250,7 @@ impl Partition {
 
     /// Returns the hash of the state: equal after any replay of the same records.
     pub fn digest(&self) -> Hash {
-        Hash::of(&self.snapshot())
+        snapshot::digest(self)
     }
 
     /// Returns the epoch of the last take-over; 0 before the first.
@@ -256,6 +276,17 @@ impl Partition {
     /// Returns how many runs are not over.
     pub fn live_runs(&self) -> usize {
         self.runs.len()
+    }
+
+    /// Returns how much memory live runs take, about, in bytes: what they were given and what came
+    /// out of their steps, as far as it was not [`weighed`](Self::weigh) that it is dropped.
+    pub fn weight(&self) -> usize {
+        self.index.weight + self.larder.weight()
+    }
+
+    /// Weighs all that live runs have: the work grows with that, so do it as often as a snapshot.
+    pub fn weigh(&mut self) {
+        self.index.weight = self.runs.values_mut().map(|run| run.weigh()).sum();
     }
 
     /// Returns the state of a run that is live, or ended recently.

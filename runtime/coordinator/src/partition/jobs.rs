@@ -21,6 +21,8 @@ use crate::observe;
 pub(crate) enum Done {
     /// Nothing follows.
     Nothing,
+    /// Reports that lay somewhere were removed from there.
+    Confirmed,
     /// An effect was performed; the engine may have to know.
     Effect { key: EffectKey, input: Option<Input> },
     /// A large value was looked up.

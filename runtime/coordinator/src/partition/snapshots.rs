@@ -3,35 +3,35 @@
 use bytes::Bytes;
 use skep_broker::{Broker, host};
 use skep_engine::Partition;
-use skep_protocol::{Hash, PartitionId, Seq};
+use skep_protocol::{PartitionId, Seq};
 
 use super::Context;
 use super::jobs::Done;
 use super::load::chained;
-use crate::chain::{Chain, seal_snapshot};
+use crate::chain::Draft;
 use crate::observe;
 
-/// Keeps the state at the end of `chain`, then trims what no recovery and no reader needs: with two
+/// Keeps a state, then trims what no recovery and no reader needs: with two
 /// snapshots the journal up to the older one, but never beyond the read model.
 ///
 /// A state that cannot be read back is not kept: it would take the place of one that can, and the
 /// journal behind it would be gone.
 pub(crate) async fn keep<B: Broker>(
     context: Context<B>,
-    chain: Chain,
-    state: Bytes,
+    draft: Draft,
     before: Option<Seq>,
 ) -> Done {
-    if let Err(cause) = usable(context.id, state.clone()).await {
-        observe::unusable_snapshot(context.id, chain.seq, &cause);
+    let (snapshot, state) = draft.seal();
+    let seq = snapshot.seq;
+    if let Err(cause) = usable(context.id, state).await {
+        observe::unusable_snapshot(context.id, seq, &cause);
         return Done::Snapshot(None);
     }
-    let snapshot = seal_snapshot(chain, &state);
     if let Err(error) = context.broker.put_snapshot(context.id, snapshot).await {
         observe::given_up("keep a snapshot", &error);
         return Done::Snapshot(None);
     }
-    observe::snapshot_kept(context.id, chain.seq);
+    observe::snapshot_kept(context.id, seq);
     if let Some(older) = before
         && let Some(first_kept) =
             first_kept(older, context.positions.stored(context.id), context.config.keep_messages)
@@ -39,16 +39,12 @@ pub(crate) async fn keep<B: Broker>(
     {
         observe::given_up("trim a journal", &error);
     }
-    Done::Snapshot(Some(chain.seq))
+    Done::Snapshot(Some(seq))
 }
 
 /// Reads a state back, apart from the threads that serve, and wants the same one.
 async fn usable(id: PartitionId, state: Bytes) -> Result<(), String> {
-    let read = move || match Partition::restore(id, &state) {
-        Ok(restored) if restored.digest() == Hash::of(&state) => Ok(()),
-        Ok(_) => Err("it is read back as another state".to_owned()),
-        Err(error) => Err(chained(&error)),
-    };
+    let read = move || Partition::check_snapshot(id, &state).map_err(|error| chained(&error));
     host::apart(read).await.unwrap_or_else(|| Err("reading it back panicked".to_owned()))
 }
 

@@ -22,10 +22,10 @@ use crate::config::Retention;
 use crate::observe;
 
 /// With more than this not stored, in bytes of records, it is written at once.
-const UNSAVED: usize = 8 * 1024 * 1024;
+const UNSAVED: usize = 4 * 1024 * 1024;
 /// Runs in memory take no more than this, about, in bytes: beyond it, those are read again when
 /// they change that have not changed for longest.
-const HELD: usize = 64 * 1024 * 1024;
+const HELD: usize = 32 * 1024 * 1024;
 /// The same for those that changed since the last write: they are about to change again.
 const HELD_OF_LATE: usize = 4 * HELD;
 
@@ -37,7 +37,8 @@ pub(super) struct Store {
     retention: Retention,
     /// How often the database was opened, this time included.
     opened: i64,
-    runs: BTreeMap<RunId, Slot>,
+    /// Each in a place of its own: what is large is not moved about in the tree.
+    runs: BTreeMap<RunId, Box<Slot>>,
     /// Runs of which something is not stored.
     changed: Vec<RunId>,
     /// Runs of which nothing is to be left.
@@ -118,7 +119,7 @@ impl Store {
 
     /// Returns a run that is in memory.
     pub(super) fn held(&self, run: RunId) -> Option<&Slot> {
-        self.runs.get(&run)
+        self.runs.get(&run).map(|slot| &**slot)
     }
 
     /// Returns whether the database, together with what is in memory, tells all of one run: of
@@ -186,7 +187,7 @@ impl Store {
             let known = self.runs.get_mut(&run).filter(|slot| slot.view.known_to < seq);
             let Some(slot) = known else { return };
             slot.apply(at, event);
-            slot
+            &mut **slot
         };
         slot.record(text);
         slot.changed = now;
@@ -212,7 +213,7 @@ impl Store {
             self.held -= before.size;
             self.changed.retain(|changed| *changed != run);
         }
-        self.runs.entry(run).or_insert(slot)
+        self.runs.entry(run).or_insert_with(|| Box::new(slot))
     }
 
     /// Brings a run into memory if it is known.

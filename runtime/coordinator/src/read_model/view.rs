@@ -40,7 +40,9 @@ pub(super) struct RunView {
     pub(super) entries: u64,
     /// Messages up to this one tell nothing of the run that is not known from a snapshot.
     pub(super) known_to: Seq,
-    tracks: BTreeMap<StepPath, Track>,
+    /// Each in a place of its own: most runs have few steps, and a node of the tree has room for
+    /// many.
+    tracks: BTreeMap<StepPath, Box<Track>>,
     /// Steps that were a dead letter before they changed, or may be one since then.
     #[serde(skip)]
     pub(super) doubtful: BTreeSet<StepPath>,
@@ -74,7 +76,7 @@ struct Step {
     started: Option<Timestamp>,
     ended: Option<Timestamp>,
     output: Option<Payload>,
-    error: Option<Failure>,
+    error: Option<Box<Failure>>,
     /// Why it was skipped, or stopped.
     skipped: Option<SkipReason>,
     cancelled: Option<CancelReason>,
@@ -97,7 +99,7 @@ struct Attempt {
     fallback: bool,
     ended: Option<Timestamp>,
     duration_ms: Option<u64>,
-    error: Option<Failure>,
+    error: Option<Box<Failure>>,
 }
 
 /// How many steps there are, and in which state.

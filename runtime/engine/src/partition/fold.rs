@@ -9,7 +9,7 @@ use super::memory::{Ended, Notice, fingerprint};
 use crate::effect::{Change, EffectKey};
 use crate::error::FoldError;
 use crate::run::signals::Signals;
-use crate::run::{NodeId, Run, RunState};
+use crate::run::{Arena, NodeId, Run, RunState};
 
 impl Partition {
     /// Applies a record of the journal; decides nothing, and tells of no changes: what is owed
@@ -138,13 +138,15 @@ impl Partition {
             cancelling: None,
             unwind: None,
             kept: 0,
-            nodes: Vec::new(),
-            scopes: Vec::new(),
+            nodes: Arena::default(),
+            // Most have no groups.
+            scopes: Vec::with_capacity(1),
             items: std::collections::BTreeMap::new(),
             signals: Signals::default(),
         };
         let mut run = Run::new(self.id, plan, state);
         run.open_root(&mut self.index);
+        self.index.weight += run.weigh();
         self.runs.insert(id, Box::new(run));
         Ok(())
     }
@@ -156,6 +158,7 @@ impl Partition {
         outcome: ChildOutcome,
     ) -> Result<(), FoldError> {
         let run = self.runs.remove(&id).ok_or(FoldError::UnknownRun { run: id })?;
+        self.index.weight -= run.weight();
         if !run.all_nodes().all(|node| run.is_over(node)) {
             return run.out_of_place("its end while steps are under way");
         }

@@ -113,6 +113,7 @@ impl Partition {
         let (made, missing) = (desk.made.take(), desk.missing.take());
         let Ok(events) = followed else {
             self.larder.waits_for(Waiter::step(id, node), &missing, &mut self.index.changes);
+            self.count_inputs(id);
             return Ok(());
         };
         let events = size::bounded(events, |failure| match node {
@@ -125,6 +126,7 @@ impl Partition {
         for event in events {
             self.append(id, event, around.now, handled)?;
         }
+        self.count_inputs(id);
         Ok(())
     }
 }

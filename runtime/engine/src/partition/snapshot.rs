@@ -2,26 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use skep_protocol::{Hash, PartitionId, RunId, StepPath, StoredText, WorkflowAdded, encode};
 
 use super::Partition;
 use super::late::Attempts;
 use super::memory::{Ended, Notice};
 use crate::error::RestoreError;
+use crate::run::standing::Index;
 use crate::run::{Run, RunState};
 
 /// The version that this program writes.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct Written<'a, R> {
     v: u32,
     partition: PartitionId,
     epoch: u64,
     workflows: Vec<(Hash, StoredText)>,
-    runs: Vec<&'a RunState>,
+    runs: Vec<R>,
     notices: &'a BTreeMap<RunId, Notice>,
     finished: Vec<(RunId, Ended)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -36,11 +37,13 @@ struct Version {
 }
 
 #[derive(Deserialize)]
-struct Read {
+struct Read<'a> {
     partition: PartitionId,
     epoch: u64,
     workflows: Vec<(Hash, StoredText)>,
-    runs: Vec<RunState>,
+    /// One after the other is read: none takes more than it has to for longer than that.
+    #[serde(borrow)]
+    runs: Vec<&'a RawValue>,
     notices: BTreeMap<RunId, Notice>,
     finished: Vec<(RunId, Ended)>,
     #[serde(default)]
@@ -49,27 +52,75 @@ struct Read {
     late: Vec<(RunId, StepPath, Attempts)>,
 }
 
-pub(super) fn take(partition: &Partition) -> Bytes {
+/// Appends the state of a partition.
+pub(super) fn take(partition: &Partition, onto: &mut Vec<u8>) {
+    let written = written(partition, states(partition));
+    serde_json::to_writer(onto, &written).expect("a state has a JSON form");
+}
+
+/// Returns the hash of what [`take`] appends.
+pub(super) fn digest(partition: &Partition) -> Hash {
+    Hash::of_json(&written(partition, states(partition)))
+}
+
+fn states(partition: &Partition) -> Vec<&RunState> {
+    partition.runs.values().map(|run| &run.state).collect()
+}
+
+fn written<R>(partition: &Partition, runs: Vec<R>) -> Written<'_, R> {
     let stored = |(digest, text): (Hash, &str)| (digest, StoredText::new(text.to_owned()));
-    encode(&Written {
+    Written {
         v: VERSION,
         partition: partition.id,
         epoch: partition.epoch,
         workflows: partition.workflows.texts().map(stored).collect(),
-        runs: partition.runs.values().map(|run| &run.state).collect(),
+        runs,
         notices: &partition.notices,
         finished: partition.finished.all().collect(),
         done_over: partition.done_over.all().collect(),
         late: partition.late.all().collect(),
-    })
+    }
 }
 
+/// Reads a state back.
 pub(super) fn restore(id: PartitionId, bytes: &[u8]) -> Result<Partition, RestoreError> {
+    let mut partition = read(id, bytes, |partition, run, _| {
+        partition.runs.insert(run.id(), Box::new(run));
+        Ok(())
+    })?;
+    partition.weigh();
+    partition.look_at_everything();
+    Ok(partition)
+}
+
+/// Checks that a state is read back as it is, with one run in memory at a time.
+pub(super) fn check(id: PartitionId, bytes: &[u8]) -> Result<(), RestoreError> {
+    let different = RestoreError::Inconsistent("it is read back as another state");
+    let mut runs = Vec::new();
+    let partition = read(id, bytes, |partition, run, text| {
+        partition.index = Index::default();
+        runs.push(text);
+        if *encode(&run.state) == *text.get().as_bytes() {
+            Ok(())
+        } else {
+            Err(RestoreError::Inconsistent("a run is read back as another one"))
+        }
+    })?;
+    let same = Hash::of_json(&written(&partition, runs)) == Hash::of(bytes);
+    if same { Ok(()) } else { Err(different) }
+}
+
+/// Reads a state, and hands over each run with its text.
+fn read<'a>(
+    id: PartitionId,
+    bytes: &'a [u8],
+    mut take_in: impl FnMut(&mut Partition, Run, &'a RawValue) -> Result<(), RestoreError>,
+) -> Result<Partition, RestoreError> {
     let version: Version = serde_json::from_slice(bytes).map_err(RestoreError::Undecodable)?;
     if version.v > VERSION {
         return Err(RestoreError::Version { found: version.v, known: VERSION });
     }
-    let read: Read = serde_json::from_slice(bytes).map_err(RestoreError::Undecodable)?;
+    let read: Read<'_> = serde_json::from_slice(bytes).map_err(RestoreError::Undecodable)?;
     if read.partition != id {
         return Err(RestoreError::Foreign);
     }
@@ -82,12 +133,14 @@ pub(super) fn restore(id: PartitionId, bytes: &[u8]) -> Result<Partition, Restor
             digests.push(digest);
         }
     }
-    for state in read.runs {
+    for text in read.runs {
+        let state: RunState =
+            serde_json::from_str(text.get()).map_err(RestoreError::Undecodable)?;
         let plan = partition.workflows.begin(state.started.digest);
         let plan = plan.ok_or(RestoreError::Inconsistent("a run has no definition"))?;
         let mut run = Run::new(id, plan, state);
         run.derive(&mut partition.index).map_err(RestoreError::Inconsistent)?;
-        partition.runs.insert(run.id(), Box::new(run));
+        take_in(&mut partition, run, text)?;
     }
     // Which definitions are out of use is known only by now.
     for digest in digests {
@@ -103,6 +156,5 @@ pub(super) fn restore(id: PartitionId, bytes: &[u8]) -> Result<Partition, Restor
     for (run, step, attempts) in read.late {
         partition.late.push(run, step, attempts);
     }
-    partition.look_at_everything();
     Ok(partition)
 }

@@ -132,7 +132,7 @@ impl World {
             true => {
                 let blob = BlobRef::of(&text);
                 world.blobs.insert(blob.hash, text);
-                Payload::Blob(blob)
+                Payload::from(blob)
             }
             false => Payload::from_text(std::str::from_utf8(&text).unwrap()).unwrap(),
         };

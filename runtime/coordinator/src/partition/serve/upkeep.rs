@@ -6,10 +6,11 @@ use futures::stream::BoxStream;
 use skep_broker::{Broker, Late, Requests};
 use skep_engine::placement::Ownership;
 use skep_protocol::{Command, CommandReply, ReportBatch, ReportReply};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::super::{Context, LiveAnswer, LiveQuestion, Pause, snapshots};
 use super::{Done, Landed, Serving};
+use crate::chain::Draft;
 use crate::observe;
 
 /// How long a drain may take; what is not durable by then is told to nobody.
@@ -81,29 +82,46 @@ impl<B: Broker> Serving<B> {
         let _ = question.answer.send(LiveAnswer { status, waiting, paused });
     }
 
-    /// Returns whether a snapshot is to be taken as soon as everything decided is durable.
+    /// Returns whether a snapshot is to be taken as soon as everything decided is durable: one
+    /// partition at a time.
     pub(super) fn snapshot_due(&self) -> bool {
         let records = self.commit.records_since_snapshot;
         !self.snapshot_running
+            && self.context.room.is_for_snapshots()
             && (records >= self.context.config.snapshot_after_records
                 || (records > 0 && self.context.clock.now() >= self.snapshot_at))
     }
 
     /// Takes a snapshot if one is due and the state is that of the journal.
     pub(super) fn keep_snapshot(&mut self) {
-        if self.snapshot_due() && self.commit.is_settled() {
+        if !self.snapshot_due() || !self.commit.is_settled() {
+            return;
+        }
+        if let Some(turn) = self.context.room.try_snapshot() {
             self.snapshot_running = true;
-            let keep = self.snapshot();
+            let keep = self.snapshot(turn);
             self.jobs.spawn(keep, Done::Snapshot(None));
         }
     }
 
-    fn snapshot(&mut self) -> impl Future<Output = Done> + Send + 'static + use<B> {
+    fn snapshot(
+        &mut self,
+        turn: OwnedSemaphorePermit,
+    ) -> impl Future<Output = Done> + Send + 'static + use<B> {
         self.commit.records_since_snapshot = 0;
         self.snapshot_at = self.context.clock.now().after(self.context.config.snapshot_every);
         let before = self.snapshots.first().copied();
-        let state = self.engine.snapshot();
-        snapshots::keep(self.context.clone(), self.commit.chain(), state, before)
+        let mut draft = Draft::new(self.commit.chain(), self.snapshot_size);
+        self.engine.snapshot_onto(draft.bytes());
+        self.snapshot_size = draft.bytes().len();
+        self.engine.weigh();
+        self.share.takes(self.engine.weight());
+        let keep = snapshots::keep(self.context.clone(), draft, before);
+        async move {
+            let done = keep.await;
+            drop(turn);
+            done
+        }
     }
 
     /// Makes durable what was decided, answers it, and sends nothing any more. The successor takes
@@ -148,7 +166,10 @@ impl<B: Broker> Serving<B> {
         }
         let is_wanted = self.commit.records_since_snapshot > 0 || self.snapshot_running;
         if is_wanted {
-            let keep = self.snapshot();
+            let keep = async {
+                let turn = self.context.room.snapshot().await;
+                self.snapshot(turn).await
+            };
             if tokio::time::timeout(DRAIN_WITHIN, keep).await.is_err() {
                 observe::given_up("keep a snapshot", &"it took too long");
             }

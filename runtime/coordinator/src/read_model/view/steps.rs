@@ -1,5 +1,6 @@
 //! Steps and their attempts, and the counters of their run.
 
+use std::collections::BTreeMap;
 use std::ops::Bound::Excluded;
 
 use skep_protocol::{AttemptScheduled, StepKept, StepPath, StepStatus, Timestamp};
@@ -166,12 +167,9 @@ impl RunView {
 }
 
 /// Returns what is known of a step; looking for one that is there costs no copy of its path.
-fn track<'t>(
-    tracks: &'t mut std::collections::BTreeMap<StepPath, Track>,
-    path: &StepPath,
-) -> &'t mut Track {
+fn track<'t>(tracks: &'t mut BTreeMap<StepPath, Box<Track>>, path: &StepPath) -> &'t mut Track {
     if !tracks.contains_key(path) {
-        tracks.insert(path.clone(), Track::default());
+        tracks.insert(path.clone(), Box::default());
     }
     tracks.get_mut(path).expect("it was put there if it was not")
 }
@@ -196,6 +194,10 @@ impl Track {
             Some(_) | None => self.attempts.binary_search_by_key(&number, |one| one.number),
         };
         let place = place.unwrap_or_else(|place| {
+            if self.attempts.is_empty() {
+                // Mostly there is no other one.
+                self.attempts.reserve_exact(1);
+            }
             self.attempts.insert(place, Attempt::new(number, at));
             place
         });
