@@ -70,7 +70,7 @@ impl<B: AgentBroker> BlobStore for B {
 pub(crate) async fn fetch(store: &dyn BlobStore, payload: &Payload) -> Result<Text, Failure> {
     let blob = match payload {
         Payload::Json(raw) => return Ok(Text::Inline(Arc::clone(raw))),
-        Payload::Blob(blob) => *blob,
+        Payload::Blob(blob) => **blob,
     };
     if blob.size > MAX_PAYLOAD as u64 {
         let message = format!("a value of {} bytes, at most {MAX_PAYLOAD} are taken", blob.size);
@@ -111,7 +111,7 @@ pub(crate) async fn stow(store: &dyn BlobStore, text: Box<RawValue>) -> Result<P
     let mut backoff = Backoff::default();
     loop {
         match store.put(bytes.clone()).await {
-            Ok(blob) => return Ok(Payload::Blob(blob)),
+            Ok(blob) => return Ok(Payload::from(blob)),
             Err(error @ PutBlobError::Full { .. }) => {
                 return Err(Failure::fatal("blob_store_full", error.to_string()));
             }

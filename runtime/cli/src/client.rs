@@ -36,6 +36,11 @@ impl<B: Broker> Client<B> {
         Self { broker, partitions, patience: PATIENCE }
     }
 
+    /// Returns the same with another bound for how long nobody may answer, or have room.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Returns how many partitions the cluster has.
     pub(crate) const fn partitions(&self) -> PartitionCount {
         self.partitions

@@ -22,6 +22,22 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// Reads how much memory something may take: `512MiB`, `2GiB`.
+pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
+    let wanted = || "a size such as 512MiB or 2GiB is wanted".to_owned();
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wanted)?;
+    let (number, unit) = text.split_at(end);
+    let bits = match unit.trim_start() {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return Err(wanted()),
+    };
+    let number: usize = number.parse().map_err(|_| wanted())?;
+    number.checked_mul(1 << bits).filter(|size| *size > 0).ok_or_else(wanted)
+}
+
 /// Reads a duration as people write it in definitions and on the command line: `90s`, `1h30m`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wanted = "a duration such as 500ms, 90s, 5m or 1h30m is wanted";
@@ -197,6 +213,15 @@ pub(crate) const fn untouched(event: &Event) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_a_unit() {
+        assert_eq!(parse_size("512MiB"), Ok(512 << 20));
+        assert_eq!(parse_size("2 GiB"), Ok(2 << 30));
+        for wrong in ["", "512", "MiB", "-1MiB", "0KiB", "1.5GiB", "2GB", "99999999999999TiB"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn durations_as_people_read_them() {

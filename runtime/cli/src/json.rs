@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn blobs_are_named() {
         let blob = BlobRef { hash: Hash::ZERO, size: 70_000 };
-        let value = payload(&Payload::Blob(blob));
+        let value = payload(&Payload::from(blob));
         assert_eq!(value["size"], 70_000);
     }
 }

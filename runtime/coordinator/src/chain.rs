@@ -33,14 +33,54 @@ struct Header {
 
 const SNAPSHOT_VERSION: u32 = 1;
 
+/// A snapshot that is being written: the state follows its header at once, so that it need not be
+/// copied.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    chain: Chain,
+    bytes: Vec<u8>,
+    state_at: usize,
+}
+
+impl Draft {
+    /// Begins a snapshot at the end of `chain`, whose state takes about so many bytes; the state is
+    /// to be appended to [`bytes`](Self::bytes).
+    pub(crate) fn new(chain: Chain, size: usize) -> Self {
+        // The length of a header does not depend on the hash.
+        let mut bytes = header(chain, Hash::ZERO);
+        let state_at = bytes.len();
+        bytes.reserve_exact(size);
+        Self { chain, bytes, state_at }
+    }
+
+    pub(crate) const fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Returns the snapshot for storage, and the state in it.
+    pub(crate) fn seal(mut self) -> (Snapshot, Bytes) {
+        let header = header(self.chain, Hash::of(&self.bytes[self.state_at..]));
+        self.bytes[..self.state_at].copy_from_slice(&header);
+        let snapshot = Snapshot { seq: self.chain.seq, bytes: self.bytes.into() };
+        let state = snapshot.bytes.slice(self.state_at..);
+        (snapshot, state)
+    }
+}
+
+/// Returns the first line of a snapshot.
+fn header(chain: Chain, state: Hash) -> Vec<u8> {
+    let header = Header { v: SNAPSHOT_VERSION, seq: chain.seq, chain: chain.hash, state };
+    let mut line = encode(&header).to_vec();
+    line.push(b'\n');
+    line
+}
+
 /// Wraps the state of the engine at the end of `chain` for storage.
+#[cfg(test)]
 pub(crate) fn seal_snapshot(chain: Chain, state: &[u8]) -> Snapshot {
-    let header =
-        Header { v: SNAPSHOT_VERSION, seq: chain.seq, chain: chain.hash, state: Hash::of(state) };
-    let mut bytes = encode(&header).to_vec();
-    bytes.push(b'\n');
-    bytes.extend_from_slice(state);
-    Snapshot { seq: chain.seq, bytes: bytes.into() }
+    let mut draft = Draft::new(chain, state.len());
+    draft.bytes().extend_from_slice(state);
+    draft.seal().0
 }
 
 /// Unwraps a stored snapshot; `None` if it is damaged or newer than this program.

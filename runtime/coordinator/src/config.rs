@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use skep_protocol::limits::MAX_RUNS_PER_PARTITION;
+use skep_protocol::limits::{MAX_RUN_BYTES, MAX_RUNS_PER_PARTITION};
 use skep_protocol::{CoordinatorId, PartitionCount};
 
 /// The settings of one coordinator.
@@ -29,6 +29,10 @@ pub struct Config {
     pub standby_every: Duration,
     /// Runs of one partition that may be live; beyond it, starts are refused as busy.
     pub max_runs_per_partition: usize,
+    /// Memory that the live runs of all partitions may take, about, in bytes, as far as that follows
+    /// from what they were given and what came out of their steps; beyond it, starts are refused as
+    /// busy. Sub-workflows have up to twice as much.
+    pub max_run_bytes: usize,
 }
 
 /// Where the read model lies. It can be thrown away at any time.
@@ -71,6 +75,7 @@ impl Default for Config {
             keep_messages: 100_000,
             standby_every: Duration::from_millis(50),
             max_runs_per_partition: MAX_RUNS_PER_PARTITION,
+            max_run_bytes: MAX_RUN_BYTES,
         }
     }
 }

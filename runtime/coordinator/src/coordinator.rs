@@ -18,6 +18,7 @@ use crate::fleet_loop::{Desk, FleetLoop};
 use crate::members::Members;
 use crate::partition::{Context, LivePartitions};
 use crate::read_model::{OpenError, ReadModel};
+use crate::room::Room;
 use crate::settings::{SettingsError, agree};
 use crate::{observe, partition, queries};
 
@@ -83,6 +84,7 @@ impl Coordinator {
         let serving_sender = Arc::new(serving_sender);
 
         let (asked, questions) = mpsc::channel(queries::ASKED);
+        let room = Room::new(config.max_run_bytes);
 
         let mut owners = JoinSet::new();
         for (partition, desk) in partitions.all().zip(desks.iter()) {
@@ -104,6 +106,7 @@ impl Coordinator {
                 positions: read_model.positions(),
                 read_model: read_model.clone(),
                 config: Arc::clone(&config),
+                room: Arc::clone(&room),
             };
             let span = observe::partition_span(partition, &id);
             owners.spawn(partition::run(context, draining.clone()).instrument(span));

@@ -41,6 +41,7 @@ mod ownership;
 mod partition;
 mod queries;
 mod read_model;
+mod room;
 mod settings;
 mod untouched;
 

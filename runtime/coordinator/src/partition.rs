@@ -3,6 +3,7 @@
 mod commit;
 mod jobs;
 mod load;
+mod preparing;
 mod report;
 mod requests;
 mod retry;
@@ -34,6 +35,7 @@ use crate::observe;
 use crate::ownership::Ownership;
 use crate::queries::Asked;
 use crate::read_model::{Positions, ReadModel};
+use crate::room::Room;
 use crate::untouched::Untouched;
 use stuck::Stuck;
 
@@ -84,6 +86,8 @@ pub(crate) struct Context<B> {
     pub(crate) positions: Positions,
     pub(crate) read_model: ReadModel,
     pub(crate) config: Arc<Config>,
+    /// The memory that all partitions share.
+    pub(crate) room: Arc<Room>,
 }
 
 /// Why a partition is not served any more.

@@ -75,13 +75,13 @@ impl<'a> Desk<'a> {
     pub(crate) fn text<'p>(&'p self, payload: &'p Payload) -> Result<&'p str, Obstacle> {
         let blob = match payload {
             Payload::Json(raw) => return Ok(raw.get()),
-            Payload::Blob(blob) => blob,
+            Payload::Blob(blob) => **blob,
         };
         match self.larder.text(blob.hash) {
             Some(Ok(text)) => Ok(text),
             Some(Err(failure)) => Err(failure.clone().into()),
             None => {
-                self.missing.borrow_mut().push(*blob);
+                self.missing.borrow_mut().push(blob);
                 Err(Obstacle::Missing)
             }
         }
@@ -141,7 +141,7 @@ impl<'a> Desk<'a> {
         bearable_depth(&text)?;
         let blob = BlobRef::of(text.as_bytes());
         self.made.borrow_mut().push(text.into());
-        Ok(Payload::Blob(blob))
+        Ok(Payload::from(blob))
     }
 
     /// Returns the payload of a value that was made here.
@@ -155,7 +155,7 @@ impl<'a> Desk<'a> {
             Some(text) if text.len() > MAX_INLINE_PAYLOAD => {
                 let blob = BlobRef::of(text.as_bytes());
                 self.made.borrow_mut().push(Bytes::copy_from_slice(text.as_bytes()));
-                Payload::Blob(blob)
+                Payload::from(blob)
             }
             Some(_) | None => payload,
         }

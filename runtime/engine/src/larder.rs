@@ -73,6 +73,8 @@ impl Waiter {
 pub(crate) struct Larder {
     shelves: BTreeMap<Hash, Shelf>,
     waits: BTreeMap<Waiter, Vec<Hash>>,
+    /// What the texts take, in bytes.
+    weight: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -88,9 +90,18 @@ impl Shelf {
     fn is_owed(&self) -> bool {
         self.content.is_none() && self.waiters.iter().any(|waiter| waiter.node().is_some())
     }
+
+    fn weight(&self) -> usize {
+        self.content.as_ref().map_or(0, |content| content.as_ref().map_or(0, String::len))
+    }
 }
 
 impl Larder {
+    /// Returns how much memory the values take, in bytes.
+    pub(crate) const fn weight(&self) -> usize {
+        self.weight
+    }
+
     /// Returns the text of a value, or why there is none that can be read; nothing if it was not
     /// fetched.
     pub(crate) fn text(&self, hash: Hash) -> Option<Result<&str, &Failure>> {
@@ -141,6 +152,7 @@ impl Larder {
             changes.push(Change::Settled(EffectKey::Blob(hash)));
         }
         if shelf.waiters.is_empty() {
+            self.weight -= shelf.weight();
             self.shelves.remove(&hash);
         }
     }
@@ -156,7 +168,9 @@ impl Larder {
         let owed = shelf.is_owed();
         // Bytes that are not what was asked for are as good as none.
         let right = bytes.filter(|bytes| BlobRef::of(bytes) == shelf.blob);
+        self.weight -= shelf.weight();
         shelf.content = Some(right.ok_or_else(|| gone(blob)).and_then(|bytes| read(blob, bytes)));
+        self.weight += shelf.weight();
         if owed {
             changes.push(Change::Settled(EffectKey::Blob(blob.hash)));
         }

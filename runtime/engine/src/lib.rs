@@ -65,7 +65,7 @@ pub use effect::{Care, Change, Effect, EffectKey, OfferTask, Round};
 pub use error::{FoldError, RestoreError};
 pub use input::{Handled, Input, Reply, Resolved};
 pub use invariant::{Audit, Violation};
-pub use partition::Partition;
+pub use partition::{Frozen, Partition};
 pub use past::{Again, CannotRetry, Past};
 pub use recall::{NoRecall, Recall};
 pub use wake::{Wake, WakeReason};

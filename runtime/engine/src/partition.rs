@@ -2,6 +2,7 @@
 
 mod fold;
 mod follow;
+mod inputs;
 mod late;
 mod memory;
 mod snapshot;
@@ -9,6 +10,8 @@ mod waiting;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use skep_protocol::{
@@ -26,10 +29,12 @@ use crate::recall::{Around, NoRecall, Recall};
 use crate::run::Run;
 use crate::run::standing::Index;
 use crate::wake::{Wake, WakeReason};
+use inputs::ParsedInputs;
 use late::{Attempts, Late};
 use memory::{DoneOver, Finished, Notice, Workflows};
 
 pub(crate) use memory::fingerprint;
+pub use snapshot::Frozen;
 
 /// The state of all live runs of one partition, and the decisions about them.
 #[derive(Debug, Clone)]
@@ -37,7 +42,8 @@ pub struct Partition {
     id: PartitionId,
     epoch: u64,
     workflows: Workflows,
-    runs: BTreeMap<RunId, Box<Run>>,
+    /// Each shared with the [`Frozen`] states that were taken since it changed.
+    runs: BTreeMap<RunId, Arc<Run>>,
     /// Runs that ended and whose parents are to be told.
     notices: BTreeMap<RunId, Notice>,
     finished: Finished,
@@ -45,6 +51,9 @@ pub struct Partition {
     late: Late,
     index: Index,
     larder: Larder,
+    inputs: ParsedInputs,
+    /// The run that was weighed last; none if that was the last one of all.
+    weighed: Option<RunId>,
     /// Empty between inputs.
     parsed: RefCell<Parsed>,
     /// The size of what followed from the last input.
@@ -65,6 +74,8 @@ impl Partition {
             late: Late::default(),
             index: Index::default(),
             larder: Larder::default(),
+            inputs: ParsedInputs::default(),
+            weighed: None,
             parsed: RefCell::default(),
             made: 0,
         }
@@ -217,7 +228,23 @@ impl Partition {
 
     /// Returns the whole state, to be kept as a droppable cache of the journal.
     pub fn snapshot(&self) -> Bytes {
-        snapshot::take(self)
+        let mut bytes = Vec::new();
+        self.freeze().write_onto(&mut bytes);
+        bytes.into()
+    }
+
+    /// Returns the same to be written elsewhere, while this one goes on.
+    pub fn freeze(&self) -> Frozen {
+        snapshot::freeze(self)
+    }
+
+    /// Checks that a snapshot can be read back, as the state it was taken of. That takes less
+    /// memory than to do so.
+    ///
+    /// # Errors
+    /// [`RestoreError`] if it cannot.
+    pub fn check_snapshot(id: PartitionId, bytes: &[u8]) -> Result<(), RestoreError> {
+        snapshot::check(id, bytes)
     }
 
     /// Reads a snapshot back.
@@ -230,7 +257,7 @@ impl Partition {
 
     /// Returns the hash of the state: equal after any replay of the same records.
     pub fn digest(&self) -> Hash {
-        Hash::of(&self.snapshot())
+        self.freeze().digest()
     }
 
     /// Returns the epoch of the last take-over; 0 before the first.
@@ -256,6 +283,25 @@ impl Partition {
     /// Returns how many runs are not over.
     pub fn live_runs(&self) -> usize {
         self.runs.len()
+    }
+
+    /// Returns how much memory live runs take, about, in bytes: what they were given and what came
+    /// out of their steps, as far as it was not [`weighed`](Self::weigh) that it is dropped.
+    pub fn weight(&self) -> usize {
+        self.index.weight + self.larder.weight()
+    }
+
+    /// Weighs all that live runs have: so many of them at most, and others when this is called again.
+    pub fn weigh(&mut self, most: usize) {
+        let after = self.weighed.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut count, mut last) = (0, None);
+        for (id, run) in self.runs.range_mut((after, Bound::Unbounded)).take(most) {
+            let run = Arc::make_mut(run);
+            self.index.weight -= run.weight();
+            self.index.weight += run.weigh();
+            (count, last) = (count + 1, Some(*id));
+        }
+        self.weighed = last.filter(|_| count == most);
     }
 
     /// Returns the state of a run that is live, or ended recently.

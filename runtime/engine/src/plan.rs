@@ -1,8 +1,12 @@
 //! What is worked out once per workflow, so that no event has to.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use skep_workflow::{Reference, Step, StepIndex, StepKind, StepPart, Workflow};
+
+use crate::run::ScopeId;
+use crate::run::step::StepState;
 
 /// A workflow, and who reads what in it.
 #[derive(Debug)]
@@ -11,6 +15,8 @@ pub(crate) struct Plan {
     steps: Vec<StepPlan>,
     /// The names that some step waits for.
     signals: BTreeSet<String>,
+    /// The steps of the top level before anything happened to them.
+    fresh: Arc<[StepState]>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -66,7 +72,20 @@ impl Plan {
             | StepKind::Group => None,
         });
         let signals = signals.collect();
-        Self { workflow, steps, signals }
+        let fresh = workflow.roots().iter().map(|step| {
+            let mut fresh = StepState::pending(step.as_u32(), ScopeId::ROOT, None);
+            let needs = workflow.step(*step).needs().len();
+            fresh.needs.open = u32::try_from(needs).expect("edges are bounded");
+            fresh.readers = steps[step.as_usize()].readers;
+            fresh
+        });
+        let fresh = fresh.collect();
+        Self { workflow, steps, signals, fresh }
+    }
+
+    /// Returns the steps of the top level of a run that begins.
+    pub(crate) const fn fresh(&self) -> &Arc<[StepState]> {
+        &self.fresh
     }
 
     pub(crate) fn workflow(&self) -> &Workflow {

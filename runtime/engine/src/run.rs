@@ -1,6 +1,7 @@
 //! The state of one run.
 
 pub(crate) mod apply;
+mod arena;
 pub(crate) mod deed;
 mod kept;
 mod navigate;
@@ -15,6 +16,7 @@ mod tally;
 mod tried;
 pub(crate) mod unwinding;
 mod view;
+mod weight;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,7 @@ use serde_json::Value;
 use skep_protocol::{PartitionId, Payload, RunId, RunStarted, RunStatus, Timestamp, WaitingFor};
 
 use crate::plan::Plan;
+pub(crate) use arena::Arena;
 use scope::ScopeState;
 use signals::Signals;
 use standing::Index;
@@ -94,11 +97,11 @@ pub(crate) struct RunState {
     pub(crate) acted: bool,
     /// It makes good what it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) unwind: Option<Unwind>,
+    pub(crate) unwind: Option<Box<Unwind>>,
     /// How many facts of the run that this one does over were told.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) kept: u32,
-    pub(crate) nodes: Vec<StepState>,
+    pub(crate) nodes: Arena,
     pub(crate) scopes: Vec<ScopeState>,
     /// Items of every `for_each`, by the item's step; dropped when the item is over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -126,6 +129,10 @@ pub(crate) struct Soft {
     /// How far the supervision of groups is.
     supervising: Supervising,
     inputs: OnceLock<Arc<Value>>,
+    /// How much memory the run takes at most, about, in bytes.
+    weight: usize,
+    /// It is known to the partition that the inputs are kept.
+    inputs_counted: bool,
 }
 
 impl Run {
@@ -136,6 +143,7 @@ impl Run {
     /// Works out what follows from the state of a run that was read from a snapshot.
     pub(crate) fn derive(&mut self, index: &mut Index) -> Result<(), &'static str> {
         self.check_shape()?;
+        self.state.nodes.settle(self.plan.fresh());
         for id in self.all_nodes() {
             let standing = self.standing(id);
             self.soft.busy += u32::from(standing.busy);
@@ -178,7 +186,7 @@ impl Run {
                 return Err("a scope is around itself");
             }
         }
-        for (id, node) in self.all_nodes().zip(&self.state.nodes) {
+        for (id, node) in self.all_nodes().zip(self.state.nodes.iter()) {
             let around = self.state.scopes.get(node.scope.0 as usize);
             let before = around.and_then(|scope| scope.owner);
             let fan = node.item_of.map(|(fan, _)| fan);
@@ -210,11 +218,11 @@ impl Run {
     }
 
     pub(crate) fn node(&self, id: NodeId) -> &StepState {
-        &self.state.nodes[id.as_usize()]
+        &self.state.nodes[id]
     }
 
     pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut StepState {
-        &mut self.state.nodes[id.as_usize()]
+        &mut self.state.nodes[id]
     }
 
     pub(crate) fn scope(&self, id: ScopeId) -> &ScopeState {
@@ -235,6 +243,35 @@ impl Run {
         if self.state.started.inputs.size() <= MAX_KEPT_INPUTS {
             self.soft.inputs.get_or_init(|| Arc::clone(value));
         }
+    }
+
+    /// Returns how much memory the run takes at most, about, in bytes.
+    pub(crate) const fn weight(&self) -> usize {
+        self.soft.weight
+    }
+
+    /// Weighs all that the run has, and returns what it takes.
+    pub(crate) fn weigh(&mut self) -> usize {
+        self.soft.weight = self.whole_weight();
+        self.soft.weight
+    }
+
+    /// Returns a payload to be kept: what is equal to the inputs is kept once.
+    pub(crate) fn shared(&self, payload: &Payload) -> Payload {
+        let inputs = &self.state.started.inputs;
+        if payload == inputs { inputs } else { payload }.clone()
+    }
+
+    /// Returns the size of the inputs if they were parsed and kept since this was asked last.
+    pub(crate) fn count_inputs(&mut self) -> Option<usize> {
+        let is_new = self.soft.inputs.get().is_some() && !self.soft.inputs_counted;
+        self.soft.inputs_counted |= is_new;
+        is_new.then(|| usize::try_from(self.state.started.inputs.size()).unwrap_or(usize::MAX))
+    }
+
+    /// Keeps the inputs as text only, until they are read again.
+    pub(crate) fn drop_inputs(&mut self) {
+        (self.soft.inputs, self.soft.inputs_counted) = (OnceLock::new(), false);
     }
 
     /// Returns whether the sub-workflow of a step cannot have been started yet, `now` or when the

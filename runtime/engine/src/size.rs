@@ -43,6 +43,11 @@ fn at_most(record: &Record) -> usize {
 
 /// Returns a size that the JSON of an event does not exceed.
 pub(crate) fn of(event: &Event) -> usize {
+    FIXED + carried(event)
+}
+
+/// Returns the same for what an event carries beside ids and numbers.
+pub(crate) fn carried(event: &Event) -> usize {
     let path = event.step().map_or(0, |step| text(step.as_str()));
     let more = match event {
         Event::RunStarted(started) => of_start(started),
@@ -90,7 +95,7 @@ pub(crate) fn of(event: &Event) -> usize {
         | Event::StepStopping { .. }
         | Event::StepCancelled { .. } => 0,
     };
-    FIXED + path + more
+    path + more
 }
 
 fn of_start(started: &RunStarted) -> usize {

@@ -25,6 +25,7 @@ mod chunks;
 mod connect;
 mod ensure;
 mod inspect;
+mod intake;
 mod journal;
 mod layout;
 mod link;

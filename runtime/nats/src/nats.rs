@@ -25,7 +25,7 @@ use crate::layout::Layout;
 use crate::link::{Link, Period};
 use crate::mux::Mux;
 use crate::options::ConnectOptions;
-use crate::parts;
+use crate::{intake, parts};
 
 /// Marks a request that only asks whether somebody listens; its payload is empty.
 pub(crate) const PING: &str = "Skep-Ping";
@@ -252,7 +252,8 @@ impl Nats {
         Ok(self.requests(messages, reader))
     }
 
-    /// Listens for requests that may come in parts.
+    /// Listens for requests that may come in parts. A bounded number of them waits; to the others it
+    /// is said that there is no room.
     pub(crate) async fn serve_large<M, R>(
         &self,
         attempted: &'static str,
@@ -264,7 +265,14 @@ impl Nats {
         R: Serialize + Answer + 'static,
     {
         let messages = self.listen(attempted, subject, None).await?;
-        Ok(self.requests(parts::whole(messages), reader))
+        let nats = self.clone();
+        let refuse = move |message: Message| {
+            if let (Some(reply), Some(busy)) = (message.reply, R::busy()) {
+                nats.reply(reply, encode(&busy));
+            }
+        };
+        let messages = intake::bounded(parts::whole(messages).boxed(), refuse);
+        Ok(self.requests(messages, reader))
     }
 
     fn requests<M, R>(

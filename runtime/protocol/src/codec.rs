@@ -20,6 +20,14 @@ pub trait Versioned: DeserializeOwned {
 pub trait Answer {
     /// Says why it could not be read.
     fn unreadable(cause: String) -> Self;
+
+    /// Says that there is no room for it at the moment, if such an answer can say so.
+    fn busy() -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 /// Bytes that are not what they should be.

@@ -144,8 +144,12 @@ impl StartRun {
     /// Returns at how many active runs a partition has no room for this one, if `most` is where it
     /// has none for those that nobody waits for.
     pub fn room(&self, most: usize) -> usize {
-        let levels = if self.parent.is_some() { self.depth.clamp(1, MAX_RUN_DEPTH) } else { 0 };
-        most.saturating_add(levels as usize * RESERVED_RUNS_PER_LEVEL)
+        most.saturating_add(self.levels() as usize * RESERVED_RUNS_PER_LEVEL)
+    }
+
+    /// Returns how deep the run is nested; 0 if nobody waits for it, whatever it says.
+    pub fn levels(&self) -> u32 {
+        if self.parent.is_some() { self.depth.clamp(1, MAX_RUN_DEPTH) } else { 0 }
     }
 }
 
@@ -260,6 +264,15 @@ impl Answer for CommandReply {
     fn unreadable(cause: String) -> Self {
         Self::Rejected(Rejection::Unreadable { cause })
     }
+
+    fn busy() -> Option<Self> {
+        Some(Self::Rejected(Rejection::BUSY))
+    }
+}
+
+impl Rejection {
+    /// There is no room at the moment.
+    pub const BUSY: Self = Self::Busy { retry_after_ms: 1_000 };
 }
 
 /// Why a command was rejected.

@@ -197,7 +197,7 @@ mod tests {
         let twice = "the JSON of the output has the key `a` twice at line 1 column 12";
         check(r#"{"a": 1, "a": 1}"#, Some(twice));
         let large = BlobRef { hash: Hash::ZERO, size: MAX_PAYLOAD as u64 + 1 };
-        let large = unbearable("output", &Payload::Blob(large)).unwrap();
+        let large = unbearable("output", &Payload::from(large)).unwrap();
         assert!(large.starts_with("the JSON of the output has "), "{large}");
     }
 

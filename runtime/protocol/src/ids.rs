@@ -1,6 +1,7 @@
 //! Names of things. Every id is a newtype, so that none can be taken for another.
 
 use std::fmt;
+use std::io::BufWriter;
 use std::str::FromStr;
 
 use compact_str::{CompactString, ToCompactString, format_compact};
@@ -293,6 +294,9 @@ fn shortened(text: &str) -> String {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash([u8; 32]);
 
+/// What a hasher is handed at a time, in bytes.
+const PIECE: usize = 64 * 1024;
+
 impl Hash {
     /// The hash before the first message of a journal.
     pub const ZERO: Self = Self([0; 32]);
@@ -300,6 +304,18 @@ impl Hash {
     /// Hashes `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// Hashes the JSON of a value, without all of it being in memory.
+    ///
+    /// # Panics
+    /// If the value has no JSON form; every type of the protocol has one.
+    pub fn of_json<T: Serialize>(value: &T) -> Self {
+        // The hasher takes large pieces much faster than small ones.
+        let mut pieces = BufWriter::with_capacity(PIECE, blake3::Hasher::new());
+        serde_json::to_writer(&mut pieces, value).expect("types of the protocol have a JSON form");
+        let hasher = pieces.into_inner().expect("a hasher takes everything");
+        Self(*hasher.finalize().as_bytes())
     }
 
     /// Wraps a hash computed elsewhere.

@@ -53,6 +53,9 @@ pub const MAX_SIGNAL_IDS: usize = 4_000;
 pub const MAX_IDLE_WORKFLOWS: usize = 64;
 /// Active runs of one partition; beyond it, starts are refused with "busy, retry after".
 pub const MAX_RUNS_PER_PARTITION: usize = 50_000;
+/// Memory that the active runs of one coordinator take, about, in bytes; beyond it, starts are
+/// refused with "busy, retry after".
+pub const MAX_RUN_BYTES: usize = 1024 * 1024 * 1024;
 /// Active runs of one partition that are kept free for sub-workflows, for each level of nesting:
 /// the deepest ones always find room, so that those that wait for them end and make room.
 pub const RESERVED_RUNS_PER_LEVEL: usize = 2_000;
@@ -61,7 +64,8 @@ pub const MAX_LABELS: usize = 32;
 /// Longest value of a label, in bytes; its name is a name.
 pub const MAX_LABEL_LEN: usize = 256;
 /// Ids of finished runs that a partition remembers, so that a late start is not taken twice.
-pub const MAX_FINISHED_IDS: usize = 200_000;
+/// Just so many that a table of 65 536 places has room for them.
+pub const MAX_FINISHED_IDS: usize = 56_000;
 /// Steps of runs that are over of which a partition remembers that agents may report yet.
 pub const MAX_LATE_STEPS: usize = 4_096;
 /// How often an agent says that it is alive and what it holds.

@@ -17,7 +17,7 @@ pub enum Payload {
     /// The value itself.
     Json(Arc<RawValue>),
     /// A value over [`MAX_INLINE_PAYLOAD`](crate::limits::MAX_INLINE_PAYLOAD), in the blob store.
-    Blob(BlobRef),
+    Blob(Box<BlobRef>),
 }
 
 /// Where a large value lies.
@@ -70,7 +70,7 @@ impl Payload {
     pub fn blob(&self) -> Option<BlobRef> {
         match self {
             Self::Json(_) => None,
-            Self::Blob(blob) => Some(*blob),
+            Self::Blob(blob) => Some(**blob),
         }
     }
 
@@ -128,6 +128,12 @@ fn is_nested_within(json: &str, most: usize) -> bool {
 impl From<&serde_json::Value> for Payload {
     fn from(value: &serde_json::Value) -> Self {
         Self::encode(value).expect("a JSON value has a JSON form")
+    }
+}
+
+impl From<BlobRef> for Payload {
+    fn from(blob: BlobRef) -> Self {
+        Self::Blob(Box::new(blob))
     }
 }
 

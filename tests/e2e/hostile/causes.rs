@@ -116,7 +116,7 @@ fn output(case: &Case) -> Result<String> {
 fn blob(case: &Case) -> Result<String> {
     let mut play = started()?;
     let reference = play.store(case.bytes.clone());
-    let output = serde_json::to_vec(&Payload::Blob(reference))?;
+    let output = serde_json::to_vec(&Payload::from(reference))?;
     report(play, &output)
 }
 

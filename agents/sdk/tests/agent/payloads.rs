@@ -96,7 +96,7 @@ async fn large_values_go_through_the_blob_store_both_ways() {
     for len in [MAX_INLINE_PAYLOAD - 2, MAX_INLINE_PAYLOAD - 1, 3_000_000] {
         let text = serde_json::to_string(&"x".repeat(len)).unwrap();
         let blob = stage.broker.put_blob(text.clone().into()).await.unwrap();
-        stage.give(&task(&format!("s{len}"), "echo", Payload::Blob(blob))).await;
+        stage.give(&task(&format!("s{len}"), "echo", Payload::from(blob))).await;
         let report = owner.apply().await;
         let output = output(&report.body);
         if text.len() <= MAX_INLINE_PAYLOAD {
@@ -173,7 +173,7 @@ async fn a_blob_that_is_not_there_fails_the_attempt() {
          blob 5d5c69015498753b73e948a077540934300e964f9979d94ba8119a29d946ef63 (14 bytes) \
          is not there (retryable)"
     ];
-    check(echo(), task("s", "echo", Payload::Blob(blob)), expected).await;
+    check(echo(), task("s", "echo", Payload::from(blob)), expected).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ mod ground;
 mod idle;
 mod latency;
 mod load;
+mod memory;
 mod plan;
 mod settings;
 mod soak;
@@ -43,6 +44,7 @@ enum What {
     Fanout(fanout::Fanout),
     Start(start::Start),
     Idle(idle::Idle),
+    Memory(memory::Memory),
     Plan(plan::Plan),
     Ceiling(ceiling::Ceiling),
     Soak(soak::Soak),
@@ -61,6 +63,7 @@ impl Bench {
             What::Fanout(fanout) => fanout.perform(global),
             What::Start(start) => start.perform(global),
             What::Idle(idle) => idle.perform(global),
+            What::Memory(memory) => memory.perform(global),
             What::Plan(plan) => plan.perform(global),
             What::Ceiling(ceiling) => ceiling.perform(global),
             What::Soak(soak) => soak.perform(global),

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use skep_coordinator::{Config, Coordinator};
 use skep_nats::Nats;
+use skep_protocol::limits::MAX_RUNS_PER_PARTITION;
 use skep_protocol::{CoordinatorId, PartitionCount};
 
 use crate::cli::Global;
 use crate::cluster;
 use crate::error::{Error, Exit};
+use crate::human;
 use crate::output;
 use crate::runtime;
 use crate::signals::Interrupts;
@@ -30,6 +32,15 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     partitions: Option<u16>,
+    /// Runs of one partition that may be live; more are refused as busy until others end.
+    #[arg(long, value_name = "N", default_value_t = MAX_RUNS_PER_PARTITION)]
+    #[arg(value_parser = parse_max_runs)]
+    max_runs: usize,
+    /// How much memory live runs may take, about, by what they were given and what came out of their
+    /// steps; beyond it, more are refused as busy. The process takes more than that: plan with twice
+    /// as much.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = human::parse_size)]
+    run_memory: usize,
     /// The name of this coordinator; made up if not given.
     #[arg(long, value_name = "NAME")]
     name: Option<CoordinatorId>,
@@ -82,6 +93,8 @@ impl Serve {
             None => Config::default(),
         };
         config.coordinator.clone_from(&self.name);
+        config.max_runs_per_partition = self.max_runs;
+        config.max_run_bytes = self.run_memory;
         Ok(config)
     }
 
@@ -104,6 +117,12 @@ impl Serve {
     }
 }
 
+fn parse_max_runs(text: &str) -> Result<usize, String> {
+    let wanted = || format!("a number from 1 to {MAX_RUNS_PER_PARTITION} is wanted");
+    let runs = text.parse().map_err(|_| wanted())?;
+    if (1..=MAX_RUNS_PER_PARTITION).contains(&runs) { Ok(runs) } else { Err(wanted()) }
+}
+
 /// Tells of those who keep the server from saying that nobody is there.
 async fn warn_of_onlookers(nats: &Nats) {
     let watched = nats.onlookers().await.unwrap_or_default();
@@ -122,7 +141,8 @@ mod tests {
     #[test]
     fn partitions_are_fixed_when_the_cluster_is_made() {
         let partitions = |wanted: Option<u16>, there: Option<u16>| {
-            let serve = Serve { data: None, partitions: wanted, name: None };
+            let (max_runs, run_memory) = (1, 1);
+            let serve = Serve { data: None, partitions: wanted, name: None, max_runs, run_memory };
             let there = there.and_then(PartitionCount::new);
             serve.partitions(there).map(PartitionCount::get).map_err(|error| error.exit().number())
         };

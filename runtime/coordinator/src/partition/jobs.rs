@@ -10,10 +10,12 @@ use skep_broker::{Broker, Responder};
 use skep_engine::{EffectKey, Input};
 use skep_protocol::{
     BlobRef, ChildOutcome, Command, CommandReply, Failure, FailureKind, Parent, Rejection, RunId,
-    Seq, StartRun, Timestamp,
+    StartRun, Timestamp,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::snapshots::Kept;
 use super::{Context, Pause};
 use crate::observe;
 
@@ -21,6 +23,8 @@ use crate::observe;
 pub(crate) enum Done {
     /// Nothing follows.
     Nothing,
+    /// Reports that lay somewhere were removed from there.
+    Confirmed,
     /// An effect was performed; the engine may have to know.
     Effect { key: EffectKey, input: Option<Input> },
     /// A large value was looked up.
@@ -29,8 +33,10 @@ pub(crate) enum Done {
     Prepared { input: Result<Input, Rejection>, responder: Responder<CommandReply>, size: usize },
     /// A definition or a start of this size was looked at.
     LookedAt { size: usize },
+    /// It is this partition's turn to take a snapshot.
+    Turn(OwnedSemaphorePermit),
     /// A snapshot is kept, or it could not be.
-    Snapshot(Option<Seq>),
+    Snapshot(Option<Kept>),
 }
 
 /// The jobs of one partition; dropping them stops them.

@@ -6,7 +6,9 @@ use futures::FutureExt as _;
 use serde_json::{Map, Value};
 use skep_broker::{Broker, PutBlobError, Request, Responder, Unavailable};
 use skep_engine::{Input, Resolved};
-use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD, MAX_STEPS_PER_RUN};
+use skep_protocol::limits::{
+    MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD, MAX_RUN_DEPTH, MAX_STEPS_PER_RUN,
+};
 use skep_protocol::{
     Command, CommandReply, Order, Payload, Rejection, RetryRun, RunId, StartRun, StepPath,
     StoredText, encode, unsound,
@@ -19,41 +21,12 @@ use super::{Context, End, Pause, retry};
 use crate::catalog::CatalogError;
 use crate::observe;
 
-/// What a client is told to wait when there is no room for its run.
-const BUSY_RETRY_MS: u64 = 1_000;
 /// How often something unavailable is tried while a client waits.
 const TRIES: u32 = 4;
-/// Definitions and starts that may be looked at at the same time, and their size in bytes.
-const MAX_PREPARING: usize = 512;
-const MAX_PREPARING_BYTES: usize = 64 * 1024 * 1024;
 /// Inputs of no more bytes are looked at without keeping others waiting.
 const SMALL: usize = 4 * 1024;
 /// What a start takes beside its inputs, in bytes.
 const START_OVERHEAD: usize = 4 * 1024;
-
-/// Definitions and starts that are being looked at.
-#[derive(Debug, Default)]
-pub(crate) struct Preparing {
-    count: usize,
-    bytes: usize,
-}
-
-impl Preparing {
-    /// Returns whether one more may be looked at, whatever its size.
-    pub(crate) const fn has_room(&self) -> bool {
-        self.count < MAX_PREPARING && self.bytes < MAX_PREPARING_BYTES
-    }
-
-    const fn begin(&mut self, size: usize) {
-        self.count += 1;
-        self.bytes += size;
-    }
-
-    pub(crate) const fn done(&mut self, size: usize) {
-        self.count -= 1;
-        self.bytes -= size;
-    }
-}
 
 impl<B: Broker> Serving<B> {
     pub(crate) fn command(&mut self, request: Request<Command, CommandReply>) -> Result<(), End> {
@@ -90,13 +63,22 @@ impl<B: Broker> Serving<B> {
                 self.look_for_letters((run, steps), by, responder);
                 Ok(())
             }
+            // A signal is kept until a step asks for it.
+            Command::Signal(_) if !self.share.has_room(MAX_RUN_DEPTH) => {
+                responder.send(CommandReply::Rejected(Rejection::BUSY));
+                Ok(())
+            }
             Command::Signal(signal) => self.about_run(signal.run, Input::Signal(signal), responder),
             Command::ChildEnded { parent, child, outcome } => {
                 let run = parent.run;
                 self.about_run(run, Input::ChildEnded { parent, child, outcome }, responder)
             }
             Command::Order(order) => {
-                self.jobs.spawn(obey(self.context.clone(), order, responder), Done::Nothing);
+                let size = START_OVERHEAD;
+                self.preparing.begin(size);
+                let obeying = obey(self.context.clone(), order, responder);
+                let obeying = obeying.map(move |()| Done::LookedAt { size });
+                self.jobs.spawn(obeying, Done::LookedAt { size });
                 Ok(())
             }
             Command::Ask(query) => {
@@ -150,8 +132,7 @@ impl<B: Broker> Serving<B> {
             return responder.send(CommandReply::Rejected(Rejection::LimitExceeded { message }));
         }
         if !self.preparing.has_room() {
-            let busy = Rejection::Busy { retry_after_ms: BUSY_RETRY_MS };
-            return responder.send(CommandReply::Rejected(busy));
+            return responder.send(CommandReply::Rejected(Rejection::BUSY));
         }
         self.preparing.begin(START_OVERHEAD);
         let wanted = Wanted::Drop { run, steps, by };
@@ -173,18 +154,19 @@ impl<B: Broker> Serving<B> {
     }
 
     /// Refuses a start that need not be looked at any further.
-    fn refusal(&self, start: &StartRun) -> Option<Rejection> {
+    fn refusal(&mut self, start: &StartRun) -> Option<Rejection> {
         if self.context.count.of(start.run) != self.context.id {
             return Some(Rejection::NotOwner {});
         }
         if let Some(message) = start.excess() {
             return Some(Rejection::LimitExceeded { message });
         }
-        let runs = self.engine.live_runs() + self.preparing.count;
+        let runs = self.engine.live_runs() + self.preparing.count();
+        self.share.takes(self.engine.weight() + self.preparing.bytes());
         let full = runs >= start.room(self.context.config.max_runs_per_partition)
-            || !self.preparing.has_room();
-        (full && self.engine.status(start.run).is_none())
-            .then_some(Rejection::Busy { retry_after_ms: BUSY_RETRY_MS })
+            || !self.preparing.has_room()
+            || !self.share.has_room(start.levels());
+        (full && self.engine.status(start.run).is_none()).then_some(Rejection::BUSY)
     }
 
     /// What a run is to be started from was looked at.
@@ -204,16 +186,11 @@ impl<B: Broker> Serving<B> {
 }
 
 /// Does as a person says with a breaker or an agent.
-async fn obey<B: Broker>(
-    context: Context<B>,
-    order: Order,
-    responder: Responder<CommandReply>,
-) -> Done {
+async fn obey<B: Broker>(context: Context<B>, order: Order, responder: Responder<CommandReply>) {
     responder.send(match try_to_obey(&context, order).await {
         Ok(()) => CommandReply::Done {},
         Err(rejection) => CommandReply::Rejected(rejection),
     });
-    Done::Nothing
 }
 
 async fn try_to_obey<B: Broker>(context: &Context<B>, order: Order) -> Result<(), Rejection> {
@@ -244,7 +221,7 @@ async fn breaker_of<B: Broker>(
         Ok((_, definition)) => definition,
         Err(CatalogError::Rejected(rejection)) => return Err(rejection),
         Err(CatalogError::Unavailable(_)) => {
-            return Err(Rejection::Busy { retry_after_ms: BUSY_RETRY_MS });
+            return Err(Rejection::BUSY);
         }
     };
     let what = format!("step `{step}` with an agent in workflow `{workflow}`");
@@ -298,7 +275,7 @@ async fn prepare<B: Broker>(
                 observe::trying_again("look at the start of a run", &error);
                 tries += 1;
                 if tries == TRIES {
-                    break Err(Rejection::Busy { retry_after_ms: BUSY_RETRY_MS });
+                    break Err(Rejection::BUSY);
                 }
             }
         }
@@ -359,7 +336,7 @@ pub(super) async fn given_inputs<B: Broker>(
         Payload::Json(raw) => raw.get(),
         Payload::Blob(blob) => {
             let missing = || invalid("the inputs are not in the blob store".to_owned());
-            fetched = Box::pin(context.broker.blob(*blob)).await?.ok_or_else(missing)?;
+            fetched = Box::pin(context.broker.blob(**blob)).await?.ok_or_else(missing)?;
             str::from_utf8(&fetched).map_err(|error| not_json(&error))?
         }
     };
@@ -383,7 +360,7 @@ async fn keep_inputs<B: Broker>(
         Some(text) if text.len() > MAX_INLINE_PAYLOAD => {
             let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
             let kept = Box::pin(context.broker.put_blob(bytes)).await;
-            Ok(Payload::Blob(kept.map_err(|error| match error {
+            Ok(Payload::from(kept.map_err(|error| match error {
                 PutBlobError::Unavailable(error) => error,
                 error @ PutBlobError::Full { .. } => {
                     Unavailable { attempted: "keep the inputs", reason: error.to_string() }

@@ -291,7 +291,7 @@ async fn keep<B: Broker>(
         return Err(Rejection::CannotRetry { run: of, cause, help }.into());
     }
     if text.len() > MAX_INLINE_PAYLOAD {
-        return Ok(Payload::Blob(put(context, text).await?));
+        return Ok(Payload::from(put(context, text).await?));
     }
     let text = String::from_utf8_lossy(&text);
     Payload::from_text(&text).map_err(|error| unavailable(chained(&error)).into())
@@ -307,7 +307,7 @@ async fn move_apart<B: Broker>(context: &Context<B>, fact: &mut Event) -> Result
     for payload in payloads {
         if let Some(text) = payload.text().filter(|text| text.len() > SMALL) {
             let bytes = Bytes::copy_from_slice(text.as_bytes());
-            *payload = Payload::Blob(put(context, bytes).await?);
+            *payload = Payload::from(put(context, bytes).await?);
         }
     }
     Ok(())

@@ -2,7 +2,9 @@
 
 mod backlog;
 mod effects;
+mod reports;
 mod sources;
+mod undecided;
 mod upkeep;
 mod watch;
 
@@ -14,24 +16,29 @@ use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::{Broker, Late, Request, Responder};
 use skep_engine::fleet::FleetInput;
 use skep_engine::{Change, Effect, EffectKey, Handled, Input, Partition, Reply};
-use skep_protocol::{Command, CommandReply, Hash, ReportBatch, ReportReply, Seq, Timestamp};
+use skep_protocol::{Command, CommandReply, ReportBatch, ReportReply, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{Commit, Landed, Release, Unit};
 use super::jobs::{self, Done, Jobs};
 use super::load::{Loaded, chained};
-use super::report::{Asker, Incoming, Ticket, incoming};
-use super::requests::Preparing;
+use super::preparing::Preparing;
+use super::report::{Asker, Incoming, Ticket};
+use super::snapshots::Snapshots;
 use super::stuck::Stuck;
 use super::{Context, End, LiveQuestion};
 use crate::observe;
+use crate::room::Share;
 use backlog::Backlog;
 use sources::{HOUSEKEEPING, Sources, listen};
+use undecided::Undecided;
 use watch::{Looked, Watch};
 
 /// Questions about live runs that may wait.
 const QUESTIONS: usize = 64;
+/// Reports that lay somewhere and are removed from there at the same time.
+const CONFIRMING: usize = 256;
 /// Reports, commands and so on that are taken in before the next append starts.
 const AT_ONCE: usize = 64;
 
@@ -48,20 +55,21 @@ pub(crate) struct Serving<B> {
     pub(crate) engine: Partition,
     pub(crate) jobs: Jobs,
     pub(crate) preparing: Preparing,
+    /// What its runs take of the memory that there is for all of them.
+    pub(crate) share: Share,
     commit: Commit<B>,
     tickets: BTreeMap<u64, Ticket>,
     next_ticket: u64,
-    /// Inputs that cannot be decided before a large value was looked up.
-    waiting: BTreeMap<Hash, Vec<(Input, Origin)>>,
+    undecided: Undecided,
+    /// Reports that lay somewhere and are about to be removed from there.
+    confirming: usize,
     backlog: Backlog,
     watch: Watch,
     /// When the partition was last known to be owned.
     sure_at: Duration,
     /// No timer fires before this.
     timers_from: Timestamp,
-    snapshots: Vec<Seq>,
-    snapshot_at: Timestamp,
-    snapshot_running: bool,
+    snapshots: Snapshots,
 }
 
 enum Happened {
@@ -129,22 +137,24 @@ impl<B: Broker> Serving<B> {
         let commit = Commit::new(context.broker.clone(), clock, context.id, loaded.chain, feed);
         let sure_at = context.clock.moment();
         let snapshot_at = context.clock.now().after(context.config.snapshot_every);
+        let mut share = Share::new(Arc::clone(&context.room));
+        share.takes(loaded.engine.weight());
         Self {
             context,
             engine: loaded.engine,
             jobs: Jobs::new(),
             preparing: Preparing::default(),
+            share,
             commit,
             tickets: BTreeMap::new(),
             next_ticket: 0,
-            waiting: BTreeMap::new(),
+            undecided: Undecided::default(),
+            confirming: 0,
             backlog: Backlog::Unread,
             watch: Watch::new(),
             sure_at,
             timers_from: Timestamp::EPOCH,
-            snapshots: loaded.snapshots,
-            snapshot_at,
-            snapshot_running: false,
+            snapshots: Snapshots::new(loaded.snapshots, snapshot_at),
         }
     }
 
@@ -203,9 +213,11 @@ impl<B: Broker> Serving<B> {
     }
 
     /// Waits for the next thing to happen. No more is taken in while too much is gathered, while a
-    /// snapshot waits for everything to be durable, or while somebody else may be the owner.
+    /// snapshot waits for everything to be durable, or while somebody else may be the owner; no more
+    /// is heard while too much waits for large values.
     async fn next(&mut self, sources: &mut Sources, draining: &CancellationToken) -> Happened {
         let open = self.is_open();
+        let hears = open && self.undecided.has_room();
         let wake = self.until_wake();
         let sleep = wake.unwrap_or(HOUSEKEEPING);
         tokio::select! {
@@ -218,23 +230,25 @@ impl<B: Broker> Serving<B> {
             Some(question) = sources.questions.recv() => Happened::Question(question),
             () = self.context.inbox.arrived(), if open => Happened::Feedback,
             () = tokio::time::sleep(sleep), if open && wake.is_some() => Happened::Wake,
-            report = sources.durable.next(), if open => Happened::Durable(report),
-            reports = sources.reports.next(), if open => Happened::Reports(reports),
-            command = sources.commands.next(), if open && self.preparing.has_room() => {
+            report = sources.durable.next(), if hears && self.confirming < CONFIRMING => {
+                Happened::Durable(report)
+            }
+            reports = sources.reports.next(), if hears => Happened::Reports(reports),
+            command = sources.commands.next(), if hears && self.preparing.has_room() => {
                 Happened::Command(command)
             }
         }
     }
 
     fn is_open(&self) -> bool {
-        !self.commit.is_full() && !self.snapshot_due() && self.context.ownership.is_sure()
+        !self.commit.is_full() && !self.snapshots.has_turn() && self.context.ownership.is_sure()
     }
 
     /// Takes in more of what is there already: with one append for all of it, and so that a flood
     /// of one kind keeps nobody else waiting.
     async fn sweep(&mut self, sources: &mut Sources) -> Result<(), End> {
         for _ in 0..AT_ONCE {
-            if !self.is_open() {
+            if !self.is_open() || !self.undecided.has_room() {
                 return Ok(());
             }
             let mut found = false;
@@ -321,6 +335,7 @@ impl<B: Broker> Serving<B> {
             End::Broken(format!("a decision is impossible: {}", chained(&error)))
         })?;
         untouched.recorded(&records);
+        self.share.takes(self.engine.weight());
         let changes = self.engine.take_changes();
         for change in &changes {
             // A child that is not to be started has to stay so even if the append takes its time.
@@ -340,7 +355,7 @@ impl<B: Broker> Serving<B> {
         match (reply, origin) {
             (Some(Reply::NeedsBlob(blob)), origin) => {
                 if let Some(input) = again {
-                    self.waiting.entry(blob.hash).or_default().push((input, origin));
+                    self.undecided.push(blob.hash, input, origin);
                     let key = EffectKey::Blob(blob.hash);
                     let context = self.context.clone();
                     self.jobs.effect(key, move || jobs::fetch_blob(context.clone(), blob));
@@ -364,21 +379,6 @@ impl<B: Broker> Serving<B> {
         }
         if !(records.is_empty() && releases.is_empty()) {
             self.commit.push(Unit::new(records, blobs, releases));
-        }
-        Ok(())
-    }
-
-    fn report(&mut self, batch: ReportBatch, asker: Asker) -> Result<(), End> {
-        let ticket = Ticket::new(batch.reports.len(), asker);
-        if batch.reports.is_empty() {
-            self.commit.push(Unit::new(Vec::new(), Vec::new(), vec![ticket.into_release()]));
-            return Ok(());
-        }
-        self.next_ticket += 1;
-        let number = self.next_ticket;
-        self.tickets.insert(number, ticket);
-        for (report, input) in incoming(number, batch) {
-            self.decide(input, Origin::Report(report))?;
         }
         Ok(())
     }

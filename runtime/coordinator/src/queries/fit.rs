@@ -33,7 +33,7 @@ pub(super) async fn fit<B: Blobs>(broker: &B, detail: &mut RunDetail) -> Result<
         let keep = texts.map(|text| keep(broker.clone(), text.to_owned().into()));
         let kept = try_join_all(keep.collect::<Vec<_>>()).await?;
         for (value, blob) in values.iter_mut().zip(kept) {
-            **value = Payload::Blob(blob);
+            **value = Payload::from(blob);
         }
     }
     Ok(())

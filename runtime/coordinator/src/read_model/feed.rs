@@ -13,7 +13,7 @@ use super::entry::Message;
 /// Messages of one partition that may wait.
 const MESSAGES: usize = 4_096;
 /// What may wait of all partitions together, in bytes of records.
-const BYTES: usize = 32 * 1024 * 1024;
+const BYTES: usize = 8 * 1024 * 1024;
 
 /// Where the next messages of a journal come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -74,7 +74,7 @@ struct Step {
     started: Option<Timestamp>,
     ended: Option<Timestamp>,
     output: Option<Payload>,
-    error: Option<Failure>,
+    error: Option<Box<Failure>>,
     /// Why it was skipped, or stopped.
     skipped: Option<SkipReason>,
     cancelled: Option<CancelReason>,
@@ -97,7 +97,7 @@ struct Attempt {
     fallback: bool,
     ended: Option<Timestamp>,
     duration_ms: Option<u64>,
-    error: Option<Failure>,
+    error: Option<Box<Failure>>,
 }
 
 /// How many steps there are, and in which state.

@@ -10,6 +10,7 @@ mod crash;
 mod doubt;
 mod fence;
 mod flaky;
+mod full;
 mod healing;
 mod leases;
 mod letters;

@@ -129,7 +129,7 @@ async fn inputs_that_not_everybody_reads_alike_are_refused() {
         (&deep, "the JSON of the inputs is nested more than 64 deep"),
     ] {
         let blob = broker.put_blob(text.to_owned().into()).await.unwrap();
-        for inputs in [Payload::Blob(blob), Payload::from_text(text).unwrap()] {
+        for inputs in [Payload::from(blob), Payload::from_text(text).unwrap()] {
             let Command::Start(mut start) = start_of("k", "any", json!({})) else { unreachable!() };
             start.inputs = inputs;
             let reply = command(&broker, run_id("k"), Command::Start(start)).await;

@@ -42,7 +42,7 @@ async fn each_value_of_many_reports_is_fetched_once() {
     let mut reports = Vec::new();
     for id in ledger.performed().into_iter().skip(1) {
         let text = json!(format!("{} {}", id.step, "x".repeat(70_000))).to_string();
-        let output = Payload::Blob(inner.put_blob(text.into()).await.unwrap());
+        let output = Payload::from(inner.put_blob(text.into()).await.unwrap());
         let body = ReportBody::Outcome(Outcome::Completed { output, duration_ms: 1 });
         reports.push(Report { run, step: id.step, attempt: id.attempt, body });
     }

@@ -62,7 +62,7 @@ pub(super) fn start(
     }
     // What exists is confirmed even by a full partition.
     if partition.live_runs() >= room {
-        return Ok(Decision::rejected(Rejection::Busy { retry_after_ms: 1_000 }));
+        return Ok(Decision::rejected(Rejection::BUSY));
     }
     let mut decision = Decision::reply(CommandReply::Started { run, existing: false });
     if !partition.knows(resolved.digest) {

@@ -18,6 +18,10 @@ pub(crate) fn check(partition: &Partition) -> Checked {
             step_is_consistent(run, id)?;
         }
     }
+    let weight: usize = partition.runs().map(Run::weight).sum();
+    demand(weight <= partition.weight(), "I-17", || {
+        format!("runs take {weight} bytes, {} are counted", partition.weight())
+    })?;
     demand(timers == *partition.timers(), "I-16", || {
         format!("timers {:?} are kept, {timers:?} follow from the state", partition.timers())
     })

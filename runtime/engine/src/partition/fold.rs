@@ -1,5 +1,7 @@
 //! Law 2 for a partition: records change the state, and nothing is decided.
 
+use std::sync::Arc;
+
 use skep_protocol::{
     ChildOutcome, Event, OwnerChanged, Record, RunId, RunRecord, RunStarted, RunStatus, Timestamp,
 };
@@ -9,7 +11,7 @@ use super::memory::{Ended, Notice, fingerprint};
 use crate::effect::{Change, EffectKey};
 use crate::error::FoldError;
 use crate::run::signals::Signals;
-use crate::run::{NodeId, Run, RunState};
+use crate::run::{Arena, NodeId, Run, RunState};
 
 impl Partition {
     /// Applies a record of the journal; decides nothing, and tells of no changes: what is owed
@@ -94,7 +96,7 @@ impl Partition {
             | Event::StepStopping { .. }
             | Event::StepFailed { .. }
             | Event::StepCancelled { .. } => match self.runs.get_mut(&run) {
-                Some(live) => live.apply(event, at, &mut self.index),
+                Some(live) => Arc::make_mut(live).apply(event, at, &mut self.index),
                 None => self.came_late(run, event),
             },
         }
@@ -138,14 +140,16 @@ impl Partition {
             cancelling: None,
             unwind: None,
             kept: 0,
-            nodes: Vec::new(),
-            scopes: Vec::new(),
+            nodes: Arena::default(),
+            // Most have no groups.
+            scopes: Vec::with_capacity(1),
             items: std::collections::BTreeMap::new(),
             signals: Signals::default(),
         };
         let mut run = Run::new(self.id, plan, state);
         run.open_root(&mut self.index);
-        self.runs.insert(id, Box::new(run));
+        self.index.weight += run.weigh();
+        self.runs.insert(id, Arc::new(run));
         Ok(())
     }
 
@@ -156,6 +160,7 @@ impl Partition {
         outcome: ChildOutcome,
     ) -> Result<(), FoldError> {
         let run = self.runs.remove(&id).ok_or(FoldError::UnknownRun { run: id })?;
+        self.index.weight -= run.weight();
         if !run.all_nodes().all(|node| run.is_over(node)) {
             return run.out_of_place("its end while steps are under way");
         }

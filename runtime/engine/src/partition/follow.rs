@@ -4,6 +4,8 @@
 //! before others have their turn. What is left is put off, and soft state: whoever recovers looks
 //! at everything anyway, and so goes on where the last slice ended.
 
+use std::sync::Arc;
+
 use skep_protocol::limits::MAX_DECIDED_AT_ONCE;
 use skep_protocol::{Event, Record, RunId, RunRecord, Timestamp};
 
@@ -106,19 +108,25 @@ impl Partition {
         around: Around<'_>,
         handled: &mut Handled,
     ) -> Result<(), FoldError> {
-        let Some(run) = self.runs.get_mut(&id) else { return Ok(()) };
+        let Some(run) = self.runs.get_mut(&id).map(Arc::make_mut) else { return Ok(()) };
         run.hold_back(node);
         let desk = Desk::new(around, &self.larder, &self.parsed);
         let followed = frontier::advance(run, node, &desk);
         let (made, missing) = (desk.made.take(), desk.missing.take());
-        let Ok(events) = followed else {
+        let parsed = run.count_inputs();
+        let events = followed.map(|events| {
+            size::bounded(events, |failure| match node {
+                NodeId::RUN => Event::RunFailed { failure },
+                step => Event::StepFailed { step: run.path(step), failure, untouched: false },
+            })
+        });
+        if let Some(size) = parsed {
+            self.count_inputs(id, size);
+        }
+        let Ok(events) = events else {
             self.larder.waits_for(Waiter::step(id, node), &missing, &mut self.index.changes);
             return Ok(());
         };
-        let events = size::bounded(events, |failure| match node {
-            NodeId::RUN => Event::RunFailed { failure },
-            step => Event::StepFailed { step: run.path(step), failure, untouched: false },
-        });
         self.larder.waits_for(Waiter::step(id, node), &[], &mut self.index.changes);
         self.made += made.iter().map(bytes::Bytes::len).sum::<usize>();
         handled.blobs.extend(made);

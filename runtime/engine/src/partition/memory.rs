@@ -116,11 +116,11 @@ impl Workflows {
         }
     }
 
-    /// Returns the texts, those in use first, then the others in the order of `idle`.
-    pub(super) fn texts(&self) -> impl Iterator<Item = (Hash, &str)> {
+    /// Returns the definitions, those in use first, then the others in the order of `idle`.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Hash, Arc<Plan>)> {
         let used = self.known.iter().filter(|(_, known)| known.live > 0);
         let idle = self.idle.iter().filter_map(|digest| self.known.get_key_value(digest));
-        used.chain(idle).map(|(digest, known)| (*digest, known.plan.workflow().source()))
+        used.chain(idle).map(|(digest, known)| (*digest, Arc::clone(&known.plan)))
     }
 }
 

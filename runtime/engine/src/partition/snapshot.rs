@@ -1,33 +1,74 @@
 //! The droppable cache of a journal: the whole state as versioned JSON.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 use skep_protocol::{Hash, PartitionId, RunId, StepPath, StoredText, WorkflowAdded, encode};
 
 use super::Partition;
 use super::late::Attempts;
 use super::memory::{Ended, Notice};
 use crate::error::RestoreError;
+use crate::plan::Plan;
+use crate::run::standing::Index;
 use crate::run::{Run, RunState};
 
 /// The version that this program writes.
 const VERSION: u32 = 1;
 
-#[derive(Serialize)]
-struct Written<'a> {
+/// The state of a partition at a moment, to be written while the partition goes on: they share the
+/// runs, of which the partition copies those that change meanwhile.
+#[derive(Debug)]
+pub struct Frozen(Written<Live>);
+
+impl Frozen {
+    /// Appends the state as versioned JSON to bytes that have room for it, or grow.
+    pub fn write_onto(&self, bytes: &mut Vec<u8>) {
+        serde_json::to_writer(bytes, &self.0).expect("a state has a JSON form");
+    }
+
+    /// Returns the hash of what [`write_onto`](Self::write_onto) appends.
+    pub(super) fn digest(&self) -> Hash {
+        Hash::of_json(&self.0)
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Written<R> {
     v: u32,
     partition: PartitionId,
     epoch: u64,
-    workflows: Vec<(Hash, StoredText)>,
-    runs: Vec<&'a RunState>,
-    notices: &'a BTreeMap<RunId, Notice>,
+    workflows: Vec<Definition>,
+    runs: Vec<R>,
+    notices: BTreeMap<RunId, Notice>,
     finished: Vec<(RunId, Ended)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     done_over: Vec<(RunId, RunId)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    late: Vec<(RunId, &'a StepPath, &'a Attempts)>,
+    late: Vec<(RunId, StepPath, Attempts)>,
+}
+
+/// A live run; its state is what is written.
+#[derive(Debug)]
+struct Live(Arc<Run>);
+
+impl Serialize for Live {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.state.serialize(serializer)
+    }
+}
+
+/// A definition; its digest and its text are what is written.
+#[derive(Debug)]
+struct Definition(Hash, Arc<Plan>);
+
+impl Serialize for Definition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = StoredText::new(self.1.workflow().source().to_owned());
+        (self.0, text).serialize(serializer)
+    }
 }
 
 #[derive(Deserialize)]
@@ -36,11 +77,13 @@ struct Version {
 }
 
 #[derive(Deserialize)]
-struct Read {
+struct Read<'a> {
     partition: PartitionId,
     epoch: u64,
     workflows: Vec<(Hash, StoredText)>,
-    runs: Vec<RunState>,
+    /// One after the other is read: none takes more than it has to for longer than that.
+    #[serde(borrow)]
+    runs: Vec<&'a RawValue>,
     notices: BTreeMap<RunId, Notice>,
     finished: Vec<(RunId, Ended)>,
     #[serde(default)]
@@ -49,27 +92,66 @@ struct Read {
     late: Vec<(RunId, StepPath, Attempts)>,
 }
 
-pub(super) fn take(partition: &Partition) -> Bytes {
-    let stored = |(digest, text): (Hash, &str)| (digest, StoredText::new(text.to_owned()));
-    encode(&Written {
+/// Takes the state of a partition, in about the time that it takes to count its runs.
+pub(super) fn freeze(partition: &Partition) -> Frozen {
+    let runs = partition.runs.values();
+    Frozen(written(partition, runs.map(|run| Live(Arc::clone(run))).collect()))
+}
+
+fn written<R>(partition: &Partition, runs: Vec<R>) -> Written<R> {
+    let late = partition.late.all();
+    Written {
         v: VERSION,
         partition: partition.id,
         epoch: partition.epoch,
-        workflows: partition.workflows.texts().map(stored).collect(),
-        runs: partition.runs.values().map(|run| &run.state).collect(),
-        notices: &partition.notices,
+        workflows: partition.workflows.all().map(|(at, plan)| Definition(at, plan)).collect(),
+        runs,
+        notices: partition.notices.clone(),
         finished: partition.finished.all().collect(),
         done_over: partition.done_over.all().collect(),
-        late: partition.late.all().collect(),
-    })
+        late: late.map(|(run, step, attempts)| (run, step.clone(), attempts.clone())).collect(),
+    }
 }
 
+/// Reads a state back.
 pub(super) fn restore(id: PartitionId, bytes: &[u8]) -> Result<Partition, RestoreError> {
+    let mut partition = read(id, bytes, |partition, run, _| {
+        partition.runs.insert(run.id(), Arc::new(run));
+        Ok(())
+    })?;
+    partition.weigh(usize::MAX);
+    partition.look_at_everything();
+    Ok(partition)
+}
+
+/// Checks that a state is read back as it is, with one run in memory at a time.
+pub(super) fn check(id: PartitionId, bytes: &[u8]) -> Result<(), RestoreError> {
+    let different = RestoreError::Inconsistent("it is read back as another state");
+    let mut runs = Vec::new();
+    let partition = read(id, bytes, |partition, run, text| {
+        partition.index = Index::default();
+        runs.push(text);
+        if *encode(&run.state) == *text.get().as_bytes() {
+            Ok(())
+        } else {
+            Err(RestoreError::Inconsistent("a run is read back as another one"))
+        }
+    })?;
+    let same = Hash::of_json(&written(&partition, runs)) == Hash::of(bytes);
+    if same { Ok(()) } else { Err(different) }
+}
+
+/// Reads a state, and hands over each run with its text.
+fn read<'a>(
+    id: PartitionId,
+    bytes: &'a [u8],
+    mut take_in: impl FnMut(&mut Partition, Run, &'a RawValue) -> Result<(), RestoreError>,
+) -> Result<Partition, RestoreError> {
     let version: Version = serde_json::from_slice(bytes).map_err(RestoreError::Undecodable)?;
     if version.v > VERSION {
         return Err(RestoreError::Version { found: version.v, known: VERSION });
     }
-    let read: Read = serde_json::from_slice(bytes).map_err(RestoreError::Undecodable)?;
+    let read: Read<'_> = serde_json::from_slice(bytes).map_err(RestoreError::Undecodable)?;
     if read.partition != id {
         return Err(RestoreError::Foreign);
     }
@@ -82,12 +164,14 @@ pub(super) fn restore(id: PartitionId, bytes: &[u8]) -> Result<Partition, Restor
             digests.push(digest);
         }
     }
-    for state in read.runs {
+    for text in read.runs {
+        let state: RunState =
+            serde_json::from_str(text.get()).map_err(RestoreError::Undecodable)?;
         let plan = partition.workflows.begin(state.started.digest);
         let plan = plan.ok_or(RestoreError::Inconsistent("a run has no definition"))?;
         let mut run = Run::new(id, plan, state);
         run.derive(&mut partition.index).map_err(RestoreError::Inconsistent)?;
-        partition.runs.insert(run.id(), Box::new(run));
+        take_in(&mut partition, run, text)?;
     }
     // Which definitions are out of use is known only by now.
     for digest in digests {
@@ -103,6 +187,5 @@ pub(super) fn restore(id: PartitionId, bytes: &[u8]) -> Result<Partition, Restor
     for (run, step, attempts) in read.late {
         partition.late.push(run, step, attempts);
     }
-    partition.look_at_everything();
     Ok(partition)
 }

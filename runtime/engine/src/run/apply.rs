@@ -9,6 +9,7 @@ use skep_workflow::{Join, OnFailure};
 
 use super::standing::Index;
 use super::step::{Phase, Progress, Setback, StepState};
+use super::weight::added_by;
 use super::{NodeId, Run, ScopeId, may_be_sent};
 use crate::error::FoldError;
 
@@ -27,6 +28,9 @@ impl Run {
 
     /// Applies an event of this run; those that start or end a run are the partition's.
     pub(crate) fn apply(&mut self, event: &Event, at: Timestamp, index: &mut Index) -> Applied {
+        let added = added_by(event);
+        self.soft.weight += added;
+        index.weight += added;
         match event {
             Event::RunPaused { by } => self.set_paused(Some(by), at, index),
             Event::RunResumed { .. } => self.resumed(at, index),
@@ -111,12 +115,12 @@ impl Run {
             run.state.paused = paused;
             let since = std::mem::replace(&mut run.state.paused_at, paused.then_some(at));
             run.state.paused_by = by.cloned();
-            for (node, withheld) in run.state.nodes.iter_mut().zip(withheld) {
+            for (number, node) in run.state.nodes.changed_mut() {
                 node.first = node.first_began(since, at);
                 match &mut node.phase {
                     // The wait for an agent starts over, since nothing was offered meanwhile.
                     Phase::Scheduled { queued, .. } => *queued = at.max(*queued),
-                    Phase::Child { not_before, .. } if withheld => {
+                    Phase::Child { not_before, .. } if withheld[number] => {
                         *not_before = at.max(*not_before);
                     }
                     Phase::Pending

@@ -8,7 +8,7 @@ use skep_protocol::Timestamp;
 use skep_workflow::StepIndex;
 
 use super::step::StepState;
-use super::{NodeId, Run, ScopeId};
+use super::{Arena, NodeId, Run, ScopeId};
 
 /// Steps that stop together: those of the run, or of one group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +64,9 @@ impl Run {
         scope.not_before = not_before;
         scope.restarting = None;
         scope.restarts.clear();
-        for node in scope.nodes() {
+        // Those of the run are as its plan has them.
+        let inside = owner.map(|_| scope.nodes());
+        for node in inside.into_iter().flatten() {
             self.begin_anew(node);
         }
         self.supervise_anew(id);
@@ -73,12 +75,17 @@ impl Run {
 
     pub(super) fn create_scope(&mut self, owner: Option<NodeId>) -> ScopeId {
         let id = ScopeId(u32::try_from(self.state.scopes.len()).expect("steps are bounded"));
-        let group = owner.map(|owner| StepIndex::from_u32(self.node(owner).step));
-        let plan = std::sync::Arc::clone(&self.plan);
-        let steps = plan.inside(group);
         let first = self.next_node();
-        let len = u32::try_from(steps.len()).expect("steps are bounded");
-        self.state.nodes.extend(steps.iter().map(|s| StepState::pending(s.as_u32(), id, None)));
+        match owner {
+            None => self.state.nodes = Arena::new(self.plan.fresh()),
+            Some(owner) => {
+                let group = StepIndex::from_u32(self.node(owner).step);
+                for step in self.plan.inside(Some(group)) {
+                    self.state.nodes.push(StepState::pending(step.as_u32(), id, None));
+                }
+            }
+        }
+        let len = self.next_node().0 - first.0;
         let (failed, stopping, not_before) = (None, false, Timestamp::EPOCH);
         let open = len;
         self.state.scopes.push(ScopeState {

@@ -24,6 +24,8 @@ pub(crate) struct Index {
     pub(crate) frontier: BTreeSet<(RunId, NodeId)>,
     /// Those that have to wait for the next wake, because much was decided already.
     pub(crate) put_off: BTreeSet<(RunId, NodeId)>,
+    /// How much memory the runs take together at most, about, in bytes.
+    pub(crate) weight: usize,
 }
 
 /// What is owed for a step.

@@ -192,7 +192,7 @@ impl Run {
         if self.state.unwind.is_some() || under_way {
             return self.out_of_place("a second unwinding, or one while steps are under way");
         }
-        self.state.unwind = Some(Unwind { failure: failure.cloned() });
+        self.state.unwind = Some(Box::new(Unwind { failure: failure.cloned() }));
         for of in self.to_make_good() {
             let compensation = self.next_node();
             let mut state = StepState::pending(self.node(of).step, self.node(of).scope, None);

@@ -308,7 +308,7 @@ fn facts_that_cannot_be_had_cancel_the_run() {
         (Some(Payload::from_text("{\"a\":[1]}").unwrap()), 1),
         (Some(Payload::from_text("[{\"run_cancelled\":{}}]").unwrap()), 1),
         (None, 7),
-        (Some(Payload::Blob(skep_protocol::BlobRef::of(b"gone"))), 3),
+        (Some(Payload::from(skep_protocol::BlobRef::of(b"gone"))), 3),
     ] {
         let mut other = World::quick();
         other.retry_as(&workflow, kept, facts);

@@ -228,7 +228,7 @@ impl Player {
             ("blob", json) => {
                 let blob = BlobRef::of(json.as_bytes());
                 self.world.blobs.insert(blob.hash, json.to_owned().into());
-                Payload::Blob(blob)
+                Payload::from(blob)
             }
             ("big", len) => payload(&format!("\"{}\"", "x".repeat(len.parse().unwrap()))),
             ("deep", len) => {

@@ -132,7 +132,7 @@ impl World {
             true => {
                 let blob = BlobRef::of(&text);
                 world.blobs.insert(blob.hash, text);
-                Payload::Blob(blob)
+                Payload::from(blob)
             }
             false => Payload::from_text(std::str::from_utf8(&text).unwrap()).unwrap(),
         };
@@ -186,8 +186,14 @@ impl World {
         let others = self.thorough.then(|| self.others()).into_iter().flatten();
         let same = input.clone();
         let is_wake = matches!(input, Input::Wake);
+        let taken = self.thorough.then(|| (self.partition.snapshot(), self.partition.freeze()));
         let handled = self.partition.handle_recalling(input, self.now, &self.untouched);
         let handled = handled.expect("decisions fit the state");
+        if let Some((before, frozen)) = taken {
+            let mut bytes = Vec::new();
+            frozen.write_onto(&mut bytes);
+            assert_eq!(bytes, before, "what was taken of the state stays as it was");
+        }
         self.blobs.extend(handled.blobs.iter().map(|bytes| (Hash::of(bytes), bytes.clone())));
         for (way, other) in others {
             self.check_other(way, other, same.clone(), &handled.records);

@@ -11,7 +11,7 @@ use skep_protocol::{Member, MemberPhase, PartitionCount, decode};
 
 use super::clock;
 use super::settings::Settings;
-use super::usage::{processor_s, resident_mib};
+use super::usage::{peak_mib, processor_s, resident_mib};
 use super::worker::{self, Way};
 use crate::cli::Global;
 use crate::client::Client;
@@ -60,6 +60,9 @@ pub(super) struct GroundArgs {
     /// An existing folder for the logs of the processes, as SKEP_LOG says.
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
+    /// How long agents work on a step.
+    #[arg(skip)]
+    step: Duration,
 }
 
 /// When the server forces to the disk what it acknowledges.
@@ -111,11 +114,15 @@ impl GroundArgs {
         })
     }
 
+    /// Returns the same with agents that work on so many steps at a time, and for so long on each.
+    pub(super) fn holding(&self, steps: u32, step: Duration) -> Self {
+        Self { slots: steps.div_ceil(self.agents), step, ..self.clone() }
+    }
+
     /// Starts what is needed, and waits until all of it is there.
     pub(super) async fn prepare(&self, global: &Global) -> Result<Ground, Error> {
         if self.embedded {
-            let agents =
-                (0..self.agents).map(|_| worker::agent(Duration::ZERO, self.slots, self.lane));
+            let agents = (0..self.agents).map(|_| worker::agent(self.step, self.slots, self.lane));
             let agents = agents.collect::<Result<_, _>>()?;
             return Ok(Ground::Embedded(Local::start(agents).await?));
         }
@@ -217,9 +224,11 @@ impl GroundArgs {
         let serving = served(&nats, coordinators.len());
         let partitions = within("the partitions are not served", serving).await??;
         let ready = clock().saturating_sub(from);
-        let client = Client::new(nats, partitions);
-        let slots = self.slots.to_string();
-        let args = ["bench", "worker", "--slots", &slots, "--lane", self.lane.name()];
+        // A load may be more than there is room for: then it is borne.
+        let client = Client::new(nats, partitions).patient(PATIENCE);
+        let (slots, step) = (self.slots.to_string(), self.step.as_millis().to_string());
+        let lane = self.lane.name();
+        let args = ["bench", "worker", "--slots", &slots, "--lane", lane, "--step-ms", &step];
         let before = client.agents().await?.len();
         let agents = (0..self.agents).map(|_| self.process(&args, &at, "agents"));
         let agents: Vec<Process> = agents.collect::<Result<_, _>>()?;
@@ -258,6 +267,12 @@ impl Cluster {
             ("nats_server_rss_mib", server),
         ];
         of.into_iter().filter_map(|(name, size)| Some((name, size?))).collect()
+    }
+
+    /// Returns the most memory that its coordinators ever had, in MiB: of several, the largest.
+    fn peak_memory(&self) -> Option<f64> {
+        let peaks = self.coordinators.iter().filter_map(|process| peak_mib(process.pid()?));
+        peaks.max_by(f64::total_cmp)
     }
 
     /// Returns how long its processes have run, in seconds: all of a kind together.
@@ -320,6 +335,15 @@ impl Ground {
             }
             Self::Nats(cluster) => cluster.memory(),
         }
+    }
+
+    /// Returns the most memory that whatever coordinates ever had, in MiB.
+    pub(super) fn peak_memory(&self) -> Option<(&'static str, f64)> {
+        let peak = match self {
+            Self::Embedded(_) => peak_mib(std::process::id()),
+            Self::Nats(cluster) => cluster.peak_memory(),
+        };
+        peak.map(|peak| ("peak_rss_mib", peak))
     }
 }
 

@@ -68,21 +68,22 @@ impl<'a, B: Broker> Load<'a, B> {
         }
     }
 
+    /// Starts so many runs; returns how long it took until the last one was acknowledged.
+    pub(super) async fn start(&self, runs: u32) -> Result<Duration, Error> {
+        let first = clock();
+        start_all(self.client, self.starts(runs)).await.map(|last| last.saturating_sub(first))
+    }
+
+    fn starts(&self, runs: u32) -> Vec<StartRun> {
+        (0..runs).map(|_| self.start_of(RunId::from_uuid(new_id()))).collect()
+    }
+
     /// Starts so many runs, and waits until all of them have completed.
     pub(super) async fn play(&mut self, runs: u32) -> Result<Played, Error> {
-        let ids: Vec<RunId> = (0..runs).map(|_| RunId::from_uuid(new_id())).collect();
-        let mut open: BTreeSet<RunId> = ids.iter().copied().collect();
-        let starts: Vec<StartRun> = ids.into_iter().map(|run| self.start_of(run)).collect();
-        let client = self.client;
+        let starts = self.starts(runs);
+        let mut open: BTreeSet<RunId> = starts.iter().map(|start| start.run).collect();
         let first = clock();
-        let starting = async {
-            let starts = starts.into_iter().map(|start| client.start(start));
-            let mut starts = futures::stream::iter(starts).buffer_unordered(STARTS_AT_ONCE);
-            while let Some(started) = starts.next().await {
-                started?;
-            }
-            Ok::<_, Error>(clock())
-        };
+        let starting = start_all(self.client, starts);
         let ending = async {
             let mut last = first;
             while !open.is_empty() {
@@ -117,6 +118,19 @@ impl<'a, B: Broker> Load<'a, B> {
         within("the run is not over", all).await??;
         Ok(Alone { started, steps, ended })
     }
+}
+
+/// Starts runs; returns when the last start was acknowledged.
+async fn start_all<B: Broker>(
+    client: &Client<B>,
+    starts: Vec<StartRun>,
+) -> Result<Duration, Error> {
+    let starts = starts.into_iter().map(|start| client.start(start));
+    let mut starts = futures::stream::iter(starts).buffer_unordered(STARTS_AT_ONCE);
+    while let Some(started) = starts.next().await {
+        started?;
+    }
+    Ok(clock())
 }
 
 fn close(open: &mut BTreeSet<RunId>, news: News) -> Result<(), Error> {

@@ -18,6 +18,8 @@ use crate::output;
 
 /// Memory that is in use in the first part of a soak says nothing of how it grows.
 const WARM_UP_SHARE: f64 = 0.2;
+/// Runs of the time before that are under way together.
+const WARM_UP_AT_ONCE: u32 = 2_000;
 
 /// A steady load for a given time: memory and latency, and how they change.
 ///
@@ -32,6 +34,11 @@ pub(super) struct Soak {
     /// For how long.
     #[arg(long, value_name = "TIME", default_value = "20m", value_parser = human::parse_duration)]
     duration: Duration,
+    /// Runs that are played before, as fast as that goes: what is kept of the last runs has reached
+    /// its bound after 56 000 of each partition.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    warm_up: u32,
     /// How often the next runs are started.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = human::parse_duration)]
     every: Duration,
@@ -59,6 +66,7 @@ impl Soak {
         settings.set("steps_per_run", self.shape.steps);
         settings.set("payload_bytes", self.shape.payload);
         settings.set("seconds", self.duration.as_secs());
+        settings.set("warm_up_runs", self.warm_up);
         let (runs, samples) = (Some(self.shape.runs), vec![sample]);
         Figures { benchmark: "soak", runs, settings, samples }.print(global.output);
         Ok(Exit::Ok)
@@ -71,6 +79,12 @@ impl Soak {
     ) -> Result<Sample, Error> {
         let Shape { runs, steps, payload } = self.shape;
         let mut load = Load::prepare(client, chain_of(steps), payload).await?;
+        let mut left = self.warm_up;
+        while left > 0 {
+            let some = left.min(WARM_UP_AT_ONCE);
+            load.play(some).await?;
+            left -= some;
+        }
         let from = clock();
         let mut all = Vec::new();
         let mut timer = tokio::time::interval(self.every);

@@ -13,6 +13,12 @@ pub(super) fn resident_mib(process: u32) -> Option<f64> {
     Some(field(&status, "VmRSS:")? as f64 / 1024.0)
 }
 
+/// Returns the most memory a process ever had, in MiB.
+pub(super) fn peak_mib(process: u32) -> Option<f64> {
+    let status = read_to_string(format!("/proc/{process}/status")).ok()?;
+    Some(field(&status, "VmHWM:")? as f64 / 1024.0)
+}
+
 /// Returns how long the threads of a process that are there have run, in seconds.
 pub(super) fn processor_s(process: u32) -> Option<f64> {
     let threads = read_dir(format!("/proc/{process}/task")).ok()?;
@@ -37,6 +43,7 @@ mod tests {
     fn this_process_takes_memory_and_time() {
         let me = std::process::id();
         assert!(resident_mib(me).unwrap() > 0.5 && peak_kib().unwrap() > 500);
+        assert!(peak_mib(me).unwrap() >= 0.5);
         let before = processor_s(me).unwrap();
         let mut sum = 0_u64;
         while processor_s(me).unwrap() <= before {

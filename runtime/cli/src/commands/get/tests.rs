@@ -177,7 +177,7 @@ fn a_fallback_and_who_took_a_step_as_done_are_told() {
 #[test]
 fn a_large_value_is_null_beside_its_size() {
     let mut large = view("s", StepStatus::Completed);
-    large.output = Some(Payload::Blob(BlobRef { hash: Hash::ZERO, size: 7_000_002 }));
+    large.output = Some(Payload::from(BlobRef { hash: Hash::ZERO, size: 7_000_002 }));
     large.attempts = vec![attempt("completed", None)];
     let mut detail = detail(vec![large]);
     detail.cancelled = Some("--timeout passed".to_owned());

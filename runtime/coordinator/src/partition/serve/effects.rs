@@ -30,9 +30,10 @@ impl<B: Broker> Serving<B> {
                         if let Err(error) = report.confirm().await {
                             observe::given_up("confirm reports", &error);
                         }
-                        Done::Nothing
+                        Done::Confirmed
                     };
-                    self.jobs.spawn(confirm, Done::Nothing);
+                    self.confirming += 1;
+                    self.jobs.spawn(confirm, Done::Confirmed);
                 }
                 Release::Fleet(input) => fleet.push(input),
                 Release::Cancel(agent, attempts) => {
@@ -72,7 +73,7 @@ impl<B: Broker> Serving<B> {
                 let reported_by = by.map(|(agent, _)| agent.clone());
                 Some(FleetInput::Settled { attempt, reported_by })
             }
-            Change::Settled(EffectKey::Blob(hash)) if self.waiting.contains_key(&hash) => None,
+            Change::Settled(EffectKey::Blob(hash)) if self.undecided.is_awaited(&hash) => None,
             Change::Settled(key) => {
                 self.jobs.stop(&key);
                 None
@@ -161,6 +162,10 @@ impl<B: Broker> Serving<B> {
     pub(crate) fn job_done(&mut self, done: Done) -> Result<(), End> {
         match done {
             Done::Nothing => Ok(()),
+            Done::Confirmed => {
+                self.confirming -= 1;
+                Ok(())
+            }
             Done::Effect { key, input } => {
                 self.jobs.ended(&key);
                 input.map_or(Ok(()), |input| self.decide(input, Origin::Nobody))
@@ -168,7 +173,7 @@ impl<B: Broker> Serving<B> {
             Done::Blob { blob, bytes } => {
                 self.jobs.ended(&EffectKey::Blob(blob.hash));
                 self.decide(Input::BlobFetched { blob, bytes }, Origin::Nobody)?;
-                for (input, origin) in self.waiting.remove(&blob.hash).unwrap_or_default() {
+                for (input, origin) in self.undecided.take(&blob.hash) {
                     self.decide(input, origin)?;
                 }
                 Ok(())
@@ -181,12 +186,12 @@ impl<B: Broker> Serving<B> {
                 self.preparing.done(size);
                 Ok(())
             }
+            Done::Turn(turn) => {
+                self.snapshots.begin_turn(turn);
+                Ok(())
+            }
             Done::Snapshot(kept) => {
-                self.snapshot_running = false;
-                if let Some(seq) = kept {
-                    self.snapshots.insert(0, seq);
-                    self.snapshots.truncate(2);
-                }
+                self.snapshots.ended(kept);
                 Ok(())
             }
         }

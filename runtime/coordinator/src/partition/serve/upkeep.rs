@@ -1,12 +1,13 @@
 //! What keeps a served partition going: its ears, its snapshots, its orderly end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
 use skep_broker::{Broker, Late, Requests};
 use skep_engine::placement::Ownership;
 use skep_protocol::{Command, CommandReply, ReportBatch, ReportReply};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::super::{Context, LiveAnswer, LiveQuestion, Pause, snapshots};
 use super::{Done, Landed, Serving};
@@ -16,6 +17,8 @@ use crate::observe;
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// A snapshot that is left has time: those who take the partitions over may need the processor.
 const GIVE_WAY: Duration = Duration::from_millis(300);
+/// Runs that are weighed with a snapshot; the others with the next ones.
+const WEIGHED: usize = 4_096;
 
 impl<B: Broker> Context<B> {
     pub(super) async fn reports(&self) -> Requests<ReportBatch, ReportReply> {
@@ -81,29 +84,52 @@ impl<B: Broker> Serving<B> {
         let _ = question.answer.send(LiveAnswer { status, waiting, paused });
     }
 
-    /// Returns whether a snapshot is to be taken as soon as everything decided is durable.
-    pub(super) fn snapshot_due(&self) -> bool {
-        let records = self.commit.records_since_snapshot;
-        !self.snapshot_running
-            && (records >= self.context.config.snapshot_after_records
-                || (records > 0 && self.context.clock.now() >= self.snapshot_at))
-    }
-
-    /// Takes a snapshot if one is due and the state is that of the journal.
+    /// Waits for a turn to take a snapshot if one is due, and takes it when the state is that of the
+    /// journal.
     pub(super) fn keep_snapshot(&mut self) {
-        if self.snapshot_due() && self.commit.is_settled() {
-            self.snapshot_running = true;
-            let keep = self.snapshot();
+        let Context { clock, config, room, .. } = &self.context;
+        if self.snapshots.is_due(self.commit.records_since_snapshot, config, clock.now()) {
+            let room = Arc::clone(room);
+            self.snapshots.wait();
+            self.jobs.spawn(async move { Done::Turn(room.snapshot().await) }, Done::Snapshot(None));
+        }
+        if self.commit.is_settled()
+            && let Some(turn) = self.snapshots.take_turn()
+        {
+            let keep = self.snapshot(turn);
             self.jobs.spawn(keep, Done::Snapshot(None));
         }
     }
 
-    fn snapshot(&mut self) -> impl Future<Output = Done> + Send + 'static + use<B> {
+    fn snapshot(
+        &mut self,
+        turn: OwnedSemaphorePermit,
+    ) -> impl Future<Output = Done> + Send + 'static + use<B> {
+        self.engine.weigh(WEIGHED);
+        self.share.takes(self.engine.weight());
         self.commit.records_since_snapshot = 0;
-        self.snapshot_at = self.context.clock.now().after(self.context.config.snapshot_every);
-        let before = self.snapshots.first().copied();
-        let state = self.engine.snapshot();
-        snapshots::keep(self.context.clone(), self.commit.chain(), state, before)
+        self.snapshots.begin(self.context.clock.now().after(self.context.config.snapshot_every));
+        let state = (self.commit.chain(), self.engine.freeze());
+        let keep = snapshots::keep(self.context.clone(), state, &self.snapshots);
+        async move {
+            let done = keep.await;
+            drop(turn);
+            done
+        }
+    }
+
+    /// Waits until it is this partition's turn to take a snapshot.
+    async fn turn(&mut self) -> OwnedSemaphorePermit {
+        if let Some(turn) = self.snapshots.take_turn() {
+            return turn;
+        }
+        while self.snapshots.is_waiting() {
+            // A job of this partition is in the row for it.
+            if let Done::Turn(turn) = self.jobs.next().await {
+                return turn;
+            }
+        }
+        self.context.room.snapshot().await
     }
 
     /// Makes durable what was decided, answers it, and sends nothing any more. The successor takes
@@ -146,9 +172,12 @@ impl<B: Broker> Serving<B> {
         if self.context.members.has_company() {
             tokio::time::sleep(GIVE_WAY).await;
         }
-        let is_wanted = self.commit.records_since_snapshot > 0 || self.snapshot_running;
+        let is_wanted = self.commit.records_since_snapshot > 0 || self.snapshots.is_running();
         if is_wanted {
-            let keep = self.snapshot();
+            let keep = async {
+                let turn = self.turn().await;
+                self.snapshot(turn).await
+            };
             if tokio::time::timeout(DRAIN_WITHIN, keep).await.is_err() {
                 observe::given_up("keep a snapshot", &"it took too long");
             }

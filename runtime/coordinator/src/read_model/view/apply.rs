@@ -75,7 +75,7 @@ impl RunView {
                 self.attempts_over(&step, "completed", at);
             }
             Event::StepFailed { step, failure, .. } => {
-                self.step(&step, StepStatus::Failed, Leaf::Keep, at).error = Some(failure);
+                self.step(&step, StepStatus::Failed, Leaf::Keep, at).error = Some(failure.into());
             }
             Event::StepCancelled { step, reason, .. } => {
                 self.step(&step, StepStatus::Cancelled, Leaf::Keep, at).cancelled = Some(reason);
@@ -105,7 +105,7 @@ impl RunView {
                 let took = attempt.due.map(|due| at.as_millis().saturating_sub(due.as_millis()));
                 attempt.duration_ms = took.or(attempt.duration_ms);
                 attempt.agent = failed.agent.or_else(|| attempt.agent.take());
-                attempt.error = Some(failed.failure);
+                attempt.error = Some(failed.failure.into());
             }
             Event::AttemptLost { step, attempt, agent, .. } => {
                 let attempt = self.attempt(&step, attempt, "lost", at);

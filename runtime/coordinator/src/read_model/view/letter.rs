@@ -20,7 +20,7 @@ impl RunView {
     pub(in crate::read_model) fn letter(&self, path: &StepPath) -> Option<Letter<'_>> {
         let track = self.tracks.get(path)?;
         let step = track.step.as_ref().filter(|step| step.status == StepStatus::Failed)?;
-        let failure = step.error.as_ref()?;
+        let failure = step.error.as_deref()?;
         let by_itself = step.child.is_some() || failure.kind != FailureKind::Inner;
         (by_itself && !is_compensation(path)).then(|| Letter {
             failure,

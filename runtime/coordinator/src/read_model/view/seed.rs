@@ -59,7 +59,7 @@ impl RunView {
         step.leaf = waits || !told.attempts.is_empty() || told.child.is_some();
         step.started = told.started;
         step.output = told.output.clone().or_else(|| step.output.take());
-        step.error = told.error.clone().or_else(|| step.error.take());
+        step.error = told.error.clone().map(Box::new).or_else(|| step.error.take());
         step.child = told.child.or(step.child);
         step.items = items.or(step.items);
     }
@@ -71,7 +71,7 @@ impl RunView {
         let attempt = track.attempt(told.attempt, told.scheduled);
         attempt.status = told.status.clone().into();
         attempt.agent = told.agent.clone().or_else(|| attempt.agent.take());
-        attempt.error = told.error.clone().or_else(|| attempt.error.take());
+        attempt.error = told.error.clone().map(Box::new).or_else(|| attempt.error.take());
         attempt.fallback = told.fallback;
     }
 

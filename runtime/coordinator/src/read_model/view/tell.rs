@@ -59,7 +59,7 @@ fn step_view(path: &StepPath, step: &Step, attempts: &[Attempt]) -> StepView {
         started: step.started,
         ended: step.ended,
         output: step.output.clone(),
-        error: step.error.clone(),
+        error: step.error.as_deref().cloned(),
         skipped: step.skipped.clone(),
         condition: None,
         cancelled: step.cancelled,
@@ -80,6 +80,6 @@ fn attempt_view(attempt: &Attempt) -> AttemptView {
         fallback: attempt.fallback,
         ended: attempt.ended,
         duration_ms: attempt.duration_ms,
-        error: attempt.error.clone(),
+        error: attempt.error.as_deref().cloned(),
     }
 }

@@ -215,6 +215,7 @@ impl Run {
         let not_before = event.not_before;
         let queued = not_before.max(at);
         self.check_shift(id, &Phase::Scheduled { not_before, queued })?;
+        let kept = event.input.as_ref().map(|input| self.shared(input));
         self.change(id, index, |node| {
             node.attempt = event.attempt;
             node.tries += u32::from(!lost);
@@ -225,8 +226,8 @@ impl Run {
                 (node.first, node.checkpoint) = (None, None);
             }
             node.began.get_or_insert(at);
-            if let Some(input) = &event.input {
-                node.input = Some(input.clone());
+            if let Some(kept) = kept {
+                node.input = Some(kept);
             }
             node.phase = Phase::Scheduled { not_before, queued };
         });

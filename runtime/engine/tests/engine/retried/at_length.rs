@@ -44,7 +44,7 @@ fn who_was_cancelled_before_it_kept_everything_did_nothing() {
         let mut world = World::quick();
         world.blobs.insert(blob.hash, text);
         let count = u32::try_from(facts.len()).unwrap();
-        world.retry_as(&workflow, Some(Payload::Blob(blob)), count);
+        world.retry_as(&workflow, Some(Payload::from(blob)), count);
         let kept = world.history().len() - 1;
         assert!(kept > 0 && kept < facts.len(), "{kept} of {} facts", facts.len());
         world.handle(Input::Cancel { run: run_id(), reason: "enough".to_owned() });

@@ -1,0 +1,57 @@
+//! How much memory a run takes, about: what decides whether there is room for more of them.
+
+use skep_protocol::{Event, Failure, Payload, RunStarted};
+
+use super::Run;
+use super::deed::{Before, Deed};
+use super::step::StepState;
+use crate::size;
+
+/// What a run takes beside what it was given and what its steps take, wherever it is kept track of.
+const RUN: usize = 1_024;
+/// What a step takes to which something happened, beside what it was given and what came out.
+const STEP: usize = 1_024;
+/// What an event may add, beside what it carries.
+const EVENT: usize = 128;
+
+/// Returns what a run takes more at most once this happened to it.
+pub(super) fn added_by(event: &Event) -> usize {
+    EVENT + size::carried(event)
+}
+
+impl Run {
+    /// Returns what the run takes, from all it has.
+    pub(super) fn whole_weight(&self) -> usize {
+        let steps: usize = self.state.nodes.changed().map(of_step).sum();
+        let items: usize = self.state.items.values().map(payload).sum();
+        let signals = &self.state.signals;
+        let early: usize = signals.early.iter().map(|early| EVENT + payload(&early.payload)).sum();
+        let untouched = self.state.nodes.len() * size_of::<usize>();
+        let more = steps + items + early + signals.seen.len() * size_of::<[u64; 3]>() + untouched;
+        RUN + of_start(&self.state.started) + more
+    }
+}
+
+fn of_start(started: &RunStarted) -> usize {
+    let labels: usize = started.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let retry = started.retry.as_ref().and_then(|retry| retry.kept.as_ref());
+    payload(&started.inputs) + labels + retry.map_or(0, payload)
+}
+
+fn of_step(step: &StepState) -> usize {
+    let StepState { input, checkpoint, output, failure, deed, before, inner, .. } = step;
+    let payloads = [input, checkpoint, output].into_iter().flatten().map(payload);
+    let deed = deed.as_deref().map(|Deed { output, item, .. }| [output, item]);
+    let before = before.as_deref().map(|Before { output, .. }| output);
+    let kept = deed.into_iter().flatten().chain(before).flatten().map(payload);
+    let items = inner.as_ref().map_or(0, |inner| inner.items.len() * size_of::<u32>());
+    STEP + payloads.chain(kept).sum::<usize>() + failure.as_deref().map_or(0, of_failure) + items
+}
+
+fn of_failure(failure: &Failure) -> usize {
+    failure.message.len() + failure.details.as_ref().map_or(0, payload)
+}
+
+fn payload(payload: &Payload) -> usize {
+    payload.text().map_or(0, str::len)
+}
