@@ -252,8 +252,8 @@ impl Nats {
         Ok(self.requests(messages, reader))
     }
 
-    /// Listens for requests that may come in parts. A bounded number of them waits; to the others it
-    /// is said that there is no room.
+    /// Listens for requests that may come in parts. A bounded number of them waits; to the others
+    /// it is said that there is no room, by whoever takes requests, in their turn.
     pub(crate) async fn serve_large<M, R>(
         &self,
         attempted: &'static str,
@@ -271,6 +271,7 @@ impl Nats {
                 nats.reply(reply, encode(&busy));
             }
         };
+        let messages = messages.filter(|message| std::future::ready(!is_ping(message)));
         let messages = intake::bounded(parts::whole(messages).boxed(), refuse);
         Ok(self.requests(messages, reader))
     }
@@ -316,7 +317,7 @@ impl Nats {
         message: &Message,
         reader: Reader<M>,
     ) -> Option<Result<M, String>> {
-        if message.headers.as_ref().is_some_and(|headers| headers.get(PING).is_some()) {
+        if is_ping(message) {
             return None;
         }
         let read = parts::one(message).and_then(|()| reader(&message.subject, &message.payload));
@@ -381,4 +382,9 @@ pub(crate) fn its_own<M: Versioned>(
 /// Returns the last token of a subject.
 pub(crate) fn last_token(subject: &Subject) -> &str {
     subject.as_str().rsplit('.').next().unwrap_or_default()
+}
+
+/// Returns whether a message only asks whether somebody listens.
+fn is_ping(message: &Message) -> bool {
+    message.headers.as_ref().is_some_and(|headers| headers.get(PING).is_some())
 }

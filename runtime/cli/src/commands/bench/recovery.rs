@@ -21,9 +21,9 @@ const STEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// served again.
 ///
 /// The runs wait for a free slot of an agent. Killed coordinators leave no snapshot, so that those
-/// that come after them read the journals; drained ones leave one. Time counts from the start of the
-/// new processes; the journals of killed ones are read from the beginning unless it takes more than a
-/// minute, for then there are snapshots.
+/// that come after them read the journals; drained ones leave one. Time counts from the start of
+/// the new processes; the journals of killed ones are read from the beginning unless it takes more
+/// than a minute, for then there are snapshots.
 #[derive(Debug, Args)]
 pub(super) struct Recovery {
     #[command(flatten)]

@@ -26,7 +26,8 @@ impl Cluster {
         }
     }
 
-    /// Starts them again once they ended; returns how long it took until all partitions were served.
+    /// Starts them again once they ended; returns how long it took until all partitions were
+    /// served.
     pub(in super::super) async fn start_coordinators_again(&mut self) -> Result<Duration, Error> {
         let nats = self.client.broker();
         let mut before = Revision::ABSENT;
