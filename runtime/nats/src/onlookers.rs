@@ -8,6 +8,7 @@ use std::pin::pin;
 
 use async_nats::Message;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::future::{Either, select};
 use skep_broker::Unavailable;
 
@@ -56,7 +57,8 @@ impl Nats {
         let echoed = pin!(self.shared.mux.echo());
         match select(asked, echoed).await {
             Either::Left((answer, _)) => answer.map(Some),
-            Either::Right((echo, _)) => echo.map(|_| None),
+            // Both may have come since the answer was looked for.
+            Either::Right((echo, asked)) => echo.and_then(|_| asked.now_or_never().transpose()),
         }
     }
 }
