@@ -283,7 +283,7 @@ impl Partition {
     }
 
     /// Returns how much memory live runs take, about, in bytes: what they were given and what came
-    /// out of their steps. What was dropped since counts for as much again at most.
+    /// out of their steps. What was dropped may count for as much again, and some KiB of each run.
     pub fn weight(&self) -> usize {
         self.index.weight + self.larder.weight()
     }
