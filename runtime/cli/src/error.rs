@@ -155,8 +155,8 @@ impl From<Rejection> for Error {
             Rejection::RunIdTaken { .. } => Self::new(Exit::Conflict, message)
                 .help("choose another --id or --key, or leave both away"),
             Rejection::Busy { .. } => Self::new(Exit::Unreachable, message).help(
-                "try again later; if it stays, runs have to end first (skep list), or the coordinator \
-                 has to bear more (skep serve --max-runs, --run-memory)",
+                "try again later; if it stays, runs have to end first (skep list), or the \
+                 coordinator has to bear more (skep serve --max-runs, --run-memory)",
             ),
             Rejection::NotThere { .. } => Self::new(Exit::NotFound, message)
                 .help("see what there is: skep breakers, skep agents"),

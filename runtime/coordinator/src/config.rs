@@ -31,8 +31,8 @@ pub struct Config {
     pub max_runs_per_partition: usize,
     /// Memory that the live runs of all partitions may take, about, in bytes, as far as that
     /// follows from what they were given and what came out of their steps; beyond it, starts are
-    /// refused as busy, but for those of sub-workflows; beyond twice as much, so are signals that no
-    /// step waits for.
+    /// refused as busy, but for those of sub-workflows; beyond twice as much, so are signals that
+    /// no step waits for.
     pub max_run_bytes: usize,
 }
 

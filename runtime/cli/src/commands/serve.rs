@@ -16,6 +16,10 @@ use crate::output;
 use crate::runtime;
 use crate::signals::Interrupts;
 
+/// The most runs of one partition that may be live.
+#[expect(clippy::cast_possible_truncation, reason = "it is far below")]
+const MAX_RUNS: u32 = MAX_RUNS_PER_PARTITION as u32;
+
 /// Serve a cluster as a coordinator.
 ///
 /// It serves until SIGTERM or Ctrl-C, then hands over and ends.
@@ -33,9 +37,9 @@ pub(crate) struct Serve {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     partitions: Option<u16>,
     /// Runs of one partition that may be live; more are refused as busy until others end.
-    #[arg(long, value_name = "N", default_value_t = MAX_RUNS_PER_PARTITION)]
-    #[arg(value_parser = parse_max_runs)]
-    max_runs: usize,
+    #[arg(long, value_name = "N", default_value_t = MAX_RUNS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_RUNS)))]
+    max_runs: u32,
     /// How much memory live runs may take, about, by what they were given and what came out of
     /// their steps; beyond it, more are refused as busy. The process takes more than that: plan
     /// with twice as much, and 200 MiB.
@@ -93,7 +97,7 @@ impl Serve {
             None => Config::default(),
         };
         config.coordinator.clone_from(&self.name);
-        config.max_runs_per_partition = self.max_runs;
+        config.max_runs_per_partition = self.max_runs as usize;
         config.max_run_bytes = self.run_memory;
         Ok(config)
     }
@@ -115,12 +119,6 @@ impl Serve {
             (wanted, None) => Ok(wanted.unwrap_or(PartitionCount::DEFAULT)),
         }
     }
-}
-
-fn parse_max_runs(text: &str) -> Result<usize, String> {
-    let wanted = || format!("a number from 1 to {MAX_RUNS_PER_PARTITION} is wanted");
-    let runs = text.parse().map_err(|_| wanted())?;
-    if (1..=MAX_RUNS_PER_PARTITION).contains(&runs) { Ok(runs) } else { Err(wanted()) }
 }
 
 /// Tells of those who keep the server from saying that nobody is there.

@@ -7,6 +7,7 @@ use skep_nats::by_hand::{self, Chains};
 use super::chain::Shape;
 use super::figures::{Figures, Sample};
 use super::ground::GroundArgs;
+use super::load::Chained;
 use super::worker::Way;
 use crate::cli::Global;
 use crate::cluster;
@@ -80,7 +81,7 @@ impl Loop {
 
     /// Plays it once, with an agent that is there for as long, and returns steps per second.
     pub(super) async fn play(&mut self, shape: Shape) -> Result<f64, Error> {
-        let Shape { runs, steps, payload } = shape;
+        let Shape { runs, each: Chained { steps, payload } } = shape;
         let _agent = Process::start(self.args.clone(), Vec::new(), None)?;
         let chains = Chains { chains: runs, steps, payload: payload as usize };
         let took = by_hand::drive(&self.nats, PREFIX, self.way, chains).await;

@@ -5,7 +5,7 @@ use clap::Args;
 use super::ceiling;
 use super::figures::{Figures, Sample};
 use super::ground::{Ground, GroundArgs};
-use super::load::{Load, chain_of};
+use super::load::Chained;
 use crate::cli::Global;
 use crate::client::Client;
 use crate::error::{Error, Exit};
@@ -41,14 +41,8 @@ pub(super) struct Shape {
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) runs: u32,
-    /// Steps of each run, one after the other.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(super) steps: u32,
-    /// What each step gets and gives, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 256)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=60_000))]
-    pub(super) payload: u32,
+    #[command(flatten)]
+    pub(super) each: Chained,
 }
 
 impl Chain {
@@ -63,8 +57,7 @@ impl Chain {
             Ground::Nats(cluster) => self.samples(cluster.client(), &ground, global).await?,
         };
         let mut settings = self.ground.settings(ground.nats()).await?;
-        settings.set("steps_per_run", self.shape.steps);
-        settings.set("payload_bytes", self.shape.payload);
+        self.shape.each.tell(&mut settings);
         let runs = Some(self.shape.runs);
         Figures { benchmark: "chain", runs, settings, samples }.print(global.output);
         Ok(Exit::Ok)
@@ -76,8 +69,8 @@ impl Chain {
         ground: &Ground,
         global: &Global,
     ) -> Result<Vec<Sample>, Error> {
-        let Shape { runs, steps, payload } = self.shape;
-        let mut load = Load::prepare(client, chain_of(steps), payload).await?;
+        let Shape { runs, each } = self.shape;
+        let mut load = each.prepare(client).await?;
         load.play(WARM_UP.min(runs)).await?;
         let mut ceiling = match ground.nats().filter(|_| !self.no_ceiling) {
             Some(nats) => {
@@ -89,7 +82,7 @@ impl Chain {
         for time in 0..self.times {
             let before = ground.processor();
             let played = load.play(runs).await?;
-            let all = f64::from(runs * steps);
+            let all = f64::from(runs * each.steps);
             let steps_per_s = all / played.took.as_secs_f64();
             let mut sample = Sample::from([
                 ("steps_per_s", steps_per_s),

@@ -5,7 +5,7 @@ use skep_broker::Broker;
 
 use super::figures::{Figures, Sample, percentile};
 use super::ground::{Ground, GroundArgs};
-use super::load::{Load, chain_of};
+use super::load::Chained;
 use crate::cli::Global;
 use crate::client::Client;
 use crate::error::{Error, Exit};
@@ -23,14 +23,8 @@ pub(super) struct Latency {
     #[arg(long, value_name = "N", default_value_t = 200)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     runs: u32,
-    /// Steps of each run.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    steps: u32,
-    /// What each step gets and gives, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 256)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=60_000))]
-    payload: u32,
+    #[command(flatten)]
+    each: Chained,
     /// How often it is measured; the median counts.
     #[arg(long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -49,14 +43,13 @@ impl Latency {
             Ground::Nats(cluster) => self.samples(cluster.client()).await?,
         };
         let mut settings = self.ground.settings(ground.nats()).await?;
-        settings.set("steps_per_run", self.steps);
-        settings.set("payload_bytes", self.payload);
+        self.each.tell(&mut settings);
         Figures { benchmark: "latency", runs: Some(1), settings, samples }.print(global.output);
         Ok(Exit::Ok)
     }
 
     async fn samples<B: Broker>(&self, client: &Client<B>) -> Result<Vec<Sample>, Error> {
-        let mut load = Load::prepare(client, chain_of(self.steps), self.payload).await?;
+        let mut load = self.each.prepare(client).await?;
         for _ in 0..WARM_UP {
             load.play_alone().await?;
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use clap::Args;
 use futures::StreamExt as _;
 use skep_broker::Broker;
 use skep_protocol::{Payload, RegisterWorkflow, RunId, StartRun};
@@ -10,12 +11,39 @@ use skep_protocol::{Payload, RegisterWorkflow, RunId, StartRun};
 use super::clock;
 use super::ends::{Ends, News};
 use super::ground::within;
+use super::settings::Settings;
 use super::worker::CAPABILITY;
 use crate::client::Client;
 use crate::error::{Error, Exit};
 
 /// Starts that are under way at a time.
 const STARTS_AT_ONCE: usize = 256;
+
+/// What each run is: a chain of steps.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Chained {
+    /// Steps of each run, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) steps: u32,
+    /// What each step gets and gives, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    pub(super) payload: u32,
+}
+
+impl Chained {
+    /// Registers such a workflow.
+    pub(super) async fn prepare<B: Broker>(self, client: &Client<B>) -> Result<Load<'_, B>, Error> {
+        Load::prepare(client, chain_of(self.steps), self.payload).await
+    }
+
+    /// Says what it is among the settings.
+    pub(super) fn tell(self, settings: &mut Settings) {
+        settings.set("steps_per_run", self.steps);
+        settings.set("payload_bytes", self.payload);
+    }
+}
 
 /// One workflow, started again and again.
 pub(super) struct Load<'a, B> {
@@ -153,7 +181,7 @@ fn data(bytes: u32) -> String {
 }
 
 /// Writes a workflow of steps one after the other, each of which hands on what it got.
-pub(super) fn chain_of(steps: u32) -> String {
+fn chain_of(steps: u32) -> String {
     let mut source = String::from("name: bench-chain\ninputs:\n  data: { type: string }\nsteps:\n");
     for step in 0..steps {
         let from = match step.checked_sub(1) {

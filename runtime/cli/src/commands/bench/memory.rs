@@ -8,7 +8,7 @@ use skep_broker::Broker;
 use super::clock;
 use super::figures::{Figures, Sample};
 use super::ground::{Ground, GroundArgs, within};
-use super::load::{Load, chain_of};
+use super::load::Chained;
 use crate::cli::Global;
 use crate::client::Client;
 use crate::error::{Error, Exit};
@@ -40,14 +40,8 @@ pub(super) struct Memory {
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     queued: u32,
-    /// Steps of each run, one after the other.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    steps: u32,
-    /// What each step gets, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 256)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=60_000))]
-    payload: u32,
+    #[command(flatten)]
+    each: Chained,
     /// How long memory is watched once all is started.
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = human::parse_duration)]
     watch: Duration,
@@ -68,8 +62,7 @@ impl Memory {
         let mut settings = ground_args.settings(ground.nats()).await?;
         settings.set("active_runs", self.active);
         settings.set("queued_runs", self.queued);
-        settings.set("steps_per_run", self.steps);
-        settings.set("payload_bytes", self.payload);
+        self.each.tell(&mut settings);
         let (runs, samples) = (Some(self.active + self.queued), vec![sample]);
         Figures { benchmark: "memory", runs, settings, samples }.print(global.output);
         Ok(Exit::Ok)
@@ -80,7 +73,7 @@ impl Memory {
         client: &Client<B>,
         ground: &Ground,
     ) -> Result<Sample, Error> {
-        let load = Load::prepare(client, chain_of(self.steps), self.payload).await?;
+        let load = self.each.prepare(client).await?;
         tokio::time::sleep(SETTLED).await;
         let idle = of_coordinators(ground);
         let mut started = Duration::ZERO;

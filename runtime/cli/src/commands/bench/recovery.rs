@@ -10,7 +10,7 @@ use skep_protocol::{Batch, PartitionCount, Seq};
 
 use super::figures::{Figures, Sample};
 use super::ground::{Cluster, Ground, GroundArgs, within};
-use super::load::{Load, chain_of};
+use super::load::Chained;
 use crate::cli::Global;
 use crate::error::{Error, Exit, chain};
 
@@ -32,14 +32,8 @@ pub(super) struct Recovery {
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=400_000))]
     runs: u32,
-    /// Steps of each run, one after the other.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    steps: u32,
-    /// What each step gets, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 256)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=60_000))]
-    payload: u32,
+    #[command(flatten)]
+    each: Chained,
     /// How often coordinators are killed, and how often they are drained; the median counts.
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -59,12 +53,11 @@ impl Recovery {
         let ground_args = self.ground.holding(1, STEP);
         let mut ground = ground_args.prepare(global).await?;
         let mut settings = ground_args.settings(ground.nats()).await?;
-        settings.set("steps_per_run", self.steps);
-        settings.set("payload_bytes", self.payload);
+        self.each.tell(&mut settings);
         let Ground::Nats(cluster) = &mut ground else {
             return Err(Error::usage("it needs coordinators that are processes"));
         };
-        let load = Load::prepare(cluster.client(), chain_of(self.steps), self.payload).await?;
+        let load = self.each.prepare(cluster.client()).await?;
         load.start(self.runs).await?;
         drop(load);
         let mut samples = Vec::new();

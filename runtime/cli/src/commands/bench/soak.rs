@@ -9,7 +9,6 @@ use super::chain::Shape;
 use super::clock;
 use super::figures::{Figures, Sample, percentile};
 use super::ground::{Ground, GroundArgs};
-use super::load::{Load, chain_of};
 use crate::cli::Global;
 use crate::client::Client;
 use crate::error::{Error, Exit};
@@ -63,8 +62,7 @@ impl Soak {
             Ground::Nats(cluster) => self.sample(cluster.client(), &ground).await?,
         };
         let mut settings = self.ground.settings(ground.nats()).await?;
-        settings.set("steps_per_run", self.shape.steps);
-        settings.set("payload_bytes", self.shape.payload);
+        self.shape.each.tell(&mut settings);
         settings.set("seconds", self.duration.as_secs());
         settings.set("warm_up_runs", self.warm_up);
         let (runs, samples) = (Some(self.shape.runs), vec![sample]);
@@ -77,8 +75,8 @@ impl Soak {
         client: &Client<B>,
         ground: &Ground,
     ) -> Result<Sample, Error> {
-        let Shape { runs, steps, payload } = self.shape;
-        let mut load = Load::prepare(client, chain_of(steps), payload).await?;
+        let Shape { runs, each } = self.shape;
+        let mut load = each.prepare(client).await?;
         let mut left = self.warm_up;
         while left > 0 {
             let some = left.min(WARM_UP_AT_ONCE);
@@ -106,7 +104,7 @@ impl Soak {
             }
             all.push(seen);
         }
-        Ok(summary(&all, f64::from(runs * steps)))
+        Ok(summary(&all, f64::from(runs * each.steps)))
     }
 }
 
