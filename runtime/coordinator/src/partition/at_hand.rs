@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use skep_broker::{Broker, Responder};
 use skep_engine::{Input, Resolved};
 use skep_protocol::limits::MAX_INLINE_PAYLOAD;
-use skep_protocol::{CommandReply, Payload, StartRun};
+use skep_protocol::{CommandReply, Payload, RetryRun, StartRun};
 
 use super::End;
-use super::requests::{accept, fits_journal, read_inputs};
+use super::requests::{Wanted, accept, fits_journal, new_run, read_inputs};
 use super::serve::{Origin, Serving};
 use crate::observe;
 
@@ -17,9 +17,39 @@ use crate::observe;
 pub(super) const SMALL: usize = 4 * 1024;
 
 impl<B: Broker> Serving<B> {
+    pub(super) fn start(
+        &mut self,
+        start: Box<StartRun>,
+        responder: Responder<CommandReply>,
+    ) -> Result<(), End> {
+        if let Some(rejection) = self.refusal(&start) {
+            responder.send(CommandReply::Rejected(rejection));
+            return Ok(());
+        }
+        match self.start_at_hand(start, responder) {
+            Ok(done) => done,
+            Err((start, responder)) => {
+                self.look_at(start.inputs.size(), Wanted::Start(start), responder)
+            }
+        }
+    }
+
+    pub(super) fn retry(
+        &mut self,
+        retry: Box<RetryRun>,
+        responder: Responder<CommandReply>,
+    ) -> Result<(), End> {
+        let new_run = new_run(&retry);
+        if let Some(rejection) = self.refusal(&new_run) {
+            responder.send(CommandReply::Rejected(rejection));
+            return Ok(());
+        }
+        self.look_at(new_run.inputs.size(), Wanted::Retry(retry), responder)
+    }
+
     /// Decides about a start whose definition is at hand and whose inputs are small; gives any
     /// other one back.
-    pub(super) fn start_at_hand(
+    fn start_at_hand(
         &mut self,
         start: Box<StartRun>,
         responder: Responder<CommandReply>,

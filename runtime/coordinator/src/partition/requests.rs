@@ -44,27 +44,8 @@ impl<B: Broker> Serving<B> {
                 self.jobs.spawn(register, Done::LookedAt { size });
                 Ok(())
             }
-            Command::Start(start) => {
-                if let Some(rejection) = self.refusal(&start) {
-                    responder.send(CommandReply::Rejected(rejection));
-                    return Ok(());
-                }
-                match self.start_at_hand(start, responder) {
-                    Ok(done) => done,
-                    Err((start, responder)) => {
-                        let inputs = start.inputs.size();
-                        self.look_at(inputs, Wanted::Start(start), responder)
-                    }
-                }
-            }
-            Command::Retry(retry) => {
-                let new_run = new_run(&retry);
-                if let Some(rejection) = self.refusal(&new_run) {
-                    responder.send(CommandReply::Rejected(rejection));
-                    return Ok(());
-                }
-                self.look_at(new_run.inputs.size(), Wanted::Retry(retry), responder)
-            }
+            Command::Start(start) => self.start(start, responder),
+            Command::Retry(retry) => self.retry(retry, responder),
             Command::Cancel { run, reason } => {
                 self.about_run(run, Input::Cancel { run, reason }, responder)
             }
@@ -107,7 +88,7 @@ impl<B: Broker> Serving<B> {
 
     /// Looks at what a run is to be started from. If there is nothing to wait for, and little to
     /// look at, nobody is kept waiting.
-    fn look_at(
+    pub(super) fn look_at(
         &mut self,
         inputs: u64,
         wanted: Wanted,
@@ -166,7 +147,7 @@ impl<B: Broker> Serving<B> {
     }
 
     /// Refuses a start that need not be looked at any further.
-    fn refusal(&mut self, start: &StartRun) -> Option<Rejection> {
+    pub(super) fn refusal(&mut self, start: &StartRun) -> Option<Rejection> {
         if self.context.count.of(start.run) != self.context.id {
             return Some(Rejection::NotOwner {});
         }
@@ -250,14 +231,14 @@ async fn breaker_of<B: Broker>(
 
 /// What a run is to be started from.
 #[derive(Debug, Clone)]
-enum Wanted {
+pub(super) enum Wanted {
     Start(Box<StartRun>),
     Retry(Box<RetryRun>),
     Drop { run: RunId, steps: Vec<StepPath>, by: String },
 }
 
 /// Returns what is known of the run that a retry starts before it is looked at.
-fn new_run(retry: &RetryRun) -> StartRun {
+pub(super) fn new_run(retry: &RetryRun) -> StartRun {
     let inputs = retry.inputs.clone().unwrap_or_else(Payload::null);
     let (workflow, parent, depth, labels) = (String::new(), None, 0, BTreeMap::new());
     StartRun { run: retry.run, workflow, inputs, parent, depth, labels }

@@ -22,6 +22,15 @@ pub(super) enum Source {
     Retry(Box<RetryOf>),
 }
 
+impl Source {
+    fn into_retry(self) -> Option<Box<RetryOf>> {
+        match self {
+            Self::Asked | Self::Accepted => None,
+            Self::Retry(retry) => Some(retry),
+        }
+    }
+}
+
 pub(super) fn start(
     partition: &Partition,
     start: StartRun,
@@ -39,19 +48,16 @@ pub(super) fn start(
     if let Some(rejection) = unbearable(&start) {
         return Ok(Decision::rejected(rejection));
     }
-    let (is_accepted, retry) = match source {
-        Source::Asked => (false, None),
-        Source::Accepted => (is_bearable(&start.inputs), None),
-        Source::Retry(retry) => (false, Some(retry)),
-    };
     let (run, room) = (start.run, start.room(MAX_RUNS_PER_PARTITION));
-    let inputs = if is_accepted {
-        start.inputs
-    } else {
-        match accept(&start.inputs, &workflow, desk)? {
-            Ok(inputs) => inputs,
-            Err(rejection) => return Ok(Decision::rejected(rejection)),
+    let accepted = match &source {
+        Source::Accepted if is_bearable(&start.inputs) => Ok(start.inputs),
+        Source::Asked | Source::Accepted | Source::Retry(_) => {
+            accept(&start.inputs, &workflow, desk)?
         }
+    };
+    let inputs = match accepted {
+        Ok(inputs) => inputs,
+        Err(rejection) => return Ok(Decision::rejected(rejection)),
     };
     let started = RunStarted {
         workflow: workflow.name().to_string(),
@@ -63,7 +69,7 @@ pub(super) fn start(
         depth: start.depth,
         labels: start.labels,
         steps: u32::try_from(workflow.roots().len()).ok(),
-        retry,
+        retry: source.into_retry(),
     };
     if let Some(existing) = partition.fingerprint_of(run) {
         return Ok(if existing == fingerprint(&started) {
