@@ -154,8 +154,9 @@ impl From<Rejection> for Error {
                 .help(format!("see which compensations failed for good: skep get {run}")),
             Rejection::RunIdTaken { .. } => Self::new(Exit::Conflict, message)
                 .help("choose another --id or --key, or leave both away"),
-            Rejection::Busy { .. } => Self::new(Exit::Unreachable, message)
-                .help("runs have to end first; `skep list --status running` shows them"),
+            Rejection::Busy { .. } => Self::new(Exit::Unreachable, message).help(
+                "try again later; if it stays, runs have to end first: skep list --status running",
+            ),
             Rejection::NotThere { .. } => Self::new(Exit::NotFound, message)
                 .help("see what there is: skep breakers, skep agents"),
             Rejection::CannotObey { help, .. } => Self::new(Exit::Conflict, message).help(help),

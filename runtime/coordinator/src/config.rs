@@ -29,9 +29,9 @@ pub struct Config {
     pub standby_every: Duration,
     /// Runs of one partition that may be live; beyond it, starts are refused as busy.
     pub max_runs_per_partition: usize,
-    /// Memory that the live runs of all partitions may take, about, in bytes, as far as that follows
-    /// from what they were given and what came out of their steps; beyond it, starts are refused as
-    /// busy. Sub-workflows have up to twice as much.
+    /// Memory that the live runs of all partitions may take, about, in bytes, as far as that
+    /// follows from what they were given and what came out of their steps; beyond it, starts are
+    /// refused as busy. Sub-workflows have up to twice as much.
     pub max_run_bytes: usize,
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use futures::FutureExt as _;
-use skep_broker::Broker;
+use skep_broker::{Broker, host};
 use skep_protocol::{
     CoordinatorId, PartitionCount, PartitionId, PausedView, RunId, RunStatus, StepPath, WaitingView,
 };
@@ -202,9 +202,11 @@ impl Pause {
         Self(Duration::from_millis(20), Duration::from_secs(2))
     }
 
-    /// Waits, the next time for longer.
+    /// Waits, the next time for longer; up to half as long again, so that those who failed together
+    /// do not come back together.
     pub(crate) async fn rest(&mut self) {
-        tokio::time::sleep(self.0).await;
+        let share = f64::from((host::random() >> 32) as u32) / f64::from(u32::MAX);
+        tokio::time::sleep(self.0 + self.0.mul_f64(share / 2.0)).await;
         self.0 = (self.0 * 2).min(self.1);
     }
 }

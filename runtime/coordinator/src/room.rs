@@ -7,8 +7,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use skep_protocol::limits::MAX_RUN_DEPTH;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What large values may take that are being looked up, in KiB.
+const VALUES_KIB: usize = 256 * 1024;
 
 /// The room that all partitions share.
 #[derive(Debug)]
@@ -18,12 +20,14 @@ pub(crate) struct Room {
     taken: AtomicUsize,
     /// Whose turn it is to take a snapshot: each takes as much as its partition does.
     snapshot: Arc<Semaphore>,
+    /// For large values on their way to the engine, in KiB.
+    values: Arc<Semaphore>,
 }
 
 impl Room {
     pub(crate) fn new(most: usize) -> Arc<Self> {
         let (taken, snapshot) = (AtomicUsize::new(0), Arc::new(Semaphore::new(1)));
-        Arc::new(Self { most, taken, snapshot })
+        Arc::new(Self { most, taken, snapshot, values: Arc::new(Semaphore::new(VALUES_KIB)) })
     }
 
     /// Waits for the right to take a snapshot; whoever asked first has it first.
@@ -34,13 +38,15 @@ impl Room {
         Arc::clone(&self.snapshot).acquire_owned().await.expect("nobody closes it")
     }
 
-    /// Returns whether there is room for another run below so many others. With each level there is more
-    /// of it, up to twice as much: the deepest ones always find room, so that those that wait for
-    /// them end and make room.
-    pub(crate) fn is_there(&self, levels: u32) -> bool {
-        let levels = levels.min(MAX_RUN_DEPTH) as usize;
-        let more = self.most / MAX_RUN_DEPTH as usize * levels;
-        self.taken.load(Ordering::Relaxed) < self.most.saturating_add(more)
+    /// Waits for room for a large value of so many bytes; one that is larger than all of it waits
+    /// until it is alone.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn value(&self, size: u64) -> OwnedSemaphorePermit {
+        let kib = usize::try_from(size.div_ceil(1024)).unwrap_or(usize::MAX).min(VALUES_KIB);
+        let kib = u32::try_from(kib).expect("it has an upper bound");
+        Arc::clone(&self.values).acquire_many_owned(kib).await.expect("nobody closes it")
     }
 }
 
@@ -63,9 +69,14 @@ impl Share {
         self.room.taken.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
     }
 
-    /// See [`Room::is_there`].
-    pub(crate) fn has_room(&self, levels: u32) -> bool {
-        self.room.is_there(levels)
+    /// Returns whether there is room for another run that nobody waits for.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.taken.load(Ordering::Relaxed) < self.room.most
+    }
+
+    /// Returns whether there is room for what can wait for longest: twice as much.
+    pub(crate) fn has_spare_room(&self) -> bool {
+        self.room.taken.load(Ordering::Relaxed) / 2 < self.room.most
     }
 }
 
@@ -77,23 +88,38 @@ impl Drop for Share {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     #[test]
     fn partitions_share_the_room_and_leave_it() {
         let room = Room::new(160);
         let (mut one, mut other) = (Share::new(Arc::clone(&room)), Share::new(Arc::clone(&room)));
-        assert!(one.has_room(0));
+        assert!(one.has_room());
         one.takes(100);
         other.takes(60);
-        assert!(!one.has_room(0) && one.has_room(1));
-        one.takes(111);
-        assert!(!one.has_room(1) && one.has_room(MAX_RUN_DEPTH));
+        assert!(!one.has_room() && one.has_spare_room());
+        one.takes(260);
+        assert!(!one.has_spare_room() && !other.has_spare_room());
         drop(other);
-        assert!(one.has_room(0));
-        one.takes(400);
-        assert!(!one.has_room(u32::MAX));
+        assert!(!one.has_room() && one.has_spare_room());
         one.takes(3);
+        assert!(one.has_room());
         assert_eq!(room.taken.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn values_wait_until_others_are_decided_about() {
+        let room = Room::new(1);
+        let some = room.value(100 * 1024 * 1024).await;
+        let huge = room.value(u64::MAX);
+        tokio::pin!(huge);
+        assert!((&mut huge).now_or_never().is_none());
+        drop(some);
+        let huge = huge.await;
+        assert!(room.value(1).now_or_never().is_none());
+        drop(huge);
+        assert!(room.value(1).now_or_never().is_some());
     }
 }

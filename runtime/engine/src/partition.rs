@@ -10,12 +10,12 @@ mod waiting;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use skep_protocol::{
-    AttemptId, Hash, PartitionId, PausedView, RunId, RunStatus, StepPath, Timestamp, WaitingView,
+    AttemptId, Hash, PartitionId, PausedView, RunId, RunStatus, Signal, StepPath, Timestamp,
+    WaitingView,
 };
 use skep_workflow::Workflow;
 
@@ -52,8 +52,6 @@ pub struct Partition {
     index: Index,
     larder: Larder,
     inputs: ParsedInputs,
-    /// The run that was weighed last; none if that was the last one of all.
-    weighed: Option<RunId>,
     /// Empty between inputs.
     parsed: RefCell<Parsed>,
     /// The size of what followed from the last input.
@@ -75,7 +73,6 @@ impl Partition {
             index: Index::default(),
             larder: Larder::default(),
             inputs: ParsedInputs::default(),
-            weighed: None,
             parsed: RefCell::default(),
             made: 0,
         }
@@ -290,22 +287,19 @@ impl Partition {
     }
 
     /// Returns how much memory live runs take, about, in bytes: what they were given and what came
-    /// out of their steps, as far as it was not [`weighed`](Self::weigh) that it is dropped.
+    /// out of their steps. What was dropped since counts for as much again at most.
     pub fn weight(&self) -> usize {
         self.index.weight + self.larder.weight()
     }
 
-    /// Weighs all that live runs have: so many of them at most, and others when this is called again.
-    pub fn weigh(&mut self, most: usize) {
-        let after = self.weighed.map_or(Bound::Unbounded, Bound::Excluded);
-        let (mut count, mut last) = (0, None);
-        for (id, run) in self.runs.range_mut((after, Bound::Unbounded)).take(most) {
-            let run = Arc::make_mut(run);
-            self.index.weight -= run.weight();
-            self.index.weight += run.weigh();
-            (count, last) = (count + 1, Some(*id));
-        }
-        self.weighed = last.filter(|_| count == most);
+    /// Returns what all live runs together take.
+    pub(crate) const fn runs_weight(&self) -> usize {
+        self.index.weight
+    }
+
+    /// Returns whether a signal would be kept for a step that may ask for it later.
+    pub fn would_keep(&self, signal: &Signal) -> bool {
+        self.run(signal.run).is_some_and(|run| run.would_keep(signal))
     }
 
     /// Returns the state of a run that is live, or ended recently.

@@ -129,8 +129,10 @@ pub(crate) struct Soft {
     /// How far the supervision of groups is.
     supervising: Supervising,
     inputs: OnceLock<Arc<Value>>,
-    /// How much memory the run takes at most, about, in bytes.
+    /// How much memory the run takes at most, about, in bytes; and how much it took when all of it
+    /// was weighed last.
     weight: usize,
+    weighed: usize,
     /// It is known to the partition that the inputs are kept.
     inputs_counted: bool,
 }
@@ -162,6 +164,7 @@ impl Run {
         if self.state.unwind.is_some() {
             self.mark_what_is_left(index);
         }
+        self.weigh();
         Ok(())
     }
 
@@ -247,12 +250,6 @@ impl Run {
 
     /// Returns how much memory the run takes at most, about, in bytes.
     pub(crate) const fn weight(&self) -> usize {
-        self.soft.weight
-    }
-
-    /// Weighs all that the run has, and returns what it takes.
-    pub(crate) fn weigh(&mut self) -> usize {
-        self.soft.weight = self.whole_weight();
         self.soft.weight
     }
 

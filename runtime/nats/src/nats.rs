@@ -301,7 +301,7 @@ impl Nats {
         message: &Message,
         reader: Reader<M>,
     ) -> Option<Result<M, String>> {
-        if message.headers.as_ref().is_some_and(|headers| headers.get(PING).is_some()) {
+        if is_ping(message) {
             return None;
         }
         let read = parts::one(message).and_then(|()| reader(&message.subject, &message.payload));
@@ -366,4 +366,9 @@ pub(crate) fn its_own<M: Versioned>(
 /// Returns the last token of a subject.
 pub(crate) fn last_token(subject: &Subject) -> &str {
     subject.as_str().rsplit('.').next().unwrap_or_default()
+}
+
+/// Returns whether a message only asks whether somebody listens.
+pub(crate) fn is_ping(message: &Message) -> bool {
+    message.headers.as_ref().is_some_and(|headers| headers.get(PING).is_some())
 }

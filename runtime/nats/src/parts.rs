@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::client::PublishError;
-use async_nats::{Client, HeaderMap, Message, Subject, Subscriber};
+use async_nats::{Client, HeaderMap, Message, Subject};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use skep_protocol::limits::MAX_MESSAGE;
@@ -172,17 +172,19 @@ impl Begun {
     }
 }
 
-/// Returns the requests that `subscriber` brings, each whole.
-pub(crate) fn whole(subscriber: Subscriber) -> impl Stream<Item = Message> + Send {
-    futures::stream::unfold((subscriber, Begun::default()), |(mut subscriber, mut begun)| async {
+/// Returns the requests that messages bring, each whole.
+pub(crate) fn whole(
+    messages: impl Stream<Item = Message> + Send + Unpin,
+) -> impl Stream<Item = Message> + Send {
+    futures::stream::unfold((messages, Begun::default()), |(mut messages, mut begun)| async {
         loop {
             let expiry = begun.expires_at();
             let wake = tokio::time::sleep_until(expiry.unwrap_or_else(Instant::now));
             tokio::select! {
                 biased;
-                message = subscriber.next() => {
+                message = messages.next() => {
                     if let Some(message) = begun.take(message?, Instant::now()) {
-                        return Some((message, (subscriber, begun)));
+                        return Some((message, (messages, begun)));
                     }
                 }
                 () = wake, if expiry.is_some() => begun.expire(Instant::now()),

@@ -11,12 +11,20 @@ use skep_broker::{Request, Requests, Responder, Unavailable};
 use skep_protocol::{Answer, encode};
 
 use crate::groups::{self, Asker, is_list};
-use crate::nats::{Nats, Reader};
+use crate::nats::{Nats, Reader, is_ping};
 use crate::{intake, parts};
+
+/// Leaves of a message that is to be refused only how many requests share it; 0 if it is one alone.
+fn shrink(message: &mut Message) {
+    let payload = std::mem::take(&mut message.payload);
+    let several = is_list(&payload).then(|| groups::requests(&payload));
+    message.length = several.and_then(Result::ok).map_or(0, |requests| requests.len());
+}
 
 impl Nats {
     /// Listens for requests that may come in parts, or several in one message. A bounded number of
-    /// messages waits; to the others it is said that there is no room.
+    /// messages waits; to the others it is said that there is no room, by whoever takes requests,
+    /// in their turn.
     pub(crate) async fn serve_shared<M, R>(
         &self,
         attempted: &'static str,
@@ -30,7 +38,8 @@ impl Nats {
         let messages = self.listen(attempted, subject, None).await?;
         let refusing = self.clone();
         let refuse = move |message: Message| refusing.refuse::<R>(message);
-        let messages = intake::bounded(parts::whole(messages).boxed(), refuse);
+        let messages = messages.filter(|message| std::future::ready(!is_ping(message)));
+        let messages = intake::bounded(parts::whole(messages).boxed(), shrink, refuse);
         let nats = self.clone();
         let requests = messages.flat_map(move |message| {
             if is_list(&message.payload) {
@@ -45,10 +54,11 @@ impl Nats {
     /// Says that there is no room for what a message asks.
     fn refuse<R: Serialize + Answer>(&self, message: Message) {
         let (Some(reply), Some(busy)) = (message.reply, R::busy()) else { return };
-        let several = is_list(&message.payload).then(|| groups::requests(&message.payload));
-        let Some(Ok(several)) = several else { return self.reply(reply, encode(&busy)) };
+        if message.length == 0 {
+            return self.reply(reply, encode(&busy));
+        }
         let asker = Asker::new(reply);
-        for place in 0..several.len() {
+        for place in 0..message.length {
             self.shared.shared_answers.answer(&asker, place, &busy);
         }
     }

@@ -351,7 +351,7 @@ pub enum Rejection {
         /// What is wrong with it.
         cause: String,
     },
-    /// The coordinator has as many runs as it bears.
+    /// The coordinator has as many runs as it bears, or more commands than it can look at.
     #[error("the coordinator is busy: try again in {retry_after_ms} ms")]
     Busy {
         /// The least delay.

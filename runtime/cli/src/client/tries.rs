@@ -51,11 +51,12 @@ impl Tries {
 
     /// Waits, at least so long; returns whether another try is allowed.
     async fn pause(&mut self, at_least: Duration) -> bool {
-        let pause = self.next_pause(at_least);
-        if Instant::now() + pause > self.until {
+        let (pause, now) = (self.next_pause(at_least), Instant::now());
+        if now + at_least > self.until {
             return false;
         }
-        sleep(pause).await;
+        // The last pause is no longer than there is time.
+        sleep(pause.min(self.until - now)).await;
         true
     }
 

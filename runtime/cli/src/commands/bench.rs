@@ -12,6 +12,7 @@ mod latency;
 mod load;
 mod memory;
 mod plan;
+mod recovery;
 mod settings;
 mod soak;
 mod start;
@@ -46,6 +47,7 @@ enum What {
     Idle(idle::Idle),
     Memory(memory::Memory),
     Plan(plan::Plan),
+    Recovery(recovery::Recovery),
     Ceiling(ceiling::Ceiling),
     Soak(soak::Soak),
     Failover(failover::Failover),
@@ -65,6 +67,7 @@ impl Bench {
             What::Idle(idle) => idle.perform(global),
             What::Memory(memory) => memory.perform(global),
             What::Plan(plan) => plan.perform(global),
+            What::Recovery(recovery) => recovery.perform(global),
             What::Ceiling(ceiling) => ceiling.perform(global),
             What::Soak(soak) => soak.perform(global),
             What::Failover(failover) => failover.perform(global),

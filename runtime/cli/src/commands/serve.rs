@@ -36,9 +36,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N", default_value_t = MAX_RUNS_PER_PARTITION)]
     #[arg(value_parser = parse_max_runs)]
     max_runs: usize,
-    /// How much memory live runs may take, about, by what they were given and what came out of their
-    /// steps; beyond it, more are refused as busy. The process takes more than that: plan with twice
-    /// as much.
+    /// How much memory live runs may take, about, by what they were given and what came out of
+    /// their steps; beyond it, more are refused as busy. The process takes more than that: plan
+    /// with twice as much, and 200 MiB.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = human::parse_size)]
     run_memory: usize,
     /// The name of this coordinator; made up if not given.

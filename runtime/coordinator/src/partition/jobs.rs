@@ -27,8 +27,8 @@ pub(crate) enum Done {
     Confirmed,
     /// An effect was performed; the engine may have to know.
     Effect { key: EffectKey, input: Option<Input> },
-    /// A large value was looked up.
-    Blob { blob: BlobRef, bytes: Option<Bytes> },
+    /// A large value was looked up; its room is held until it was handed to the engine.
+    Blob { blob: BlobRef, bytes: Option<Bytes>, room: OwnedSemaphorePermit },
     /// The definition and the inputs of a start were looked at.
     Prepared { input: Result<Input, Rejection>, responder: Responder<CommandReply>, size: usize },
     /// A definition or a start of this size was looked at.
@@ -247,10 +247,11 @@ fn final_rejection(rejection: Rejection) -> Option<Rejection> {
 
 /// Looks up a large value.
 pub(crate) async fn fetch_blob<B: Broker>(context: Context<B>, blob: BlobRef) -> Done {
+    let room = context.room.value(blob.size).await;
     let mut pause = Pause::new();
     loop {
         match context.broker.blob(blob).await {
-            Ok(bytes) => return Done::Blob { blob, bytes },
+            Ok(bytes) => return Done::Blob { blob, bytes, room },
             Err(error) => observe::trying_again("look up a large value", &error),
         }
         pause.rest().await;

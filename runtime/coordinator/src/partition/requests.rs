@@ -6,9 +6,7 @@ use futures::FutureExt as _;
 use serde_json::{Map, Value};
 use skep_broker::{Broker, PutBlobError, Request, Responder, Unavailable};
 use skep_engine::{Input, Resolved};
-use skep_protocol::limits::{
-    MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD, MAX_RUN_DEPTH, MAX_STEPS_PER_RUN,
-};
+use skep_protocol::limits::{MAX_BATCH_BYTES, MAX_INLINE_PAYLOAD, MAX_STEPS_PER_RUN};
 use skep_protocol::{
     Command, CommandReply, Order, Payload, Rejection, RetryRun, RunId, StartRun, StepPath,
     StoredText, encode, unsound,
@@ -33,7 +31,7 @@ impl<B: Broker> Serving<B> {
         match message {
             Command::Register(request) => {
                 let (catalog, size) = (self.context.catalog.clone(), request.source.len());
-                self.preparing.begin(size);
+                self.begin_to_prepare(size);
                 let register = async move {
                     match catalog.register(request).await {
                         Ok(reply) => responder.send(reply),
@@ -60,8 +58,10 @@ impl<B: Broker> Serving<B> {
                 self.look_for_letters((run, steps), by, responder);
                 Ok(())
             }
-            // A signal is kept until a step asks for it.
-            Command::Signal(_) if !self.share.has_room(MAX_RUN_DEPTH) => {
+            // One that a step waits for makes room.
+            Command::Signal(signal)
+                if !self.share.has_spare_room() && self.engine.would_keep(&signal) =>
+            {
                 responder.send(CommandReply::Rejected(Rejection::BUSY));
                 Ok(())
             }
@@ -72,7 +72,7 @@ impl<B: Broker> Serving<B> {
             }
             Command::Order(order) => {
                 let size = START_OVERHEAD;
-                self.preparing.begin(size);
+                self.begin_to_prepare(size);
                 let obeying = obey(self.context.clone(), order, responder);
                 let obeying = obeying.map(move |()| Done::LookedAt { size });
                 self.jobs.spawn(obeying, Done::LookedAt { size });
@@ -96,7 +96,7 @@ impl<B: Broker> Serving<B> {
     ) -> Result<(), End> {
         let inputs = usize::try_from(inputs).unwrap_or(usize::MAX);
         let size = inputs.saturating_add(START_OVERHEAD);
-        self.preparing.begin(size);
+        self.begin_to_prepare(size);
         let prepare = prepare(self.context.clone(), wanted, responder, size);
         let mut prepare = Box::pin(unwound(prepare));
         let at_once = if inputs <= SMALL { (&mut prepare).now_or_never() } else { None };
@@ -127,7 +127,7 @@ impl<B: Broker> Serving<B> {
         if !self.preparing.has_room() {
             return responder.send(CommandReply::Rejected(Rejection::BUSY));
         }
-        self.preparing.begin(START_OVERHEAD);
+        self.begin_to_prepare(START_OVERHEAD);
         let wanted = Wanted::Drop { run, steps, by };
         let prepare = prepare(self.context.clone(), wanted, responder, START_OVERHEAD);
         self.jobs.spawn(prepare, Done::LookedAt { size: START_OVERHEAD });
@@ -146,8 +146,13 @@ impl<B: Broker> Serving<B> {
         self.decide(input, Origin::Command(responder))
     }
 
+    fn begin_to_prepare(&mut self, size: usize) {
+        self.preparing.begin(size);
+        self.account();
+    }
+
     /// Refuses a start that need not be looked at any further.
-    pub(super) fn refusal(&mut self, start: &StartRun) -> Option<Rejection> {
+    pub(super) fn refusal(&self, start: &StartRun) -> Option<Rejection> {
         if self.context.count.of(start.run) != self.context.id {
             return Some(Rejection::NotOwner {});
         }
@@ -155,10 +160,11 @@ impl<B: Broker> Serving<B> {
             return Some(Rejection::LimitExceeded { message });
         }
         let runs = self.engine.live_runs() + self.preparing.count();
-        self.share.takes(self.engine.weight() + self.preparing.bytes());
+        // Those that others wait for are bounded by their number alone: memory is free again only
+        // once these end.
         let full = runs >= start.room(self.context.config.max_runs_per_partition)
             || !self.preparing.has_room()
-            || !self.share.has_room(start.levels());
+            || (start.levels() == 0 && !self.share.has_room());
         (full && self.engine.status(start.run).is_none()).then_some(Rejection::BUSY)
     }
 

@@ -213,8 +213,8 @@ impl<B: Broker> Serving<B> {
     }
 
     /// Waits for the next thing to happen. No more is taken in while too much is gathered, while a
-    /// snapshot waits for everything to be durable, or while somebody else may be the owner; no more
-    /// is heard while too much waits for large values.
+    /// snapshot waits for everything to be durable, or while somebody else may be the owner; no
+    /// more is heard while too much waits for large values.
     async fn next(&mut self, sources: &mut Sources, draining: &CancellationToken) -> Happened {
         let open = self.is_open();
         let hears = open && self.undecided.has_room();
@@ -323,6 +323,11 @@ impl<B: Broker> Serving<B> {
         }
     }
 
+    /// Says what the partition takes of the memory that there is for all of them.
+    pub(crate) fn account(&mut self) {
+        self.share.takes(self.engine.weight() + self.preparing.bytes());
+    }
+
     /// Hands an input to the engine; what follows joins the next append.
     pub(crate) fn decide(&mut self, input: Input, origin: Origin) -> Result<(), End> {
         let again = match (&origin, &input) {
@@ -337,7 +342,7 @@ impl<B: Broker> Serving<B> {
             End::Broken(format!("a decision is impossible: {}", chained(&error)))
         })?;
         untouched.recorded(&records);
-        self.share.takes(self.engine.weight());
+        self.account();
         let changes = self.engine.take_changes();
         for change in &changes {
             // A child that is not to be started has to stay so even if the append takes its time.

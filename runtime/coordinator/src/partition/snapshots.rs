@@ -108,12 +108,17 @@ pub(crate) fn keep<B: Broker>(
     context: Context<B>,
     (chain, state): (Chain, Frozen),
     snapshots: &Snapshots,
+    turn: OwnedSemaphorePermit,
 ) -> impl Future<Output = Done> + Send + 'static + use<B> {
     let (before, size) = (snapshots.kept.first().copied(), snapshots.size);
     async move {
         let id = context.id;
-        let written = host::apart(move || write(id, chain, state, size)).await;
-        let written = written.unwrap_or_else(|| Err("writing it panicked".to_owned()));
+        // Whoever drops this does not end the writing, which is what takes the memory.
+        let write = move || (write(id, chain, state, size), turn);
+        let (written, turn) = match host::apart(write).await {
+            Some((written, turn)) => (written, Some(turn)),
+            None => (Err("writing it panicked".to_owned()), None),
+        };
         let snapshot = match written {
             Ok(snapshot) => snapshot,
             Err(cause) => {
@@ -126,6 +131,7 @@ pub(crate) fn keep<B: Broker>(
             observe::given_up("keep a snapshot", &error);
             return Done::Snapshot(None);
         }
+        drop(turn);
         observe::snapshot_kept(id, chain.seq);
         if let Some(older) = before
             && let Some(first_kept) =

@@ -158,8 +158,6 @@ async fn probe<B: Broker>(context: &Context<B>, stopped: Stopped) -> Probe {
         {
             Probe::Nobody
         }
-        // It was not the owner's loop that said so.
-        Ok(Ok(CommandReply::Rejected(Rejection::Busy { .. }))) => Probe::Unanswered,
         Ok(Ok(_)) => {
             observe::standing_by(context.id);
             Probe::Answered

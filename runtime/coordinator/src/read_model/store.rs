@@ -23,12 +23,12 @@ use crate::config::Retention;
 use crate::observe;
 
 /// With more than this not stored, in bytes of records, it is written at once.
-const UNSAVED: usize = 24 * 1024 * 1024;
+const UNSAVED: usize = 16 * 1024 * 1024;
 /// Runs in memory take no more than this, about, in bytes: beyond it, those are read again when
 /// they change that have not changed for longest.
-const HELD: usize = 32 * 1024 * 1024;
+const HELD: usize = 16 * 1024 * 1024;
 /// The same for those that changed since the last write: they are about to change again.
-const HELD_OF_LATE: usize = 4 * HELD;
+const HELD_OF_LATE: usize = 3 * HELD;
 
 /// What the read model knows.
 #[derive(Debug)]

@@ -116,3 +116,33 @@ async fn runs_find_no_room_while_large_ones_take_all_the_memory() {
     assert!(has_room(&broker, "small", json!({})).await);
     assert!(has_room(&broker, "large", json!({ "data": large })).await);
 }
+
+#[tokio::test]
+async fn what_makes_room_is_never_refused() {
+    let broker = embedded();
+    // Any run takes more than twice as much.
+    let config = Config { max_run_bytes: 1, ..Config::embedded() };
+    let _coordinator = coordinator_with(&broker, config).await;
+    register(&broker, HELD).await;
+    register(&broker, "{ name: outer, steps: { call: { workflow: held } } }").await;
+    let outer = start(&broker, "outer", "outer").await;
+    let child = loop {
+        let outer = detail(&broker, outer).await.unwrap();
+        if let Some(child) = outer.steps.first().and_then(|step| step.child) {
+            break child;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(!has_room(&broker, "another", json!({})).await);
+    let signal = |name: &str| {
+        let (name, id) = (name.to_owned(), SignalId::new(name).unwrap());
+        Command::Signal(Signal { run: child, name, id, payload: Payload::null() })
+    };
+    // The child finds room, and begins to wait in its own time.
+    history_until(&broker, child, |event| matches!(event, Event::WaitStarted(_))).await;
+    let refused = CommandReply::Rejected(Rejection::BUSY);
+    assert_eq!(command(&broker, child, signal("later")).await, refused);
+    assert_eq!(command(&broker, child, signal("go")).await, CommandReply::Done {});
+    history_to_end(&broker, outer).await;
+    assert!(has_room(&broker, "another", json!({})).await);
+}

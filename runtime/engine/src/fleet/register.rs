@@ -8,7 +8,7 @@ use skep_protocol::{AttemptId, RunId};
 use super::attempt::Attempt;
 
 /// As many ids as a shelf has on average before there are twice as many shelves.
-const PER_SHELF: usize = 2;
+const PER_SHELF: usize = 8;
 const LEAST_SHELVES: usize = 16;
 /// With more shelves than this, what is not needed any more is given back.
 const LARGE: usize = 4_096;

@@ -19,8 +19,8 @@ pub(crate) fn check(partition: &Partition) -> Checked {
         }
     }
     let weight: usize = partition.runs().map(Run::weight).sum();
-    demand(weight <= partition.weight(), "I-17", || {
-        format!("runs take {weight} bytes, {} are counted", partition.weight())
+    demand(weight == partition.runs_weight(), "I-17", || {
+        format!("runs take {weight} bytes, {} are counted", partition.runs_weight())
     })?;
     demand(timers == *partition.timers(), "I-16", || {
         format!("timers {:?} are kept, {timers:?} follow from the state", partition.timers())

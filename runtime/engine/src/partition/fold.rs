@@ -102,11 +102,10 @@ impl Partition {
         }
     }
 
-    /// Of a run that is over, only a report that came late is told.
+    /// Of a run that is over, only a report that came late is told. It may be forgotten by now:
+    /// whoever decided it remembered more.
     fn came_late(&mut self, run: RunId, event: &Event) -> Result<(), FoldError> {
-        if let Event::ReportIgnored(report) = event
-            && self.finished.status(run).is_some()
-        {
+        if let Event::ReportIgnored(report) = event {
             self.late.recorded(run, &report.step, report.attempt);
             return Ok(());
         }

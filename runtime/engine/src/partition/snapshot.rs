@@ -116,10 +116,10 @@ fn written<R>(partition: &Partition, runs: Vec<R>) -> Written<R> {
 /// Reads a state back.
 pub(super) fn restore(id: PartitionId, bytes: &[u8]) -> Result<Partition, RestoreError> {
     let mut partition = read(id, bytes, |partition, run, _| {
+        partition.index.weight += run.weight();
         partition.runs.insert(run.id(), Arc::new(run));
         Ok(())
     })?;
-    partition.weigh(usize::MAX);
     partition.look_at_everything();
     Ok(partition)
 }

@@ -9,7 +9,6 @@ use skep_workflow::{Join, OnFailure};
 
 use super::standing::Index;
 use super::step::{Phase, Progress, Setback, StepState};
-use super::weight::added_by;
 use super::{NodeId, Run, ScopeId, may_be_sent};
 use crate::error::FoldError;
 
@@ -28,9 +27,7 @@ impl Run {
 
     /// Applies an event of this run; those that start or end a run are the partition's.
     pub(crate) fn apply(&mut self, event: &Event, at: Timestamp, index: &mut Index) -> Applied {
-        let added = added_by(event);
-        self.soft.weight += added;
-        index.weight += added;
+        self.becomes_heavier(event, index);
         match event {
             Event::RunPaused { by } => self.set_paused(Some(by), at, index),
             Event::RunResumed { .. } => self.resumed(at, index),

@@ -18,7 +18,8 @@ pub(crate) struct Arena {
     /// The top level, as it is at the beginning.
     fresh: Arc<[StepState]>,
     /// None for a step of the top level that is as it was; so are those behind the last one here.
-    steps: Vec<Option<Box<StepState>>>,
+    /// Shared with copies of the run until they change.
+    steps: Vec<Option<Arc<StepState>>>,
 }
 
 impl Arena {
@@ -48,7 +49,7 @@ impl Arena {
 
     pub(super) fn push(&mut self, step: StepState) {
         self.extend_to(self.fresh.len());
-        self.steps.push(Some(Box::new(step)));
+        self.steps.push(Some(Arc::new(step)));
     }
 
     /// Makes places for at least so many steps, and for no more of a run that has few.
@@ -73,7 +74,7 @@ impl Arena {
     /// Returns the same, with their numbers.
     pub(super) fn changed_mut(&mut self) -> impl Iterator<Item = (usize, &mut StepState)> {
         let steps = self.steps.iter_mut().enumerate();
-        steps.filter_map(|(at, step)| Some((at, step.as_deref_mut()?)))
+        steps.filter_map(|(at, step)| Some((at, Arc::make_mut(step.as_mut()?))))
     }
 
     fn at(&self, at: usize) -> &StepState {
@@ -94,7 +95,8 @@ impl IndexMut<NodeId> for Arena {
     fn index_mut(&mut self, id: NodeId) -> &mut StepState {
         let at = id.as_usize();
         self.extend_to(at + 1);
-        self.steps[at].get_or_insert_with(|| Box::new(self.fresh[at].clone()))
+        let step = self.steps[at].get_or_insert_with(|| Arc::new(self.fresh[at].clone()));
+        Arc::make_mut(step)
     }
 }
 
@@ -106,8 +108,8 @@ impl Serialize for Arena {
 
 impl<'de> Deserialize<'de> for Arena {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let steps = Vec::deserialize(deserializer)?;
-        Ok(Self { fresh: Arc::default(), steps })
+        let steps: Vec<Arc<StepState>> = Vec::deserialize(deserializer)?;
+        Ok(Self { fresh: Arc::default(), steps: steps.into_iter().map(Some).collect() })
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use skep_protocol::limits::{MAX_EARLY_SIGNALS, MAX_SIGNAL_IDS};
-use skep_protocol::{Payload, SignalId};
+use skep_protocol::{Payload, Signal, SignalId};
 
 use super::standing::Index;
 use super::{NodeId, Run};
@@ -40,6 +40,12 @@ impl Run {
         let counts = self.early_by_name();
         let own = counts.get(&self.waited_for(name)).copied().unwrap_or_default();
         self.soft.waiters.contains_key(name) || counts.values().any(|count| *count > own)
+    }
+
+    /// Returns whether a signal is new, and no step waits for it.
+    pub(crate) fn would_keep(&self, signal: &Signal) -> bool {
+        !self.soft.waiters.contains_key(&signal.name)
+            && !self.state.signals.seen.contains(&signal.id)
     }
 
     /// Returns how many signals of a name came and ended no wait.

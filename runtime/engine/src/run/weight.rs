@@ -4,6 +4,7 @@ use skep_protocol::{Event, Failure, Payload, RunStarted};
 
 use super::Run;
 use super::deed::{Before, Deed};
+use super::standing::Index;
 use super::step::StepState;
 use crate::size;
 
@@ -11,17 +12,33 @@ use crate::size;
 const RUN: usize = 1_024;
 /// What a step takes to which something happened, beside what it was given and what came out.
 const STEP: usize = 1_024;
+/// A run that became heavier by less than this since it was weighed is not weighed again, in bytes.
+const SLACK: usize = 16 * 1_024;
 /// What an event may add, beside what it carries.
 const EVENT: usize = 128;
 
-/// Returns what a run takes more at most once this happened to it.
-pub(super) fn added_by(event: &Event) -> usize {
-    EVENT + size::carried(event)
-}
-
 impl Run {
+    /// Adds what an event may add, and weighs the whole run again once that is as much as it had:
+    /// what took the place of something, or was dropped, then counts no more. That is often enough
+    /// to be cheap, and seldom enough, too.
+    pub(super) fn becomes_heavier(&mut self, event: &Event, index: &mut Index) {
+        let before = self.soft.weight;
+        if before > 2 * self.soft.weighed + SLACK {
+            self.weigh();
+        }
+        self.soft.weight += EVENT + size::carried(event);
+        index.weight = index.weight - before + self.soft.weight;
+    }
+
+    /// Weighs all that the run has, and returns what it takes.
+    pub(crate) fn weigh(&mut self) -> usize {
+        self.soft.weighed = self.whole_weight();
+        self.soft.weight = self.soft.weighed;
+        self.soft.weight
+    }
+
     /// Returns what the run takes, from all it has.
-    pub(super) fn whole_weight(&self) -> usize {
+    fn whole_weight(&self) -> usize {
         let steps: usize = self.state.nodes.changed().map(of_step).sum();
         let items: usize = self.state.items.values().map(payload).sum();
         let signals = &self.state.signals;

@@ -223,3 +223,24 @@ steps:
     assert_eq!(twice.iter().filter(|step| *step == "each[0]/after").count(), 1);
     assert!(told(&["each"]).len() < 2_010);
 }
+
+#[test]
+fn what_was_replaced_or_dropped_does_not_count_for_ever() {
+    let mut world = World::quick();
+    start(&mut world, "name: s\nsteps:\n  a: { agent: x }\n");
+    let empty = world.partition.weight();
+    for number in 0..100 {
+        let text = format!("\"{number}{}\"", "x".repeat(60_000));
+        let body = ReportBody::Checkpoint(Payload::from_text(&text).unwrap());
+        let report = Report { run: run_id(), step: StepPath::new("a"), attempt: 1, body };
+        world.handle(Input::Report { agent: AgentId::new("a1").unwrap(), report });
+        let more = world.partition.weight() - empty;
+        assert!((60_000..220_000).contains(&more), "{more} bytes more after checkpoint {number}");
+    }
+    let restored =
+        skep_engine::Partition::restore(world.partition.id(), &world.partition.snapshot());
+    let weight = restored.unwrap().weight();
+    assert!((60_000..70_000).contains(&(weight - empty)), "{weight} bytes after a restart");
+    ok(&mut world, "a", Payload::null());
+    assert_eq!(world.partition.weight(), 0);
+}

@@ -1,13 +1,15 @@
 //! What benchmarks run on: a skep in this process, a cluster of their own, or one that is there.
 
+mod coordinators;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use skep_broker::{Bucket, Registry as _};
+use skep_broker::Revision;
 use skep_nats::server::{Options, SyncInterval, ThrowawayServer};
 use skep_nats::{ConnectOptions, Nats, SyncPolicy};
-use skep_protocol::{Member, MemberPhase, PartitionCount, decode};
+use skep_protocol::PartitionCount;
 
 use super::clock;
 use super::settings::Settings;
@@ -22,6 +24,7 @@ use crate::local::Local;
 use crate::process::Process;
 use crate::runtime;
 use crate::signals::Interrupts;
+use coordinators::served;
 
 /// How long anything may take that has to come to its end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
@@ -221,7 +224,7 @@ impl GroundArgs {
         (coordinators, server): (Vec<Process>, Option<ThrowawayServer>),
         from: Duration,
     ) -> Result<Cluster, Error> {
-        let serving = served(&nats, coordinators.len());
+        let serving = served(&nats, coordinators.len(), Revision::ABSENT);
         let partitions = within("the partitions are not served", serving).await??;
         let ready = clock().saturating_sub(from);
         // A load may be more than there is room for: then it is borne.
@@ -360,29 +363,6 @@ impl Ground {
             Self::Nats(cluster) => cluster.peak_memory(),
         };
         peak.map(|peak| ("peak_rss_mib", peak))
-    }
-}
-
-/// Waits until every partition is served, and each of so many coordinators serves some.
-async fn served(nats: &Nats, coordinators: usize) -> Result<PartitionCount, Error> {
-    loop {
-        let partitions = cluster::partitions(nats).await?;
-        if let Some(partitions) = partitions {
-            let mut owned = 0;
-            let mut serving = 0;
-            for name in nats.keys(Bucket::Coordinators, "").await.unwrap_or_default() {
-                let entry = nats.get(Bucket::Coordinators, &name).await?;
-                let member = entry.and_then(|entry| decode::<Member>(&entry.value).ok());
-                if let Some(member) = member.filter(|m| m.phase == MemberPhase::Serving) {
-                    owned += member.owns.len();
-                    serving += usize::from(!member.owns.is_empty());
-                }
-            }
-            if owned == usize::from(partitions.get()) && serving >= coordinators.max(1) {
-                return Ok(partitions);
-            }
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

@@ -170,7 +170,7 @@ impl<B: Broker> Serving<B> {
                 self.jobs.ended(&key);
                 input.map_or(Ok(()), |input| self.decide(input, Origin::Nobody))
             }
-            Done::Blob { blob, bytes } => {
+            Done::Blob { blob, bytes, room: _held } => {
                 self.jobs.ended(&EffectKey::Blob(blob.hash));
                 self.decide(Input::BlobFetched { blob, bytes }, Origin::Nobody)?;
                 for (input, origin) in self.undecided.take(&blob.hash) {
@@ -180,10 +180,12 @@ impl<B: Broker> Serving<B> {
             }
             Done::Prepared { input, responder, size } => {
                 self.preparing.done(size);
+                self.account();
                 self.prepared(input, responder)
             }
             Done::LookedAt { size } => {
                 self.preparing.done(size);
+                self.account();
                 Ok(())
             }
             Done::Turn(turn) => {

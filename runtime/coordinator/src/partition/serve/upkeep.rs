@@ -17,8 +17,6 @@ use crate::observe;
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// A snapshot that is left has time: those who take the partitions over may need the processor.
 const GIVE_WAY: Duration = Duration::from_millis(300);
-/// Runs that are weighed with a snapshot; the others with the next ones.
-const WEIGHED: usize = 4_096;
 
 impl<B: Broker> Context<B> {
     pub(super) async fn reports(&self) -> Requests<ReportBatch, ReportReply> {
@@ -84,8 +82,8 @@ impl<B: Broker> Serving<B> {
         let _ = question.answer.send(LiveAnswer { status, waiting, paused });
     }
 
-    /// Waits for a turn to take a snapshot if one is due, and takes it when the state is that of the
-    /// journal.
+    /// Waits for a turn to take a snapshot if one is due, and takes it when the state is that of
+    /// the journal.
     pub(super) fn keep_snapshot(&mut self) {
         let Context { clock, config, room, .. } = &self.context;
         if self.snapshots.is_due(self.commit.records_since_snapshot, config, clock.now()) {
@@ -105,31 +103,39 @@ impl<B: Broker> Serving<B> {
         &mut self,
         turn: OwnedSemaphorePermit,
     ) -> impl Future<Output = Done> + Send + 'static + use<B> {
-        self.engine.weigh(WEIGHED);
-        self.share.takes(self.engine.weight());
         self.commit.records_since_snapshot = 0;
         self.snapshots.begin(self.context.clock.now().after(self.context.config.snapshot_every));
         let state = (self.commit.chain(), self.engine.freeze());
-        let keep = snapshots::keep(self.context.clone(), state, &self.snapshots);
-        async move {
-            let done = keep.await;
-            drop(turn);
-            done
-        }
+        snapshots::keep(self.context.clone(), state, &self.snapshots, turn)
     }
 
-    /// Waits until it is this partition's turn to take a snapshot.
-    async fn turn(&mut self) -> OwnedSemaphorePermit {
+    /// Waits until the snapshot that is being taken is kept or not, and until it is this
+    /// partition's turn to take another one; no turn if what is kept is all there is.
+    async fn last_turn(&mut self) -> Option<OwnedSemaphorePermit> {
+        while self.snapshots.is_running() {
+            if let Done::Snapshot(kept) = self.jobs.next().await {
+                // What was to be in it is not kept.
+                self.commit.records_since_snapshot += u64::from(kept.is_none());
+                self.snapshots.ended(kept);
+            }
+        }
+        if self.commit.records_since_snapshot == 0 {
+            return None;
+        }
         if let Some(turn) = self.snapshots.take_turn() {
-            return turn;
+            return Some(turn);
         }
         while self.snapshots.is_waiting() {
             // A job of this partition is in the row for it.
-            if let Done::Turn(turn) = self.jobs.next().await {
-                return turn;
+            let done = self.jobs.next().await;
+            if let Done::Turn(turn) = done {
+                return Some(turn);
+            }
+            if let Done::Snapshot(kept) = done {
+                self.snapshots.ended(kept);
             }
         }
-        self.context.room.snapshot().await
+        Some(self.context.room.snapshot().await)
     }
 
     /// Makes durable what was decided, answers it, and sends nothing any more. The successor takes
@@ -172,15 +178,11 @@ impl<B: Broker> Serving<B> {
         if self.context.members.has_company() {
             tokio::time::sleep(GIVE_WAY).await;
         }
-        let is_wanted = self.commit.records_since_snapshot > 0 || self.snapshots.is_running();
-        if is_wanted {
-            let keep = async {
-                let turn = self.turn().await;
-                self.snapshot(turn).await
-            };
-            if tokio::time::timeout(DRAIN_WITHIN, keep).await.is_err() {
-                observe::given_up("keep a snapshot", &"it took too long");
-            }
+        // The others of this process write theirs first, each within its time.
+        let Some(turn) = self.last_turn().await else { return };
+        let keep = self.snapshot(turn);
+        if tokio::time::timeout(DRAIN_WITHIN, keep).await.is_err() {
+            observe::given_up("keep a snapshot", &"it took too long");
         }
     }
 }
