@@ -97,6 +97,7 @@ macro_rules! conformance_tests {
                 c24_each_asker_gets_its_own_answer
                 c25_a_listener_that_leaves_leaves_no_responders
                 c26_leaving_in_the_middle_of_a_request_is_noticed
+                c55_a_successor_does_not_hide_that_one_has_left
                 c27_an_unanswered_request_times_out
                 c28_a_request_over_the_limit_is_refused
                 c29_a_request_reaches_only_whom_it_is_for

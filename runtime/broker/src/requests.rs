@@ -52,6 +52,7 @@ impl<R> fmt::Debug for Responder<R> {
 /// - **C25** When a listener was dropped, nobody listens any more; one that comes later is heard.
 /// - **C26** A listener that goes with requests unanswered, taken or not, leaves `NoResponders` to
 ///   their askers, with `sent`: the request may have had its effect.
+/// - **C55** So does one whose successor listens before it goes.
 /// - **C27** A listener that stays and does not answer leaves `TimedOut`.
 /// - **C28** A message over the limit is `TooLarge` and reaches nobody. The limit of a command is
 ///   `MAX_MESSAGE`.
@@ -65,7 +66,7 @@ impl<R> fmt::Debug for Responder<R> {
 /// A broker that carries bytes reads them: what it cannot read reaches no listener, and is answered
 /// at once with the cause (see [`Answer`](skep_protocol::Answer)).
 ///
-///  Dropping it stops listening, and askers learn that nobody listens.
+/// Dropping it stops listening, and askers learn that nobody listens.
 pub type Requests<M, R> = BoxStream<'static, Request<M, R>>;
 
 /// Client ↔ owner of a partition: what changes something.

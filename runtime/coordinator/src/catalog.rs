@@ -211,6 +211,13 @@ impl<B: Registry> Catalog<B> {
         Ok(workflow)
     }
 
+    /// Returns the definition of a digest if it is in memory and uses no sub-workflows.
+    pub(crate) fn at_hand(&self, wanted: &str) -> Option<(Hash, Workflow)> {
+        let digest = wanted.parse().ok()?;
+        let workflow = self.cached(digest)?;
+        workflow.referenced_workflows().is_empty().then_some((digest, workflow))
+    }
+
     /// Returns the sub-workflows of a definition, pinned. Those that they use in turn are looked at
     /// as well, so that a run is refused before it exists and not in its middle.
     pub(crate) async fn pin(

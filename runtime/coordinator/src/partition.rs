@@ -1,5 +1,6 @@
 //! One partition: standing by, taking over, serving, stopping.
 
+mod at_hand;
 mod commit;
 mod jobs;
 mod load;

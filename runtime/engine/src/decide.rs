@@ -19,6 +19,7 @@ use crate::run::Run;
 use crate::size;
 
 pub(crate) use command::cut;
+use start::Source;
 pub(crate) use timer::timer;
 
 /// What follows from an input.
@@ -64,6 +65,7 @@ impl Asker {
     pub(crate) fn of(input: &Input) -> Self {
         match input {
             Input::Start { .. }
+            | Input::Accepted { .. }
             | Input::Retry { .. }
             | Input::Cancel { .. }
             | Input::Pause { .. }
@@ -109,10 +111,13 @@ pub(crate) fn decide(
             Decision { records: vec![Record::OwnerChanged(changed)], reply: None }
         }
         Input::Start { start, workflow } => {
-            return start::start(partition, *start, (workflow, None), desk);
+            return start::start(partition, *start, (workflow, Source::Asked), desk);
+        }
+        Input::Accepted { start, workflow } => {
+            return start::start(partition, *start, (workflow, Source::Accepted), desk);
         }
         Input::Retry { start, workflow, retry } => {
-            return start::start(partition, *start, (workflow, Some(retry)), desk);
+            return start::start(partition, *start, (workflow, Source::Retry(retry)), desk);
         }
         Input::Cancel { run, reason } => command::cancel(partition, run, reason, desk),
         Input::Pause { run, by } => command::pause(partition, run, by, desk),

@@ -24,6 +24,14 @@ pub enum Input {
         /// What its `workflow` means.
         workflow: Resolved,
     },
+    /// Start a run with inputs that its definition accepted: they are what came of that, with the
+    /// defaults.
+    Accepted {
+        /// What was asked for.
+        start: Box<StartRun>,
+        /// What its `workflow` means: what accepted the inputs.
+        workflow: Resolved,
+    },
     /// Start a run that does over one that is over.
     Retry {
         /// The new run.

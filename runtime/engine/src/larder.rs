@@ -35,7 +35,9 @@ impl Waiter {
     /// Returns who waits on behalf of an input, if that may have to.
     pub(crate) fn of(input: &Input) -> Option<Self> {
         let (run, about) = match input {
-            Input::Start { start, .. } | Input::Retry { start, .. } => (start.run, None),
+            Input::Start { start, .. }
+            | Input::Accepted { start, .. }
+            | Input::Retry { start, .. } => (start.run, None),
             Input::Report { report, .. } => {
                 (report.run, Some((report.step.clone(), report.attempt)))
             }

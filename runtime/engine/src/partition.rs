@@ -134,6 +134,7 @@ impl Partition {
                 }
             }
             Input::Start { .. }
+            | Input::Accepted { .. }
             | Input::Retry { .. }
             | Input::Cancel { .. }
             | Input::Pause { .. }
@@ -159,7 +160,10 @@ impl Partition {
         handled: &mut Handled,
     ) -> Result<(), FoldError> {
         let (outside, asker) = (Waiter::of(&input), decide::Asker::of(&input));
-        if let Input::Start { workflow, .. } | Input::Retry { workflow, .. } = &input {
+        if let Input::Start { workflow, .. }
+        | Input::Accepted { workflow, .. }
+        | Input::Retry { workflow, .. } = &input
+        {
             self.workflows.offer(workflow);
         }
         let desk = Desk::new(around, &self.larder, &self.parsed);

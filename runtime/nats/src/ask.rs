@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::client::PublishErrorKind;
-use async_nats::{HeaderMap, Message, StatusCode};
+use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,15 +12,13 @@ use skep_protocol::limits::MAX_MESSAGE;
 use skep_protocol::{decode, encode};
 
 use crate::connect::chain;
+use crate::groups::Shared;
 use crate::mux::AskError;
-use crate::nats::{Interrupted, Nats, PING};
+use crate::nats::{Interrupted, Nats};
 use crate::parts::{self, Whole};
 
 /// Pause before asking again when nobody listens just after the connection came back.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// An asker without an answer pings after this long, and then ever less often.
-const PING_FIRST: Duration = Duration::from_millis(100);
-const PING_AFTER: Duration = Duration::from_secs(1);
 
 /// How large a request and its answer may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +28,7 @@ pub(crate) enum Extent {
     /// The request is one message, because those who listen share the messages among them; the
     /// answer may have up to [`MAX_MESSAGE`] bytes, in parts.
     LargeAnswer,
-    /// Each may have up to [`MAX_MESSAGE`] bytes, in parts.
+    /// Each may have up to [`MAX_MESSAGE`] bytes, in parts; small ones may share a message.
     Large,
 }
 
@@ -89,7 +87,8 @@ impl Nats {
         let exchange = async {
             match extent {
                 Extent::OneMessage => self.exchange(subject, payload).await,
-                Extent::LargeAnswer | Extent::Large => self.exchange_parts(subject, payload).await,
+                Extent::LargeAnswer => Box::pin(self.exchange_parts(subject, payload)).await,
+                Extent::Large => self.exchange_shared(subject, payload).await,
             }
         };
         let answered = tokio::select! {
@@ -155,20 +154,20 @@ impl Nats {
         Err(Failed::Other("the connection to NATS was closed".to_owned()))
     }
 
-    /// Waits until nobody listens to a subject any more: whoever took a request is gone, too.
-    async fn deserted(&self, subject: &str) {
-        let mut pause = PING_FIRST;
-        loop {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PING_AFTER);
-            let mut headers = HeaderMap::new();
-            headers.insert(PING, "1");
-            let pinged = self.shared.mux.ask(subject.to_owned(), Some(headers), Bytes::new());
-            let pinged = tokio::time::timeout(PING_AFTER, pinged).await;
-            let nobody = matches!(&pinged, Ok(Ok(answer)) if nobody_listens(answer));
-            if nobody && !self.shared.link.is_settling() {
-                return;
+    /// Sends a message, together with what others send there if they do, and waits for the answer.
+    async fn exchange_shared(&self, subject: &str, payload: Bytes) -> Result<Bytes, Failed> {
+        let (under_way, shared) = self.shared.groups.begin(subject, &payload);
+        // Most share a message, and need no room for more.
+        let alone = |payload| Box::pin(self.exchange_parts(subject, payload));
+        let Some(answer) = shared else { return alone(payload).await };
+        match answer.await {
+            Ok(Shared::Answer(answer)) => Ok(answer),
+            Ok(Shared::Nobody) => Err(Failed::NoResponders),
+            Ok(Shared::Alone) => {
+                under_way.alone_from_here();
+                alone(payload).await
             }
+            Err(_) => Err(Failed::Other("the connection to NATS was closed".to_owned())),
         }
     }
 }

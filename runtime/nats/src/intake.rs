@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use async_nats::Message;
-use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -43,9 +42,11 @@ struct Waiting {
 /// Room for one request, and for its text.
 type Taken = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-/// Hands requests on in their order, and to `refuse` what found no room.
+/// Hands requests on in their order, and to `refuse` what found no room: of that, what `shrink`
+/// leaves.
 pub(crate) fn bounded(
     mut requests: impl Stream<Item = Message> + Send + Unpin + 'static,
+    shrink: impl Fn(&mut Message) + Send + 'static,
     refuse: impl Fn(Message) + Send + 'static,
 ) -> impl Stream<Item = Message> + Send {
     let (sender, waiting) = mpsc::channel(MOST + REFUSED);
@@ -58,7 +59,7 @@ pub(crate) fn bounded(
             let room =
                 place.and_then(|place| Ok((place, Arc::clone(&room).try_acquire_many_owned(kib)?)));
             if room.is_err() {
-                request.payload = Bytes::new();
+                shrink(&mut request);
             }
             let waiting = Waiting { request, room: room.ok() };
             if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(waiting) {
@@ -86,6 +87,10 @@ mod tests {
 
     use super::*;
 
+    fn shrink(message: &mut Message) {
+        message.payload = Bytes::new();
+    }
+
     fn request(number: usize, size: usize) -> Message {
         Message {
             subject: number.to_string().into(),
@@ -112,7 +117,7 @@ mod tests {
         let refuse = move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
         };
-        let taken = bounded(requests.boxed(), refuse);
+        let taken = bounded(requests.boxed(), shrink, refuse);
         let _done = done.acquire().await.unwrap();
         let taken = taken.map(|request| request.subject.parse::<usize>().unwrap()).collect().await;
         (taken, refused.load(Ordering::Relaxed))
@@ -129,7 +134,7 @@ mod tests {
         }));
         let (refused, mut told) = mpsc::unbounded_channel();
         let refuse = move |request: Message| refused.send(request.subject).unwrap();
-        let taken = bounded(requests.boxed(), refuse);
+        let taken = bounded(requests.boxed(), shrink, refuse);
         let _done = done.acquire().await.unwrap();
         tokio::pin!(taken);
         for _ in 0..MOST {

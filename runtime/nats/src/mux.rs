@@ -2,7 +2,7 @@
 //! was never answered for as long as it lives; only what JetStream answers goes by that one.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_nats::client::{PublishError, SubscribeError};
@@ -12,10 +12,13 @@ use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::groups::Asked as Together;
 use crate::nats::locked;
 
 /// Parts of one answer that may wait for whoever asked.
 const PARTS: usize = 65_536;
+/// With so many questions more than were awaited, it is looked which messages nobody waits for.
+const SURPLUS: usize = 1_024;
 
 type Waiting = Arc<Mutex<HashMap<u64, Asker>>>;
 
@@ -26,6 +29,8 @@ enum Asker {
     Once(oneshot::Sender<Message>),
     /// For as many as there are.
     Parts(mpsc::Sender<Message>),
+    /// Several, each for its part of the answers.
+    Several(Together),
 }
 
 /// The inbox, and who waits for what.
@@ -35,6 +40,8 @@ pub(crate) struct Mux {
     prefix: String,
     next: AtomicU64,
     waiting: Waiting,
+    /// With so many questions it is looked which nobody waits for.
+    look_at: AtomicUsize,
     reading: JoinHandle<()>,
 }
 
@@ -88,7 +95,8 @@ impl Mux {
         let answers = client.subscribe(format!("{prefix}.*")).await?;
         let waiting = Waiting::default();
         let reading = tokio::spawn(read(answers, Arc::clone(&waiting)));
-        Ok(Self { client, prefix, next: AtomicU64::new(0), waiting, reading })
+        let (next, look_at) = (AtomicU64::new(0), AtomicUsize::new(SURPLUS));
+        Ok(Self { client, prefix, next, waiting, look_at, reading })
     }
 
     /// Asks, and waits for one message for as long as the caller does.
@@ -131,6 +139,30 @@ impl Mux {
         (reply, asked, answer)
     }
 
+    /// Makes a place for the answers to several questions, until all are answered or nobody waits
+    /// any more; returns where they are to be sent.
+    pub(crate) fn expect_group(&self, asked: Together) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut waiting = locked(&self.waiting);
+        waiting.insert(number, Asker::Several(asked));
+        if waiting.len() >= self.look_at.load(Ordering::Relaxed) {
+            waiting.retain(|_, asker| match asker {
+                Asker::Several(asked) => asked.is_awaited(),
+                Asker::Once(_) | Asker::Parts(_) => true,
+            });
+            self.look_at.store(2 * waiting.len() + SURPLUS, Ordering::Relaxed);
+        }
+        format!("{}.{number}", self.prefix)
+    }
+
+    /// Gives up several questions that could not be sent.
+    pub(crate) fn give_up(&self, reply: &str) -> Option<Together> {
+        match locked(&self.waiting).remove(&number_of(reply)?)? {
+            Asker::Several(asked) => Some(asked),
+            Asker::Once(_) | Asker::Parts(_) => None,
+        }
+    }
+
     fn place(&self, asker: Asker) -> (String, Asked<'_>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         locked(&self.waiting).insert(number, asker);
@@ -138,19 +170,29 @@ impl Mux {
     }
 }
 
+fn number_of(reply: &str) -> Option<u64> {
+    reply.rsplit('.').next().and_then(|number| number.parse().ok())
+}
+
 async fn read(mut answers: Subscriber, waiting: Waiting) {
     while let Some(answer) = answers.next().await {
-        let number = answer.subject.rsplit('.').next().and_then(|number| number.parse().ok());
-        let Some(number) = number else { continue };
-        let mut waiting = locked(&waiting);
-        match waiting.get(&number) {
+        let Some(number) = number_of(&answer.subject) else { continue };
+        let mut askers = locked(&waiting);
+        match askers.get(&number) {
             // Who has so much to read gets the rest no more, and notices that it is missing.
             Some(Asker::Parts(asker)) => drop(asker.try_send(answer)),
-            Some(Asker::Once(_)) => {
-                if let Some(Asker::Once(asker)) = waiting.remove(&number) {
-                    asker.send(answer).ok();
+            Some(Asker::Once(_) | Asker::Several(_)) => match askers.remove(&number) {
+                Some(Asker::Once(asker)) => drop(asker.send(answer)),
+                Some(Asker::Several(mut asked)) => {
+                    // Others may ask while this is read.
+                    drop(askers);
+                    asked.take(&answer);
+                    if asked.is_awaited() {
+                        locked(&waiting).insert(number, Asker::Several(asked));
+                    }
                 }
-            }
+                Some(Asker::Parts(_)) | None => {}
+            },
             None => {}
         }
     }

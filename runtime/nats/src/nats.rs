@@ -12,7 +12,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::{Client, HeaderMap, Message, Subject, Subscriber};
 use bytes::Bytes;
-use futures::{FutureExt as _, Stream, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use skep_broker::{Request, Requests, Responder, Unavailable};
@@ -21,14 +21,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::connect::{ConnectError, chain, connect};
+use crate::groups::{Answering, Groups};
 use crate::layout::Layout;
 use crate::link::{Link, Period};
 use crate::mux::Mux;
 use crate::options::ConnectOptions;
-use crate::{intake, parts};
+use crate::parts;
+use crate::ping::is_ping;
 
-/// Marks a request that only asks whether somebody listens; its payload is empty.
-pub(crate) const PING: &str = "Skep-Ping";
 /// Answers that wait while the connection takes no more.
 const MAX_WAITING_ANSWERS: usize = 16_384;
 
@@ -44,7 +44,9 @@ pub struct Nats {
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) js: Context,
-    pub(crate) mux: Mux,
+    pub(crate) mux: Arc<Mux>,
+    pub(crate) groups: Groups,
+    pub(crate) shared_answers: Answering,
     pub(crate) link: Link,
     pub(crate) layout: Layout,
     pub(crate) replicas: Option<usize>,
@@ -104,11 +106,16 @@ impl Nats {
         let connection = connect(&options).await?;
         let (answers, receiver) = mpsc::channel(MAX_WAITING_ANSWERS);
         let answering = tokio::spawn(answer(connection.client.clone(), receiver));
+        let mux = Arc::new(connection.mux);
+        let groups = Groups::new(connection.client.clone(), Arc::clone(&mux));
+        let shared_answers = Answering::new(connection.client.clone(), MAX_WAITING_ANSWERS);
         Ok(Self {
             shared: Arc::new(Shared {
                 client: connection.client,
                 js: connection.js,
-                mux: connection.mux,
+                mux,
+                groups,
+                shared_answers,
                 link: connection.link,
                 layout: Layout::new(options.namespace),
                 replicas: options.replicas,
@@ -249,50 +256,17 @@ impl Nats {
         R: Serialize + Answer + 'static,
     {
         let messages = self.listen(attempted, subject, group).await?;
-        Ok(self.requests(messages, reader))
-    }
-
-    /// Listens for requests that may come in parts. A bounded number of them waits; to the others
-    /// it is said that there is no room, by whoever takes requests, in their turn.
-    pub(crate) async fn serve_large<M, R>(
-        &self,
-        attempted: &'static str,
-        subject: String,
-        reader: Reader<M>,
-    ) -> Result<Requests<M, R>, Unavailable>
-    where
-        M: Send + 'static,
-        R: Serialize + Answer + 'static,
-    {
-        let messages = self.listen(attempted, subject, None).await?;
         let nats = self.clone();
-        let refuse = move |message: Message| {
-            if let (Some(reply), Some(busy)) = (message.reply, R::busy()) {
-                nats.reply(reply, encode(&busy));
-            }
-        };
-        let messages = messages.filter(|message| std::future::ready(!is_ping(message)));
-        let messages = intake::bounded(parts::whole(messages).boxed(), refuse);
-        Ok(self.requests(messages, reader))
-    }
-
-    fn requests<M, R>(
-        &self,
-        messages: impl Stream<Item = Message> + Send + 'static,
-        reader: Reader<M>,
-    ) -> Requests<M, R>
-    where
-        M: Send + 'static,
-        R: Serialize + Answer + 'static,
-    {
-        let nats = self.clone();
-        let requests = messages
-            .filter_map(move |message| std::future::ready(nats.clone().request(message, reader)));
-        requests.boxed()
+        let read = move |message| std::future::ready(nats.clone().request(message, reader));
+        Ok(match group {
+            // One of a group may have come later than the one that was asked.
+            Some(_) => messages.filter_map(read).boxed(),
+            None => self.answering_pings(messages).filter_map(read).boxed(),
+        })
     }
 
     /// Reads a request; what cannot be read is answered at once.
-    fn request<M, R>(self, message: Message, reader: Reader<M>) -> Option<Request<M, R>>
+    pub(crate) fn request<M, R>(self, message: Message, reader: Reader<M>) -> Option<Request<M, R>>
     where
         R: Serialize + Answer + 'static,
     {
@@ -382,9 +356,4 @@ pub(crate) fn its_own<M: Versioned>(
 /// Returns the last token of a subject.
 pub(crate) fn last_token(subject: &Subject) -> &str {
     subject.as_str().rsplit('.').next().unwrap_or_default()
-}
-
-/// Returns whether a message only asks whether somebody listens.
-fn is_ping(message: &Message) -> bool {
-    message.headers.as_ref().is_some_and(|headers| headers.get(PING).is_some())
 }

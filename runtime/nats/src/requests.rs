@@ -44,7 +44,7 @@ impl Commands for Nats {
         partition: PartitionId,
     ) -> Result<Requests<Command, CommandReply>, Unavailable> {
         let subject = self.layout().command(partition);
-        self.serve_large("listen for commands", subject, any).await
+        self.serve_shared("listen for commands", subject, any).await
     }
 }
 

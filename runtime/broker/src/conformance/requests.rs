@@ -1,4 +1,4 @@
-//! C23 to C32: requests, answers and control.
+//! C23 to C32, C51 and C55: requests, answers and control.
 
 use std::cell::Cell;
 
@@ -127,6 +127,44 @@ pub async fn c26_leaving_in_the_middle_of_a_request_is_noticed<H: Harness>(harne
             "{outcome:?}"
         );
     }
+}
+
+/// C55: that a listener went is noticed also if its successor listens before anybody could see that
+/// nobody does.
+pub async fn c55_a_successor_does_not_hide_that_one_has_left<H: Harness>(harness: &H) {
+    let (client, old) = (harness.client().await, harness.client().await);
+    let (new, p, a) = (harness.client().await, partition(0), agent("a"));
+    let commands = old.serve_commands(p).await.expect("serve");
+    let asked = client.command(p, command("c"));
+    succeeded(asked, commands, new.serve_commands(p)).await;
+    let reports_of_a = old.serve_reports(p).await.expect("serve");
+    let asked = client.report(p, reports("a", "s"));
+    succeeded(asked, reports_of_a, new.serve_reports(p)).await;
+    let tasks = old.serve_tasks(&a).await.expect("serve");
+    let (nothing, by_new) = (TaskBatch::default(), new.serve_tasks(&a));
+    succeeded(client.deliver(&a, &nothing), tasks, by_new).await;
+}
+
+/// Takes a request and goes once a successor is there; the asker has to learn of it.
+async fn succeeded<M, R: std::fmt::Debug, E: std::fmt::Debug>(
+    asked: impl Future<Output = Result<R, RequestError>>,
+    mut listener: Requests<M, R>,
+    successor: impl Future<Output = Result<Requests<M, R>, E>>,
+) {
+    let leaving = async {
+        let taken = next("a request", &mut listener).await;
+        let mut successor = successor.await.expect("serve");
+        drop((listener, taken));
+        successor.next().await
+    };
+    let learning = async {
+        tokio::select! {
+            outcome = asked => outcome,
+            _ = leaving => panic!("a request came to the successor"),
+        }
+    };
+    let outcome = soon("the asker to learn", learning).await;
+    assert!(matches!(outcome, Err(RequestError::NoResponders { sent: true, .. })), "{outcome:?}");
 }
 
 /// C27: a request that its listener, still there, does not answer ends with

@@ -13,6 +13,7 @@ use skep_protocol::{
 };
 use skep_workflow::{InputProblem, StepKind, Workflow};
 
+use super::at_hand::SMALL;
 use super::jobs::{Done, unwound};
 use super::serve::{Origin, Serving};
 use super::{Context, End, Pause, retry};
@@ -21,8 +22,6 @@ use crate::observe;
 
 /// How often something unavailable is tried while a client waits.
 const TRIES: u32 = 4;
-/// Inputs of no more bytes are looked at without keeping others waiting.
-const SMALL: usize = 4 * 1024;
 /// What a start takes beside its inputs, in bytes.
 const START_OVERHEAD: usize = 4 * 1024;
 
@@ -43,10 +42,8 @@ impl<B: Broker> Serving<B> {
                 self.jobs.spawn(register, Done::LookedAt { size });
                 Ok(())
             }
-            Command::Start(start) => self.look_at(&start.clone(), Wanted::Start(start), responder),
-            Command::Retry(retry) => {
-                self.look_at(&new_run(&retry), Wanted::Retry(retry), responder)
-            }
+            Command::Start(start) => self.start(start, responder),
+            Command::Retry(retry) => self.retry(retry, responder),
             Command::Cancel { run, reason } => {
                 self.about_run(run, Input::Cancel { run, reason }, responder)
             }
@@ -89,19 +86,15 @@ impl<B: Broker> Serving<B> {
         }
     }
 
-    /// Looks at what a run is to be started from, unless that is refused at once. Mostly all of it
-    /// is at hand and small: then there is nothing to wait for.
-    fn look_at(
+    /// Looks at what a run is to be started from. If there is nothing to wait for, and little to
+    /// look at, nobody is kept waiting.
+    pub(super) fn look_at(
         &mut self,
-        start: &StartRun,
+        inputs: u64,
         wanted: Wanted,
         responder: Responder<CommandReply>,
     ) -> Result<(), End> {
-        if let Some(rejection) = self.refusal(start) {
-            responder.send(CommandReply::Rejected(rejection));
-            return Ok(());
-        }
-        let inputs = usize::try_from(start.inputs.size()).unwrap_or(usize::MAX);
+        let inputs = usize::try_from(inputs).unwrap_or(usize::MAX);
         let size = inputs.saturating_add(START_OVERHEAD);
         self.begin_to_prepare(size);
         let prepare = prepare(self.context.clone(), wanted, responder, size);
@@ -159,7 +152,7 @@ impl<B: Broker> Serving<B> {
     }
 
     /// Refuses a start that need not be looked at any further.
-    fn refusal(&self, start: &StartRun) -> Option<Rejection> {
+    pub(super) fn refusal(&self, start: &StartRun) -> Option<Rejection> {
         if self.context.count.of(start.run) != self.context.id {
             return Some(Rejection::NotOwner {});
         }
@@ -244,14 +237,14 @@ async fn breaker_of<B: Broker>(
 
 /// What a run is to be started from.
 #[derive(Debug, Clone)]
-enum Wanted {
+pub(super) enum Wanted {
     Start(Box<StartRun>),
     Retry(Box<RetryRun>),
     Drop { run: RunId, steps: Vec<StepPath>, by: String },
 }
 
 /// Returns what is known of the run that a retry starts before it is looked at.
-fn new_run(retry: &RetryRun) -> StartRun {
+pub(super) fn new_run(retry: &RetryRun) -> StartRun {
     let inputs = retry.inputs.clone().unwrap_or_else(Payload::null);
     let (workflow, parent, depth, labels) = (String::new(), None, 0, BTreeMap::new());
     StartRun { run: retry.run, workflow, inputs, parent, depth, labels }
@@ -300,7 +293,7 @@ async fn resolve<B: Broker>(
     let pinned = context.catalog.pin(&workflow).await?;
     start.inputs = accepted_inputs(context, &workflow, given).await?;
     let workflow = Resolved { digest, workflow: Some(workflow), pinned };
-    Ok(Input::Start { start, workflow })
+    Ok(Input::Accepted { start, workflow })
 }
 
 /// Returns the inputs of a run, checked and with defaults filled in.
@@ -309,10 +302,15 @@ pub(super) async fn accepted_inputs<B: Broker>(
     workflow: &Workflow,
     given: Map<String, Value>,
 ) -> Result<Payload, CatalogError> {
+    keep_inputs(context, accept(workflow, given)?).await
+}
+
+/// Returns inputs as a definition accepts them, with defaults filled in.
+pub(super) fn accept(workflow: &Workflow, given: Map<String, Value>) -> Result<Payload, Rejection> {
     let accepted = workflow.inputs().accept(given).map_err(|problems| {
         Rejection::InvalidInputs { problems: problems.iter().map(InputProblem::sentence).collect() }
     })?;
-    keep_inputs(context, accepted).await
+    Ok(Payload::from(Value::Object(accepted)))
 }
 
 /// A definition becomes one record of the journal.
@@ -334,9 +332,6 @@ pub(super) async fn given_inputs<B: Broker>(
     context: &Context<B>,
     inputs: &Payload,
 ) -> Result<Map<String, Value>, CatalogError> {
-    let invalid = |what: String| Rejection::InvalidInputs { problems: vec![what] };
-    let not_json =
-        |error: &dyn std::error::Error| invalid(format!("the inputs are not JSON: {error}"));
     let fetched;
     let text = match inputs {
         Payload::Json(raw) => raw.get(),
@@ -346,22 +341,34 @@ pub(super) async fn given_inputs<B: Broker>(
             str::from_utf8(&fetched).map_err(|error| not_json(&error))?
         }
     };
+    Ok(read_inputs(text)?)
+}
+
+/// Reads the inputs that a client gives, unless not everybody reads them alike.
+pub(super) fn read_inputs(text: &str) -> Result<Map<String, Value>, Rejection> {
     if let Some(problem) = unsound("inputs", text) {
-        return Err(invalid(problem).into());
+        return Err(invalid(problem));
     }
     match serde_json::from_str(text) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(Value::Null) => Ok(Map::new()),
-        Ok(_) => Err(invalid("the inputs are a JSON object, by name".to_owned()).into()),
-        Err(error) => Err(not_json(&error).into()),
+        Ok(_) => Err(invalid("the inputs are a JSON object, by name".to_owned())),
+        Err(error) => Err(not_json(&error)),
     }
+}
+
+fn invalid(problem: String) -> Rejection {
+    Rejection::InvalidInputs { problems: vec![problem] }
+}
+
+fn not_json(error: &dyn std::error::Error) -> Rejection {
+    invalid(format!("the inputs are not JSON: {error}"))
 }
 
 async fn keep_inputs<B: Broker>(
     context: &Context<B>,
-    accepted: Map<String, Value>,
+    payload: Payload,
 ) -> Result<Payload, CatalogError> {
-    let payload = Payload::from(Value::Object(accepted));
     match payload.text() {
         Some(text) if text.len() > MAX_INLINE_PAYLOAD => {
             let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());

@@ -330,9 +330,11 @@ impl<B: Broker> Serving<B> {
 
     /// Hands an input to the engine; what follows joins the next append.
     pub(crate) fn decide(&mut self, input: Input, origin: Origin) -> Result<(), End> {
-        let again = match &origin {
-            Origin::Nobody => None,
-            Origin::Command(_) | Origin::Report(_) => Some(input.clone()),
+        let again = match (&origin, &input) {
+            (Origin::Nobody, _) => None,
+            // All that it needs is there.
+            (_, Input::Accepted { start, .. }) if start.inputs.blob().is_none() => None,
+            (Origin::Command(_) | Origin::Report(_), _) => Some(input.clone()),
         };
         let (now, untouched) = (self.context.clock.now(), &*self.context.untouched);
         let handled = self.engine.handle_recalling(input, now, untouched);

@@ -1,7 +1,9 @@
 //! A run into its rows, and back.
 
 use rusqlite::types::{ToSql, Type};
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction};
+use rusqlite::{
+    CachedStatement, Connection, ErrorCode, OptionalExtension as _, Transaction, params,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -12,93 +14,107 @@ use super::slot::Slot;
 use super::view::{RunView, Told};
 use crate::observe;
 
-/// One run on its way into the database. What of it cannot be stored is left out, so that it stops
+/// Runs on their way into the database. What of them cannot be stored is left out, so that it stops
 /// nothing.
 pub(super) struct Rows<'a> {
-    pub(super) transaction: &'a Transaction<'a>,
-    pub(super) slot: &'a Slot,
+    transaction: &'a Transaction<'a>,
+    // What is done for each run is looked up once.
+    insert: CachedStatement<'a>,
+    update: CachedStatement<'a>,
+    history: CachedStatement<'a>,
 }
 
-impl Rows<'_> {
-    pub(super) fn write(&self) -> rusqlite::Result<()> {
-        if self.slot.is_stored {
-            self.update()?;
-        } else if !self.insert()? {
+impl<'a> Rows<'a> {
+    pub(super) fn of(transaction: &'a Transaction<'a>) -> rusqlite::Result<Self> {
+        let insert = transaction.prepare_cached(
+            "INSERT INTO runs (no, run, workflow, digest, status, started, ended, parent,
+             parent_run, labels, retry_of, steps, steps_ended, entries)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+             ON CONFLICT (run) DO NOTHING",
+        )?;
+        let update = transaction.prepare_cached(
+            "UPDATE runs SET status = ?2, ended = ?3, steps = ?4, steps_ended = ?5, entries = ?6
+             WHERE no = ?1",
+        )?;
+        let sql = "INSERT INTO history (no, first, records) VALUES (?1, ?2, ?3)";
+        let history = transaction.prepare_cached(sql)?;
+        Ok(Self { transaction, insert, update, history })
+    }
+
+    pub(super) fn write(&mut self, slot: &Slot) -> rusqlite::Result<()> {
+        if slot.is_stored {
+            self.update(slot)?;
+        } else if !self.insert(slot)? {
             // Nothing is left of one whose id was forgotten and came again.
-            forget(self.transaction, self.slot.view.run)?;
-            self.insert()?;
+            forget(self.transaction, slot.view.run)?;
+            self.insert(slot)?;
         }
-        let (no, view) = (self.slot.no, &self.slot.view);
-        let (first, records) = self.slot.unsaved();
+        let (no, view) = (slot.no, &slot.view);
+        let (first, records) = slot.unsaved();
         if !records.is_empty() {
-            let sql = "INSERT INTO history (no, first, records) VALUES (?1, ?2, ?3)";
-            self.change("history", sql, &[&no, &first.cast_signed(), &records])?;
+            let stored = self.history.execute(params![no, first.cast_signed(), records]);
+            unless_left_out(view.run, "history", stored)?;
         }
-        if self.slot.is_seeded {
+        let other = OfOne { transaction: self.transaction, slot };
+        if slot.is_seeded {
             let sql = "INSERT OR REPLACE INTO seeds (no, view) VALUES (?1, ?2)";
-            self.change("view", sql, &[&no, &json(view)])?;
+            other.change("view", sql, &[&no, &json(view)])?;
         }
         for step in &view.doubtful {
-            self.letter(step)?;
+            other.letter(step)?;
         }
-        for (step, by, at) in &self.slot.dropped {
+        for (step, by, at) in &slot.dropped {
             let sql = "INSERT OR IGNORE INTO dropped (no, step, by_whom, at)
                        VALUES (?1, ?2, ?3, ?4)";
-            self.change("dropped letter", sql, &[&no, &step.as_str(), by, &millis(*at)])?;
+            other.change("dropped letter", sql, &[&no, &step.as_str(), by, &millis(*at)])?;
         }
         Ok(())
     }
 
     /// Returns whether there was no such run.
-    fn insert(&self) -> rusqlite::Result<bool> {
-        let view = &self.slot.view;
+    fn insert(&mut self, slot: &Slot) -> rusqlite::Result<bool> {
+        let view = &slot.view;
         let labels = (!view.labels.is_empty()).then(|| json(&view.labels));
-        let sql = "INSERT INTO runs (no, run, workflow, digest, status, started, ended, parent,
-                   parent_run, labels, retry_of, steps, steps_ended, entries)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-                   ON CONFLICT (run) DO NOTHING";
-        let changed = self.change(
-            "run",
-            sql,
-            &[
-                &self.slot.no,
-                &key(&view.run),
-                &view.workflow,
-                &view.digest.as_bytes(),
-                &view.status().as_str(),
-                &millis(view.started),
-                &view.ended.map(millis),
-                &view.parent.as_ref().map(json),
-                &view.parent.as_ref().map(|parent| key(&parent.run)),
-                &labels,
-                &view.retry_of.as_ref().map(key),
-                &view.steps(),
-                &view.steps_ended(),
-                &view.entries.cast_signed(),
-            ],
-        )?;
-        Ok(changed != Some(0))
+        let stored = self.insert.execute(params![
+            slot.no,
+            key(&view.run),
+            view.workflow,
+            view.digest.as_bytes(),
+            view.status().as_str(),
+            millis(view.started),
+            view.ended.map(millis),
+            view.parent.as_ref().map(json),
+            view.parent.as_ref().map(|parent| key(&parent.run)),
+            labels,
+            view.retry_of.as_ref().map(key),
+            view.steps(),
+            view.steps_ended(),
+            view.entries.cast_signed(),
+        ]);
+        Ok(unless_left_out(view.run, "run", stored)? != Some(0))
     }
 
-    fn update(&self) -> rusqlite::Result<()> {
-        let view = &self.slot.view;
-        let sql = "UPDATE runs SET status = ?2, ended = ?3, steps = ?4, steps_ended = ?5,
-                   entries = ?6 WHERE no = ?1";
-        self.change(
-            "run",
-            sql,
-            &[
-                &self.slot.no,
-                &view.status().as_str(),
-                &view.ended.map(millis),
-                &view.steps(),
-                &view.steps_ended(),
-                &view.entries.cast_signed(),
-            ],
-        )
-        .map(|_| ())
+    fn update(&mut self, slot: &Slot) -> rusqlite::Result<()> {
+        let view = &slot.view;
+        let stored = self.update.execute(params![
+            slot.no,
+            view.status().as_str(),
+            view.ended.map(millis),
+            view.steps(),
+            view.steps_ended(),
+            view.entries.cast_signed(),
+        ]);
+        unless_left_out(view.run, "run", stored).map(drop)
     }
+}
 
+/// What only some runs have to store.
+struct OfOne<'a> {
+    transaction: &'a Transaction<'a>,
+    slot: &'a Slot,
+}
+
+impl OfOne<'_> {
     fn letter(&self, step: &StepPath) -> rusqlite::Result<()> {
         let (no, path) = (self.slot.no, step.as_str());
         let Some(letter) = self.slot.view.letter(step) else {
@@ -126,20 +142,29 @@ impl Rows<'_> {
         .map(|_| ())
     }
 
-    /// Returns how many rows changed; `None` if what is to be stored was left out.
     fn change(
         &self,
         what: &'static str,
         sql: &str,
         values: &[&dyn ToSql],
     ) -> rusqlite::Result<Option<usize>> {
-        match self.transaction.prepare_cached(sql)?.execute(values) {
-            Err(error) if is_about_the_record(&error) => {
-                observe::left_out(self.slot.view.run, what, &error);
-                Ok(None)
-            }
-            changed => changed.map(Some),
+        let changed = self.transaction.prepare_cached(sql)?.execute(values);
+        unless_left_out(self.slot.view.run, what, changed)
+    }
+}
+
+/// Returns how many rows changed; `None` if what is to be stored was left out.
+fn unless_left_out(
+    run: RunId,
+    what: &'static str,
+    changed: rusqlite::Result<usize>,
+) -> rusqlite::Result<Option<usize>> {
+    match changed {
+        Err(error) if is_about_the_record(&error) => {
+            observe::left_out(run, what, &error);
+            Ok(None)
         }
+        changed => changed.map(Some),
     }
 }
 

@@ -1,10 +1,10 @@
 //! The start of a run.
 
 use serde_json::Value;
-use skep_protocol::limits::MAX_RUNS_PER_PARTITION;
+use skep_protocol::limits::{MAX_INLINE_PAYLOAD, MAX_MADE_DEPTH, MAX_RUNS_PER_PARTITION};
 use skep_protocol::{
     CommandReply, Event, Payload, Record, Rejection, RetryOf, RunStarted, StartRun, StoredText,
-    WorkflowAdded,
+    WorkflowAdded, is_within_depth,
 };
 use skep_workflow::{InputProblem, Workflow};
 
@@ -14,10 +14,27 @@ use crate::input::Resolved;
 use crate::partition::{Partition, fingerprint};
 use crate::past::CannotRetry;
 
+/// Where a start comes from.
+pub(super) enum Source {
+    Asked,
+    /// The definition has accepted the inputs.
+    Accepted,
+    Retry(Box<RetryOf>),
+}
+
+impl Source {
+    fn into_retry(self) -> Option<Box<RetryOf>> {
+        match self {
+            Self::Asked | Self::Accepted => None,
+            Self::Retry(retry) => Some(retry),
+        }
+    }
+}
+
 pub(super) fn start(
     partition: &Partition,
     start: StartRun,
-    (resolved, retry): (Resolved, Option<Box<RetryOf>>),
+    (resolved, source): (Resolved, Source),
     desk: &Desk<'_>,
 ) -> Result<Decision, Obstacle> {
     let workflow = match (partition.workflow(resolved.digest), &resolved.workflow) {
@@ -31,11 +48,17 @@ pub(super) fn start(
     if let Some(rejection) = unbearable(&start) {
         return Ok(Decision::rejected(rejection));
     }
-    let inputs = match accept(&start.inputs, &workflow, desk)? {
+    let (run, room) = (start.run, start.room(MAX_RUNS_PER_PARTITION));
+    let accepted = match &source {
+        Source::Accepted if is_bearable(&start.inputs) => Ok(start.inputs),
+        Source::Asked | Source::Accepted | Source::Retry(_) => {
+            accept(&start.inputs, &workflow, desk)?
+        }
+    };
+    let inputs = match accepted {
         Ok(inputs) => inputs,
         Err(rejection) => return Ok(Decision::rejected(rejection)),
     };
-    let (run, room) = (start.run, start.room(MAX_RUNS_PER_PARTITION));
     let started = RunStarted {
         workflow: workflow.name().to_string(),
         version: workflow.version().map(str::to_owned),
@@ -45,8 +68,8 @@ pub(super) fn start(
         parent: start.parent,
         depth: start.depth,
         labels: start.labels,
-        steps: u32::try_from(top_level(&workflow)).ok(),
-        retry,
+        steps: u32::try_from(workflow.roots().len()).ok(),
+        retry: source.into_retry(),
     };
     if let Some(existing) = partition.fingerprint_of(run) {
         return Ok(if existing == fingerprint(&started) {
@@ -73,12 +96,15 @@ pub(super) fn start(
     Ok(decision.event(run, Event::RunStarted(Box::new(started)), desk))
 }
 
-fn top_level(workflow: &Workflow) -> usize {
-    workflow.steps().iter().filter(|step| step.parent().is_none()).count()
-}
-
 fn unbearable(start: &StartRun) -> Option<Rejection> {
     start.excess().map(|message| Rejection::LimitExceeded { message })
+}
+
+/// Returns whether accepted inputs can stand in the journal as they are.
+fn is_bearable(inputs: &Payload) -> bool {
+    inputs.text().is_some_and(|text| {
+        text.len() <= MAX_INLINE_PAYLOAD && is_within_depth(text, MAX_MADE_DEPTH)
+    })
 }
 
 /// Checks the inputs and fills in the defaults.

@@ -90,7 +90,9 @@ impl Chain {
             ]);
             sample.extend(ground.memory());
             let ran = ground.processor().into_iter().zip(before);
-            sample.extend(ran.map(|((of, after), (_, before))| (of, (after - before) * 1e6 / all)));
+            sample.extend(
+                ran.map(|((of, after), (_, before))| (of.per_step, (after - before) * 1e6 / all)),
+            );
             if let Some(ceiling) = &mut ceiling {
                 let of_loop = ceiling.play(self.shape).await?;
                 sample.insert("ceiling_steps_per_s", of_loop);

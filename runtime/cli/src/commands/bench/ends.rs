@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use memchr::memmem;
-use skep_broker::{Broker, Journal, JournalReader};
+use skep_broker::{Broker, JournalReader};
 use skep_protocol::{PartitionCount, PartitionId, RunId, Seq};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -40,15 +40,28 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// Starts behind what the journals have.
-    pub(super) async fn follow<B: Broker>(
+    /// Returns where the journals end.
+    pub(super) async fn here<B: Broker>(
         broker: &B,
         partitions: PartitionCount,
+    ) -> Result<Vec<(PartitionId, Seq)>, Error> {
+        let mut ends = Vec::new();
+        for partition in partitions.all() {
+            let last = broker.last(partition).await?;
+            ends.push((partition, last.map_or(Seq::ZERO, |message| message.seq)));
+        }
+        Ok(ends)
+    }
+
+    /// Starts behind what the journals had.
+    pub(super) async fn follow<B: Broker>(
+        broker: &B,
+        from: Vec<(PartitionId, Seq)>,
     ) -> Result<Self, Error> {
         let (sender, news) = mpsc::channel(AHEAD);
         let mut followers = JoinSet::new();
-        for partition in partitions.all() {
-            let messages = open(broker, partition).await?;
+        for (partition, end) in from {
+            let messages = broker.follow(partition, end.next()).await?;
             followers.spawn(tell(messages, sender.clone()));
         }
         Ok(Self { news, _followers: followers })
@@ -59,11 +72,6 @@ impl Ends {
         let news = self.news.recv().await;
         news.ok_or_else(|| Error::new(Exit::Unreachable, "the journals cannot be followed"))
     }
-}
-
-async fn open<B: Journal>(broker: &B, partition: PartitionId) -> Result<JournalReader, Error> {
-    let end = broker.last(partition).await?.map_or(Seq::ZERO, |message| message.seq);
-    Ok(broker.follow(partition, end.next()).await?)
 }
 
 async fn tell(mut messages: JournalReader, news: mpsc::Sender<News>) {

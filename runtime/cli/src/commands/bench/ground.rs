@@ -279,19 +279,35 @@ impl Cluster {
     }
 
     /// Returns how long its processes have run, in seconds: all of a kind together.
-    fn processor(&self) -> Vec<(&'static str, f64)> {
+    fn processor(&self) -> Vec<(Ran, f64)> {
         let all = |processes: &[Process]| {
             processes.iter().filter_map(|process| processor_s(process.pid()?)).sum::<f64>()
         };
         let server = self.server.as_ref().and_then(|server| processor_s(server.pid()?));
         let mut of = Vec::new();
         if let Some(server) = server {
-            of.push(("coordinator_us_per_step", all(&self.coordinators)));
-            of.push(("nats_server_us_per_step", server));
+            of.push((Ran::COORDINATOR, all(&self.coordinators)));
+            of.push((Ran::SERVER, server));
         }
-        of.push(("agent_us_per_step", all(&self.agents)));
+        of.push((Ran::AGENT, all(&self.agents)));
         of
     }
+}
+
+/// Under which names it is told how long a kind of process ran.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ran {
+    pub(super) per_step: &'static str,
+    pub(super) per_start: &'static str,
+}
+
+impl Ran {
+    const COORDINATOR: Self =
+        Self { per_step: "coordinator_us_per_step", per_start: "coordinator_us_per_start" };
+    const SERVER: Self =
+        Self { per_step: "nats_server_us_per_step", per_start: "nats_server_us_per_start" };
+    const AGENT: Self = Self { per_step: "agent_us_per_step", per_start: "agent_us_per_start" };
+    const ALL: Self = Self { per_step: "all_us_per_step", per_start: "all_us_per_start" };
 }
 
 impl Ground {
@@ -320,11 +336,11 @@ impl Ground {
     }
 
     /// Returns how long the processes have run that were started here, in seconds.
-    pub(super) fn processor(&self) -> Vec<(&'static str, f64)> {
+    pub(super) fn processor(&self) -> Vec<(Ran, f64)> {
         match self {
             Self::Embedded(_) => {
                 let ran = processor_s(std::process::id());
-                ran.map(|ran| ("all_us_per_step", ran)).into_iter().collect()
+                ran.map(|ran| (Ran::ALL, ran)).into_iter().collect()
             }
             Self::Nats(cluster) => cluster.processor(),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use futures::StreamExt as _;
 use skep_broker::Broker;
-use skep_protocol::{Payload, RegisterWorkflow, RunId, StartRun};
+use skep_protocol::{PartitionId, Payload, RegisterWorkflow, RunId, Seq, StartRun};
 
 use super::clock;
 use super::ends::{Ends, News};
@@ -16,7 +16,7 @@ use super::worker::CAPABILITY;
 use crate::client::Client;
 use crate::error::{Error, Exit};
 
-/// Starts that are under way at a time.
+/// Starts that are under way at a time, beside the runs that they started.
 const STARTS_AT_ONCE: usize = 256;
 
 /// What each run is: a chain of steps.
@@ -50,7 +50,17 @@ pub(super) struct Load<'a, B> {
     client: &'a Client<B>,
     workflow: String,
     inputs: Payload,
-    ends: Ends,
+    /// There from the first run on that is waited for.
+    ends: Option<Ends>,
+}
+
+/// Runs that were started and whose ends are looked for afterwards.
+#[derive(Debug)]
+pub(super) struct Unwatched {
+    /// From the first start until the last one was acknowledged.
+    pub(super) took: Duration,
+    from: Vec<(PartitionId, Seq)>,
+    open: BTreeSet<RunId>,
 }
 
 /// How some runs went.
@@ -58,8 +68,6 @@ pub(super) struct Load<'a, B> {
 pub(super) struct Played {
     /// From the first start to the last end.
     pub(super) took: Duration,
-    /// From the first start until the last one was acknowledged.
-    pub(super) started: Duration,
 }
 
 /// The run that has the attention of a whole benchmark: when each step was over.
@@ -81,8 +89,7 @@ impl<'a, B: Broker> Load<'a, B> {
         let register = RegisterWorkflow { source, file, publish: false };
         let workflow = client.register(register).await?.digest.to_string();
         let inputs = Payload::from(serde_json::json!({ "data": data(payload) }));
-        let ends = Ends::follow(client.broker(), client.partitions()).await?;
-        Ok(Self { client, workflow, inputs, ends })
+        Ok(Self { client, workflow, inputs, ends: None })
     }
 
     fn start_of(&self, run: RunId) -> StartRun {
@@ -99,7 +106,46 @@ impl<'a, B: Broker> Load<'a, B> {
     /// Starts so many runs; returns how long it took until the last one was acknowledged.
     pub(super) async fn start(&self, runs: u32) -> Result<Duration, Error> {
         let first = clock();
-        start_all(self.client, self.starts(runs)).await.map(|last| last.saturating_sub(first))
+        let last = start_all(self.client, self.starts(runs), STARTS_AT_ONCE).await?;
+        Ok(last.saturating_sub(first))
+    }
+
+    /// Starts so many runs, so many at a time, and nothing beside it.
+    pub(super) async fn start_unwatched(
+        &self,
+        runs: u32,
+        at_once: u32,
+    ) -> Result<Unwatched, Error> {
+        let from = Ends::here(self.client.broker(), self.client.partitions()).await?;
+        let starts = self.starts(runs);
+        let open = starts.iter().map(|start| start.run).collect();
+        let first = clock();
+        let last = start_all(self.client, starts, at_once as usize).await?;
+        Ok(Unwatched { took: last.saturating_sub(first), from, open })
+    }
+
+    /// Waits until all of them have completed.
+    pub(super) async fn see_the_end(&self, unwatched: Unwatched) -> Result<(), Error> {
+        let Unwatched { from, mut open, .. } = unwatched;
+        let mut ends = Ends::follow(self.client.broker(), from).await?;
+        let ending = async {
+            while !open.is_empty() {
+                close(&mut open, ends.next().await?)?;
+            }
+            Ok::<_, Error>(())
+        };
+        within("the runs are not over", ending).await?
+    }
+
+    async fn ends(&mut self) -> Result<Ends, Error> {
+        match self.ends.take() {
+            Some(ends) => Ok(ends),
+            None => {
+                let broker = self.client.broker();
+                let from = Ends::here(broker, self.client.partitions()).await?;
+                Ends::follow(broker, from).await
+            }
+        }
     }
 
     fn starts(&self, runs: u32) -> Vec<StartRun> {
@@ -108,26 +154,29 @@ impl<'a, B: Broker> Load<'a, B> {
 
     /// Starts so many runs, and waits until all of them have completed.
     pub(super) async fn play(&mut self, runs: u32) -> Result<Played, Error> {
+        let mut ends = self.ends().await?;
         let starts = self.starts(runs);
         let mut open: BTreeSet<RunId> = starts.iter().map(|start| start.run).collect();
         let first = clock();
-        let starting = start_all(self.client, starts);
+        let starting = start_all(self.client, starts, STARTS_AT_ONCE);
         let ending = async {
             let mut last = first;
             while !open.is_empty() {
-                let news = self.ends.next().await?;
+                let news = ends.next().await?;
                 last = news.at.max(last);
                 close(&mut open, news)?;
             }
             Ok::<_, Error>(last)
         };
         let all = async { tokio::try_join!(starting, ending) };
-        let (started, ended) = within("the runs are not over", all).await??;
-        Ok(Played { took: ended.saturating_sub(first), started: started.saturating_sub(first) })
+        let (_, ended) = within("the runs are not over", all).await??;
+        self.ends = Some(ends);
+        Ok(Played { took: ended.saturating_sub(first) })
     }
 
     /// Starts one run, and takes the time of each of its steps.
     pub(super) async fn play_alone(&mut self) -> Result<Alone, Error> {
+        let mut ends = self.ends().await?;
         let run = RunId::from_uuid(new_id());
         let mut open = BTreeSet::from([run]);
         let started = clock();
@@ -135,7 +184,7 @@ impl<'a, B: Broker> Load<'a, B> {
         let start = self.client.start(self.start_of(run));
         let ending = async {
             while !open.is_empty() {
-                let news = self.ends.next().await?;
+                let news = ends.next().await?;
                 steps.extend(std::iter::repeat_n(news.at, news.steps));
                 ended = news.at;
                 close(&mut open, news)?;
@@ -144,6 +193,7 @@ impl<'a, B: Broker> Load<'a, B> {
         };
         let all = async { tokio::try_join!(start, ending) };
         within("the run is not over", all).await??;
+        self.ends = Some(ends);
         Ok(Alone { started, steps, ended })
     }
 }
@@ -152,9 +202,10 @@ impl<'a, B: Broker> Load<'a, B> {
 async fn start_all<B: Broker>(
     client: &Client<B>,
     starts: Vec<StartRun>,
+    at_once: usize,
 ) -> Result<Duration, Error> {
     let starts = starts.into_iter().map(|start| client.start(start));
-    let mut starts = futures::stream::iter(starts).buffer_unordered(STARTS_AT_ONCE);
+    let mut starts = futures::stream::iter(starts).buffer_unordered(at_once);
     while let Some(started) = starts.next().await {
         started?;
     }

@@ -6,6 +6,7 @@ use skep_broker::Broker;
 use super::figures::{Figures, Sample};
 use super::ground::{Ground, GroundArgs};
 use super::load::Load;
+use super::usage::processor_s;
 use crate::cli::Global;
 use crate::client::Client;
 use crate::error::{Error, Exit};
@@ -29,6 +30,10 @@ pub(super) struct Start {
     #[arg(long, value_name = "BYTES", default_value_t = 256)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=60_000))]
     payload: u32,
+    /// How many starts are under way at a time.
+    #[arg(long, value_name = "N", default_value_t = 1_024)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    at_once: u32,
     /// How often it is measured; the median counts.
     #[arg(long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -43,28 +48,48 @@ impl Start {
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         let ground = self.ground.prepare(global).await?;
         let samples = match &ground {
-            Ground::Embedded(local) => self.samples(local.client()).await?,
-            Ground::Nats(cluster) => self.samples(cluster.client()).await?,
+            Ground::Embedded(local) => self.samples(local.client(), &ground).await?,
+            Ground::Nats(cluster) => self.samples(cluster.client(), &ground).await?,
         };
         let mut settings = self.ground.settings(ground.nats()).await?;
         settings.set("payload_bytes", self.payload);
+        settings.set("starts_at_once", self.at_once);
         let runs = Some(self.runs);
         Figures { benchmark: "start", runs, settings, samples }.print(global.output);
         Ok(Exit::Ok)
     }
 
-    async fn samples<B: Broker>(&self, client: &Client<B>) -> Result<Vec<Sample>, Error> {
-        let mut load = Load::prepare(client, WORKFLOW.to_owned(), self.payload).await?;
-        load.play(WARM_UP.min(self.runs)).await?;
+    async fn samples<B: Broker>(
+        &self,
+        client: &Client<B>,
+        ground: &Ground,
+    ) -> Result<Vec<Sample>, Error> {
+        let load = Load::prepare(client, WORKFLOW.to_owned(), self.payload).await?;
+        let warm = load.start_unwatched(WARM_UP.min(self.runs), self.at_once).await?;
+        load.see_the_end(warm).await?;
         let mut samples = Vec::new();
         for _ in 0..self.times {
-            let played = load.play(self.runs).await?;
-            let took = played.started.as_secs_f64();
-            samples.push(Sample::from([
-                ("starts_per_s", f64::from(self.runs) / took),
-                ("wall_ms", took * 1_000.0),
-            ]));
+            let (before, own) = (ground.processor(), client_ran(ground));
+            let runs = load.start_unwatched(self.runs, self.at_once).await?;
+            let all = f64::from(self.runs);
+            let took = runs.took.as_secs_f64();
+            let mut sample =
+                Sample::from([("starts_per_s", all / took), ("wall_ms", took * 1_000.0)]);
+            let ran = ground.processor().into_iter().zip(before);
+            sample.extend(
+                ran.map(|((of, after), (_, before))| (of.per_start, (after - before) * 1e6 / all)),
+            );
+            let own = client_ran(ground).zip(own);
+            let own = own.map(|(after, before)| (after - before) * 1e6 / all);
+            sample.extend(own.map(|own| ("client_us_per_start", own)));
+            samples.push(sample);
+            load.see_the_end(runs).await?;
         }
         Ok(samples)
     }
+}
+
+/// Returns how long this process has run, in seconds, unless everything is in it.
+fn client_ran(ground: &Ground) -> Option<f64> {
+    ground.nats().and_then(|_| processor_s(std::process::id()))
 }

@@ -38,9 +38,11 @@ impl Store {
         for run in &self.forgotten {
             rows::forget(&transaction, *run)?;
         }
+        let mut rows = Rows::of(&transaction)?;
         for slot in self.changed.iter().filter_map(|run| self.runs.get(run)) {
-            Rows { transaction: &transaction, slot }.write()?;
+            rows.write(slot)?;
         }
+        drop(rows);
         for (partition, seq) in &self.positions {
             transaction
                 .prepare_cached(
