@@ -52,7 +52,7 @@ impl<R> fmt::Debug for Responder<R> {
 /// - **C25** When a listener was dropped, nobody listens any more; one that comes later is heard.
 /// - **C26** A listener that goes with requests unanswered, taken or not, leaves `NoResponders` to
 ///   their askers, with `sent`: the request may have had its effect.
-/// - **C55** So does one whose successor listens before it goes.
+/// - **C55** So does one whose successor listens before it goes, if that takes a moment to come.
 /// - **C27** A listener that stays and does not answer leaves `TimedOut`.
 /// - **C28** A message over the limit is `TooLarge` and reaches nobody. The limit of a command is
 ///   `MAX_MESSAGE`.

@@ -1,6 +1,7 @@
 //! C23 to C32, C51 and C55: requests, answers and control.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
@@ -18,6 +19,9 @@ use crate::error::RequestError;
 use crate::reports::Reports as _;
 use crate::requests::{Commands as _, Direct as _, Queries as _, Requests};
 use crate::tasks::Tasks as _;
+
+/// What a successor takes to come, at least.
+const COMING: Duration = Duration::from_millis(30);
 
 /// C23: a request to which nobody listens, of any kind, ends with
 /// [`RequestError::NoResponders`], without waiting for its time limit.
@@ -129,8 +133,8 @@ pub async fn c26_leaving_in_the_middle_of_a_request_is_noticed<H: Harness>(harne
     }
 }
 
-/// C55: that a listener went is noticed also if its successor listens before anybody could see that
-/// nobody does.
+/// C55: that a listener went is noticed also if its successor, which takes a moment to come, listens
+/// before anybody could see that nobody does.
 pub async fn c55_a_successor_does_not_hide_that_one_has_left<H: Harness>(harness: &H) {
     let (client, old) = (harness.client().await, harness.client().await);
     let (new, p, a) = (harness.client().await, partition(0), agent("a"));
@@ -153,6 +157,7 @@ async fn succeeded<M, R: std::fmt::Debug, E: std::fmt::Debug>(
 ) {
     let leaving = async {
         let taken = next("a request", &mut listener).await;
+        tokio::time::sleep(COMING).await;
         let mut successor = successor.await.expect("serve");
         drop((listener, taken));
         successor.next().await
