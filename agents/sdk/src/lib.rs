@@ -28,6 +28,7 @@
 //! Read [`Agent`] first, then [`Context`] and [`Failure`].
 
 mod agent;
+mod answers;
 mod attempt;
 mod backoff;
 mod clock;

@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::agent::{Agent, RunError};
+use crate::answers::Answers;
 use crate::attempt::Carried;
 use crate::backoff::Backoff;
 use crate::clock;
@@ -45,6 +46,9 @@ const CHECKPOINT_QUEUE: usize = 64;
 /// How long an agent that leaves tries to say so.
 const LAST_BEAT_WITHIN: Duration = Duration::from_secs(1);
 
+type Controls = BoxStream<'static, Control>;
+type Deliveries = BoxStream<'static, Request<TaskBatch, Delivery>>;
+
 /// A running agent.
 pub(crate) struct Worker<B> {
     agent: Agent,
@@ -62,8 +66,10 @@ pub(crate) struct Worker<B> {
     /// Pulled tasks that want to know what becomes of them.
     pulled: BTreeMap<AttemptId, Vec<oneshot::Sender<Settle>>>,
 
-    deliveries: BoxStream<'static, Request<TaskBatch, Delivery>>,
-    controls: BoxStream<'static, Control>,
+    deliveries: Deliveries,
+    /// What coordinators are to hear of what they delivered.
+    answers: Answers,
+    controls: Controls,
     checkpoints: mpsc::Receiver<SaveCheckpoint>,
     handlers: Handlers,
     /// What is on its way from the blob store, or to it.
@@ -92,6 +98,7 @@ enum Input {
     Stop,
     Control(Control),
     Delivered(Request<TaskBatch, Delivery>),
+    Answer,
     Told(Vec<Told>),
     Carried(Carried),
     Sent(Sent),
@@ -109,23 +116,10 @@ impl<B: AgentBroker> Worker<B> {
     /// Starts to listen. Returns none if the agent was stopped before it could.
     pub(crate) async fn start(agent: Agent, broker: B, stop: &mut Stop<'_>) -> Option<Self> {
         let id = agent.mint_id();
-        let opening = async {
-            let (direct, listener) = (broker.clone(), id.clone());
-            let controls = listen::keep_open("control", move || {
-                let (direct, listener) = (direct.clone(), listener.clone());
-                async move { direct.controls(&listener).await }
-            });
-            let (direct, listener) = (broker.clone(), id.clone());
-            let deliveries = listen::keep_open("tasks", move || {
-                let (direct, listener) = (direct.clone(), listener.clone());
-                async move { direct.serve_tasks(&listener).await }
-            });
-            (controls.await, deliveries.await)
-        };
         let (controls, deliveries) = tokio::select! {
             biased;
             () = stop => return None,
-            streams = opening => streams,
+            ears = Self::listen(&broker, &id) => ears,
         };
         let (sender, checkpoints) = mpsc::channel(CHECKPOINT_QUEUE);
         let (store, news) = (Arc::new(broker.clone()), News::default());
@@ -149,6 +143,7 @@ impl<B: AgentBroker> Worker<B> {
             id,
             broker,
             deliveries,
+            answers: Answers::default(),
             controls,
             checkpoints,
             carrying: FuturesUnordered::new(),
@@ -167,6 +162,20 @@ impl<B: AgentBroker> Worker<B> {
             timer: Box::pin(sleep(Duration::ZERO)),
             link_is_up: true,
         })
+    }
+
+    async fn listen(broker: &B, id: &AgentId) -> (Controls, Deliveries) {
+        let (direct, listener) = (broker.clone(), id.clone());
+        let controls = listen::keep_open("control", move || {
+            let (direct, listener) = (direct.clone(), listener.clone());
+            async move { direct.controls(&listener).await }
+        });
+        let (direct, listener) = (broker.clone(), id.clone());
+        let deliveries = listen::keep_open("tasks", move || {
+            let (direct, listener) = (direct.clone(), listener.clone());
+            async move { direct.serve_tasks(&listener).await }
+        });
+        (controls.await, deliveries.await)
     }
 
     /// Runs until the agent has left.
@@ -195,6 +204,7 @@ impl<B: AgentBroker> Worker<B> {
         tokio::select! {
             biased;
             () = stop.as_mut(), if !self.drain.has_begun() => Input::Stop,
+            () = self.answers.are_due() => Input::Answer,
             Some(control) = self.controls.next() => Input::Control(control),
             Some(request) = self.deliveries.next() => Input::Delivered(request),
             told = self.common.news.hear() => Input::Told(told),
@@ -217,6 +227,7 @@ impl<B: AgentBroker> Worker<B> {
                 attempts.iter().for_each(|attempt| self.cancel(attempt));
             }
             Input::Delivered(request) => self.delivered(request),
+            Input::Answer => self.answers.send(),
             Input::Told(told) => self.told(told),
             Input::Carried(carried) => self.carried(carried),
             Input::Sent(sent) => self.sent(sent),
@@ -315,6 +326,7 @@ impl<B: AgentBroker> Worker<B> {
     }
 
     async fn leave(mut self) -> Result<(), RunError> {
+        self.answers.send();
         let mut beat = self.heartbeat();
         beat.leaving = true;
         match timeout(LAST_BEAT_WITHIN, self.broker.beat(beat)).await {

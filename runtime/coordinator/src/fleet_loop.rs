@@ -13,8 +13,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::Broker;
 use skep_engine::fleet::{Fleet, FleetEffect, FleetInput, Link};
 use skep_protocol::limits::BOARD_EVERY;
@@ -32,7 +32,7 @@ use board::{Item, Known, Seen};
 use deliver::deliver;
 pub(crate) use desk::{Desk, Feedback, Inbox};
 use handle::Message;
-pub(crate) use handle::{FleetHandle, Place};
+pub(crate) use handle::{Answer, FleetHandle, Place, send_all};
 
 /// How often the link to the broker is looked at.
 const LINK_CHECK: Duration = Duration::from_millis(200);
@@ -42,6 +42,9 @@ const INPUTS: usize = 4_096;
 const EFFECTS: usize = 256;
 /// Inputs that are taken in before effects are performed again.
 const AT_ONCE: usize = 256;
+
+/// So few tasks are written on the spot: to have another thread do it would take longer.
+const FEW: usize = 4;
 
 /// The loop and everything in its hands.
 pub(crate) struct FleetLoop<B> {
@@ -53,6 +56,8 @@ pub(crate) struct FleetLoop<B> {
     messages: mpsc::Receiver<Message>,
     jobs: JoinSet<Option<FleetInput>>,
     effects: Vec<FleetEffect>,
+    /// What agents hear of their reports once the effects are performed.
+    answers: Vec<Answer>,
     /// Tasks of partitions that may have another owner: they leave once it is sure that not.
     doubtful: Vec<FleetEffect>,
     /// What is to be put on the board, and the look at it that is under way.
@@ -72,7 +77,7 @@ impl<B: Broker> FleetLoop<B> {
     ) -> (Self, FleetHandle) {
         let (sender, messages) = mpsc::channel(INPUTS);
         let (fleet, jobs) = (Fleet::new(count), JoinSet::new());
-        let (effects, doubtful) = (Vec::new(), Vec::new());
+        let (effects, answers, doubtful) = (Vec::new(), Vec::new(), Vec::new());
         let (items, keeping, looked) = (Vec::new(), JoinSet::new(), None);
         let this = Self {
             broker,
@@ -83,6 +88,7 @@ impl<B: Broker> FleetLoop<B> {
             messages,
             jobs,
             effects,
+            answers,
             doubtful,
             items,
             keeping,
@@ -147,6 +153,7 @@ impl<B: Broker> FleetLoop<B> {
                 self.messages(message);
             }
             self.perform();
+            send_all(self.answers.drain(..));
             self.keep_board();
         }
     }
@@ -194,8 +201,10 @@ impl<B: Broker> FleetLoop<B> {
         dropped: &mut Vec<(PartitionId, oneshot::Sender<()>)>,
     ) {
         match message {
-            Message::Inputs(inputs) if happened.is_empty() => *happened = inputs,
-            Message::Inputs(mut inputs) => happened.append(&mut inputs),
+            Message::Inputs { mut inputs, mut answers } => {
+                happened.append(&mut inputs);
+                self.answers.append(&mut answers);
+            }
             Message::Dropped { partition, forgotten } => {
                 happened.push(FleetInput::Dropped { partition });
                 dropped.push((partition, forgotten));
@@ -253,9 +262,9 @@ impl<B: Broker> FleetLoop<B> {
         match effect {
             FleetEffect::Deliver { agent, tasks } => match self.that_leave(tasks, told) {
                 tasks if tasks.is_empty() => {}
-                tasks => self.deliver(agent, tasks),
+                tasks => told.extend(self.deliver(agent, tasks)),
             },
-            FleetEffect::Look { agent } => self.deliver(agent, Vec::new()),
+            FleetEffect::Look { agent } => told.extend(self.deliver(agent, Vec::new())),
             FleetEffect::Enqueue { task, .. } if !self.may_lie_there(&task) => {}
             FleetEffect::Enqueue { task, sending } => self.enqueue(task, sending),
             FleetEffect::ClearQueue { capability } => self.clear_queue(capability),
@@ -288,10 +297,18 @@ impl<B: Broker> FleetLoop<B> {
         }
     }
 
-    fn deliver(&mut self, agent: AgentId, mut tasks: Vec<Task>) {
+    /// Sends tasks to an agent; returns what came of it if that is known at once.
+    fn deliver(&mut self, agent: AgentId, mut tasks: Vec<Task>) -> Option<FleetInput> {
         let now = self.clock.now();
         tasks.iter_mut().for_each(|task| task.sent(now));
-        self.jobs.spawn(deliver(self.broker.clone(), agent, tasks));
+        let are_few = tasks.len() <= FEW;
+        let mut delivering = Box::pin(deliver(self.broker.clone(), agent, tasks));
+        if are_few && let Some(delivered) = (&mut delivering).now_or_never() {
+            delivered.iter().for_each(|input| self.came_back(input));
+            return delivered;
+        }
+        self.jobs.spawn(delivering);
+        None
     }
 
     /// Puts what is to be put on the board, or looks at it now and then; one at a time, so that

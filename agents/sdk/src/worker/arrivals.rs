@@ -32,7 +32,7 @@ impl<B: AgentBroker> Worker<B> {
                 Arrival::Refused(refusal) => refused.push((task.id(), refusal)),
             }
         }
-        request.responder.send(Delivery::from(refused));
+        self.answers.owe(request.responder, Delivery::from(refused));
         taken.into_iter().for_each(|received| self.begin(received));
     }
 

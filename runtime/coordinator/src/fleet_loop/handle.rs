@@ -1,15 +1,24 @@
 //! The way to the loop of the fleet.
 
+use skep_broker::Responder;
 use skep_engine::fleet::FleetInput;
 use skep_protocol::{
-    AgentId, AgentView, AttemptId, BreakerView, Order, PartitionId, Rejection, WaitingView,
+    AgentId, AgentView, AttemptId, BreakerView, Order, PartitionId, Rejection, ReportReply,
+    WaitingView,
 };
 use tokio::sync::{mpsc, oneshot};
+
+/// What an agent hears of its reports.
+pub(crate) type Answer = (Responder<ReportReply>, ReportReply);
 
 /// A message to the loop.
 #[derive(Debug)]
 pub(super) enum Message {
-    Inputs(Vec<FleetInput>),
+    Inputs {
+        inputs: Vec<FleetInput>,
+        /// These leave with the tasks that follow from the inputs.
+        answers: Vec<Answer>,
+    },
     Dropped {
         partition: PartitionId,
         forgotten: oneshot::Sender<()>,
@@ -48,6 +57,11 @@ pub(crate) enum Place {
     Unknown,
 }
 
+/// Answers reports.
+pub(crate) fn send_all(answers: impl IntoIterator<Item = Answer>) {
+    answers.into_iter().for_each(|(responder, reply)| responder.send(reply));
+}
+
 /// The way to the loop.
 #[derive(Debug, Clone)]
 pub(crate) struct FleetHandle(mpsc::Sender<Message>);
@@ -59,13 +73,19 @@ impl FleetHandle {
 
     /// Tells the fleet something; waits while it has too much to do.
     pub(crate) async fn tell(&self, input: FleetInput) {
-        self.tell_all(vec![input]).await;
+        self.tell_all(vec![input], Vec::new()).await;
     }
 
-    /// Tells the fleet several things that happened at once.
-    pub(crate) async fn tell_all(&self, inputs: Vec<FleetInput>) {
-        // Without the loop the coordinator is about to end.
-        let _ = self.0.send(Message::Inputs(inputs)).await;
+    /// Tells the fleet several things that happened at once, and has it answer reports when the
+    /// tasks that follow leave: what comes together costs an agent less.
+    pub(crate) async fn tell_all(&self, inputs: Vec<FleetInput>, answers: Vec<Answer>) {
+        let message = Message::Inputs { inputs, answers };
+        if let Err(mpsc::error::SendError(Message::Inputs { answers, .. })) =
+            self.0.send(message).await
+        {
+            // Without the loop the coordinator is about to end.
+            send_all(answers);
+        }
     }
 
     /// Tells the fleet that this coordinator does not own a partition any more, and waits until

@@ -17,7 +17,6 @@ use crate::error::{Error, Exit};
 const AHEAD: usize = 1_024;
 /// What stands before the name of an event that is about a run as a whole.
 const OF_RUN: &[u8] = br#","event":{"run_"#;
-const COMPLETED: &[u8] = br#","event":{"attempt_completed":"#;
 /// What stands before the id of a run at the beginning of a record, and the length of the id.
 const RECORD: &[u8] = br#"{"run":{"run":""#;
 const ID: usize = 36;
@@ -29,8 +28,6 @@ pub(super) struct News {
     pub(super) at: Duration,
     /// Runs that are over, and whether they completed.
     pub(super) ended: Vec<(RunId, bool)>,
-    /// How many steps completed.
-    pub(super) steps: usize,
 }
 
 /// Follows all journals for as long as it lives.
@@ -78,7 +75,7 @@ async fn tell(mut messages: JournalReader, news: mpsc::Sender<News>) {
     while let Some(Ok(message)) = messages.next().await {
         let mut read = read(&message.bytes);
         read.at = clock();
-        if (!read.ended.is_empty() || read.steps > 0) && news.send(read).await.is_err() {
+        if !read.ended.is_empty() && news.send(read).await.is_err() {
             return;
         }
     }
@@ -97,8 +94,7 @@ fn read(message: &[u8]) -> News {
             ended.push((run, completed));
         }
     }
-    let steps = memmem::find_iter(message, COMPLETED).count();
-    News { at: Duration::ZERO, ended, steps }
+    News { at: Duration::ZERO, ended }
 }
 
 /// Returns the run of the record that begins last.
@@ -144,6 +140,5 @@ mod tests {
         };
         let news = read(&batch.encode());
         assert_eq!(news.ended, [(run("1"), true), (run("3"), false)]);
-        assert_eq!(news.steps, 1);
     }
 }

@@ -55,15 +55,14 @@ impl Fanout {
     ) -> Result<Vec<Sample>, Error> {
         let mut load = Load::prepare(client, fan_of(steps), 16).await?;
         for _ in 0..WARM_UP {
-            load.play_alone().await?;
+            load.play(1).await?;
         }
         let mut samples = Vec::new();
         for _ in 0..self.times {
-            let played = load.play_alone().await?;
-            let took = played.ended.saturating_sub(played.started).as_secs_f64();
+            let took = load.play(1).await?.took.as_secs_f64();
             samples.push(Sample::from([
                 ("wall_ms", took * 1_000.0),
-                ("steps_per_s", played.steps.len() as f64 / took),
+                ("steps_per_s", f64::from(steps + 1) / took),
             ]));
         }
         Ok(samples)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use skep_agent::Agent;
 use skep_broker::Revision;
 use skep_nats::server::{Options, SyncInterval, ThrowawayServer};
 use skep_nats::{ConnectOptions, Nats, SyncPolicy};
@@ -14,7 +15,8 @@ use skep_protocol::PartitionCount;
 use super::clock;
 use super::settings::Settings;
 use super::usage::{peak_mib, processor_s, resident_mib};
-use super::worker::{self, Way};
+use super::worker::{self, Begun, Way};
+use crate::agents::Running;
 use crate::cli::Global;
 use crate::client::Client;
 use crate::cluster;
@@ -29,7 +31,7 @@ use coordinators::served;
 /// How long anything may take that has to come to its end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// Pause between two looks at what has no other way to tell.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Where a benchmark runs.
 #[derive(Debug, Clone, Args)]
@@ -66,6 +68,9 @@ pub(super) struct GroundArgs {
     /// How long agents work on a step.
     #[arg(skip)]
     step: Duration,
+    /// Where agents, in this process then, tell when they begin a step.
+    #[arg(skip)]
+    begun: Option<Begun>,
 }
 
 /// When the server forces to the disk what it acknowledges.
@@ -99,6 +104,7 @@ pub(super) enum Ground {
 pub(super) struct Cluster {
     client: Client<Nats>,
     agents: Vec<Process>,
+    _agents_here: Option<Running>,
     coordinators: Vec<Process>,
     server: Option<ThrowawayServer>,
     /// How long it took from the start of the coordinators until all partitions were served.
@@ -108,13 +114,18 @@ pub(super) struct Cluster {
 impl GroundArgs {
     /// Does `work` in a runtime, until it is done or interrupted.
     pub(super) fn perform(work: impl Future<Output = Result<Exit, Error>>) -> Result<Exit, Error> {
-        runtime::large()?.block_on(async {
-            let mut interrupts = Interrupts::listen()?;
-            tokio::select! { biased;
-                interrupt = interrupts.next() => Ok(interrupt.exit()),
-                done = work => done,
-            }
-        })
+        runtime::large()?.block_on(until_interrupted(work))
+    }
+
+    /// Does `work` that mostly waits: on this thread, unless everything is in this process.
+    pub(super) fn perform_idly(
+        &self,
+        work: impl Future<Output = Result<Exit, Error>>,
+    ) -> Result<Exit, Error> {
+        if self.embedded {
+            return Self::perform(work);
+        }
+        runtime::small()?.block_on(until_interrupted(work))
     }
 
     /// Returns the same with agents that work on so many steps at a time, and for so long on each.
@@ -122,12 +133,20 @@ impl GroundArgs {
         Self { slots: steps.div_ceil(self.agents), step, ..self.clone() }
     }
 
+    /// Returns the same with agents in this process, which tell when they begin a step.
+    pub(super) fn telling(&self, begun: Begun) -> Self {
+        Self { begun: Some(begun), ..self.clone() }
+    }
+
+    fn agents_here(&self) -> Result<Vec<Agent>, Error> {
+        let agent = || worker::agent(self.step, self.slots, self.lane, self.begun.clone());
+        (0..self.agents).map(|_| agent()).collect()
+    }
+
     /// Starts what is needed, and waits until all of it is there.
     pub(super) async fn prepare(&self, global: &Global) -> Result<Ground, Error> {
         if self.embedded {
-            let agents = (0..self.agents).map(|_| worker::agent(self.step, self.slots, self.lane));
-            let agents = agents.collect::<Result<_, _>>()?;
-            return Ok(Ground::Embedded(Local::start(agents).await?));
+            return Ok(Ground::Embedded(Local::start(self.agents_here()?).await?));
         }
         let cluster = if global.cluster.is_named() {
             if self.sync != Sync::Default || self.coordinators > 1 {
@@ -198,9 +217,10 @@ impl GroundArgs {
 
     async fn start(&self) -> Result<Cluster, Error> {
         let server = self.start_server().await?;
-        let at = vec!["--nats".to_owned(), server.url()];
+        let url = server.url();
+        let at = vec!["--nats".to_owned(), url.clone()];
         let mut coordinators = Vec::new();
-        let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
+        let connect = async || Ok(Nats::connect(ConnectOptions::url(&url)).await?);
         let from = clock();
         for number in 0..self.coordinators {
             let name = format!("bench-{number}");
@@ -209,21 +229,22 @@ impl GroundArgs {
             let args = ["serve", "--name", &name, "--data", &data, "--partitions", &partitions];
             coordinators.push(self.process(&args, &at, &name)?);
         }
-        self.join_as(nats, at, (coordinators, Some(server)), from).await
+        self.join_as(connect, at, (coordinators, Some(server)), from).await
     }
 
     async fn join(&self, global: &Global) -> Result<Cluster, Error> {
-        let nats = cluster::connect(&global.cluster).await?;
-        self.join_as(nats, global.cluster.to_args(), (Vec::new(), None), clock()).await
+        let connect = async || cluster::connect(&global.cluster).await;
+        self.join_as(connect, global.cluster.to_args(), (Vec::new(), None), clock()).await
     }
 
     async fn join_as(
         &self,
-        nats: Nats,
+        connect: impl AsyncFn() -> Result<Nats, Error>,
         at: Vec<String>,
         (coordinators, server): (Vec<Process>, Option<ThrowawayServer>),
         from: Duration,
     ) -> Result<Cluster, Error> {
+        let nats = connect().await?;
         let serving = served(&nats, coordinators.len(), Revision::ABSENT);
         let partitions = within("the partitions are not served", serving).await??;
         let ready = clock().saturating_sub(from);
@@ -233,16 +254,22 @@ impl GroundArgs {
         let lane = self.lane.name();
         let args = ["bench", "worker", "--slots", &slots, "--lane", lane, "--step-ms", &step];
         let before = client.agents().await?.len();
-        let agents = (0..self.agents).map(|_| self.process(&args, &at, "agents"));
-        let agents: Vec<Process> = agents.collect::<Result<_, _>>()?;
+        let (mut agents, mut here) = (Vec::new(), None);
+        if self.begun.is_some() {
+            here = Some(Running::start(self.agents_here()?, &connect().await?));
+        } else {
+            for _ in 0..self.agents {
+                agents.push(self.process(&args, &at, "agents")?);
+            }
+        }
         let there = async {
-            while client.agents().await?.len() < before + agents.len() {
+            while client.agents().await?.len() < before + self.agents as usize {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             Ok::<_, Error>(())
         };
         within("the agents are not there", there).await??;
-        Ok(Cluster { client, agents, coordinators, server, ready })
+        Ok(Cluster { client, agents, _agents_here: here, coordinators, server, ready })
     }
 
     fn process(&self, args: &[&str], at: &[String], name: &str) -> Result<Process, Error> {
@@ -363,6 +390,14 @@ impl Ground {
             Self::Nats(cluster) => cluster.peak_memory(),
         };
         peak.map(|peak| ("peak_rss_mib", peak))
+    }
+}
+
+async fn until_interrupted(work: impl Future<Output = Result<Exit, Error>>) -> Result<Exit, Error> {
+    let mut interrupts = Interrupts::listen()?;
+    tokio::select! { biased;
+        interrupt = interrupts.next() => Ok(interrupt.exit()),
+        done = work => done,
     }
 }
 

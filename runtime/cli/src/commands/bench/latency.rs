@@ -1,7 +1,10 @@
 //! `skep bench latency`
 
+use std::time::Duration;
+
 use clap::Args;
 use skep_broker::Broker;
+use tokio::sync::mpsc;
 
 use super::figures::{Figures, Sample, percentile};
 use super::ground::{Ground, GroundArgs};
@@ -13,8 +16,12 @@ use crate::error::{Error, Exit};
 /// Runs before anything is measured.
 const WARM_UP: u32 = 20;
 
-/// One run at a time, a chain of steps that do nothing: how long each step takes, from the end of
-/// the one before to its own, and a run, from its submission to its end.
+/// One run at a time, a chain of steps that do nothing: how long each step takes, and a run, from
+/// its submission to its end.
+///
+/// A step takes from when its agent began it until it begins the next one; the first one counts from
+/// the submission. For that the agent is in this process, and nobody else watches. What a run takes
+/// is seen in the journal, with as many runs again.
 #[derive(Debug, Args)]
 pub(super) struct Latency {
     #[command(flatten)]
@@ -33,14 +40,15 @@ pub(super) struct Latency {
 
 impl Latency {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        GroundArgs::perform(self.measure(global))
+        self.ground.perform_idly(self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
-        let ground = self.ground.prepare(global).await?;
+        let (sender, begun) = mpsc::unbounded_channel();
+        let ground = self.ground.telling(sender).prepare(global).await?;
         let samples = match &ground {
-            Ground::Embedded(local) => self.samples(local.client()).await?,
-            Ground::Nats(cluster) => self.samples(cluster.client()).await?,
+            Ground::Embedded(local) => self.samples(local.client(), begun).await?,
+            Ground::Nats(cluster) => self.samples(cluster.client(), begun).await?,
         };
         let mut settings = self.ground.settings(ground.nats()).await?;
         self.each.tell(&mut settings);
@@ -48,27 +56,35 @@ impl Latency {
         Ok(Exit::Ok)
     }
 
-    async fn samples<B: Broker>(&self, client: &Client<B>) -> Result<Vec<Sample>, Error> {
-        let mut load = self.each.prepare(client).await?;
-        for _ in 0..WARM_UP {
-            load.play_alone().await?;
-        }
+    async fn samples<B: Broker>(
+        &self,
+        client: &Client<B>,
+        mut begun: mpsc::UnboundedReceiver<Duration>,
+    ) -> Result<Vec<Sample>, Error> {
         let mut samples = Vec::new();
-        for _ in 0..self.times {
+        for time in 0..=self.times {
+            // The first time nothing is measured.
+            let runs = if time == 0 { WARM_UP } else { self.runs };
             let (mut steps, mut whole) = (Vec::new(), Vec::new());
-            for _ in 0..self.runs {
-                let played = load.play_alone().await?;
-                let ms =
-                    |from, to: std::time::Duration| to.saturating_sub(from).as_secs_f64() * 1e3;
-                whole.push(ms(played.started, played.ended));
-                // The first one counts from the submission of its run.
-                let before = std::iter::once(&played.started).chain(&played.steps);
-                steps.extend(before.zip(&played.steps).map(|(from, to)| ms(*from, *to)));
+            let mut load = self.each.prepare(client).await?;
+            for _ in 0..runs {
+                let times = load.play_slowly(self.each.steps, &mut begun).await?;
+                steps.extend(times.windows(2).map(|two| ms(two[1].saturating_sub(two[0]))));
             }
-            samples.push(of(&mut steps, &mut whole));
+            for _ in 0..runs {
+                whole.push(ms(load.play(1).await?.took));
+            }
+            while begun.try_recv().is_ok() {}
+            if time > 0 {
+                samples.push(of(&mut steps, &mut whole));
+            }
         }
         Ok(samples)
     }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 fn of(steps: &mut [f64], whole: &mut [f64]) -> Sample {

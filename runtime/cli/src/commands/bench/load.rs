@@ -7,10 +7,11 @@ use clap::Args;
 use futures::StreamExt as _;
 use skep_broker::Broker;
 use skep_protocol::{PartitionId, Payload, RegisterWorkflow, RunId, Seq, StartRun};
+use tokio::sync::mpsc;
 
 use super::clock;
 use super::ends::{Ends, News};
-use super::ground::within;
+use super::ground::{LOOK_EVERY, within};
 use super::settings::Settings;
 use super::worker::CAPABILITY;
 use crate::client::Client;
@@ -68,14 +69,6 @@ pub(super) struct Unwatched {
 pub(super) struct Played {
     /// From the first start to the last end.
     pub(super) took: Duration,
-}
-
-/// The run that has the attention of a whole benchmark: when each step was over.
-#[derive(Debug)]
-pub(super) struct Alone {
-    pub(super) started: Duration,
-    pub(super) steps: Vec<Duration>,
-    pub(super) ended: Duration,
 }
 
 impl<'a, B: Broker> Load<'a, B> {
@@ -174,27 +167,33 @@ impl<'a, B: Broker> Load<'a, B> {
         Ok(Played { took: ended.saturating_sub(first) })
     }
 
-    /// Starts one run, and takes the time of each of its steps.
-    pub(super) async fn play_alone(&mut self) -> Result<Alone, Error> {
-        let mut ends = self.ends().await?;
+    /// Starts one run; returns when, and when each of so many steps of it was begun. The run is over
+    /// then.
+    pub(super) async fn play_slowly(
+        &self,
+        steps: u32,
+        begun: &mut mpsc::UnboundedReceiver<Duration>,
+    ) -> Result<Vec<Duration>, Error> {
         let run = RunId::from_uuid(new_id());
-        let mut open = BTreeSet::from([run]);
-        let started = clock();
-        let (mut steps, mut ended) = (Vec::new(), started);
+        let mut times = vec![clock()];
         let start = self.client.start(self.start_of(run));
+        let beginning = async {
+            for _ in 0..steps {
+                let time = begun.recv().await;
+                times.extend(time);
+            }
+            Ok(())
+        };
+        let all = async { tokio::try_join!(start, beginning) };
+        within("the run is not over", all).await??;
         let ending = async {
-            while !open.is_empty() {
-                let news = ends.next().await?;
-                steps.extend(std::iter::repeat_n(news.at, news.steps));
-                ended = news.at;
-                close(&mut open, news)?;
+            while self.client.run(run).await?.is_none_or(|run| !run.summary.status.is_final()) {
+                tokio::time::sleep(LOOK_EVERY).await;
             }
             Ok::<_, Error>(())
         };
-        let all = async { tokio::try_join!(start, ending) };
-        within("the run is not over", all).await??;
-        self.ends = Some(ends);
-        Ok(Alone { started, steps, ended })
+        within("the run is not over", ending).await??;
+        Ok(times)
     }
 }
 

@@ -6,7 +6,9 @@ use clap::{Args, ValueEnum};
 use serde_json::value::RawValue;
 use skep_agent::{Agent, Failure};
 use skep_protocol::Lane;
+use tokio::sync::mpsc;
 
+use super::clock;
 use crate::agents::Running;
 use crate::cli::Global;
 use crate::error::{Error, Exit, chain};
@@ -59,19 +61,34 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        let agent = agent(Duration::from_millis(self.step_ms), self.slots, self.lane)?;
+        let agent = agent(Duration::from_millis(self.step_ms), self.slots, self.lane, None)?;
         let working = Running::until_told(vec![agent], &global.cluster, LEAVE_WITHIN);
-        runtime::large()?.block_on(working)
+        // It does nothing: threads that wake each other would be most of its work.
+        runtime::small()?.block_on(working)
     }
 }
 
+/// Where an agent tells when it begins a step.
+pub(super) type Begun = mpsc::UnboundedSender<Duration>;
+
 /// Builds the agent.
-pub(super) fn agent(takes: Duration, slots: u32, lane: Way) -> Result<Agent, Error> {
-    let work = move |input: Box<RawValue>| async move {
-        if !takes.is_zero() {
-            tokio::time::sleep(takes).await;
+pub(super) fn agent(
+    takes: Duration,
+    slots: u32,
+    lane: Way,
+    begun: Option<Begun>,
+) -> Result<Agent, Error> {
+    let work = move |input: Box<RawValue>| {
+        if let Some(begun) = &begun {
+            // Whoever measures may be done.
+            begun.send(clock()).ok();
         }
-        Ok::<_, Failure>(input)
+        async move {
+            if !takes.is_zero() {
+                tokio::time::sleep(takes).await;
+            }
+            Ok::<_, Failure>(input)
+        }
     };
     let agent = Agent::builder(CAPABILITY).lane(lane.lane()).serve(CAPABILITY, work).slots(slots);
     agent.build().map_err(|error| Error::new(Exit::Failed, chain(&error)))

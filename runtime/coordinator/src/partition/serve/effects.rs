@@ -13,18 +13,22 @@ use super::super::End;
 use super::super::commit::{Release, Unit};
 use super::super::jobs::{self, Done};
 use super::{Origin, Serving};
-use crate::fleet_loop::Feedback;
+use crate::fleet_loop::{Feedback, send_all};
 use crate::observe;
+
+/// With so few answers, they leave with the tasks that follow; more of them are worth a packet.
+const FEW: usize = 4;
 
 impl<B: Broker> Serving<B> {
     /// Lets out what waited for records that are durable by now.
     pub(super) async fn release(&mut self, releases: Vec<Release>) {
         // Most let the fleet know of an end, and of what follows.
         let mut fleet = Vec::with_capacity(2 * releases.len());
+        let mut answers = Vec::new();
         for release in releases {
             match release {
                 Release::Command(responder, reply) => responder.send(reply),
-                Release::Reports(responder, reply) => responder.send(reply),
+                Release::Reports(responder, reply) => answers.push((responder, reply)),
                 Release::Confirm(report) => {
                     let confirm = async move {
                         if let Err(error) = report.confirm().await {
@@ -54,8 +58,11 @@ impl<B: Broker> Serving<B> {
                 }
             }
         }
+        if fleet.is_empty() || answers.len() > FEW {
+            send_all(answers.drain(..));
+        }
         if !fleet.is_empty() {
-            self.context.fleet.tell_all(fleet).await;
+            self.context.fleet.tell_all(fleet, answers).await;
         }
     }
 

@@ -43,8 +43,8 @@ impl Cluster {
     }
 }
 
-/// Waits until every partition is served, and each of so many coordinators serves some: as they say
-/// since a revision of what they say.
+/// Waits until every partition is served, and each of so many coordinators serves its share: as they
+/// say since a revision of what they say.
 pub(super) async fn served(
     nats: &Nats,
     coordinators: usize,
@@ -53,18 +53,19 @@ pub(super) async fn served(
     loop {
         let partitions = cluster::partitions(nats).await?;
         if let Some(partitions) = partitions {
-            let mut owned = 0;
-            let mut serving = 0;
+            let (mut owned, mut most) = (0, 0);
             for name in nats.keys(Bucket::Coordinators, "").await.unwrap_or_default() {
                 let entry = nats.get(Bucket::Coordinators, &name).await?;
                 let entry = entry.filter(|entry| entry.revision > since);
                 let member = entry.and_then(|entry| decode::<Member>(&entry.value).ok());
                 if let Some(member) = member.filter(|m| m.phase == MemberPhase::Serving) {
                     owned += member.owns.len();
-                    serving += usize::from(!member.owns.is_empty());
+                    most = most.max(member.owns.len());
                 }
             }
-            if owned == usize::from(partitions.get()) && serving >= coordinators.max(1) {
+            // Of a cluster that is there already it is not known how many share it.
+            let all = usize::from(partitions.get());
+            if owned == all && most <= all.div_ceil(coordinators.max(1)) {
                 return Ok(partitions);
             }
         }
