@@ -31,8 +31,8 @@ use crate::observe;
 use board::{Item, Known, Seen};
 use deliver::deliver;
 pub(crate) use desk::{Desk, Feedback, Inbox};
-use handle::Message;
-pub(crate) use handle::{Answer, FleetHandle, Place, send_all};
+use handle::{Answer, Calm, Message, send_all};
+pub(crate) use handle::{FleetHandle, Place};
 
 /// How often the link to the broker is looked at.
 const LINK_CHECK: Duration = Duration::from_millis(200);
@@ -42,9 +42,6 @@ const INPUTS: usize = 4_096;
 const EFFECTS: usize = 256;
 /// Inputs that are taken in before effects are performed again.
 const AT_ONCE: usize = 256;
-
-/// So few tasks are written on the spot: to have another thread do it would take longer.
-const FEW: usize = 4;
 
 /// The loop and everything in its hands.
 pub(crate) struct FleetLoop<B> {
@@ -58,6 +55,7 @@ pub(crate) struct FleetLoop<B> {
     effects: Vec<FleetEffect>,
     /// What agents hear of their reports once the effects are performed.
     answers: Vec<Answer>,
+    calm: Calm,
     /// Tasks of partitions that may have another owner: they leave once it is sure that not.
     doubtful: Vec<FleetEffect>,
     /// What is to be put on the board, and the look at it that is under way.
@@ -79,6 +77,8 @@ impl<B: Broker> FleetLoop<B> {
         let (fleet, jobs) = (Fleet::new(count), JoinSet::new());
         let (effects, answers, doubtful) = (Vec::new(), Vec::new(), Vec::new());
         let (items, keeping, looked) = (Vec::new(), JoinSet::new(), None);
+        let calm = Calm::default();
+        let handle = FleetHandle::new(sender, calm.clone());
         let this = Self {
             broker,
             me,
@@ -89,12 +89,13 @@ impl<B: Broker> FleetLoop<B> {
             jobs,
             effects,
             answers,
+            calm,
             doubtful,
             items,
             keeping,
             looked,
         };
-        (this, FleetHandle::new(sender))
+        (this, handle)
     }
 
     /// Runs until `closing`. What is on its way to agents by then is left to its fate: the next
@@ -154,6 +155,7 @@ impl<B: Broker> FleetLoop<B> {
             }
             self.perform();
             send_all(self.answers.drain(..));
+            self.calm.set(self.jobs.is_empty());
             self.keep_board();
         }
     }
@@ -301,9 +303,11 @@ impl<B: Broker> FleetLoop<B> {
     fn deliver(&mut self, agent: AgentId, mut tasks: Vec<Task>) -> Option<FleetInput> {
         let now = self.clock.now();
         tasks.iter_mut().for_each(|task| task.sent(now));
-        let are_few = tasks.len() <= FEW;
         let mut delivering = Box::pin(deliver(self.broker.clone(), agent, tasks));
-        if are_few && let Some(delivered) = (&mut delivering).now_or_never() {
+        // To have another thread write it takes longer.
+        if self.jobs.is_empty()
+            && let Some(delivered) = (&mut delivering).now_or_never()
+        {
             delivered.iter().for_each(|input| self.came_back(input));
             return delivered;
         }

@@ -144,8 +144,8 @@ impl Run {
 
     /// Works out what follows from the state of a run that was read from a snapshot.
     pub(crate) fn derive(&mut self, index: &mut Index) -> Result<(), &'static str> {
+        self.state.nodes.settle(self.plan.fresh())?;
         self.check_shape()?;
-        self.state.nodes.settle(self.plan.fresh());
         for id in self.all_nodes() {
             let standing = self.standing(id);
             self.soft.busy += u32::from(standing.busy);

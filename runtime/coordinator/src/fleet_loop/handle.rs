@@ -1,5 +1,8 @@
 //! The way to the loop of the fleet.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use skep_broker::Responder;
 use skep_engine::fleet::FleetInput;
 use skep_protocol::{
@@ -58,17 +61,38 @@ pub(crate) enum Place {
 }
 
 /// Answers reports.
-pub(crate) fn send_all(answers: impl IntoIterator<Item = Answer>) {
+pub(super) fn send_all(answers: impl IntoIterator<Item = Answer>) {
     answers.into_iter().for_each(|(responder, reply)| responder.send(reply));
+}
+
+/// Whether nothing is on its way to agents: then what is sent next is sent in the fewest packets,
+/// and at once. Otherwise more of it comes together by itself.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Calm(Arc<AtomicBool>);
+
+impl Calm {
+    pub(super) fn set(&self, is_calm: bool) {
+        // Only what is written is shared.
+        if self.get() != is_calm {
+            self.0.store(is_calm, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The way to the loop.
 #[derive(Debug, Clone)]
-pub(crate) struct FleetHandle(mpsc::Sender<Message>);
+pub(crate) struct FleetHandle {
+    messages: mpsc::Sender<Message>,
+    calm: Calm,
+}
 
 impl FleetHandle {
-    pub(super) const fn new(sender: mpsc::Sender<Message>) -> Self {
-        Self(sender)
+    pub(super) const fn new(messages: mpsc::Sender<Message>, calm: Calm) -> Self {
+        Self { messages, calm }
     }
 
     /// Tells the fleet something; waits while it has too much to do.
@@ -76,12 +100,18 @@ impl FleetHandle {
         self.tell_all(vec![input], Vec::new()).await;
     }
 
-    /// Tells the fleet several things that happened at once, and has it answer reports when the
-    /// tasks that follow leave: what comes together costs an agent less.
-    pub(crate) async fn tell_all(&self, inputs: Vec<FleetInput>, answers: Vec<Answer>) {
+    /// Tells the fleet several things that happened at once, and answers reports: where nothing is
+    /// on its way to agents, with the tasks that follow.
+    pub(crate) async fn tell_all(&self, inputs: Vec<FleetInput>, mut answers: Vec<Answer>) {
+        if !self.calm.get() || inputs.is_empty() {
+            send_all(answers.drain(..));
+        }
+        if inputs.is_empty() {
+            return;
+        }
         let message = Message::Inputs { inputs, answers };
         if let Err(mpsc::error::SendError(Message::Inputs { answers, .. })) =
-            self.0.send(message).await
+            self.messages.send(message).await
         {
             // Without the loop the coordinator is about to end.
             send_all(answers);
@@ -92,26 +122,26 @@ impl FleetHandle {
     /// nothing that it owed is sent any more.
     pub(crate) async fn dropped(&self, partition: PartitionId) {
         let (forgotten, done) = oneshot::channel();
-        let _ = self.0.send(Message::Dropped { partition, forgotten }).await;
+        let _ = self.messages.send(Message::Dropped { partition, forgotten }).await;
         let _ = done.await;
     }
 
     pub(crate) async fn agents(&self) -> Vec<AgentView> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Message::Agents { answer }).await;
+        let _ = self.messages.send(Message::Agents { answer }).await;
         answered.await.unwrap_or_default()
     }
 
     pub(crate) async fn breakers(&self) -> Vec<BreakerView> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Message::Breakers { answer }).await;
+        let _ = self.messages.send(Message::Breakers { answer }).await;
         answered.await.unwrap_or_default()
     }
 
     /// Returns the capability of a breaker that this coordinator has seen calls of.
     pub(crate) async fn capability_of(&self, breaker: String) -> Option<String> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Message::CapabilityOf { breaker, answer }).await;
+        let _ = self.messages.send(Message::CapabilityOf { breaker, answer }).await;
         answered.await.ok().flatten()
     }
 
@@ -123,14 +153,14 @@ impl FleetHandle {
         capability: Option<String>,
     ) -> Result<(), Rejection> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Message::Order { order, capability, answer }).await;
+        let _ = self.messages.send(Message::Order { order, capability, answer }).await;
         // It is about to end: somebody else obeys.
         answered.await.unwrap_or(Err(Rejection::NotOwner {}))
     }
 
     pub(crate) async fn places(&self, attempts: Vec<AttemptId>) -> Vec<Place> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Message::Place { attempts, answer }).await;
+        let _ = self.messages.send(Message::Place { attempts, answer }).await;
         answered.await.unwrap_or_default()
     }
 }

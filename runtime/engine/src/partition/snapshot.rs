@@ -15,8 +15,9 @@ use crate::plan::Plan;
 use crate::run::standing::Index;
 use crate::run::{Run, RunState};
 
-/// The version that this program writes.
-const VERSION: u32 = 1;
+/// The version that this program writes. In version 1, steps to which nothing had happened were
+/// written like all others.
+const VERSION: u32 = 2;
 
 /// The state of a partition at a moment, to be written while the partition goes on: they share the
 /// runs, of which the partition copies those that change meanwhile.

@@ -154,7 +154,7 @@ fn a_damaged_snapshot_is_refused() {
     let restore = |text: &str| skep_engine::Partition::restore(id, text.as_bytes()).map(|_| ());
     restore(&snapshot).unwrap();
     for (from, to) in [
-        ("\"v\":1", "\"v\":9"),
+        ("\"v\":2", "\"v\":9"),
         ("\"partition\":3", "\"partition\":4"),
         ("\"step\":0", "\"step\":7"),
         ("\"len\":1", "\"len\":5"),

@@ -1,6 +1,7 @@
 //! What benchmarks run on: a skep in this process, a cluster of their own, or one that is there.
 
 mod coordinators;
+mod used;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +27,8 @@ use crate::local::Local;
 use crate::process::Process;
 use crate::runtime;
 use crate::signals::Interrupts;
-use coordinators::served;
+use coordinators::{served, settled};
+use used::Ran;
 
 /// How long anything may take that has to come to its end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
@@ -248,6 +250,9 @@ impl GroundArgs {
         let serving = served(&nats, coordinators.len(), Revision::ABSENT);
         let partitions = within("the partitions are not served", serving).await??;
         let ready = clock().saturating_sub(from);
+        if coordinators.len() > 1 {
+            within("the partitions are handed over again and again", settled(&nats)).await??;
+        }
         // A load may be more than there is room for: then it is borne.
         let client = Client::new(nats, partitions).patient(PATIENCE);
         let (slots, step) = (self.slots.to_string(), self.step.as_millis().to_string());
@@ -283,58 +288,6 @@ impl Cluster {
     pub(super) const fn client(&self) -> &Client<Nats> {
         &self.client
     }
-
-    /// Returns how much memory its processes have, in MiB: of several of a kind, the largest.
-    pub(super) fn memory(&self) -> Vec<(&'static str, f64)> {
-        let largest = |processes: &[Process]| {
-            let sizes = processes.iter().filter_map(|process| resident_mib(process.pid()?));
-            sizes.max_by(f64::total_cmp)
-        };
-        let server = self.server.as_ref().and_then(|server| resident_mib(server.pid()?));
-        let of = [
-            ("rss_mib", largest(&self.coordinators)),
-            ("agent_rss_mib", largest(&self.agents)),
-            ("nats_server_rss_mib", server),
-        ];
-        of.into_iter().filter_map(|(name, size)| Some((name, size?))).collect()
-    }
-
-    /// Returns the most memory that its coordinators ever had, in MiB: of several, the largest.
-    fn peak_memory(&self) -> Option<f64> {
-        let peaks = self.coordinators.iter().filter_map(|process| peak_mib(process.pid()?));
-        peaks.max_by(f64::total_cmp)
-    }
-
-    /// Returns how long its processes have run, in seconds: all of a kind together.
-    fn processor(&self) -> Vec<(Ran, f64)> {
-        let all = |processes: &[Process]| {
-            processes.iter().filter_map(|process| processor_s(process.pid()?)).sum::<f64>()
-        };
-        let server = self.server.as_ref().and_then(|server| processor_s(server.pid()?));
-        let mut of = Vec::new();
-        if let Some(server) = server {
-            of.push((Ran::COORDINATOR, all(&self.coordinators)));
-            of.push((Ran::SERVER, server));
-        }
-        of.push((Ran::AGENT, all(&self.agents)));
-        of
-    }
-}
-
-/// Under which names it is told how long a kind of process ran.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ran {
-    pub(super) per_step: &'static str,
-    pub(super) per_start: &'static str,
-}
-
-impl Ran {
-    const COORDINATOR: Self =
-        Self { per_step: "coordinator_us_per_step", per_start: "coordinator_us_per_start" };
-    const SERVER: Self =
-        Self { per_step: "nats_server_us_per_step", per_start: "nats_server_us_per_start" };
-    const AGENT: Self = Self { per_step: "agent_us_per_step", per_start: "agent_us_per_start" };
-    const ALL: Self = Self { per_step: "all_us_per_step", per_start: "all_us_per_start" };
 }
 
 impl Ground {

@@ -13,11 +13,8 @@ use super::super::End;
 use super::super::commit::{Release, Unit};
 use super::super::jobs::{self, Done};
 use super::{Origin, Serving};
-use crate::fleet_loop::{Feedback, send_all};
+use crate::fleet_loop::Feedback;
 use crate::observe;
-
-/// With so few answers, they leave with the tasks that follow; more of them are worth a packet.
-const FEW: usize = 4;
 
 impl<B: Broker> Serving<B> {
     /// Lets out what waited for records that are durable by now.
@@ -58,12 +55,7 @@ impl<B: Broker> Serving<B> {
                 }
             }
         }
-        if fleet.is_empty() || answers.len() > FEW {
-            send_all(answers.drain(..));
-        }
-        if !fleet.is_empty() {
-            self.context.fleet.tell_all(fleet, answers).await;
-        }
+        self.context.fleet.tell_all(fleet, answers).await;
     }
 
     /// Performs what is owed and stops what is not any more; returns what the fleet has to know.

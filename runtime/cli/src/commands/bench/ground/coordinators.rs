@@ -1,5 +1,6 @@
 //! The coordinators of a cluster that was started here: when they serve it, and how they end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use skep_broker::{Bucket, Registry as _, Revision};
@@ -43,8 +44,30 @@ impl Cluster {
     }
 }
 
-/// Waits until every partition is served, and each of so many coordinators serves its share: as they
-/// say since a revision of what they say.
+/// How long partitions have to stay where they are before no more of them are expected to be handed
+/// over: coordinators that came together hand over one in half a second or so.
+const STAYED: Duration = Duration::from_millis(1_500);
+
+/// Waits until coordinators that came together have handed over what belongs to others.
+pub(super) async fn settled(nats: &Nats) -> Result<(), Error> {
+    let (mut before, mut since) = (BTreeMap::new(), clock());
+    while clock().saturating_sub(since) < STAYED {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let mut owned = BTreeMap::new();
+        for name in nats.keys(Bucket::Coordinators, "").await? {
+            let entry = nats.get(Bucket::Coordinators, &name).await?;
+            let member = entry.and_then(|entry| decode::<Member>(&entry.value).ok());
+            owned.insert(name, member.map(|member| member.owns));
+        }
+        if owned != before {
+            (before, since) = (owned, clock());
+        }
+    }
+    Ok(())
+}
+
+/// Waits until every partition is served, and each of so many coordinators serves some: as they say
+/// since a revision of what they say.
 pub(super) async fn served(
     nats: &Nats,
     coordinators: usize,
@@ -53,19 +76,18 @@ pub(super) async fn served(
     loop {
         let partitions = cluster::partitions(nats).await?;
         if let Some(partitions) = partitions {
-            let (mut owned, mut most) = (0, 0);
+            let mut owned = 0;
+            let mut serving = 0;
             for name in nats.keys(Bucket::Coordinators, "").await.unwrap_or_default() {
                 let entry = nats.get(Bucket::Coordinators, &name).await?;
                 let entry = entry.filter(|entry| entry.revision > since);
                 let member = entry.and_then(|entry| decode::<Member>(&entry.value).ok());
                 if let Some(member) = member.filter(|m| m.phase == MemberPhase::Serving) {
                     owned += member.owns.len();
-                    most = most.max(member.owns.len());
+                    serving += usize::from(!member.owns.is_empty());
                 }
             }
-            // Of a cluster that is there already it is not known how many share it.
-            let all = usize::from(partitions.get());
-            if owned == all && most <= all.div_ceil(coordinators.max(1)) {
+            if owned == usize::from(partitions.get()) && serving >= coordinators.max(1) {
                 return Ok(partitions);
             }
         }
