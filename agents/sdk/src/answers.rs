@@ -1,5 +1,5 @@
-//! What coordinators hear of the tasks that they delivered: once their handlers had a turn, so that
-//! it shares a packet with the reports of those that were over at once.
+//! What coordinators hear of the tasks that they delivered: if nothing else is to be done, once their
+//! handlers had a turn, so that it shares a packet with the reports of those that were over at once.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -7,8 +7,8 @@ use std::task::Poll;
 use skep_broker::Responder;
 use skep_protocol::Delivery;
 
-/// How often the loop is looked at before the answers leave: once when it is, and once when the
-/// handlers that were ready had their turn.
+/// How often the loop looks for something else before the answers leave: at once, and when it waits,
+/// which lets handlers have their turn.
 const TURNS: u8 = 2;
 
 /// Answers that are owed.
@@ -21,8 +21,10 @@ pub(crate) struct Answers {
 impl Answers {
     /// Adds one.
     pub(crate) fn owe(&mut self, responder: Responder<Delivery>, answer: Delivery) {
+        if self.owed.is_empty() {
+            self.turns = TURNS;
+        }
         self.owed.push((responder, answer));
-        self.turns = TURNS;
     }
 
     /// Waits until there are any, and everything else that was ready had its turn.
@@ -75,5 +77,15 @@ mod tests {
         answers.send();
         assert_eq!(*heard.lock().unwrap(), ["handler", "answer"]);
         assert!(answers.are_due().now_or_never().is_none(), "all are sent");
+    }
+
+    #[tokio::test]
+    async fn further_deliveries_do_not_put_answers_off() {
+        let mut answers = Answers::default();
+        for looks in 0..=TURNS {
+            answers.owe(Responder::new(drop), Delivery::from(Vec::new()));
+            let are_due = answers.are_due().now_or_never().is_some();
+            assert_eq!(are_due, looks == TURNS, "after {looks} looks");
+        }
     }
 }

@@ -185,6 +185,10 @@ impl<B: Broker> FleetLoop<B> {
             next = if is_enough { None } else { self.messages.try_recv().ok() };
         }
         self.fleet.handle_all(self.settled(happened), self.clock.now(), &mut self.effects);
+        if !dropped.is_empty() {
+            // Nothing leaves once the next owner may be there.
+            send_all(self.answers.drain(..));
+        }
         for (partition, forgotten) in dropped {
             let is_other = |task: &Task, _: Option<&AgentId>| task.partition != partition;
             desk::keep_tasks(&mut self.effects, is_other);

@@ -34,7 +34,7 @@ pub(crate) enum Extent {
 
 /// Why one exchange had no answer.
 enum Failed {
-    NoResponders,
+    NoResponders { sent: bool },
     TooLarge { answer: bool, size: usize, limit: usize },
     Other(String),
 }
@@ -100,8 +100,8 @@ impl Nats {
         };
         let answer = match answered {
             Ok(Ok(answer)) => answer,
-            Ok(Err(Failed::NoResponders)) => {
-                return Err(RequestError::NoResponders { what: what(), sent: false });
+            Ok(Err(Failed::NoResponders { sent })) => {
+                return Err(RequestError::NoResponders { what: what(), sent });
             }
             Ok(Err(Failed::TooLarge { answer, size, limit })) => {
                 let what = if answer { format!("the answer to {}", what()) } else { what() };
@@ -120,7 +120,7 @@ impl Nats {
     async fn exchange(&self, subject: &str, payload: Bytes) -> Result<Bytes, Failed> {
         let size = payload.len();
         match self.shared.mux.ask(subject.to_owned(), None, payload).await {
-            Ok(answer) if nobody_listens(&answer) => Err(Failed::NoResponders),
+            Ok(answer) if nobody_listens(&answer) => Err(Failed::NoResponders { sent: false }),
             Ok(answer) => Ok(answer.payload),
             Err(AskError::Publish(error))
                 if error.kind() == PublishErrorKind::MaxPayloadExceeded =>
@@ -142,7 +142,7 @@ impl Nats {
         let mut whole = Whole::default();
         while let Some(part) = answers.next().await {
             if nobody_listens(&part) {
-                return Err(Failed::NoResponders);
+                return Err(Failed::NoResponders { sent: false });
             }
             let limit = MAX_MESSAGE;
             let taken = whole.take(&part);
@@ -162,11 +162,16 @@ impl Nats {
         let Some(answer) = shared else { return alone(payload).await };
         match answer.await {
             Ok(Shared::Answer(answer)) => Ok(answer),
-            Ok(Shared::Nobody) => Err(Failed::NoResponders),
+            Ok(Shared::Nobody) => Err(Failed::NoResponders { sent: false }),
             Ok(Shared::Alone) => {
                 under_way.alone_from_here();
-                alone(payload).await
+                // Whoever read the message of several may have done something of it.
+                alone(payload).await.map_err(|failed| match failed {
+                    Failed::NoResponders { .. } => Failed::NoResponders { sent: true },
+                    other @ (Failed::TooLarge { .. } | Failed::Other(_)) => other,
+                })
             }
+            Ok(Shared::Unsent(reason)) => Err(Failed::Other(reason)),
             Err(_) => Err(Failed::Other("the connection to NATS was closed".to_owned())),
         }
     }

@@ -7,7 +7,7 @@
 //! then; none waits for another one. Whoever knows of no lists gives one answer that is none: then
 //! each is sent alone, for a while.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +29,8 @@ use crate::parts::{self, Whole};
 
 /// Requests that share a message at most.
 pub(crate) const MOST: usize = 64;
-/// What they take together at most, in bytes; a larger request goes alone.
+/// What they take together at most, in bytes; a request that takes a quarter of it goes alone. When
+/// answers take more, the next ones are another message.
 const MOST_BYTES: usize = 64 * 1024;
 /// What the connection does not take within this time is not sent much later, either.
 const SEND_WITHIN: Duration = Duration::from_secs(1);
@@ -45,6 +46,8 @@ pub(crate) enum Shared {
     Nobody,
     /// It has to be sent alone.
     Alone,
+    /// It was not sent, and why.
+    Unsent(String),
 }
 
 /// A request that waits for its message, or for its answer.
@@ -61,7 +64,7 @@ struct AtSubject {
     alone_until: Option<Instant>,
 }
 
-type Subjects = Arc<Mutex<HashMap<String, AtSubject>>>;
+type Subjects = Arc<Mutex<BTreeMap<String, AtSubject>>>;
 
 /// What gathers, by subject.
 #[derive(Debug)]
@@ -155,13 +158,15 @@ async fn send(client: Client, mux: Arc<Mux>, subjects: Subjects, gathers: Arc<No
                 let sent = client.publish_with_reply(subject.clone(), reply.clone(), message);
                 let failed = match timeout(SEND_WITHIN, sent).await {
                     Ok(Ok(())) => continue,
-                    Ok(Err(error)) => Some(error.kind()),
+                    Ok(Err(error)) => Some(error),
                     Err(_) => None,
                 };
-                let asked = mux.give_up(&reply);
-                if failed == Some(PublishErrorKind::MaxPayloadExceeded) {
-                    asked.into_iter().for_each(|mut asked| asked.tell_all(|| Shared::Alone));
-                }
+                let shared = || match &failed {
+                    Some(e) if e.kind() == PublishErrorKind::MaxPayloadExceeded => Shared::Alone,
+                    Some(error) => Shared::Unsent(chain(error)),
+                    None => Shared::Unsent("the connection to NATS takes nothing".to_owned()),
+                };
+                mux.give_up(&reply).into_iter().for_each(|mut asked| asked.tell_all(shared));
             }
         }
     }
@@ -254,8 +259,8 @@ pub(crate) fn requests(message: &Bytes) -> Result<Vec<Bytes>, String> {
     }
     let requests: Vec<&RawValue> =
         serde_json::from_slice(message).map_err(|error| error.to_string())?;
-    if requests.len() > MOST {
-        return Err(format!("at most {MOST} requests share a message"));
+    if requests.is_empty() || requests.len() > MOST {
+        return Err(format!("1 to {MOST} requests share a message"));
     }
     Ok(requests.into_iter().map(|one| message.slice_ref(one.get().as_bytes())).collect())
 }
@@ -264,8 +269,8 @@ pub(crate) fn requests(message: &Bytes) -> Result<Vec<Bytes>, String> {
 #[derive(Debug)]
 pub(crate) struct Asker {
     to: Subject,
-    /// Answers that wait to be sent.
-    written: Mutex<Vec<u8>>,
+    /// Answers that wait to be sent, message for message; more are added to the last one.
+    written: Mutex<Vec<Vec<u8>>>,
 }
 
 /// Sends answers that share messages.
@@ -289,13 +294,19 @@ impl Answering {
 
     /// Answers one of the requests that shared a message.
     pub(crate) fn answer<R: Serialize>(&self, asker: &Arc<Asker>, place: usize, answer: &R) {
-        let mut written = locked(&asker.written);
-        let is_first = written.is_empty();
-        written.push(if is_first { b'[' } else { b',' });
-        serde_json::to_writer(&mut *written, &(place, answer))
+        let mut messages = locked(&asker.written);
+        let is_first = messages.is_empty();
+        let written = match messages.pop_if(|last| last.len() < MOST_BYTES) {
+            Some(mut last) => {
+                last.push(b',');
+                messages.push_mut(last)
+            }
+            None => messages.push_mut(vec![b'[']),
+        };
+        serde_json::to_writer(written, &(place, answer))
             .expect("types of the protocol have a JSON form");
         if is_first && self.waiting.try_send(Arc::clone(asker)).is_err() {
-            written.clear();
+            messages.clear();
             tracing::warn!(subject = %asker.to, "an answer was dropped: too many wait");
         }
     }
@@ -309,10 +320,12 @@ impl Asker {
 
 async fn answer(client: Client, mut askers: mpsc::Receiver<Arc<Asker>>) {
     while let Some(asker) = askers.recv().await {
-        let mut written = mem::take(&mut *locked(&asker.written));
-        written.push(b']');
-        if let Err(error) = parts::send(&client, asker.to.clone(), None, written.into()).await {
-            tracing::warn!(subject = %asker.to, reason = chain(&error), "answers were dropped");
+        let messages = mem::take(&mut *locked(&asker.written));
+        for mut message in messages {
+            message.push(b']');
+            if let Err(error) = parts::send(&client, asker.to.clone(), None, message.into()).await {
+                tracing::warn!(subject = %asker.to, reason = chain(&error), "answers were dropped");
+            }
         }
     }
 }

@@ -26,7 +26,8 @@ pub(crate) fn is_ping(message: &Message) -> bool {
 }
 
 impl Nats {
-    /// Takes the pings out of what is listened to from now on, and answers them.
+    /// Takes the pings out of what is listened to from now on, and answers them. What came a moment
+    /// before may be taken for lost by its asker, who asks again.
     pub(crate) fn answering_pings<S: Stream<Item = Message>>(
         &self,
         messages: S,
@@ -42,7 +43,7 @@ impl Nats {
         })
     }
 
-    /// Waits until whoever may have taken a request that is sent now will not answer any more.
+    /// Waits until nobody listens where a request is sent, or only who came later than it.
     pub(crate) async fn deserted(&self, subject: &str) {
         let (asked, mut pause) = (Instant::now(), FIRST);
         loop {

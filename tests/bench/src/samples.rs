@@ -71,7 +71,7 @@ pub(crate) fn start(workflow: &Workflow, number: usize) -> Input {
     };
     let digest = Hash::from_bytes(*workflow.digest().as_bytes());
     let (workflow, pinned) = (Some(workflow.clone()), BTreeMap::new());
-    Input::Start { start: Box::new(start), workflow: Resolved { digest, workflow, pinned } }
+    Input::Accepted { start: Box::new(start), workflow: Resolved { digest, workflow, pinned } }
 }
 
 /// Returns the id of a run.

@@ -151,7 +151,16 @@ async fn probe<B: Broker>(context: &Context<B>, stopped: Stopped) -> Probe {
         let ping = Command::Resume { run, by: "standby".to_owned() };
         context.broker.command(context.id, ping)
     };
-    match tokio::time::timeout(ANSWER_WITHIN, first_answer(ask)).await {
+    let asked = async {
+        loop {
+            match first_answer(ask).await {
+                // Whoever took it is gone. Is there nobody, or already the next one?
+                Err(RequestError::NoResponders { sent: true, .. }) => {}
+                answer => return answer,
+            }
+        }
+    };
+    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
         Ok(Err(RequestError::NoResponders { .. })) => Probe::Nobody,
         Ok(Ok(CommandReply::Rejected(Rejection::PartitionStopped { .. })))
             if stopped == Stopped::IsVacant =>

@@ -20,6 +20,7 @@ mod rounds;
 mod script;
 mod signals;
 mod slices;
+mod starts;
 mod supervision;
 mod unwinding;
 mod world;

@@ -31,7 +31,7 @@ impl World {
 fn text(shared: Shared) -> String {
     match shared {
         Shared::Answer(answer) => String::from_utf8_lossy(&answer).into_owned(),
-        other @ (Shared::Nobody | Shared::Alone) => format!("{other:?}"),
+        other @ (Shared::Nobody | Shared::Alone | Shared::Unsent(_)) => format!("{other:?}"),
     }
 }
 
