@@ -1,5 +1,6 @@
-//! What coordinators hear of the tasks that they delivered: if nothing else is to be done, once their
-//! handlers had a turn, so that it shares a packet with the reports of those that were over at once.
+//! What coordinators hear of the tasks that they delivered: if nothing else is to be done, once
+//! their handlers had a turn, so that it shares a packet with the reports of those that were over
+//! at once.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -7,8 +8,8 @@ use std::task::Poll;
 use skep_broker::Responder;
 use skep_protocol::Delivery;
 
-/// How often the loop looks for something else before the answers leave: at once, and when it waits,
-/// which lets handlers have their turn.
+/// How often the loop looks for something else before the answers leave: at once, and when it
+/// waits, which lets handlers have their turn.
 const TURNS: u8 = 2;
 
 /// Answers that are owed.

@@ -133,8 +133,8 @@ pub async fn c26_leaving_in_the_middle_of_a_request_is_noticed<H: Harness>(harne
     }
 }
 
-/// C55: that a listener went is noticed also if its successor, which takes a moment to come, listens
-/// before anybody could see that nobody does.
+/// C55: that a listener went is noticed also if its successor, which takes a moment to come,
+/// listens before anybody could see that nobody does.
 pub async fn c55_a_successor_does_not_hide_that_one_has_left<H: Harness>(harness: &H) {
     let (client, old) = (harness.client().await, harness.client().await);
     let (new, p, a) = (harness.client().await, partition(0), agent("a"));

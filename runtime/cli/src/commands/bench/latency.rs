@@ -19,9 +19,9 @@ const WARM_UP: u32 = 20;
 /// One run at a time, a chain of steps that do nothing: how long each step takes, and a run, from
 /// its submission to its end.
 ///
-/// A step takes from when its agent began it until it begins the next one; the first one counts from
-/// the submission. For that the agent is in this process, and nobody else watches. What a run takes
-/// is seen in the journal, with as many runs again.
+/// A step takes from when its agent began it until it begins the next one; the first one counts
+/// from the submission. For that the agent is in this process, and nobody else watches. What a run
+/// takes is seen in the journal, with as many runs again.
 #[derive(Debug, Args)]
 pub(super) struct Latency {
     #[command(flatten)]

@@ -167,8 +167,8 @@ impl<'a, B: Broker> Load<'a, B> {
         Ok(Played { took: ended.saturating_sub(first) })
     }
 
-    /// Starts one run; returns when, and when each of so many steps of it was begun. The run is over
-    /// then.
+    /// Starts one run; returns when, and when each of so many steps of it was begun. The run is
+    /// over then.
     pub(super) async fn play_slowly(
         &self,
         steps: u32,
