@@ -1,12 +1,13 @@
 //! What the world is owed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use compact_str::CompactString;
 use skep_protocol::{
-    AgentId, AttemptId, BlobRef, ChildOutcome, Hash, Parent, RunId, StartRun, StepPath, Task,
-    Timestamp,
+    AgentId, AttemptId, BlobRef, ChildOutcome, Hash, Parent, PartitionId, Payload, RunId, StartRun,
+    StepPath, Task, Timestamp,
 };
 use skep_workflow::{Breaker, WhenOpen};
 
@@ -52,20 +53,83 @@ pub enum Effect {
 /// See [`Effect::OfferTask`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferTask {
-    /// The task; its `labels` are those that an agent must have.
-    pub task: Task,
+    /// The attempt.
+    pub id: AttemptId,
+    /// Where reports go.
+    pub partition: PartitionId,
+    /// See [`Task::fencing_token`].
+    pub fencing_token: u64,
+    /// The run in which the step was first attempted, if this one does that one over.
+    pub origin: Option<RunId>,
+    /// The rendered `with` of the step.
+    pub input: Payload,
+    /// What an earlier attempt left.
+    pub checkpoint: Option<Payload>,
+    /// When the whole step has to be over.
+    pub deadline: Option<Timestamp>,
     /// Not before this moment.
     pub not_before: Timestamp,
     /// Who is known to hold it already.
     pub taken_by: Option<AgentId>,
     /// When the attempt fails unless it is recorded that an agent took it.
     pub take_by: Option<Timestamp>,
-    /// Labels that make an agent more welcome.
-    pub prefer: BTreeMap<String, String>,
-    /// What else has a say in when it goes, and what is watched when it went.
-    pub care: Care,
+    /// It repeats one that failed: the retry budget of its capability has a say.
+    pub is_retry: bool,
     /// The later rounds it belongs to: it goes when all has stopped that belongs to earlier ones.
     pub rounds: Vec<Round>,
+    /// What it has in common with all attempts of the step, in every run.
+    pub spec: Arc<TaskSpec>,
+}
+
+impl OfferTask {
+    /// Returns the task, as an agent gets it that is sent the attempt for the first time.
+    pub fn task(&self) -> Task {
+        Task {
+            v: Task::VERSION,
+            run: self.id.run,
+            step: self.id.step.clone(),
+            attempt: self.id.attempt,
+            fencing_token: self.fencing_token,
+            ask: false,
+            origin: self.origin,
+            capability: self.spec.capability.to_string(),
+            workflow: self.spec.workflow.clone(),
+            partition: self.partition,
+            input: self.input.clone(),
+            checkpoint: self.checkpoint.clone(),
+            timeout_ms: self.spec.timeout_ms,
+            deadline: self.deadline,
+            deadline_in_ms: None,
+            priority: self.spec.priority,
+            labels: self.spec.labels.clone(),
+        }
+    }
+}
+
+/// What all attempts of a step have in common, or those of its fallback, or of what makes it good:
+/// however many are owed at a time, there is one of it for each definition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskSpec {
+    /// The name of the workflow.
+    pub workflow: String,
+    /// What an agent is asked to do.
+    pub capability: CompactString,
+    /// How long the handler may run, in milliseconds.
+    pub timeout_ms: u64,
+    /// 0 to 9; 9 goes first.
+    pub priority: u8,
+    /// The labels that an agent must have.
+    pub labels: BTreeMap<String, String>,
+    /// Labels that make an agent more welcome.
+    pub prefer: BTreeMap<String, String>,
+    /// The circuit breaker that the step has for itself, and its name.
+    pub breaker: Option<(CompactString, Breaker)>,
+    /// What happens while the circuit breaker is open.
+    pub when_open: WhenOpen,
+    /// An attempt fails if it makes no progress for so long.
+    pub progress_within: Option<Duration>,
+    /// Failure codes that are the answer to the step, and no trouble of whoever gave it.
+    pub unless: Vec<String>,
 }
 
 /// What happens inside of something since it started over the last time. Whatever is in no other
@@ -81,21 +145,6 @@ pub struct Round {
 impl Round {
     /// What makes good what a run did.
     pub const UNWINDING: Self = Self { inside: None, number: 1 };
-}
-
-/// How an attempt is cared for on its way and at its agent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Care {
-    /// It repeats one that failed: the retry budget of its capability has a say.
-    pub is_retry: bool,
-    /// The circuit breaker that the step has for itself, and its name.
-    pub breaker: Option<Box<(CompactString, Breaker)>>,
-    /// What happens while the circuit breaker is open.
-    pub when_open: WhenOpen,
-    /// It fails if it makes no progress for so long.
-    pub progress_within: Option<Duration>,
-    /// Failure codes that are the answer to the step, and no trouble of whoever gave it.
-    pub unless: Vec<String>,
 }
 
 /// Names an effect, so that it can be settled.
@@ -117,7 +166,7 @@ impl Effect {
     /// Returns the name of the effect.
     pub fn key(&self) -> EffectKey {
         match self {
-            Self::OfferTask(offer) => EffectKey::Attempt(offer.task.id()),
+            Self::OfferTask(offer) => EffectKey::Attempt(offer.id.clone()),
             Self::StartChild { start, .. } => EffectKey::StartChild(start.run),
             Self::CancelChild { child, .. } => EffectKey::CancelChild(*child),
             Self::NotifyParent { child, .. } => EffectKey::Parent(*child),

@@ -18,6 +18,7 @@ mod explain;
 mod guard;
 mod health;
 mod input;
+mod moves;
 mod place;
 mod pool;
 mod presence;
@@ -304,7 +305,7 @@ impl Fleet {
     fn drop_partition(&mut self, partition: PartitionId) {
         self.owned.remove(&partition);
         self.unread.remove(&partition);
-        for slot in self.attempts.those(|known| known.offer.task.partition == partition) {
+        for slot in self.attempts.those(|known| known.offer.partition == partition) {
             self.forget(slot);
         }
         self.forget_stopping();

@@ -61,7 +61,7 @@ mod run;
 mod size;
 mod wake;
 
-pub use effect::{Care, Change, Effect, EffectKey, OfferTask, Round};
+pub use effect::{Change, Effect, EffectKey, OfferTask, Round, TaskSpec};
 pub use error::{FoldError, RestoreError};
 pub use input::{Handled, Input, Reply, Resolved};
 pub use invariant::{Audit, Violation};

@@ -1,12 +1,14 @@
 //! What is worked out once per workflow, so that no event has to.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use skep_workflow::{Reference, Step, StepIndex, StepKind, StepPart, Workflow};
 
+use crate::effect::TaskSpec;
 use crate::run::ScopeId;
 use crate::run::step::StepState;
+use crate::run::work::Performer;
 
 /// A workflow, and who reads what in it.
 #[derive(Debug)]
@@ -33,6 +35,16 @@ struct StepPlan {
     keeps_items: bool,
     /// Its output is read by somebody, or is part of an output that is.
     wanted: bool,
+    specs: Specs,
+}
+
+/// What agents are asked to do for a step, by who performs it; worked out when it is first asked
+/// for.
+#[derive(Debug, Default, Clone)]
+struct Specs {
+    own: OnceLock<Option<Arc<TaskSpec>>>,
+    fallback: OnceLock<Option<Arc<TaskSpec>>>,
+    compensation: OnceLock<Option<Arc<TaskSpec>>>,
 }
 
 impl Plan {
@@ -118,6 +130,18 @@ impl Plan {
 
     pub(crate) fn keeps_items(&self, step: StepIndex) -> bool {
         self.steps[step.as_usize()].keeps_items
+    }
+
+    /// Returns what the attempts of a step have in common; nothing if no agent is asked.
+    pub(crate) fn spec(&self, step: StepIndex, performer: Performer) -> Option<&Arc<TaskSpec>> {
+        let specs = &self.steps[step.as_usize()].specs;
+        let spec = match performer {
+            Performer::Own => &specs.own,
+            Performer::Fallback => &specs.fallback,
+            Performer::Compensation => &specs.compensation,
+        };
+        let work_out = || TaskSpec::new(self.workflow.name(), self.step(step), performer);
+        spec.get_or_init(|| work_out().map(Arc::new)).as_ref()
     }
 
     /// Returns the name of a signal if some step waits for it.

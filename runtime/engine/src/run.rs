@@ -17,7 +17,7 @@ mod tried;
 pub(crate) mod unwinding;
 mod view;
 mod weight;
-mod work;
+pub(crate) mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};

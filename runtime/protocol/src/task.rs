@@ -100,11 +100,11 @@ impl Task {
         })
     }
 
-    /// Lifts the fencing token above those of every earlier epoch of the partition, in which the
-    /// same attempt may have been sent to somebody else.
-    pub fn fence(&mut self, epoch: u64) {
-        let attempts = self.fencing_token & EPOCH.wrapping_sub(1);
-        self.fencing_token = epoch.saturating_mul(EPOCH).saturating_add(attempts);
+    /// Returns a fencing token lifted above those of every earlier epoch of the partition, in which
+    /// the same attempt may have been sent to somebody else.
+    pub const fn fenced(token: u64, epoch: u64) -> u64 {
+        let attempts = token & EPOCH.wrapping_sub(1);
+        epoch.saturating_mul(EPOCH).saturating_add(attempts)
     }
 
     /// Takes down how long it is until the deadline; it is sent now.

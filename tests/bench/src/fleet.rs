@@ -73,7 +73,7 @@ fn perform((mut fleet, offers): (Fleet, Vec<OfferTask>)) -> Fleet {
 
 /// Lets an attempt find its agent.
 fn deliver(fleet: &mut Fleet, offer: OfferTask) -> (AttemptId, AgentId) {
-    let (attempt, mut effects) = (offer.task.id(), Vec::new());
+    let (attempt, mut effects) = (offer.id.clone(), Vec::new());
     fleet.handle(FleetInput::Owed(Box::new(offer)), NOW, &mut effects);
     let Some(FleetEffect::Deliver { agent, .. }) = effects.pop() else {
         unreachable!("an agent has a slot that is free");

@@ -15,7 +15,7 @@ const TIMES: f64 = SHARED as f64;
 
 pub(crate) fn cases() -> Vec<Case> {
     let [encode, decode] = journal();
-    let tasks = samples::offers(SHARED).into_iter().map(|offer| offer.task).collect();
+    let tasks = samples::offers(SHARED).into_iter().map(|offer| offer.task()).collect();
     let reports = (0..SHARED).map(|number| samples::report(samples::run(number), 3)).collect();
     let reports = ReportBatch { v: ReportBatch::VERSION, agent: samples::agent(1), reports };
     let [encode_tasks, decode_tasks] = message("tasks", "task", TaskBatch { tasks });

@@ -101,7 +101,7 @@ impl Play {
             for effect in &owed {
                 match effect {
                     Effect::OfferTask(offer) => {
-                        self.echo(&offer.task.id().step, offer.task.attempt, &offer.task.input)?
+                        self.echo(&offer.id.step, offer.id.attempt, &offer.input)?
                     }
                     Effect::FetchBlob { blob } => self.fetch(*blob)?,
                     Effect::StartChild { .. }

@@ -182,7 +182,10 @@ impl<B: Broker> Serving<B> {
         let mut offers = Vec::new();
         for effect in owed {
             match effect {
-                Effect::OfferTask(offer) => offers.push(self.for_fleet(*offer)),
+                Effect::OfferTask(mut offer) => {
+                    self.for_fleet(&mut offer);
+                    offers.push(*offer);
+                }
                 Effect::StartChild { .. }
                 | Effect::CancelChild { .. }
                 | Effect::NotifyParent { .. }

@@ -178,7 +178,7 @@ impl Fleet {
         let Some(attempt) = self.attempts.at_mut(slot) else { return };
         attempt.held_as = known.attempts.len();
         known.attempts.push(slot);
-        if let Some(room) = known.offers.get_mut(&attempt.capability) {
+        if let Some(room) = known.offers.get_mut(attempt.capability()) {
             room.used += 1;
         }
         known.list(agent, &mut self.pools, &mut self.touched);
@@ -196,7 +196,7 @@ impl Fleet {
         if known.attempts.get(held_as) != Some(&slot) {
             return;
         }
-        if let Some(room) = known.offers.get_mut(&attempt.capability) {
+        if let Some(room) = known.offers.get_mut(attempt.capability()) {
             room.used = room.used.saturating_sub(1);
             known.paused_until = None;
         }
@@ -264,7 +264,7 @@ impl Fleet {
             })
             .collect();
         for slot in &known.attempts {
-            let capability = self.attempts.at(*slot).map(|attempt| &attempt.capability);
+            let capability = self.attempts.at(*slot).map(|attempt| attempt.capability());
             if let Some(room) = capability.and_then(|name| known.offers.get_mut(name)) {
                 room.used += 1;
             }

@@ -7,11 +7,11 @@ use compact_str::CompactString;
 use skep_protocol::limits::{AGENT_SILENCE, TAKEN_AFTER};
 use skep_protocol::{AgentId, AttemptId, Timestamp};
 
+use super::Fleet;
 use super::place::Place;
-use super::pool::{Line, pool_of};
+use super::pool::Line;
 use super::progress::Watch;
 use super::register::Slot;
-use super::{Fleet, FleetEffect, touch};
 use crate::OfferTask;
 
 /// With less time left an attempt is sent to nobody, unless it had little from the beginning.
@@ -20,11 +20,9 @@ const TIME_TO_BE_SEEN: Duration = Duration::from_millis(100);
 /// An attempt that is owed.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    pub(super) id: AttemptId,
     pub(super) offer: Box<OfferTask>,
-    pub(super) capability: CompactString,
-    /// Where it waits for its turn.
-    pub(super) line: Line,
+    /// Where it waits for its turn; none for the plain one.
+    line: Option<Box<Line>>,
     pub(super) place: Place,
     /// Where it is among those that are in the same hands.
     pub(super) held_as: usize,
@@ -42,6 +40,13 @@ pub(super) struct Attempt {
     pub(super) sent: Option<Timestamp>,
     /// The retry budget has seen it.
     pub(super) counted: bool,
+    pub(super) timer: Option<Timestamp>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What is known of few attempts: the others do without the room for it.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
     /// When the retry budget paid for it.
     pub(super) paid: Option<Timestamp>,
     /// Since when agents cannot read it, and why.
@@ -50,21 +55,53 @@ pub(super) struct Attempt {
     pub(super) watch: Option<Watch>,
     /// Until when it waits for other steps, since it first had to.
     pub(super) patience: Option<Timestamp>,
-    pub(super) timer: Option<Timestamp>,
 }
+
+static PLAIN: Line = Line::PLAIN;
+static NOTHING_RARE: Rare = Rare { paid: None, unread: None, watch: None, patience: None };
 
 /// The order in which ready attempts go: priority, time, arrival.
 pub(super) type Rank = (Reverse<u8>, Timestamp, u64);
 
 impl Attempt {
+    pub(super) const fn id(&self) -> &AttemptId {
+        &self.offer.id
+    }
+
+    pub(super) fn capability(&self) -> &CompactString {
+        &self.offer.spec.capability
+    }
+
+    /// Returns where it waits for its turn.
+    pub(super) fn line(&self) -> &Line {
+        self.line.as_deref().unwrap_or(&PLAIN)
+    }
+
+    pub(super) fn line_mut(&mut self) -> &mut Line {
+        self.line.get_or_insert_default()
+    }
+
+    /// It waits with those that repeat nothing from here on. Returns whether it did not before.
+    pub(super) fn first_from_now_on(&mut self) -> bool {
+        self.line.as_mut().is_some_and(|line| std::mem::take(&mut line.again))
+    }
+
+    pub(super) fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or(&NOTHING_RARE)
+    }
+
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     pub(super) fn rank(&self) -> Rank {
-        (Reverse(self.offer.task.priority), self.offer.not_before, self.arrival)
+        (Reverse(self.offer.spec.priority), self.offer.not_before, self.arrival)
     }
 
     /// When an attempt that was sent counts as taken, so that its `timeout` starts to run, and that
     /// nobody takes its `queue_timeout` to be over.
-    fn taken_at(&self, sent: Timestamp) -> Timestamp {
-        let bound = TAKEN_AFTER.min(Duration::from_millis(self.offer.task.timeout_ms));
+    pub(super) fn taken_at(&self, sent: Timestamp) -> Timestamp {
+        let bound = TAKEN_AFTER.min(Duration::from_millis(self.offer.spec.timeout_ms));
         let left = self.offer.take_by.map(|by| by.since(sent) / 2);
         sent.after(left.map_or(bound, |left| bound.min(left)))
     }
@@ -82,15 +119,14 @@ impl Attempt {
 impl Fleet {
     /// A partition owes an attempt; one that is known already keeps its place.
     pub(super) fn owe(&mut self, offer: Box<OfferTask>, now: Timestamp) {
-        self.owned.insert(offer.task.partition);
-        let id = offer.task.id();
+        self.owned.insert(offer.partition);
         let taker = offer.taken_by.clone();
-        let slot = match self.attempts.slot(&id) {
+        let slot = match self.attempts.slot(&offer.id) {
             Some(slot) => match self.owe_again(slot, offer, now) {
                 Some(slot) => slot,
                 None => return,
             },
-            None => self.track_new(id, offer),
+            None => self.track_new(offer),
         };
         match taker {
             Some(taker) => self.entrust(slot, &taker, now),
@@ -139,14 +175,20 @@ impl Fleet {
     /// Tracks a known attempt as if it was new, but for its past.
     fn track_anew(&mut self, slot: Slot, offer: Box<OfferTask>) -> Slot {
         let before = self.attempts.at(slot).map(|known| {
-            let past = (known.sent, known.counted, known.paid, known.patience);
+            let past = (known.sent, known.counted, known.rare().paid, known.rare().patience);
             ((known.sending, known.arrival), past)
         });
         let slot = self.track(offer);
         if let (Some((order, past)), Some(known)) = (before, self.attempts.at_mut(slot)) {
             (known.sending, known.arrival) = order;
-            (known.sent, known.counted, known.paid, known.patience) = past;
-            known.line.again &= !known.counted;
+            let (paid, patience);
+            (known.sent, known.counted, paid, patience) = past;
+            if paid.is_some() || patience.is_some() {
+                *known.rare_mut() = Rare { paid, patience, ..Rare::default() };
+            }
+            if known.counted {
+                known.first_from_now_on();
+            }
         }
         slot
     }
@@ -155,8 +197,8 @@ impl Fleet {
     fn renew(&mut self, slot: Slot, offer: Box<OfferTask>) {
         let Some(known) = self.attempts.at_mut(slot) else { return };
         let before = std::mem::replace(&mut known.offer, offer);
-        self.rounds.forget(&known.id, &before.rounds);
-        self.rounds.track(&known.id, &known.offer.rounds);
+        self.rounds.forget(known.id(), &before.rounds);
+        self.rounds.track(known.id(), &known.offer.rounds);
     }
 
     /// Takes it that an agent has an attempt, because the journal says so: whether it still does,
@@ -192,20 +234,17 @@ impl Fleet {
     }
 
     pub(super) fn track(&mut self, offer: Box<OfferTask>) -> Slot {
-        let id = offer.task.id();
-        if let Some(known) = self.attempts.slot(&id) {
+        if let Some(known) = self.attempts.slot(&offer.id) {
             self.forget(known);
         }
-        self.track_new(id, offer)
+        self.track_new(offer)
     }
 
-    fn track_new(&mut self, id: AttemptId, offer: Box<OfferTask>) -> Slot {
-        self.rounds.track(&id, &offer.rounds);
+    fn track_new(&mut self, offer: Box<OfferTask>) -> Slot {
+        self.rounds.track(&offer.id, &offer.rounds);
         self.arrivals += 1;
         let attempt = Attempt {
-            id,
-            capability: CompactString::new(&offer.task.capability),
-            line: offer.line(),
+            line: offer.line().map(Box::new),
             place: Place::New,
             held_as: 0,
             arrival: self.arrivals,
@@ -215,169 +254,10 @@ impl Fleet {
             admitted: false,
             sent: None,
             counted: false,
-            paid: None,
-            unread: None,
-            watch: None,
-            patience: None,
             timer: None,
+            rare: None,
             offer,
         };
         self.attempts.insert(Box::new(attempt))
-    }
-
-    /// Lets an attempt wait for its turn, or first for its time.
-    pub(super) fn make_ready(&mut self, slot: Slot, now: Timestamp) {
-        self.comes_back(slot);
-        let Some(attempt) = self.attempts.at(slot) else { return };
-        let place = if attempt.withheld {
-            Place::Withheld
-        } else if attempt.offer.not_before > now {
-            Place::BackOff
-        } else if let Some(until) = self.waits_until(slot, now) {
-            Place::Behind { until }
-        } else {
-            Place::Ready
-        };
-        self.move_to(slot, place);
-    }
-
-    /// Offers an attempt again that went astray.
-    pub(super) fn send_again(&mut self, slot: Slot, now: Timestamp) {
-        if let Some(attempt) = self.attempts.at_mut(slot) {
-            attempt.sending += 1;
-        }
-        self.make_ready(slot, now);
-    }
-
-    /// The only way from one place to another: keeps every index in step.
-    pub(super) fn move_to(&mut self, slot: Slot, to: Place) {
-        let Some(before) = self.leave(slot) else { return };
-        let Some(attempt) = self.attempts.at_mut(slot) else { return };
-        attempt.place = to;
-        match &attempt.place {
-            Place::New
-            | Place::Withheld
-            | Place::RollCall
-            | Place::Late
-            | Place::Delivering { .. }
-            | Place::Held { .. } => {}
-            Place::BackOff => attempt.timer = Some(attempt.offer.not_before),
-            Place::Behind { until } => {
-                attempt.timer = Some(*until);
-                self.rounds.wait(&attempt.id, &attempt.offer.rounds);
-            }
-            Place::Missing { until: at }
-            | Place::Lost { again: at, .. }
-            | Place::Refused { again: at } => {
-                attempt.timer = Some(*at);
-            }
-            Place::Ready => {
-                let rank = attempt.rank();
-                pool_of(&mut self.pools, &attempt.capability).push(&attempt.line, rank, slot);
-                touch(&mut self.touched, &attempt.capability);
-            }
-            Place::Sent { since, .. } if attempt.told.is_none() => {
-                attempt.timer = Some(attempt.taken_at(*since));
-            }
-            Place::Sent { .. } => {}
-            Place::Queued { .. } => {
-                pool_of(&mut self.pools, &attempt.capability).queued.insert(slot);
-            }
-        }
-        if let Some(at) = attempt.timer {
-            self.due.insert((at, slot));
-        }
-        let (before, after) = (before.agent(), attempt.place.agent());
-        if before == after {
-            return;
-        }
-        let after = after.cloned();
-        if let Some(agent) = before {
-            self.take_from(agent, slot);
-        }
-        if let Some(agent) = after {
-            self.hand_to(&agent, slot);
-        }
-    }
-
-    /// Takes an attempt out of where it is, but not out of the hands that it is in, and returns
-    /// where that was.
-    fn leave(&mut self, slot: Slot) -> Option<Place> {
-        let attempt = self.attempts.at_mut(slot)?;
-        if let Some(at) = attempt.timer.take() {
-            self.due.remove(&(at, slot));
-        }
-        let place = std::mem::replace(&mut attempt.place, Place::New);
-        match &place {
-            Place::Ready => {
-                if let Some(pool) = self.pools.get_mut(&attempt.capability) {
-                    pool.remove(&attempt.line, &attempt.rank());
-                }
-            }
-            Place::Queued { .. } => {
-                if let Some(pool) = self.pools.get_mut(&attempt.capability) {
-                    pool.queued.remove(&slot);
-                }
-                touch(&mut self.touched, &attempt.capability);
-            }
-            Place::Behind { .. } => self.rounds.go_on(&attempt.id, &attempt.offer.rounds),
-            Place::New
-            | Place::Withheld
-            | Place::BackOff
-            | Place::RollCall
-            | Place::Missing { .. }
-            | Place::Late
-            | Place::Delivering { .. }
-            | Place::Sent { .. }
-            | Place::Held { .. }
-            | Place::Lost { .. }
-            | Place::Refused { .. } => {}
-        }
-        Some(place)
-    }
-
-    /// Drops an attempt from every index.
-    pub(super) fn forget(&mut self, slot: Slot) {
-        self.comes_back(slot);
-        let before = self.leave(slot);
-        if let Some(agent) = before.as_ref().and_then(Place::agent) {
-            self.take_from(agent, slot);
-        }
-        if let Some(attempt) = self.attempts.remove(slot) {
-            self.rounds.forget(&attempt.id, &attempt.offer.rounds);
-            touch(&mut self.touched, &attempt.capability);
-        }
-    }
-
-    /// Tells the partition that the attempt is lost; it settles it and owes another one, or none.
-    pub(super) fn lose(
-        &mut self,
-        slot: Slot,
-        (agent, cause): (Option<AgentId>, String),
-        now: Timestamp,
-        effects: &mut Vec<FleetEffect>,
-    ) {
-        let again = now.after(AGENT_SILENCE);
-        self.move_to(slot, Place::Lost { agent: agent.clone(), again });
-        let Some(attempt) = self.attempts.at(slot) else { return };
-        let (partition, attempt) = (attempt.offer.task.partition, attempt.id.clone());
-        effects.push(FleetEffect::Lost { partition, attempt, agent, cause });
-    }
-
-    /// Tells the partition who holds the attempt, unless it knows.
-    pub(super) fn tell_held(
-        &mut self,
-        slot: Slot,
-        agent: &AgentId,
-        effects: &mut Vec<FleetEffect>,
-    ) {
-        let Some(attempt) = self.attempts.at_mut(slot) else { return };
-        if attempt.told.as_ref() == Some(agent) {
-            return;
-        }
-        attempt.told = Some(agent.clone());
-        let partition = attempt.offer.task.partition;
-        let (agent, attempt) = (agent.clone(), attempt.id.clone());
-        effects.push(FleetEffect::Held { partition, agent, attempt });
     }
 }

@@ -80,7 +80,7 @@ impl Fleet {
         effects: &mut Vec<FleetEffect>,
     ) {
         let Some(known) = self.agents.get(agent) else { return };
-        let is_listed = |slot: Slot| self.attempts.at(slot).is_some_and(|a| held.contains(&a.id));
+        let is_listed = |slot: Slot| self.attempts.at(slot).is_some_and(|a| held.contains(a.id()));
         let missing = known.attempts.iter().copied().filter(|slot| !is_listed(*slot));
         let mut missing: Vec<Slot> = missing.collect();
         self.attempts.sort(&mut missing);
@@ -241,7 +241,7 @@ impl Fleet {
                 self.takes_nothing(agent);
             }
             Refusal::UnknownCapability => {
-                let capability = self.attempts.get(id).map(|attempt| attempt.capability.clone());
+                let capability = self.attempts.get(id).map(|attempt| attempt.capability().clone());
                 self.withdraw(agent, capability.as_deref());
             }
         }

@@ -9,6 +9,7 @@ use super::place::Place;
 use super::pool::{Labels, Line, Pool};
 use super::register::Slot;
 use super::{Fleet, FleetEffect};
+use crate::OfferTask;
 
 /// What a task takes in a message beside its payloads, in bytes.
 const TASK_OVERHEAD: usize = 1_024;
@@ -66,7 +67,7 @@ impl Fleet {
                 continue;
             }
             let Some(attempt) = self.attempts.at(slot) else { continue };
-            if let Some(agent) = self.choose(pool, line, &attempt.offer.prefer) {
+            if let Some(agent) = self.choose(pool, line, &attempt.offer.spec.prefer) {
                 best = Some((rank, slot, agent));
             }
         }
@@ -102,7 +103,7 @@ impl Fleet {
                 let (first, others) = rest.split_at(bearable(rest));
                 let tasks = first
                     .iter()
-                    .map(|attempt| Task { ask: attempt.sending > 0, ..attempt.offer.task.clone() });
+                    .map(|attempt| Task { ask: attempt.sending > 0, ..attempt.offer.task() });
                 let (agent, tasks) = (agent.clone(), tasks.collect());
                 effects.push(FleetEffect::Deliver { agent, tasks });
                 rest = others;
@@ -115,10 +116,8 @@ impl Fleet {
 fn bearable(attempts: &[&Attempt]) -> usize {
     let mut bytes = 0;
     let within = attempts.iter().take(MAX_SHARED).take_while(|attempt| {
-        let task = &attempt.offer.task;
-        bytes += TASK_OVERHEAD
-            + inline_size(&task.input)
-            + task.checkpoint.as_ref().map_or(0, inline_size);
+        let OfferTask { input, checkpoint, .. } = &*attempt.offer;
+        bytes += TASK_OVERHEAD + inline_size(input) + checkpoint.as_ref().map_or(0, inline_size);
         bytes <= TARGET_BATCH_BYTES
     });
     within.count().max(1)

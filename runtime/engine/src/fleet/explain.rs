@@ -18,7 +18,7 @@ impl Fleet {
     /// Says what an attempt waits for; `None` if it is not owed, or if an agent works on it.
     pub fn explain(&self, id: &AttemptId, now: Timestamp) -> Option<WaitingView> {
         let attempt = self.attempts.get(id)?;
-        let capability = &attempt.capability;
+        let capability = attempt.capability();
         let unused = Pool::default();
         let pool = self.pools.get(capability).unwrap_or(&unused);
         let plain = |reason: &str| (reason.to_owned(), None);
@@ -38,8 +38,8 @@ impl Fleet {
             },
             Place::Delivering { agent } => (format!("being sent to agent {agent}"), None),
             Place::Lost { .. } => plain("it was lost with its agent"),
-            Place::Refused { .. } if !attempt.line.unread.is_empty() => {
-                plain(&format!("it fails, because {} cannot read it", unread::who(&attempt.line)))
+            Place::Refused { .. } if !attempt.line().unread.is_empty() => {
+                plain(&format!("it fails, because {} cannot read it", unread::who(attempt.line())))
             }
             Place::Refused { .. } => plain("it fails, because its circuit breaker is open"),
             Place::Late if attempt.is_late(now) => {
@@ -78,7 +78,7 @@ impl Fleet {
     }
 
     fn explain_behind(&self, attempt: &Attempt, until: Timestamp, now: Timestamp) -> String {
-        let id = &attempt.id;
+        let id = attempt.id();
         match self.stops_before(attempt, now) {
             Some((other, stopping)) => {
                 let until = clock(self.bears_with(attempt, other).unwrap_or(until));
@@ -97,14 +97,14 @@ impl Fleet {
     }
 
     fn explain_ready(&self, attempt: &Attempt, pool: &Pool, now: Timestamp) -> Told {
-        let capability = &attempt.capability;
+        let capability = attempt.capability();
         if let Some(held) = self.explain_guard(attempt, now) {
             return held;
         }
         if pool.agents().next().is_none() {
             return no_agent(attempt, "");
         }
-        let labels = &attempt.offer.task.labels;
+        let labels = &attempt.offer.spec.labels;
         let mut agents = pool.agents().filter_map(|id| self.agents.get(id));
         if !labels.is_empty() && !agents.any(|agent| agent.has(labels)) {
             let wanted: Vec<String> =
@@ -120,8 +120,8 @@ impl Fleet {
             "waiting for a free slot of {capability} ({strength}), number {turn} of {all} at its \
              coordinator"
         );
-        if let Some((_, cause)) = &attempt.unread {
-            let who = unread::who(&attempt.line);
+        if let Some((_, cause)) = &attempt.rare().unread {
+            let who = unread::who(attempt.line());
             reason.push_str(&format!("; {who} cannot read it: {cause}"));
         }
         (reason, None)
@@ -129,12 +129,12 @@ impl Fleet {
 
     /// Says which breaker or budget holds an attempt, if one does.
     fn explain_guard(&self, attempt: &Attempt, now: Timestamp) -> Option<Told> {
-        let capability = &attempt.capability;
-        let name = Self::breaker_of(capability, &attempt.line);
+        let capability = attempt.capability();
+        let name = Self::breaker_of(capability, attempt.line());
         if let Some(guard) = self.guards.get(name).filter(|guard| !guard.breaker.passes(now)) {
             return Some(explain_breaker(name, &guard.breaker));
         }
-        let purse = self.purses.get(capability).filter(|_| attempt.line.again)?;
+        let purse = self.purses.get(capability).filter(|_| attempt.line().again)?;
         let balance = purse.budget.balance(now);
         (balance.used >= balance.allowed).then(|| {
             let (used, allowed) = (balance.used, balance.allowed);
@@ -149,7 +149,7 @@ impl Fleet {
 
     /// Says that all agents that could take an attempt are in quarantine, if that is so.
     fn explain_quarantine(&self, attempt: &Attempt, pool: &Pool) -> Option<Told> {
-        let labels = &attempt.offer.task.labels;
+        let labels = &attempt.offer.spec.labels;
         let mut out = Vec::new();
         for id in pool.agents() {
             let agent = self.agents.get(id).filter(|agent| agent.has(labels));
@@ -275,7 +275,7 @@ fn paused() -> Told {
 }
 
 fn no_agent(attempt: &Attempt, with: &str) -> Told {
-    let capability = attempt.capability.to_string();
+    let capability = attempt.capability().to_string();
     let reason = format!("no live agent offers {capability}{with}");
     (reason, Some(WaitingCause::NoAgent { capability }))
 }

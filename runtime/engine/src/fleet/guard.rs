@@ -74,26 +74,28 @@ impl Fleet {
     pub(super) fn goes_out(&mut self, slot: Slot, now: Timestamp) {
         let Some(attempt) = self.attempts.at_mut(slot) else { return };
         attempt.sent.get_or_insert(now);
-        let again = std::mem::take(&mut attempt.line.again);
+        let again = attempt.first_from_now_on();
         let first = !std::mem::replace(&mut attempt.counted, true);
         if first {
-            let purse = self.purses.entry(attempt.capability.clone()).or_insert_with_key(|name| {
-                let armed = now.after(RETRY_WINDOW);
-                self.timers.insert((armed, Timer::Budget(name.clone())));
-                Purse { budget: Budget::new(), peers: Peers::new(), armed }
-            });
+            let purse =
+                self.purses.entry(attempt.capability().clone()).or_insert_with_key(|name| {
+                    let armed = now.after(RETRY_WINDOW);
+                    self.timers.insert((armed, Timer::Budget(name.clone())));
+                    Purse { budget: Budget::new(), peers: Peers::new(), armed }
+                });
             if again {
-                attempt.paid = Some(now);
+                attempt.rare_mut().paid = Some(now);
                 purse.budget.repeated(now);
             } else {
                 purse.budget.first(now);
             }
         }
-        let name = Self::breaker_of(&attempt.capability, &attempt.line);
+        let name = Self::breaker_of(attempt.capability(), attempt.line());
         if let Some(guard) = self.guards.get_mut(name) {
-            attempt.admitted = guard.breaker.admit(&attempt.id, now);
-            if guard.is_unarmed(now) {
-                let name = name.clone();
+            let admitted = guard.breaker.admit(attempt.id(), now);
+            let unarmed = guard.is_unarmed(now).then(|| name.clone());
+            attempt.admitted = admitted;
+            if let Some(name) = unarmed {
                 self.arm(&name, now);
             }
         }
@@ -105,9 +107,9 @@ impl Fleet {
         if !std::mem::take(&mut attempt.admitted) {
             return;
         }
-        let name = Self::breaker_of(&attempt.capability, &attempt.line);
+        let name = Self::breaker_of(attempt.capability(), attempt.line());
         if let Some(guard) = self.guards.get_mut(name) {
-            guard.breaker.withdraw(&attempt.id);
+            guard.breaker.withdraw(attempt.id());
         }
     }
 
@@ -121,11 +123,11 @@ impl Fleet {
     ) {
         let Some(slot) = self.attempts.find(id) else { return };
         let Some(attempt) = self.attempts.at(slot) else { return };
-        let (capability, paid) = (attempt.capability.clone(), attempt.paid);
-        let failed = end.blames_capability(&attempt.offer.care.unless);
-        let shown = agent.zip(end.shows_agent(&attempt.offer.care.unless));
+        let (capability, paid) = (attempt.capability().clone(), attempt.rare().paid);
+        let failed = end.blames_capability(&attempt.offer.spec.unless);
+        let shown = agent.zip(end.shows_agent(&attempt.offer.spec.unless));
         let took = end.took.or_else(|| attempt.sent.map(|sent| now.since(sent)));
-        let name = Self::breaker_of(&capability, &attempt.line).clone();
+        let name = Self::breaker_of(&capability, attempt.line()).clone();
         if let Some(paid) = paid.filter(|_| failed == Some(false))
             && let Some(purse) = self.purses.get_mut(&capability)
         {
@@ -141,7 +143,7 @@ impl Fleet {
         }
         let (Some(failed), Some(attempt)) = (failed, self.attempts.at(slot)) else { return };
         let call = Call { failed, took: took.unwrap_or_default() };
-        let own = attempt.offer.care.breaker.as_deref().map(|(_, policy)| policy);
+        let own = attempt.offer.spec.breaker.as_ref().map(|(_, policy)| policy);
         let guard = self.guards.entry(name.clone()).or_insert_with(|| {
             let policy = own.cloned().unwrap_or(Breaker::usual());
             let capability = capability.clone();
@@ -291,14 +293,14 @@ impl Fleet {
             let Some(attempt) = self.attempts.at(slot).filter(|one| one.sending == 0) else {
                 continue;
             };
-            let partition = attempt.offer.task.partition;
-            let name = Self::breaker_of(capability, &attempt.line);
+            let partition = attempt.offer.partition;
+            let name = Self::breaker_of(capability, attempt.line());
             let guard = self.guards.get(name).and_then(|guard| guard.breaker.opened());
             let cause = guard.map_or("", |open| &open.cause);
             let message = format!("the circuit breaker of {name} is open: {cause}");
             let failure = Failure::new(FailureKind::BreakerOpen, "breaker_open", message).fatal();
             let again = now.after(skep_protocol::limits::AGENT_SILENCE);
-            let attempt = attempt.id.clone();
+            let attempt = attempt.id().clone();
             self.move_to(slot, Place::Refused { again });
             effects.push(FleetEffect::Failed { partition, attempt, agent: None, failure });
         }

@@ -31,16 +31,28 @@ pub(super) struct Line {
     pub(super) unread: BTreeSet<AgentId>,
 }
 
+impl Line {
+    /// The line of what asks for nothing special: of nearly all attempts.
+    pub(super) const PLAIN: Self = Self {
+        labels: Labels::new(),
+        breaker: None,
+        again: false,
+        fails: false,
+        unread: BTreeSet::new(),
+    };
+}
+
 impl OfferTask {
-    /// Returns where an attempt waits for its turn.
-    pub(super) fn line(&self) -> Line {
-        Line {
-            labels: self.task.labels.clone(),
-            breaker: self.care.breaker.as_ref().map(|own| own.0.clone()),
-            again: self.care.is_retry,
-            fails: self.care.when_open == WhenOpen::Fail,
+    /// Returns where an attempt waits for its turn, if it is not the plain line.
+    pub(super) fn line(&self) -> Option<Line> {
+        let line = Line {
+            labels: self.spec.labels.clone(),
+            breaker: self.spec.breaker.as_ref().map(|own| own.0.clone()),
+            again: self.is_retry,
+            fails: self.spec.when_open == WhenOpen::Fail,
             unread: BTreeSet::new(),
-        }
+        };
+        (line != Line::PLAIN).then_some(line)
     }
 }
 

@@ -47,19 +47,23 @@ impl Fleet {
         for held in &heartbeat.held {
             let Some(slot) = self.attempts.slot(&held.attempt) else { continue };
             let Some(attempt) = self.attempts.at_mut(slot) else { continue };
-            let Some(within) = attempt.offer.care.progress_within else { continue };
+            let Some(within) = attempt.offer.spec.progress_within else { continue };
             if attempt.place.agent() != Some(agent) {
                 continue;
             }
             if held.finished {
-                attempt.watch = None;
+                if attempt.rare().watch.is_some() {
+                    attempt.rare_mut().watch = None;
+                }
                 continue;
             }
             let calls = held.progress.as_ref().map_or(0, |progress| progress.calls);
-            let watch = match &mut attempt.watch {
+            let partition = attempt.offer.partition;
+            let seen = &mut attempt.rare_mut().watch;
+            let watch = match seen {
                 Some(watch) if watch.agent == *agent && watch.calls == calls => watch,
                 Some(_) | None => {
-                    attempt.watch = Some(Watch::new(agent.clone(), calls, now));
+                    *seen = Some(Watch::new(agent.clone(), calls, now));
                     continue;
                 }
             };
@@ -73,8 +77,7 @@ impl Fleet {
                 let bound = seconds(within);
                 let message = format!("{} ({bound} are allowed)", no_progress(agent, silent_for));
                 let failure = Failure::new(FailureKind::Stalled, "stalled", message);
-                let (partition, agent) = (attempt.offer.task.partition, Some(agent.clone()));
-                let attempt = held.attempt.clone();
+                let (attempt, agent) = (held.attempt.clone(), Some(agent.clone()));
                 effects.push(FleetEffect::Failed { partition, attempt, agent, failure });
             } else if silent_for >= within / 2 && !watch.warned {
                 watch.warned = true;
@@ -87,8 +90,8 @@ impl Fleet {
     /// Says that an attempt makes no progress, once half of its time for that is over.
     pub fn stalling(&self, id: &AttemptId, now: Timestamp) -> Option<String> {
         let attempt = self.attempts.get(id)?;
-        let watch = attempt.watch.as_ref().filter(|watch| watch.warned)?;
-        let within = attempt.offer.care.progress_within?;
+        let watch = attempt.rare().watch.as_ref().filter(|watch| watch.warned)?;
+        let within = attempt.offer.spec.progress_within?;
         if attempt.place.agent() != Some(&watch.agent) {
             return None;
         }

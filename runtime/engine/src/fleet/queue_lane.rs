@@ -38,7 +38,7 @@ impl Fleet {
         }
         let room = self.queue_room(pool, capability);
         for slot in self.queueable(pool, capability, (room, now)) {
-            let line = self.attempts.at(slot).map(|attempt| &attempt.line);
+            let line = self.attempts.at(slot).map(|attempt| attempt.line());
             if line.is_some_and(|line| self.passes(capability, line, now)) {
                 self.enqueue(slot, now, effects);
             }
@@ -89,7 +89,7 @@ impl Fleet {
 
     fn enqueue(&mut self, slot: Slot, now: Timestamp, effects: &mut Vec<FleetEffect>) {
         let Some(attempt) = self.attempts.at(slot) else { return };
-        let (task, sending) = (attempt.offer.task.clone(), attempt.sending);
+        let (task, sending) = (attempt.offer.task(), attempt.sending);
         effects.push(FleetEffect::Enqueue { task, sending });
         self.move_to(slot, Place::Queued { since: now });
         self.goes_out(slot, now);
@@ -190,7 +190,7 @@ impl Fleet {
             .filter_map(|slot| {
                 let attempt = self.attempts.at(*slot)?;
                 let Place::Queued { since } = attempt.place else { return None };
-                will_do(since).then_some((since, &attempt.id, *slot))
+                will_do(since).then_some((since, attempt.id(), *slot))
             })
             .collect();
         old.sort_unstable();
@@ -202,7 +202,7 @@ impl Fleet {
     pub(super) fn see_pulled(&mut self, slot: Slot) {
         let Some(attempt) = self.attempts.at(slot) else { return };
         let Place::Queued { since } = attempt.place else { return };
-        if let Some(pool) = self.pools.get_mut(&attempt.capability) {
+        if let Some(pool) = self.pools.get_mut(attempt.capability()) {
             pool.pulled = pool.pulled.max(Some(since));
         }
     }

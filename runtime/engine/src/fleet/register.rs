@@ -1,9 +1,10 @@
 //! The attempts that are tracked, each in a slot of its own. Whatever points to one holds its slot,
 //! a small number, so that an id is looked up once: where it comes in.
 
-use std::collections::BTreeMap;
+use std::hash::BuildHasher as _;
 
-use skep_protocol::{AttemptId, RunId};
+use foldhash::fast::FixedState;
+use skep_protocol::AttemptId;
 
 use super::attempt::Attempt;
 
@@ -15,7 +16,16 @@ const LARGE: usize = 4_096;
 
 /// Where a tracked attempt is in the register, for as long as it is tracked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Slot(usize);
+pub(super) struct Slot(u32);
+
+impl Slot {
+    const fn as_usize(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Where an id is in its shelf: what it is sorted by first, and whose it is.
+type Mark = (u32, Slot);
 
 /// The attempts that are tracked.
 ///
@@ -26,9 +36,9 @@ pub(super) struct Register {
     /// Each in a place of its own: they are large, and most of the time there are few.
     slots: Vec<Option<Box<Attempt>>>,
     free: Vec<Slot>,
-    /// Ids by their runs. Those of one shelf are in order: whoever makes up runs that all belong
-    /// on the same one makes nothing slow.
-    shelves: Vec<BTreeMap<AttemptId, Slot>>,
+    /// By the hash of their steps. Those of one shelf are in order, by the rest of the hash and by
+    /// their ids: whoever makes up runs that all belong on the same one makes nothing slow.
+    shelves: Vec<Vec<Mark>>,
     len: usize,
     /// What was asked for last: what happens to an attempt often comes in pairs.
     last: Option<Slot>,
@@ -49,12 +59,14 @@ impl Register {
 
     /// Returns the slot of an attempt, if it is tracked.
     pub(super) fn slot(&self, id: &AttemptId) -> Option<Slot> {
-        self.shelves.get(self.shelf(id.run))?.get(id).copied()
+        let hash = hash_of(id);
+        let shelf = self.shelves.get(self.shelf(hash))?;
+        Some(shelf[self.place(shelf, hash, id).ok()?].1)
     }
 
     /// Returns the same, and finds it at once if it is asked for again next.
     pub(super) fn find(&mut self, id: &AttemptId) -> Option<Slot> {
-        let again = self.last.filter(|slot| self.at(*slot).is_some_and(|known| known.id == *id));
+        let again = self.last.filter(|slot| self.at(*slot).is_some_and(|known| known.id() == id));
         self.last = again.or_else(|| self.slot(id));
         self.last
     }
@@ -68,11 +80,11 @@ impl Register {
     }
 
     pub(super) fn at(&self, slot: Slot) -> Option<&Attempt> {
-        self.slots.get(slot.0)?.as_deref()
+        self.slots.get(slot.as_usize())?.as_deref()
     }
 
     pub(super) fn at_mut(&mut self, slot: Slot) -> Option<&mut Attempt> {
-        self.slots.get_mut(slot.0)?.as_deref_mut()
+        self.slots.get_mut(slot.as_usize())?.as_deref_mut()
     }
 
     /// Adds an attempt that is not tracked.
@@ -82,19 +94,23 @@ impl Register {
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            Slot(self.slots.len() - 1)
+            Slot(u32::try_from(self.slots.len() - 1).expect("attempts are bounded by memory"))
         });
-        let shelf = self.shelf(attempt.id.run);
-        self.shelves[shelf].insert(attempt.id.clone(), slot);
-        self.slots[slot.0] = Some(attempt);
+        let hash = hash_of(attempt.id());
+        let shelf = self.shelf(hash);
+        let place = self.place(&self.shelves[shelf], hash, attempt.id());
+        self.shelves[shelf].insert(place.unwrap_or_else(|place| place), (tag(hash), slot));
+        self.slots[slot.as_usize()] = Some(attempt);
         self.len += 1;
         slot
     }
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Box<Attempt>> {
-        let attempt = self.slots.get_mut(slot.0)?.take()?;
-        let shelf = self.shelf(attempt.id.run);
-        self.shelves[shelf].remove(&attempt.id);
+        let hash = hash_of(self.at(slot)?.id());
+        let shelf = self.shelf(hash);
+        let place = self.place(&self.shelves[shelf], hash, self.at(slot)?.id());
+        self.shelves[shelf].remove(place.ok()?);
+        let attempt = self.slots.get_mut(slot.as_usize())?.take()?;
         self.len -= 1;
         self.free.push(slot);
         if self.is_empty() && self.shelves.len() > LARGE {
@@ -108,11 +124,14 @@ impl Register {
         &'a self,
         id: &AttemptId,
     ) -> impl Iterator<Item = (Slot, &'a Attempt)> {
-        let numbered = |attempt| AttemptId { attempt, ..id.clone() };
-        let next = numbered(id.attempt.saturating_add(1))..=numbered(u32::MAX);
-        let shelf = self.shelves.get(self.shelf(id.run)).into_iter();
-        let next = shelf.flat_map(move |shelf| shelf.range(next.clone()));
-        next.filter_map(|(_, slot)| Some((*slot, self.at(*slot)?)))
+        let hash = hash_of(id);
+        let shelf = self.shelves.get(self.shelf(hash)).map_or(&[][..], Vec::as_slice);
+        let next = match self.place(shelf, hash, id) {
+            Ok(at) => at + 1,
+            Err(at) => at,
+        };
+        let others = shelf[next..].iter().filter_map(|(_, slot)| Some((*slot, self.at(*slot)?)));
+        others.take_while(move |(_, other)| is_of_step(other.id(), id))
     }
 
     /// Returns all attempts, in no order that means anything.
@@ -122,33 +141,57 @@ impl Register {
 
     /// Returns the slots of those attempts that will do, in the order of their ids.
     pub(super) fn those(&self, will_do: impl Fn(&Attempt) -> bool) -> Vec<Slot> {
-        let mut those: Vec<(&AttemptId, Slot)> =
-            self.shelves.iter().flatten().map(|(id, slot)| (id, *slot)).collect();
-        those.retain(|(_, slot)| self.at(*slot).is_some_and(&will_do));
+        let all = self.shelves.iter().flatten();
+        let mut those: Vec<(&AttemptId, Slot)> = all
+            .filter_map(|(_, slot)| Some((self.at(*slot)?, *slot)))
+            .filter(|(attempt, _)| will_do(attempt))
+            .map(|(attempt, slot)| (attempt.id(), slot))
+            .collect();
         those.sort_unstable();
         those.into_iter().map(|(_, slot)| slot).collect()
     }
 
     /// Puts slots into the order of the ids that they belong to.
     pub(super) fn sort(&self, slots: &mut [Slot]) {
-        let id = |slot: &Slot| self.at(*slot).map(|attempt| &attempt.id);
+        let id = |slot: &Slot| self.at(*slot).map(|attempt| attempt.id());
         slots.sort_unstable_by(|one, other| id(one).cmp(&id(other)));
     }
 
-    fn shelf(&self, run: RunId) -> usize {
-        let run = run.as_uuid().as_u64_pair();
-        // The golden ratio spreads what differs anywhere over the upper bits.
-        let mixed = (run.0 ^ run.1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        usize::try_from(mixed).unwrap_or_default() & self.shelves.len().wrapping_sub(1)
+    const fn shelf(&self, hash: u64) -> usize {
+        hash as usize & self.shelves.len().wrapping_sub(1)
+    }
+
+    /// Returns where an id is in its shelf, or would be.
+    fn place(&self, shelf: &[Mark], hash: u64, id: &AttemptId) -> Result<usize, usize> {
+        shelf.binary_search_by(|(other, slot)| {
+            let by_id = || self.at(*slot).map(Attempt::id).cmp(&Some(id));
+            other.cmp(&tag(hash)).then_with(by_id)
+        })
     }
 
     fn add_shelves(&mut self) {
         let more = (self.shelves.len() * 2).max(LEAST_SHELVES);
         let before = std::mem::take(&mut self.shelves);
-        self.shelves.resize_with(more, BTreeMap::new);
-        for (id, slot) in before.into_iter().flatten() {
-            let shelf = self.shelf(id.run);
-            self.shelves[shelf].insert(id, slot);
+        self.shelves.resize_with(more, Vec::new);
+        for (tag, slot) in before.into_iter().flatten() {
+            let Some(attempt) = self.at(slot) else { continue };
+            // What was in order stays so: a shelf is divided into two.
+            let shelf = self.shelf(hash_of(attempt.id()));
+            self.shelves[shelf].push((tag, slot));
         }
     }
+}
+
+/// Attempts of one step have the same: they stand next to each other, in order.
+fn hash_of(id: &AttemptId) -> u64 {
+    FixedState::default().hash_one((id.run, &id.step))
+}
+
+/// Returns the part of a hash that does not choose the shelf.
+const fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+fn is_of_step(one: &AttemptId, other: &AttemptId) -> bool {
+    (one.run, &one.step) == (other.run, &other.step)
 }

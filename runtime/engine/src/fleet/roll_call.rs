@@ -61,7 +61,7 @@ impl Fleet {
         let takers: BTreeSet<&AgentId> = self
             .attempts
             .all()
-            .filter(|attempt| attempt.offer.task.partition == partition)
+            .filter(|attempt| attempt.offer.partition == partition)
             .filter_map(|attempt| attempt.offer.taken_by.as_ref())
             .collect();
         let known = self.agents.iter();
@@ -121,7 +121,7 @@ impl Fleet {
         self.roll_call = None;
         self.touched.extend(self.pools.keys().cloned());
         let waiting = self.attempts.those(|attempt| {
-            attempt.place == Place::RollCall && !self.unread.contains(&attempt.offer.task.partition)
+            attempt.place == Place::RollCall && !self.unread.contains(&attempt.offer.partition)
         });
         for slot in waiting {
             let taken_by = self.attempts.at(slot).and_then(|known| known.offer.taken_by.clone());

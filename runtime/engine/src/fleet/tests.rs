@@ -9,6 +9,7 @@ mod property;
 mod rations;
 mod roll_call;
 mod rounds;
+mod samples;
 mod silence;
 mod stopping;
 mod takers;
@@ -21,12 +22,13 @@ use std::fmt::Write as _;
 use expect_test::{Expect, expect};
 use skep_protocol::{
     AgentId, AttemptId, CoordinatorId, FailureKind, Heartbeat, Held, Lane, Offer, PartitionCount,
-    Payload, Refusal, RunId, StepPath, Task, Timestamp,
+    Refusal, StepPath, Task, Timestamp,
 };
 
 use super::*;
-use crate::Care;
+use crate::TaskSpec;
 use board::{failed, posted, refused};
+use samples::{agent, id, offer, offer_as, task};
 
 /// How often a coordinator looks at its fleet, if nothing happens.
 const TICK: u64 = 500;
@@ -44,42 +46,6 @@ struct Scene {
     looks: Vec<AgentId>,
     /// Those in whose names nobody listens; others do not answer a look in time.
     dead: Vec<AgentId>,
-}
-
-fn agent(name: &str) -> AgentId {
-    AgentId::new(name).unwrap()
-}
-
-fn task(step: &str, capability: &str, priority: u8) -> Task {
-    let run = RunId::from_key("w", "k");
-    Task {
-        v: 1,
-        run,
-        step: StepPath::new(step),
-        attempt: 1,
-        fencing_token: 1,
-        ask: false,
-        origin: None,
-        capability: capability.to_owned(),
-        workflow: "w".to_owned(),
-        partition: PartitionCount::DEFAULT.of(run),
-        input: Payload::null(),
-        checkpoint: None,
-        timeout_ms: 60_000,
-        deadline: None,
-        deadline_in_ms: None,
-        priority,
-        labels: BTreeMap::new(),
-    }
-}
-
-fn offer(task: Task) -> OfferTask {
-    let (not_before, prefer, care) = (Timestamp::EPOCH, BTreeMap::new(), Care::default());
-    OfferTask { task, not_before, taken_by: None, take_by: None, prefer, care, rounds: Vec::new() }
-}
-
-fn id(step: &str) -> AttemptId {
-    task(step, "c", 5).id()
 }
 
 impl Scene {
@@ -366,10 +332,8 @@ fn labels_choose_agents_and_hold_up_nobody_else() {
     scene.beat_with("us", 4, &[], with_zone("us"));
     scene.owe_task(Task { labels: eu.clone(), ..task("needs_eu", "c", 9) }).owe("any");
     scene.explain("needs_eu").beat_with("x-eu", 4, &[], with_zone("eu"));
-    scene.input(FleetInput::Owed(Box::new(OfferTask {
-        prefer: eu,
-        ..offer(task("likes_eu", "c", 5))
-    })));
+    let likes_eu = TaskSpec { prefer: eu, ..TaskSpec::default() };
+    scene.input(FleetInput::Owed(Box::new(offer_as(task("likes_eu", "c", 5), likes_eu))));
     scene.check(expect![[r#"
         0: deliver to us: any
         0: needs_eu waits: no live agent offers c with the labels zone=eu (NoAgent { capability: "c" })

@@ -20,9 +20,10 @@ impl Fleet {
         self.never_arrived(agent, id, now);
         let Some(slot) = self.on_its_way(id, agent) else { return };
         if let Some(attempt) = self.attempts.at_mut(slot) {
-            attempt.line.unread.insert(agent.clone());
-            let since = attempt.unread.as_ref().map_or(now, |(since, _)| *since);
-            attempt.unread = Some((since, cause));
+            attempt.line_mut().unread.insert(agent.clone());
+            let unread = &mut attempt.rare_mut().unread;
+            let since = unread.as_ref().map_or(now, |(since, _)| *since);
+            *unread = Some((since, cause));
         }
         self.make_ready(slot, now);
     }
@@ -38,15 +39,15 @@ impl Fleet {
         let Some(pool) = self.pools.get(capability) else { return };
         for slot in pool.first_of(usize::MAX, |line| self.is_beyond_all(pool, capability, line)) {
             let Some(attempt) = self.attempts.at(slot) else { continue };
-            let Some((since, cause)) = &attempt.unread else { continue };
+            let Some((since, cause)) = &attempt.rare().unread else { continue };
             if now.since(*since) < AGENT_SILENCE {
                 continue;
             }
-            let partition = attempt.offer.task.partition;
-            let message = format!("{} cannot read the task: {cause}", who(&attempt.line));
+            let partition = attempt.offer.partition;
+            let message = format!("{} cannot read the task: {cause}", who(attempt.line()));
             let failure = Failure::new(FailureKind::Agent, "task_unreadable", message);
             let failure = Failure { only_here: true, ..failure };
-            let attempt = attempt.id.clone();
+            let attempt = attempt.id().clone();
             self.move_to(slot, Place::Refused { again: now.after(AGENT_SILENCE) });
             effects.push(FleetEffect::Failed { partition, attempt, agent: None, failure });
         }

@@ -4,10 +4,9 @@
 //! stood before with what stands after, and so keeps effects and timers at the cost of the step.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use skep_protocol::{
-    AttemptId, CancelReason, Parent, RunId, StartRun, Task, Timestamp, WaitingFor,
-};
+use skep_protocol::{AttemptId, CancelReason, Parent, RunId, StartRun, Timestamp, WaitingFor};
 
 use super::step::{Phase, StepState};
 use super::{NodeId, Run};
@@ -277,37 +276,27 @@ impl Run {
     }
 
     fn offer(&self, id: NodeId, not_before: Timestamp) -> Option<OfferTask> {
-        let (node, work) = (self.node(id), self.work(id));
-        let [require, prefer] = work.labels.map_or_else(Default::default, |l| l.map(Clone::clone));
-        let taken_by = node.phase.taker().cloned();
-        let timeout = work.timeout.map_or(u128::MAX, |timeout| timeout.as_millis());
-        let timeout_ms = u64::try_from(timeout).unwrap_or(u64::MAX);
-        let task = Task {
-            v: Task::VERSION,
-            run: self.id(),
-            step: self.path(id),
-            attempt: node.attempt,
-            fencing_token: self.fencing_token(id),
-            ask: false,
-            origin: node.compensates.map_or(node, |of| self.node(of)).origin,
-            capability: work.capability?.to_string(),
-            workflow: self.state.started.workflow.clone(),
-            partition: self.partition,
-            input: node.input.clone()?,
-            checkpoint: node.checkpoint.clone(),
-            timeout_ms,
-            deadline: self.deadline(id),
-            deadline_in_ms: None,
-            priority: self.definition(id).priority(),
-            labels: require,
-        };
+        let node = self.node(id);
         let take_by = if let Phase::Scheduled { queued, .. } = node.phase {
             self.take_by(id, queued).map(|(at, _)| at)
         } else {
             None
         };
-        let (care, rounds) = (self.care(id), self.rounds(id));
-        Some(OfferTask { task, not_before, taken_by, take_by, prefer, care, rounds })
+        Some(OfferTask {
+            id: self.attempt_id(id, node.attempt),
+            partition: self.partition,
+            fencing_token: self.fencing_token(id),
+            origin: node.compensates.map_or(node, |of| self.node(of)).origin,
+            input: node.input.clone()?,
+            checkpoint: node.checkpoint.clone(),
+            deadline: self.deadline(id),
+            not_before,
+            taken_by: node.phase.taker().cloned(),
+            take_by,
+            is_retry: node.is_repeated(),
+            rounds: self.rounds(id),
+            spec: Arc::clone(self.plan.spec(self.step_index(id), self.performer(id))?),
+        })
     }
 
     /// Returns the number of the attempt, which for a compensation goes on after those of the step

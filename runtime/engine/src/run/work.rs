@@ -3,11 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use compact_str::format_compact;
-use skep_workflow::{Name, RetryPolicy, Schema, StepKind};
+use compact_str::{CompactString, format_compact};
+use skep_workflow::{Name, RetryPolicy, Schema, Step, StepKind};
 
 use super::{NodeId, Run};
-use crate::effect::Care;
+use crate::effect::TaskSpec;
+
+/// Who performs a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Performer {
+    /// Its own agent.
+    Own,
+    /// That of its fallback, once its own attempts are used up.
+    Fallback,
+    /// That of its compensation, which makes it good.
+    Compensation,
+}
 
 /// What the definition says of the attempts of a step.
 #[derive(Debug, Clone, Copy)]
@@ -19,34 +30,23 @@ pub(crate) struct Work<'a> {
     pub(crate) retry: &'a RetryPolicy,
     pub(crate) expect: Option<&'a Schema>,
     /// The labels that an agent must have, and those that make it more welcome.
-    pub(crate) labels: Option<[&'a BTreeMap<String, String>; 2]>,
+    labels: Option<[&'a BTreeMap<String, String>; 2]>,
 }
 
-impl Run {
-    /// Returns what the definition says of the attempts of a step, its fallback or compensation.
-    pub(crate) fn work(&self, id: NodeId) -> Work<'_> {
-        let step = self.definition(id);
-        if self.node(id).compensates.is_some()
-            && let Some(remedy) = step.compensate()
-        {
-            return Work {
+impl<'a> Work<'a> {
+    fn of(step: &'a Step, performer: Performer) -> Self {
+        let (remedy, queue_timeout, expect) = match performer {
+            Performer::Own => (None, None, None),
+            Performer::Fallback => (step.fallback(), step.queue_timeout(), step.expect()),
+            Performer::Compensation => (step.compensate(), None, None),
+        };
+        if let Some(remedy) = remedy {
+            return Self {
                 capability: Some(&remedy.capability),
                 timeout: Some(remedy.timeout),
-                queue_timeout: None,
+                queue_timeout,
                 retry: &remedy.retry,
-                expect: None,
-                labels: None,
-            };
-        }
-        if self.node(id).fallback
-            && let Some(remedy) = step.fallback()
-        {
-            return Work {
-                capability: Some(&remedy.capability),
-                timeout: Some(remedy.timeout),
-                queue_timeout: step.queue_timeout(),
-                retry: &remedy.retry,
-                expect: step.expect(),
+                expect,
                 labels: None,
             };
         }
@@ -57,7 +57,7 @@ impl Run {
             | StepKind::Signal { .. }
             | StepKind::Group => None,
         };
-        Work {
+        Self {
             capability,
             timeout: step.timeout(),
             queue_timeout: step.queue_timeout(),
@@ -66,20 +66,56 @@ impl Run {
             labels: Some([&step.labels().require, &step.labels().prefer]),
         }
     }
+}
 
-    /// Returns what else the definition says of them. A fallback, and what makes good, wait for the
-    /// breaker of their capability, as long as that takes: what the step itself asked for is over.
-    pub(crate) fn care(&self, id: NodeId) -> Care {
-        let (step, node) = (self.definition(id), self.node(id));
-        let (is_retry, unless) = (node.is_repeated(), self.work(id).retry.unless.clone());
-        if node.compensates.is_some() || node.fallback {
-            return Care { is_retry, unless, ..Care::default() };
+impl TaskSpec {
+    /// Works out what the attempts of a step have in common; nothing if no agent is asked.
+    ///
+    /// A fallback, and what makes good, wait for the breaker of their capability, as long as that
+    /// takes: what the step itself asked for is over.
+    pub(crate) fn new(workflow: &Name, step: &Step, performer: Performer) -> Option<Self> {
+        let work = Work::of(step, performer);
+        let [labels, prefer] =
+            work.labels.map_or_else(Default::default, |both| both.map(Clone::clone));
+        let timeout = work.timeout.map_or(u128::MAX, |timeout| timeout.as_millis());
+        let spec = Self {
+            workflow: workflow.to_string(),
+            capability: CompactString::new(work.capability?),
+            timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX),
+            priority: step.priority(),
+            labels,
+            prefer,
+            unless: work.retry.unless.clone(),
+            ..Self::default()
+        };
+        if performer != Performer::Own {
+            return Some(spec);
         }
-        let breaker = step.breaker().map(|breaker| {
-            let name = format_compact!("{}/{}", self.state.started.workflow, step.id());
-            Box::new((name, breaker.clone()))
-        });
-        let (when_open, progress_within) = (step.when_open(), step.progress_within());
-        Care { is_retry, breaker, when_open, progress_within, unless }
+        let named = |breaker| (format_compact!("{workflow}/{}", step.id()), breaker);
+        Some(Self {
+            breaker: step.breaker().cloned().map(named),
+            when_open: step.when_open(),
+            progress_within: step.progress_within(),
+            ..spec
+        })
+    }
+}
+
+impl Run {
+    /// Returns who performs a step at present.
+    pub(crate) fn performer(&self, id: NodeId) -> Performer {
+        let node = self.node(id);
+        if node.compensates.is_some() {
+            Performer::Compensation
+        } else if node.fallback {
+            Performer::Fallback
+        } else {
+            Performer::Own
+        }
+    }
+
+    /// Returns what the definition says of the attempts of a step, its fallback or compensation.
+    pub(crate) fn work(&self, id: NodeId) -> Work<'_> {
+        Work::of(self.definition(id), self.performer(id))
     }
 }

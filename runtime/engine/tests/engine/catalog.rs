@@ -118,11 +118,11 @@ impl Play {
 
     fn report(&mut self, offer: &OfferTask) {
         self.world.now = self.world.now.max(offer.not_before);
-        let id = offer.task.id();
+        let id = offer.id.clone();
         let outcome = if self.is_to_fail(&id.step) {
             Outcome::Failed { failure: failure(), duration_ms: 1 }
         } else {
-            let output = payload(output(&offer.task.capability));
+            let output = payload(output(&offer.spec.capability));
             Outcome::Completed { output, duration_ms: 1 }
         };
         let body = ReportBody::Outcome(outcome);

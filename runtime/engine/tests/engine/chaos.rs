@@ -147,7 +147,7 @@ fn attempt(world: &World, chance: &mut Chance) -> AttemptId {
 
 fn offers(world: &World) -> Vec<AttemptId> {
     let offers = world.owed.values().filter_map(|effect| match effect {
-        Effect::OfferTask(offer) => Some(offer.task.id()),
+        Effect::OfferTask(offer) => Some(offer.id.clone()),
         _ => None,
     });
     offers.collect()
@@ -240,7 +240,7 @@ fn heal(world: &mut World, seed: u64, text: &str) {
                 Effect::OfferTask(offer) => {
                     let who = offer.taken_by.clone();
                     let agent = who.unwrap_or_else(|| AgentId::new("a1").unwrap());
-                    world.handle(report(agent, offer.task.id(), completed("{}")));
+                    world.handle(report(agent, offer.id.clone(), completed("{}")));
                 }
                 Effect::StartChild { start, .. } => {
                     let outcome = ChildOutcome::Completed(Payload::null());

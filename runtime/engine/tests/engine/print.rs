@@ -224,7 +224,7 @@ pub(crate) fn change(change: &Change) -> String {
 fn owed(effect: &Effect) -> String {
     match effect {
         Effect::OfferTask(offer) => {
-            let task = &offer.task;
+            let task = offer.task();
             let mut text = format!("offer {}#{} to {}", task.step, task.attempt, task.capability);
             let mut more = |what: String| text.push_str(&format!(", {what}"));
             if offer.not_before > START {
@@ -242,8 +242,8 @@ fn owed(effect: &Effect) -> String {
             if let Some(checkpoint) = &task.checkpoint {
                 more(format!("checkpoint {checkpoint:?}"));
             }
-            if !task.labels.is_empty() || !offer.prefer.is_empty() {
-                more(format!("labels {:?} {:?}", task.labels, offer.prefer));
+            if !task.labels.is_empty() || !offer.spec.prefer.is_empty() {
+                more(format!("labels {:?} {:?}", task.labels, offer.spec.prefer));
             }
             text
         }

@@ -12,10 +12,10 @@ fn check(steps: &str, capable: &[&str], expected: Expect) {
     world.start(&read(&format!("name: w\nsteps:\n{steps}")), "{}");
     let mut told = String::new();
     while let Some(Effect::OfferTask(offer)) = world.owed.values().next().cloned() {
-        let task = &offer.task;
-        let again = if offer.care.is_retry { "again" } else { "first" };
+        let task = offer.task();
+        let again = if offer.is_retry { "again" } else { "first" };
         told.push_str(&format!("{}#{} {} {again}\n", task.step, task.attempt, task.capability));
-        assert_eq!(restored(&world).care.is_retry, offer.care.is_retry, "{told}");
+        assert_eq!(restored(&world).is_retry, offer.is_retry, "{told}");
         let outcome = if capable.contains(&task.capability.as_str()) {
             Outcome::Completed { output: Payload::null(), duration_ms: 1 }
         } else {

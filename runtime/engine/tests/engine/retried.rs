@@ -129,7 +129,7 @@ fn perform_but(world: &mut World, failing: Option<&str>) {
         assert!(!owed.is_empty(), "the run goes on");
         for effect in owed {
             let Effect::OfferTask(offer) = effect else { panic!("{effect:?} is owed") };
-            let id = offer.task.id();
+            let id = offer.id.clone();
             let outcome = if failing == Some(id.step.as_str()) {
                 let failure = Failure::new(FailureKind::Agent, "oops", "it broke").fatal();
                 Outcome::Failed { failure, duration_ms: 1 }
@@ -219,7 +219,7 @@ fn a_key_and_the_numbers_of_attempts_go_on() {
     world.start(&workflow, "{}");
     let offer = |world: &World| {
         let offer = world.owed.values().find_map(|effect| match effect {
-            Effect::OfferTask(offer) => Some(offer.task.clone()),
+            Effect::OfferTask(offer) => Some(offer.task()),
             _ => None,
         });
         offer.unwrap()

@@ -153,8 +153,8 @@ fn rounds(partition: &Partition) -> String {
     let mut text = String::new();
     for effect in partition.outstanding() {
         let Effect::OfferTask(offer) = effect else { continue };
-        let OfferTask { task, rounds, .. } = &*offer;
-        write!(text, "{}#{}:", task.step, task.attempt).unwrap();
+        let OfferTask { id, rounds, .. } = &*offer;
+        write!(text, "{}#{}:", id.step, id.attempt).unwrap();
         let round = |round: &Round| {
             let inside = round.inside.as_ref().map_or("the run", StepPath::as_str);
             format!(" round {} of {inside}", round.number)

@@ -195,7 +195,7 @@ fn ended_well(supervisor: &mut Supervisor, path: &[usize]) {
 
 fn offered(world: &World) -> BTreeMap<String, AttemptId> {
     let offers = world.owed.values().filter_map(|effect| match effect {
-        Effect::OfferTask(offer) => Some(offer.task.id()),
+        Effect::OfferTask(offer) => Some(offer.id.clone()),
         _ => None,
     });
     offers.map(|id| (format!("{}#{}", id.step, id.attempt), id)).collect()

@@ -7,7 +7,7 @@ use skep_broker::Broker;
 use skep_engine::fleet::{CallEnd, CallOutcome, FleetInput};
 use skep_engine::{Change, Effect, EffectKey, Input, OfferTask};
 use skep_protocol::limits::MAX_SHARED;
-use skep_protocol::{AgentId, AttemptId, Control, Event, Failure, Record, RunRecord};
+use skep_protocol::{AgentId, AttemptId, Control, Event, Failure, Record, RunRecord, Task};
 
 use super::super::End;
 use super::super::commit::{Release, Unit};
@@ -80,41 +80,46 @@ impl<B: Broker> Serving<B> {
         }
     }
 
-    /// Returns an offer as this coordinator makes it: with a fencing token above those of the
+    /// Turns an offer into one that this coordinator makes: with a fencing token above those of the
     /// coordinators before, and in the time of the fleet and its agents, which is not that of a
     /// journal that was begun by a host with another clock.
-    pub(super) fn for_fleet(&self, mut offer: OfferTask) -> OfferTask {
+    pub(super) fn for_fleet(&self, offer: &mut OfferTask) {
         let clock = &self.context.clock;
-        offer.task.fence(self.engine.epoch());
+        offer.fencing_token = Task::fenced(offer.fencing_token, self.engine.epoch());
         offer.not_before = clock.for_others(offer.not_before);
         offer.take_by = offer.take_by.map(|at| clock.for_others(at));
-        offer.task.deadline = offer.task.deadline.map(|at| clock.for_others(at));
-        offer
+        offer.deadline = offer.deadline.map(|at| clock.for_others(at));
     }
 
+    /// Performs what is owed, or returns what the fleet is to perform.
     pub(super) fn perform(&mut self, effect: Effect) -> Option<FleetInput> {
-        let (key, context) = (effect.key(), self.context.clone());
+        let key = effect.key();
         match effect {
-            Effect::OfferTask(offer) => {
-                return Some(FleetInput::Owed(Box::new(self.for_fleet(*offer))));
+            Effect::OfferTask(mut offer) => {
+                self.for_fleet(&mut offer);
+                return Some(FleetInput::Owed(offer));
             }
             Effect::StartChild { start, not_before } => {
+                let context = self.context.clone();
                 let start_child =
                     move || jobs::start_child(context.clone(), start.clone(), not_before);
                 self.jobs.effect(key, start_child);
             }
             Effect::CancelChild { child, reason } => {
+                let context = self.context.clone();
                 let cancel_child =
                     move || jobs::cancel_child(context.clone(), child, reason.clone());
                 self.jobs.effect(key, cancel_child);
             }
             Effect::NotifyParent { parent, child, outcome } => {
+                let context = self.context.clone();
                 let notify_parent = move || {
                     jobs::notify_parent(context.clone(), parent.clone(), child, (*outcome).clone())
                 };
                 self.jobs.effect(key, notify_parent);
             }
             Effect::FetchBlob { blob } => {
+                let context = self.context.clone();
                 self.jobs.effect(key, move || jobs::fetch_blob(context.clone(), blob));
             }
         }

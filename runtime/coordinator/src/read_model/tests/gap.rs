@@ -76,15 +76,15 @@ impl Journal {
             });
             let Some(offer) = offer else { return };
             self.now = self.now.max(offer.not_before.as_millis());
-            self.report(&offer.task, ReportBody::Taken {});
-            let fails = offer.task.step.as_str() == "g/d" && offer.task.attempt == 1;
+            self.report(&offer.task(), ReportBody::Taken {});
+            let fails = offer.id.step.as_str() == "g/d" && offer.id.attempt == 1;
             let outcome = if fails {
                 let failure = Failure::new(FailureKind::Agent, "broken", "it broke");
                 Outcome::Failed { failure, duration_ms: 1 }
             } else {
                 Outcome::Completed { output: Payload::null(), duration_ms: 1 }
             };
-            self.report(&offer.task, ReportBody::Outcome(outcome));
+            self.report(&offer.task(), ReportBody::Outcome(outcome));
         }
     }
 

@@ -15,7 +15,7 @@ impl Fleet {
                 let used = agent
                     .attempts
                     .iter()
-                    .filter(|slot| self.attempts.at(**slot).unwrap().capability == *capability)
+                    .filter(|slot| self.attempts.at(**slot).unwrap().capability() == capability)
                     .count();
                 assert_eq!(used, room.used as usize, "slots of {capability} at {name}");
                 let load = if agent.can_take() { room.load() } else { None };
@@ -26,7 +26,7 @@ impl Fleet {
         }
         for slot in self.attempts.those(|_| true) {
             let attempt = self.attempts.at(slot).unwrap();
-            let id = &attempt.id;
+            let id = attempt.id();
             assert_eq!(self.attempts.slot(id), Some(slot), "{id} in its slot");
             let at = self.agents.iter().filter(|(_, agent)| agent.attempts.contains(&slot));
             let holders: Vec<_> = at.map(|(name, _)| name).collect();
@@ -39,7 +39,7 @@ impl Fleet {
                 Some(_) | None => assert!(holders.is_empty(), "{id} is in no hand"),
             }
             let unused = Pool::default();
-            let pool = self.pools.get(&attempt.capability).unwrap_or(&unused);
+            let pool = self.pools.get(attempt.capability()).unwrap_or(&unused);
             let queued = matches!(attempt.place, Place::Queued { .. });
             assert_eq!(pool.queued.contains(&slot), queued, "{id} in the queue");
             let ready = pool.first_of(usize::MAX, |_| true).contains(&slot);
@@ -79,7 +79,7 @@ impl Fleet {
     fn rounds_anew(&self) -> Rounds {
         let mut rounds = Rounds::new();
         for attempt in self.attempts.all() {
-            let id = &attempt.id;
+            let id = attempt.id();
             rounds.track(id, &attempt.offer.rounds);
             if matches!(attempt.place, Place::Behind { .. }) {
                 rounds.wait(id, &attempt.offer.rounds);

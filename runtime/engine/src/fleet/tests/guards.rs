@@ -8,13 +8,9 @@ use skep_workflow::WhenOpen;
 use super::super::breaker::Breaker;
 use super::*;
 
-fn cared(step: &str, care: Care) -> OfferTask {
-    OfferTask { care, ..offer(task(step, "c", 5)) }
-}
-
 impl Scene {
-    fn owe_cared(&mut self, step: &str, care: Care) -> &mut Self {
-        self.input(FleetInput::Owed(Box::new(cared(step, care))))
+    fn owe_as(&mut self, step: &str, more: TaskSpec) -> &mut Self {
+        self.input(FleetInput::Owed(Box::new(offer_as(task(step, "c", 5), more))))
     }
 
     /// Lets so many attempts fail, one after the other.
@@ -32,7 +28,7 @@ impl Scene {
         for _ in 0..seconds {
             let held = self.fleet.agents.get(&agent("a")).into_iter().flat_map(|a| &a.attempts);
             let held =
-                held.filter_map(|slot| Some(self.fleet.attempts.at(*slot)?.id.step.to_string()));
+                held.filter_map(|slot| Some(self.fleet.attempts.at(*slot)?.id().step.to_string()));
             let held: Vec<String> = held.collect();
             let held: Vec<&str> = held.iter().map(String::as_str).collect();
             self.delivered("a", &held).beat("a", 500, &held).after(1_000);
@@ -83,12 +79,12 @@ fn a_breaker_of_a_step_holds_nobody_else() {
     let mut scene = Scene::new();
     let policy = skep_workflow::Breaker { min_calls: 2, ..Breaker::usual() };
     let own =
-        || Care { breaker: Some(Box::new(("w/pay".into(), policy.clone()))), ..Care::default() };
+        || TaskSpec { breaker: Some(("w/pay".into(), policy.clone())), ..TaskSpec::default() };
     scene.beat("a", 50, &[]);
     for step in ["x1", "x2"] {
-        scene.owe_cared(step, own()).delivered("a", &[step]).ends(step, "a", failed());
+        scene.owe_as(step, own()).delivered("a", &[step]).ends(step, "a", failed());
     }
-    scene.owe_cared("held", own()).explain("held").owe("free").check(expect![[r#"
+    scene.owe_as("held", own()).explain("held").owe("free").check(expect![[r#"
         0: deliver to a: x1
         0: deliver to a: x2
         0: breaker w/pay opens: 2 of 2 calls failed in the last 30 s
@@ -100,8 +96,8 @@ fn a_breaker_of_a_step_holds_nobody_else() {
 #[test]
 fn who_asks_to_fail_does_not_wait() {
     let mut scene = Scene::new();
-    let fails = Care { when_open: WhenOpen::Fail, ..Care::default() };
-    scene.beat("a", 50, &[]).fail(10).owe("patient").owe_cared("hasty", fails);
+    let fails = TaskSpec { when_open: WhenOpen::Fail, ..TaskSpec::default() };
+    scene.beat("a", 50, &[]).fail(10).owe("patient").owe_as("hasty", fails);
     scene.explain("hasty").settled("hasty", None).explain("patient").check(expect![[r#"
         0: hasty fails: breaker_open: the circuit breaker of c is open: 10 of 10 calls failed in the last 30 s
         0: hasty waits: it fails, because its circuit breaker is open
@@ -112,9 +108,9 @@ fn who_asks_to_fail_does_not_wait() {
 #[test]
 fn who_asks_to_fail_may_be_the_one_that_probes() {
     let mut scene = Scene::new();
-    let fails = || Care { when_open: WhenOpen::Fail, ..Care::default() };
-    scene.beat("a", 50, &[]).fail(10).alive(15).owe_cared("probe", fails());
-    scene.ends("probe", "a", failed()).owe_cared("late", fails()).check(expect![[r#"
+    let fails = || TaskSpec { when_open: WhenOpen::Fail, ..TaskSpec::default() };
+    scene.beat("a", 50, &[]).fail(10).alive(15).owe_as("probe", fails());
+    scene.ends("probe", "a", failed()).owe_as("late", fails()).check(expect![[r#"
         15000: breaker c is to be probed
         15000: deliver to a: probe
         15000: deliver to a: late
@@ -133,8 +129,8 @@ fn the_answer_to_a_step_opens_nothing() {
     };
     for number in 0..20 {
         let step = format!("s{number}");
-        let care = Care { unless: vec!["card_declined".to_owned()], ..Care::default() };
-        scene.owe_cared(&step, care).ends(&step, "a", declined(number % 2 == 0));
+        let answers = TaskSpec { unless: vec!["card_declined".to_owned()], ..TaskSpec::default() };
+        scene.owe_as(&step, answers).ends(&step, "a", declined(number % 2 == 0));
     }
     scene.done.clear();
     scene.breaker().check(expect![[r#"
@@ -263,13 +259,13 @@ fn the_queue_is_emptied_while_the_breaker_is_open() {
 fn repeated_attempts_stay_within_the_budget() {
     let mut scene = Scene::new();
     scene.beat("a", 500, &[]);
-    let again = || Care { is_retry: true, ..Care::default() };
+    let again = |step: &str| OfferTask { is_retry: true, ..offer(task(step, "c", 5)) };
     for number in 0..100 {
         scene.owe(&format!("s{number}"));
     }
     scene.done.clear();
     for number in 0..50 {
-        scene.owe_cared(&format!("r{number}"), again());
+        scene.input(FleetInput::Owed(Box::new(again(&format!("r{number}")))));
     }
     let sent = scene.done.lines().count();
     assert_eq!(sent, 30, "a fifth of 100, and the reserve of 10");

@@ -42,7 +42,7 @@ impl Scene {
     fn in_hands(&self) -> Vec<(AttemptId, AgentId)> {
         let held = |slot| {
             let attempt = self.fleet.attempts.at(slot)?;
-            Some((attempt.id.clone(), attempt.place.agent()?.clone()))
+            Some((attempt.id().clone(), attempt.place.agent()?.clone()))
         };
         self.fleet.attempts.those(|_| true).into_iter().filter_map(held).collect()
     }
@@ -219,10 +219,11 @@ fn a_person_decides_about_an_agent() {
 #[test]
 fn alive_but_stuck_is_found_within_one_window() {
     let mut scene = Scene::new();
-    let care = Care { progress_within: Some(Duration::from_secs(20)), ..Care::default() };
+    let watched =
+        TaskSpec { progress_within: Some(Duration::from_secs(20)), ..TaskSpec::default() };
     scene.beat("a", 5, &[]);
     for step in ["stuck", "busy"] {
-        let offer = OfferTask { care: care.clone(), ..offer(task(step, "c", 5)) };
+        let offer = offer_as(task(step, "c", 5), watched.clone());
         scene.input(FleetInput::Owed(Box::new(offer)));
     }
     scene.delivered("a", &["stuck", "busy"]);
@@ -252,9 +253,10 @@ fn alive_but_stuck_is_found_within_one_window() {
 impl Scene {
     /// An attempt that may not stall for so long is at the agent.
     fn watched(&mut self, within: u64) -> &mut Self {
-        let care = Care { progress_within: Some(Duration::from_secs(within)), ..Care::default() };
+        let progress_within = Some(Duration::from_secs(within));
+        let watched = TaskSpec { progress_within, ..TaskSpec::default() };
         self.beat("a", 5, &[]);
-        self.input(FleetInput::Owed(Box::new(OfferTask { care, ..offer(task("x", "c", 5)) })));
+        self.input(FleetInput::Owed(Box::new(offer_as(task("x", "c", 5), watched))));
         self.delivered("a", &["x"]).after(1_000)
     }
 

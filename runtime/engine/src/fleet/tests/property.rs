@@ -11,8 +11,8 @@ use skep_protocol::{
 use super::super::agent::Room;
 use super::super::breaker::Breaker;
 use super::super::{CallEnd, CallOutcome, Fleet, FleetEffect, FleetInput, Link, Post};
-use super::{agent, failed, id, offer, task};
-use crate::{Care, OfferTask, Round};
+use super::{agent, failed, id, offer, offer_as, task};
+use crate::{OfferTask, Round, TaskSpec};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -156,7 +156,7 @@ impl World {
 /// Returns what an agent has in its hands as far as the fleet knows.
 fn held_by(fleet: &Fleet, name: &AgentId) -> BTreeSet<AttemptId> {
     let slots = fleet.agents.get(name).into_iter().flat_map(|agent| &agent.attempts);
-    slots.filter_map(|slot| Some(fleet.attempts.at(*slot)?.id.clone())).collect()
+    slots.filter_map(|slot| Some(fleet.attempts.at(*slot)?.id().clone())).collect()
 }
 
 fn beat_of(fleet: &Fleet, name: &AgentId, seq: u64, forgets: u8) -> Heartbeat {
@@ -207,13 +207,14 @@ fn attempt(number: u8) -> AttemptId {
 /// Some repeat others, some have a breaker of their own, some are of a later round.
 fn random_offer(number: u8) -> OfferTask {
     let policy = skep_workflow::Breaker { min_calls: 3, ..Breaker::usual() };
-    let breaker = number.is_multiple_of(3).then(|| Box::new(("w/own".into(), policy)));
-    let care = Care { is_retry: number.is_multiple_of(2), breaker, ..Care::default() };
+    let breaker = number.is_multiple_of(3).then(|| ("w/own".into(), policy));
+    let spec = TaskSpec { breaker, ..TaskSpec::default() };
     let AttemptId { step, attempt, .. } = attempt(number);
     let inside = step.around().filter(|_| attempt == 2);
     let rounds = inside.map(|group| Round { inside: Some(group), number: 1 });
     let rounds = rounds.into_iter().collect();
-    OfferTask { care, rounds, ..offer(Task { attempt, ..task(step.as_str(), "c", number % 10) }) }
+    let task = Task { attempt, ..task(step.as_str(), "c", number % 10) };
+    OfferTask { is_retry: number.is_multiple_of(2), rounds, ..offer_as(task, spec) }
 }
 
 fn run_world(steps: Vec<Step>) {
@@ -226,7 +227,7 @@ fn run_world(steps: Vec<Step>) {
         let input = match step {
             Step::Owe(number) => {
                 let offer = random_offer(number);
-                world.owed.insert(offer.task.id());
+                world.owed.insert(offer.id.clone());
                 FleetInput::Owed(Box::new(offer))
             }
             Step::Settle(number) => {
@@ -331,13 +332,13 @@ proptest! {
                     prop_assert!(tracked.insert(id.clone()));
                 }
             }
-            let id_at = |slot| fleet.attempts.at(slot).unwrap().id.clone();
+            let id_at = |slot| fleet.attempts.at(slot).unwrap().id().clone();
             let found: Vec<AttemptId> =
                 fleet.attempts.those(|_| true).into_iter().map(id_at).collect();
             prop_assert!(found.iter().eq(&tracked), "in the order of their ids");
             prop_assert_eq!(fleet.attempts.len(), tracked.len());
             let later = |other: &&AttemptId| other.run == id.run && other.attempt > id.attempt;
-            let next = fleet.attempts.next_of(&id).map(|(_, attempt)| &attempt.id);
+            let next = fleet.attempts.next_of(&id).map(|(_, attempt)| attempt.id());
             prop_assert!(next.eq(tracked.iter().filter(later)));
         }
     }

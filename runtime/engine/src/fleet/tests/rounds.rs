@@ -32,7 +32,7 @@ impl Scene {
     }
 
     fn why(&self, offer: &OfferTask) -> String {
-        let told = self.fleet.explain(&offer.task.id(), Timestamp::from_millis(self.now));
+        let told = self.fleet.explain(&offer.id, Timestamp::from_millis(self.now));
         told.unwrap().reason
     }
 }
@@ -189,7 +189,7 @@ fn who_waits_for_many_is_looked_at_once_in_a_second() {
     items.iter().for_each(|item| _ = scene.owe(item));
     scene.delivered("a", &items).beat("a", 40, &items).beat("b", 5, &[]);
     scene.settled(items[0], None).owe_offer(again("g/x"));
-    let waits = again("g/x").task.id();
+    let waits = again("g/x").id;
     let (mut looks, mut went) = (BTreeSet::new(), None);
     for item in &items[1..] {
         scene.settled(item, None).after(200).beat("a", 40, &items).beat("b", 5, &[]);

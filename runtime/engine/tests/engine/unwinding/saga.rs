@@ -148,7 +148,7 @@ impl Saga {
     fn offers(&self) -> Vec<AttemptId> {
         let owed = self.partition.outstanding().into_iter();
         let offers = owed.filter_map(|effect| match effect {
-            Effect::OfferTask(offer) => Some(offer.task.id()),
+            Effect::OfferTask(offer) => Some(offer.id.clone()),
             _ => None,
         });
         offers.collect()
