@@ -19,7 +19,7 @@ pub(in crate::expression) enum Draft<'s> {
     /// The JSON of a value.
     Raw(&'s RawValue),
     List(Vec<Self>),
-    Map(Vec<(String, Self)>),
+    Map(Vec<(Cow<'s, str>, Self)>),
 }
 
 impl<'s> Machine<'s> {
@@ -41,12 +41,14 @@ impl<'s> Machine<'s> {
     /// Evaluates the entries of a map.
     pub(super) fn draft_map(&self, entries: &'s [(Code, Code)]) -> Result<Draft<'s>, String> {
         let entry = |(key, value): &'s (Code, Code)| {
-            let key = self.value(key)?;
-            let Value::String(key) = key.as_ref() else {
-                return Err(format!("the key of a map must be a string, but is {}", kind(&key)));
+            let key = match self.value(key)? {
+                Cow::Borrowed(Value::String(key)) => Cow::Borrowed(key.as_str()),
+                Cow::Owned(Value::String(key)) => Cow::Owned(key),
+                Cow::Borrowed(other) => return Err(no_key(other)),
+                Cow::Owned(other) => return Err(no_key(&other)),
             };
-            self.pay_for_entry(key)?;
-            Ok((key.clone(), self.part(value)?))
+            self.pay_for_entry(&key)?;
+            Ok((key, self.part(value)?))
         };
         entries.iter().map(entry).collect::<Result<_, _>>().map(Draft::Map)
     }
@@ -81,6 +83,10 @@ impl<'s> Machine<'s> {
     }
 }
 
+fn no_key(value: &Value) -> String {
+    format!("the key of a map must be a string, but is {}", kind(value))
+}
+
 impl Draft<'_> {
     /// Makes the value.
     pub(in crate::expression) fn into_value(self) -> Result<Value, String> {
@@ -89,7 +95,8 @@ impl Draft<'_> {
             Self::Raw(raw) => serde_json::from_str(raw.get()).map_err(|error| error.to_string()),
             Self::List(items) => items.into_iter().map(Self::into_value).collect(),
             Self::Map(entries) => {
-                let entries = entries.into_iter().map(|(k, value)| Ok((k, value.into_value()?)));
+                let entries =
+                    entries.into_iter().map(|(k, value)| Ok((k.into_owned(), value.into_value()?)));
                 entries.collect::<Result<Map<_, _>, _>>().map(Value::Object)
             }
         }
