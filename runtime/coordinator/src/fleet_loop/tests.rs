@@ -1,7 +1,7 @@
-use skep_broker::Embedded;
+use skep_broker::{Embedded, Responder};
 use skep_engine::Recall as _;
 use skep_protocol::{
-    AttemptScheduled, Event, Record, Refusal, RunId, RunRecord, StepPath, Timestamp,
+    AttemptScheduled, Event, Record, Refusal, ReportReply, RunId, RunRecord, StepPath, Timestamp,
 };
 
 use super::*;
@@ -86,4 +86,38 @@ async fn what_reached_nobody_or_could_not_be_read_was_not_begun() {
         fleet_loop.came_back(&input);
         assert_eq!(untouched.recall(&id()), back, "{input:?}");
     }
+}
+
+#[tokio::test]
+async fn answers_wait_for_the_tasks_that_follow_if_nothing_else_is_on_its_way() {
+    let (mut fleet_loop, handle) = fleet_loop();
+    let (sender, mut answered) = mpsc::unbounded_channel();
+    let answer = |number: u8| {
+        let sender = sender.clone();
+        let send = move |_: ReportReply| drop(sender.send(number));
+        vec![(Responder::new(send), ReportReply { verdicts: Vec::new(), unreadable: None })]
+    };
+    let wake = || vec![FleetInput::Wake];
+    handle.tell_all(wake(), answer(1)).await;
+    assert_eq!(answered.try_recv(), Ok(1), "something may be on its way");
+    fleet_loop.calm.set(true);
+    handle.tell_all(Vec::new(), answer(2)).await;
+    assert_eq!(answered.try_recv(), Ok(2), "nothing follows");
+    handle.tell_all(wake(), answer(3)).await;
+    assert!(answered.try_recv().is_err(), "tasks may follow");
+    let partition = PartitionCount::DEFAULT.of(id().run);
+    let leaving = tokio::spawn(async move {
+        handle.dropped(partition).await;
+        handle
+    });
+    while fleet_loop.messages.len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    let first = fleet_loop.messages.try_recv().unwrap();
+    fleet_loop.messages(first);
+    assert_eq!(answered.try_recv(), Ok(3), "the next owner may be there");
+    let handle = leaving.await.unwrap();
+    drop(fleet_loop);
+    handle.tell_all(wake(), answer(4)).await;
+    assert_eq!(answered.try_recv(), Ok(4), "nobody is there who could send tasks");
 }
