@@ -24,13 +24,14 @@ pub(super) struct Sheet {
 }
 
 impl Sheet {
-    fn new(draft: Draft) -> Self {
-        Self { draft, records: Vec::new(), blobs: Vec::new(), releases: Vec::new() }
+    fn new(draft: Draft, (records, releases): (usize, usize)) -> Self {
+        let (records, releases) = (Vec::with_capacity(records), Vec::with_capacity(releases));
+        Self { draft, records, blobs: Vec::new(), releases }
     }
 
     /// Splits off what comes after the first `count` records; what waits for them goes along.
     fn split_off(&mut self, count: usize) -> Self {
-        let mut rest = Self::new(self.draft.split_off(count));
+        let mut rest = Self::new(self.draft.split_off(count), (0, 0));
         rest.records = self.records.split_off(count);
         rest.releases = std::mem::take(&mut self.releases);
         rest
@@ -47,11 +48,13 @@ pub(super) struct Sheets {
     sheets: VecDeque<Sheet>,
     size: usize,
     spare: Vec<Draft>,
+    /// How many records and releases the last message had: the next one may have as many.
+    last: (usize, usize),
 }
 
 impl Sheets {
     pub(super) const fn new() -> Self {
-        Self { sheets: VecDeque::new(), size: 0, spare: Vec::new() }
+        Self { sheets: VecDeque::new(), size: 0, spare: Vec::new(), last: (0, 0) }
     }
 
     /// Returns how much memory they take, about, in bytes.
@@ -67,13 +70,16 @@ impl Sheets {
     pub(super) fn push(&mut self, unit: Unit) {
         let last = self.sheets.pop_back();
         self.size -= last.as_ref().map_or(0, Sheet::size);
-        let mut sheet = last.unwrap_or_else(|| Sheet::new(self.spare.pop().unwrap_or_default()));
+        let mut sheet = last.unwrap_or_else(|| {
+            let draft = self.spare.pop().unwrap_or_default();
+            Sheet::new(draft, std::mem::take(&mut self.last))
+        });
         let before = sheet.draft.len();
         unit.records.iter().for_each(|record| sheet.draft.push(record));
         if before > 0 && !unit.records.is_empty() && sheet.draft.size() > TARGET_BATCH_BYTES {
             let draft = sheet.draft.split_off(before);
             self.put(sheet);
-            sheet = Sheet::new(draft);
+            sheet = Sheet::new(draft, (0, 0));
         }
         let Unit { mut records, mut blobs, mut releases } = unit;
         sheet.records.append(&mut records);
@@ -92,6 +98,7 @@ impl Sheets {
     pub(super) fn pop(&mut self) -> Option<Sheet> {
         let sheet = self.sheets.pop_front()?;
         self.size -= sheet.size();
+        self.last = (sheet.records.len(), sheet.releases.len());
         Some(sheet)
     }
 
