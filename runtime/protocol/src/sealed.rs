@@ -173,6 +173,12 @@ impl Texts {
         Ok(Self { places, message })
     }
 
+    /// Writes a record that stands in no message.
+    pub fn of(record: &Record) -> Self {
+        let message = encode(record);
+        Self { places: std::iter::once(0..message.len()).collect(), message }
+    }
+
     /// Returns how many there are.
     pub fn len(&self) -> usize {
         self.places.len()
@@ -183,15 +189,17 @@ impl Texts {
         self.places.is_empty()
     }
 
-    /// Returns how many bytes they take.
+    /// Returns how many bytes they take: the message is kept as a whole.
     pub fn size(&self) -> usize {
-        self.message.len()
+        self.message.len() + size_of_val(&self.places[..])
     }
 
-    /// Returns them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let text = |place: &Range<usize>| str::from_utf8(&self.message[place.clone()]);
-        self.places.iter().map(move |place| text(place).expect("JSON is text"))
+    /// Returns one of them, counted from 0: it is UTF-8.
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn get(&self, number: usize) -> &[u8] {
+        &self.message[self.places[number].clone()]
     }
 }
 
@@ -349,9 +357,11 @@ mod tests {
         let bytes = draft.finish(whole.partition, whole.epoch, whole.previous);
         let known = draft.texts(&bytes);
         let found = Texts::find(bytes.clone()).unwrap();
-        assert!(known.iter().eq(found.iter()) && known.len() == whole.records.len());
-        for (text, record) in known.iter().zip(&whole.records) {
-            assert_eq!(text.as_bytes(), encode(record));
+        assert_eq!((known.len(), found.len()), (whole.records.len(), whole.records.len()));
+        for (number, record) in whole.records.iter().enumerate() {
+            let alone = Texts::of(record);
+            assert_eq!((alone.len(), alone.get(0)), (1, &encode(record)[..]));
+            assert_eq!([known.get(number), found.get(number)], [alone.get(0); 2]);
         }
         assert!(Texts::find(Bytes::from_static(b"{}")).is_err());
         draft.clear();

@@ -119,13 +119,13 @@ fn history(store: &Store, run: RunId, after: u64, limit: u32) -> rusqlite::Resul
     let mut rows = statement.query(params![no, next])?;
     while let Some(row) = rows.next()?.filter(|_| page.has_room()) {
         let first = row.get::<_, i64>(0)?.unsigned_abs();
-        let text = row.get_ref(1)?.as_str().map_err(|error| wrong(1, error))?;
+        let text = row.get_ref(1)?.as_bytes().map_err(|error| wrong(1, error))?;
         page.add(first, rows::records(text)?)?;
     }
-    if let Some((first, text)) = held.map(|slot| slot.unsaved())
+    if let Some((first, text)) = held.map(|slot| store.unsaved(slot))
         && page.has_room()
     {
-        page.add(first, rows::records(text)?)?;
+        page.add(first, rows::records(&text)?)?;
     }
     Ok(QueryReply::History(page.entries))
 }

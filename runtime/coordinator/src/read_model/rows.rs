@@ -1,6 +1,6 @@
 //! A run into its rows, and back.
 
-use rusqlite::types::{ToSql, Type};
+use rusqlite::types::{ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{
     CachedStatement, Connection, ErrorCode, OptionalExtension as _, Transaction, params,
 };
@@ -11,6 +11,7 @@ use skep_protocol::{Event, Record, RunId, RunRecord, StepPath, Timestamp};
 
 use super::schema::OF_A_RUN;
 use super::slot::Slot;
+use super::unsaved::Unsaved;
 use super::view::{RunView, Told};
 use crate::observe;
 
@@ -18,6 +19,9 @@ use crate::observe;
 /// nothing.
 pub(super) struct Rows<'a> {
     transaction: &'a Transaction<'a>,
+    unsaved: &'a Unsaved,
+    /// The records of one run after the other.
+    text: Vec<u8>,
     // What is done for each run is looked up once.
     insert: CachedStatement<'a>,
     update: CachedStatement<'a>,
@@ -25,7 +29,10 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn of(transaction: &'a Transaction<'a>) -> rusqlite::Result<Self> {
+    pub(super) fn of(
+        transaction: &'a Transaction<'a>,
+        unsaved: &'a Unsaved,
+    ) -> rusqlite::Result<Self> {
         let insert = transaction.prepare_cached(
             "INSERT INTO runs (no, run, workflow, digest, status, started, ended, parent,
              parent_run, labels, retry_of, steps, steps_ended, entries)
@@ -38,7 +45,7 @@ impl<'a> Rows<'a> {
         )?;
         let sql = "INSERT INTO history (no, first, records) VALUES (?1, ?2, ?3)";
         let history = transaction.prepare_cached(sql)?;
-        Ok(Self { transaction, insert, update, history })
+        Ok(Self { transaction, unsaved, text: Vec::new(), insert, update, history })
     }
 
     pub(super) fn write(&mut self, slot: &Slot) -> rusqlite::Result<()> {
@@ -52,7 +59,10 @@ impl<'a> Rows<'a> {
         let (no, view) = (slot.no, &slot.view);
         let (first, records) = slot.unsaved();
         if !records.is_empty() {
-            let stored = self.history.execute(params![no, first.cast_signed(), records]);
+            self.text.clear();
+            self.unsaved.gather(records, &mut self.text);
+            let text = ToSqlOutput::Borrowed(ValueRef::Text(&self.text));
+            let stored = self.history.execute(params![no, first.cast_signed(), text]);
             unless_left_out(view.run, "history", stored)?;
         }
         let other = OfOne { transaction: self.transaction, slot };
@@ -238,7 +248,7 @@ fn fold(connection: &Connection, no: i64) -> rusqlite::Result<(Option<RunView>, 
     let mut rows = statement.query([no])?;
     while let Some(row) = rows.next()? {
         let first = row.get::<_, i64>(0)?.unsigned_abs();
-        let text = row.get_ref(1)?.as_str().map_err(|error| wrong(1, error))?;
+        let text = row.get_ref(1)?.as_bytes().map_err(|error| wrong(1, error))?;
         size += text.len();
         for (number, text) in (first..).zip(records(text)?) {
             if view.as_ref().is_some_and(|view| number <= view.entries) {
@@ -258,8 +268,8 @@ fn fold(connection: &Connection, no: i64) -> rusqlite::Result<(Option<RunView>, 
 }
 
 /// Takes the records of a row apart.
-pub(super) fn records(text: &str) -> rusqlite::Result<Vec<Box<RawValue>>> {
-    serde_json::from_str(&format!("[{text}]")).map_err(|error| wrong(1, error))
+pub(super) fn records(text: &[u8]) -> rusqlite::Result<Vec<Box<RawValue>>> {
+    serde_json::from_slice(&[b"[", text, b"]"].concat()).map_err(|error| wrong(1, error))
 }
 
 pub(super) fn record(text: &str) -> rusqlite::Result<RunRecord> {

@@ -2,6 +2,7 @@
 
 use skep_protocol::{Event, RunId, RunStarted, StepPath, Timestamp};
 
+use super::unsaved::Place;
 use super::view::RunView;
 
 /// What a run takes in memory beside the text of its records, about, in bytes.
@@ -25,8 +26,8 @@ pub(super) struct Slot {
     pub(super) size: usize,
     /// The number of the first record that is not stored yet.
     first: u64,
-    /// The text of those records, with commas between them.
-    records: String,
+    /// Where the texts of those records lie.
+    records: Vec<Place>,
 }
 
 impl Slot {
@@ -48,7 +49,7 @@ impl Slot {
             changed: 0,
             size: BESIDE + size,
             first: 1,
-            records: String::new(),
+            records: Vec::new(),
         }
     }
 
@@ -60,26 +61,24 @@ impl Slot {
         self.view.apply(at, event);
     }
 
-    /// Adds the text of the record that was taken in last.
-    pub(super) fn record(&mut self, text: &str) {
+    /// Remembers where the text of the record lies that was taken in last, of `size` bytes.
+    pub(super) fn record(&mut self, place: Place, size: usize) {
         if self.records.is_empty() {
             self.first = self.view.entries;
-        } else {
-            self.records.push(',');
         }
-        self.records.push_str(text);
-        self.size += text.len();
+        self.records.push(place);
+        self.size += size;
     }
 
-    /// Returns the records that are not stored yet, and the number of the first.
-    pub(super) fn unsaved(&self) -> (u64, &str) {
+    /// Returns where the records lie that are not stored yet, and the number of the first.
+    pub(super) fn unsaved(&self) -> (u64, &[Place]) {
         (self.first, &self.records)
     }
 
     /// Everything is stored.
     pub(super) fn saved(&mut self) {
         (self.is_stored, self.is_changed, self.is_seeded) = (true, false, false);
-        self.records = String::new();
+        self.records = Vec::new();
         self.dropped.clear();
         self.view.doubtful.clear();
     }

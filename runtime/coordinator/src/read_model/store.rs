@@ -10,19 +10,19 @@ use std::mem;
 
 use foldhash::HashMap;
 use rusqlite::Connection;
-use serde_json::value::to_raw_value;
 use skep_protocol::{
-    Event, PartitionCount, PartitionId, Record, RunId, RunRecord, RunStarted, Seq, Timestamp,
+    Event, PartitionCount, PartitionId, Record, RunId, RunRecord, RunStarted, Seq, Texts, Timestamp,
 };
 
 use super::entry::{Entry, Message};
 use super::repair::{Fate, Gap};
 use super::rows::{self, is_about_the_record};
 use super::slot::Slot;
+use super::unsaved::{Place, Unsaved};
 use crate::config::Retention;
 use crate::observe;
 
-/// With more than this not stored, in bytes of records, it is written at once.
+/// With more than this not stored, in bytes of messages, it is written at once.
 const UNSAVED: usize = 16 * 1024 * 1024;
 /// Runs in memory take no more than this, about, in bytes: beyond it, those are read again when
 /// they change that have not changed for longest.
@@ -54,8 +54,9 @@ pub(super) struct Store {
     /// Rises with each message; and what it was at the last write.
     now: u64,
     written_at: u64,
-    /// What is not stored, and what the runs take in memory, in bytes.
-    unsaved: usize,
+    /// The messages of which something is not stored.
+    unsaved: Unsaved,
+    /// What the runs take in memory, in bytes.
     held: usize,
     /// A run does another one over, and is not stored.
     has_unsaved_retry: bool,
@@ -86,7 +87,7 @@ impl Store {
             next,
             now: 0,
             written_at: 0,
-            unsaved: 0,
+            unsaved: Unsaved::default(),
             held: 0,
             has_unsaved_retry: false,
             look_at: (0, 0),
@@ -110,7 +111,7 @@ impl Store {
 
     /// Returns whether so much is not stored that it has to be written at once.
     pub(super) const fn is_full(&self) -> bool {
-        self.unsaved >= UNSAVED
+        self.unsaved.size() >= UNSAVED
     }
 
     pub(super) const fn connection(&self) -> &Connection {
@@ -120,6 +121,15 @@ impl Store {
     /// Returns a run that is in memory.
     pub(super) fn held(&self, run: RunId) -> Option<&Slot> {
         self.runs.get(&run).map(|slot| &**slot)
+    }
+
+    /// Returns the records of a run that are not stored, with commas between them, and the number of
+    /// the first.
+    pub(super) fn unsaved(&self, slot: &Slot) -> (u64, Vec<u8>) {
+        let (first, places) = slot.unsaved();
+        let mut text = Vec::new();
+        self.unsaved.gather(places, &mut text);
+        (first, text)
     }
 
     /// Returns whether the database, together with what is in memory, tells all of one run: of
@@ -169,16 +179,16 @@ impl Store {
     }
 
     fn message(&mut self, Message { seq, records, texts, .. }: Message) {
-        for (record, text) in records.into_iter().zip(texts.iter()) {
+        for (record, place) in records.into_iter().zip(self.unsaved.keep(texts)) {
             match record {
-                Record::Run(record) => self.record(seq, record, text),
+                Record::Run(record) => self.record(seq, record, place),
                 Record::OwnerChanged(_) | Record::WorkflowAdded(_) => {}
             }
         }
     }
 
-    fn record(&mut self, seq: Seq, RunRecord { run, at, event }: RunRecord, text: &str) {
-        let now = self.now;
+    fn record(&mut self, seq: Seq, RunRecord { run, at, event }: RunRecord, place: Place) {
+        let (now, size) = (self.now, self.unsaved.text(place).len());
         let slot = if let Event::RunStarted(started) = event {
             self.begin((run, at), *started)
         } else {
@@ -189,14 +199,13 @@ impl Store {
             slot.apply(at, event);
             slot
         };
-        slot.record(text);
+        slot.record(place, size);
         slot.changed = now;
         if !slot.is_changed {
             slot.is_changed = true;
             self.changed.push(run);
         }
-        self.unsaved += text.len();
-        self.held += text.len();
+        self.held += size;
     }
 
     /// Makes a run; nothing is left of one whose id was forgotten and came again.
@@ -262,8 +271,8 @@ impl Store {
             if self.runs.get(&run).is_none_or(|slot| slot.view.started != at) {
                 let event = Event::RunStarted(Box::new(started.clone()));
                 let record = Record::Run(RunRecord { run, at, event });
-                let text = to_raw_value(&record).expect("records have a JSON form");
-                self.begin((run, at), started.clone()).record(text.get());
+                let (partition, seq, texts) = (gap.partition, gap.to(), Texts::of(&record));
+                self.message(Message { partition, seq, records: vec![record], texts });
             }
             if let Some(slot) = self.runs.get_mut(&run) {
                 slot.view.seed(&told, gap.to());

@@ -38,7 +38,7 @@ impl Store {
         for run in &self.forgotten {
             rows::forget(&transaction, *run)?;
         }
-        let mut rows = Rows::of(&transaction)?;
+        let mut rows = Rows::of(&transaction, &self.unsaved)?;
         for slot in self.changed.iter().filter_map(|run| self.runs.get(run)) {
             rows.write(slot)?;
         }
@@ -72,7 +72,8 @@ impl Store {
             }
         }
         self.forgotten.clear();
-        (self.unsaved, self.has_unsaved_retry) = (0, false);
+        self.unsaved.clear();
+        self.has_unsaved_retry = false;
     }
 
     fn leave(&mut self, run: RunId) {

@@ -249,3 +249,24 @@ async fn what_nobody_knows_behind_a_gap_is_gone() {
     assert_eq!(detail(&model, runs[0]).await, None);
     assert_eq!(model.positions().of(journal.id), Seq::new(8));
 }
+
+#[tokio::test]
+async fn the_history_of_a_run_that_began_in_a_gap_begins_with_its_start() {
+    let (journal, [run, _]) = journal();
+    let model = journal.with_gap(Case { read: 0, kept: 3, taken: 3, end: 5 }).await;
+    let history = async || {
+        let reply = model.ask(Question::History { run, after: 0, limit: 100 }).await;
+        if let QueryReply::History(entries) = reply { entries } else { panic!("{reply:?}") }
+    };
+    let unsaved = history().await;
+    assert!(matches!(unsaved[0].record.event, Event::RunStarted(_)), "{unsaved:?}");
+    let behind = journal.messages[3..5].iter().flat_map(|message| &message.records);
+    let told = unsaved[1..].iter().map(|entry| Record::Run(entry.record.clone()));
+    assert!(told.eq(behind.cloned()), "{unsaved:?}");
+    // All is written before a list is told of.
+    assert!(runs(&model, RunFilter::default()).await.iter().any(|one| one.run == run));
+    assert_eq!(history().await, unsaved);
+    journal.store(&model, 5..6).await;
+    let more = history().await;
+    assert!(more.starts_with(&unsaved) && more.len() > unsaved.len());
+}

@@ -1,5 +1,7 @@
 //! What stays in memory, and what stays at all.
 
+use skep_protocol::PartitionCount;
+
 use super::*;
 use crate::config::Retention;
 
@@ -117,4 +119,32 @@ async fn whoever_had_the_database_before_writes_no_more() {
     assert!(all(&after).await.is_empty());
     store(&after, 1, vec![started()]).await;
     assert_eq!(all(&after).await, [run()]);
+}
+
+#[test]
+fn a_write_that_failed_halfway_is_done_once_more() {
+    let settings = Settings::of_tests("one");
+    let folder = tempfile::tempdir().unwrap();
+    let file = Connection::open(folder.path().join("read.db")).unwrap();
+    for connection in [schema::in_memory().unwrap(), file] {
+        let opened = schema::prepare(connection, &settings).unwrap();
+        let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::MEMORY).unwrap();
+        for (seq, events) in (1..).zip([vec![started(), signal()], one_step(), vec![over()]]) {
+            let Work::Entry(entry) = message(Seq::new(seq), batch(events)) else { panic!() };
+            store.prepare(&entry).unwrap();
+            store.take_in(entry);
+            let told = store.held(run()).unwrap().view.detail();
+            let rename = |store: &Store, from: &str, to: &str| {
+                let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+                store.connection().execute_batch(&sql).unwrap();
+            };
+            // What is written last cannot be.
+            rename(&store, "positions", "hidden");
+            store.write().unwrap_err();
+            rename(&store, "hidden", "positions");
+            assert_eq!(store.write().unwrap(), [(PartitionId::new(0), Seq::new(seq))]);
+            let stored = rows::load(store.connection(), run()).unwrap().unwrap();
+            assert_eq!(stored.view.detail(), told);
+        }
+    }
 }

@@ -50,57 +50,64 @@ impl RunView {
             Event::CompensationSkipped { step, by } => self.taken_as_done(&step, by, at),
             Event::StepKept(kept) => self.kept(*kept, at),
             Event::StepSkipped { step, reason } => {
-                self.step(&step, StepStatus::Skipped, Leaf::Keep, at).skipped = Some(reason);
+                self.known(&step).step(StepStatus::Skipped, Leaf::Keep, at).skipped = Some(reason);
             }
             Event::StepExpanded(expanded) => {
-                self.step(&expanded.step, StepStatus::Running, Leaf::No, at);
-                self.expanded(&expanded.step, expanded.total);
+                let mut known = self.known(&expanded.step);
+                known.step(StepStatus::Running, Leaf::No, at);
+                known.expanded(expanded.total);
             }
             Event::GroupStarted { step } => {
-                self.step(&step, StepStatus::Running, Leaf::No, at);
+                self.known(&step).step(StepStatus::Running, Leaf::No, at);
             }
             Event::GroupRestarted { step, .. } => self.group_restarted(&step, at),
             Event::StepRestarted { step, .. } => self.step_restarted(&step, at),
             Event::WaitStarted(wait) => {
-                self.step(&wait.step, StepStatus::Waiting, Leaf::Yes, at);
+                self.known(&wait.step).step(StepStatus::Waiting, Leaf::Yes, at);
             }
             Event::ChildStarted(child) => {
-                let step = &child.step;
-                self.step(step, StepStatus::Running, Leaf::Yes, at).child = Some(child.child);
-                self.attempt_due(step, child.attempt, "taken", At { at, due: child.not_before });
+                let mut known = self.known(&child.step);
+                known.step(StepStatus::Running, Leaf::Yes, at).child = Some(child.child);
+                known.attempt_due(child.attempt, "taken", At { at, due: child.not_before });
             }
             Event::StepCompleted { step, output, .. } => {
-                let known = self.step(&step, StepStatus::Completed, Leaf::Keep, at);
-                known.output = output.or_else(|| known.output.take());
-                self.attempts_over(&step, "completed", at);
+                let mut known = self.known(&step);
+                let step = known.step(StepStatus::Completed, Leaf::Keep, at);
+                step.output = output.or_else(|| step.output.take());
+                known.attempts_over("completed", at);
             }
             Event::StepFailed { step, failure, .. } => {
-                self.step(&step, StepStatus::Failed, Leaf::Keep, at).error = Some(failure.into());
+                let mut known = self.known(&step);
+                known.step(StepStatus::Failed, Leaf::Keep, at).error = Some(failure.into());
             }
             Event::StepCancelled { step, reason, .. } => {
-                self.step(&step, StepStatus::Cancelled, Leaf::Keep, at).cancelled = Some(reason);
-                self.attempts_over(&step, "cancelled", at);
+                let mut known = self.known(&step);
+                known.step(StepStatus::Cancelled, Leaf::Keep, at).cancelled = Some(reason);
+                known.attempts_over("cancelled", at);
             }
             Event::AttemptScheduled(scheduled) => self.scheduled(&scheduled, at),
             Event::AttemptTaken { step, attempt, agent, .. } => {
-                self.step(&step, StepStatus::Running, Leaf::Yes, at);
-                self.attempt(&step, attempt, "taken", at).agent = Some(agent);
+                let mut known = self.known(&step);
+                known.step(StepStatus::Running, Leaf::Yes, at);
+                known.attempt(attempt, "taken", at).agent = Some(agent);
             }
             Event::AttemptReleased { step, attempt, .. } => {
-                self.step(&step, StepStatus::Scheduled, Leaf::Yes, at);
-                self.attempt(&step, attempt, "scheduled", at);
+                let mut known = self.known(&step);
+                known.step(StepStatus::Scheduled, Leaf::Yes, at);
+                known.attempt(attempt, "scheduled", at);
             }
             Event::AttemptCompleted(done) => {
-                let step = &done.step;
-                self.step(step, StepStatus::Completed, Leaf::Yes, at).output = Some(done.output);
-                let attempt = self.attempt(step, done.attempt, "completed", at);
+                let mut known = self.known(&done.step);
+                known.step(StepStatus::Completed, Leaf::Yes, at).output = Some(done.output);
+                let attempt = known.attempt(done.attempt, "completed", at);
                 attempt.ended = Some(at);
                 attempt.agent = Some(done.agent);
                 attempt.duration_ms = Some(done.duration_ms);
             }
             Event::AttemptFailed(failed) => {
-                self.step(&failed.step, StepStatus::Running, Leaf::Keep, at);
-                let attempt = self.attempt(&failed.step, failed.attempt, "failed", at);
+                let mut known = self.known(&failed.step);
+                known.step(StepStatus::Running, Leaf::Keep, at);
+                let attempt = known.attempt(failed.attempt, "failed", at);
                 attempt.ended = Some(at);
                 let took = attempt.due.map(|due| at.as_millis().saturating_sub(due.as_millis()));
                 attempt.duration_ms = took.or(attempt.duration_ms);
@@ -108,7 +115,8 @@ impl RunView {
                 attempt.error = Some(failed.failure.into());
             }
             Event::AttemptLost { step, attempt, agent, .. } => {
-                let attempt = self.attempt(&step, attempt, "lost", at);
+                let mut known = self.known(&step);
+                let attempt = known.attempt(attempt, "lost", at);
                 attempt.ended = Some(at);
                 attempt.agent = agent.or_else(|| attempt.agent.take());
             }
@@ -145,7 +153,7 @@ impl RunView {
 
     /// A compensation counts as done; the run stays stuck for as long as another one is.
     fn taken_as_done(&mut self, step: &StepPath, by: String, at: Timestamp) {
-        self.step(step, StepStatus::Skipped, Leaf::Keep, at).skipped_by = Some(by);
+        self.known(step).step(StepStatus::Skipped, Leaf::Keep, at).skipped_by = Some(by);
         let is_stuck = self.tracks.iter().any(|(path, track)| {
             let failed = track.step.as_ref().is_some_and(|step| step.status == StepStatus::Failed);
             failed && is_compensation(path)

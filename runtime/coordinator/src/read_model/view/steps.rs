@@ -1,6 +1,6 @@
 //! Steps and their attempts, and the counters of their run.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::Bound::Excluded;
 
 use skep_protocol::{AttemptScheduled, StepKept, StepPath, StepStatus, Timestamp};
@@ -22,18 +22,23 @@ pub(super) struct At {
     pub(super) due: Timestamp,
 }
 
-impl RunView {
-    /// Sets the state of a step and keeps the counters. Why it failed is forgotten: that is told of
-    /// a step that is failed, and set after its state.
-    pub(super) fn step(
-        &mut self,
-        path: &StepPath,
-        status: StepStatus,
-        leaf: Leaf,
-        at: Timestamp,
-    ) -> &mut Step {
-        let (declared, ordinal) = (self.declared, self.entries.cast_signed());
-        let step = &mut track(&mut self.tracks, path).step;
+/// A step, looked up once for each event, with what of its run changes with it.
+pub(super) struct Known<'v> {
+    path: &'v StepPath,
+    track: &'v mut Track,
+    counts: &'v mut Counts,
+    doubtful: &'v mut BTreeSet<StepPath>,
+    declared: u32,
+    /// What the step is numbered with if it comes into being.
+    ordinal: i64,
+}
+
+impl Known<'_> {
+    /// Sets the state of the step and keeps the counters. Why it failed is forgotten: that is told
+    /// of a step that is failed, and set after its state.
+    pub(super) fn step(&mut self, status: StepStatus, leaf: Leaf, at: Timestamp) -> &mut Step {
+        let (path, ordinal) = (self.path, self.ordinal);
+        let step = &mut self.track.step;
         let before = step.as_ref().map(|step| (step.status, step.leaf));
         let leaf = match leaf {
             Leaf::Yes => Some(true),
@@ -51,7 +56,7 @@ impl RunView {
         self.counts.add(Counts::of(status, step.leaf));
         match before {
             Some((status, leaf)) => self.counts.take(Counts::of(status, leaf)),
-            None if is_counted(path, declared) => self.counts.known -= 1,
+            None if is_counted(path, self.declared) => self.counts.known -= 1,
             None => {}
         }
         let is_failed = |status| status == StepStatus::Failed;
@@ -62,11 +67,68 @@ impl RunView {
     }
 
     /// Sets how many items a `for_each` has, and counts them.
-    pub(super) fn expanded(&mut self, path: &StepPath, items: u32) {
-        let step = self.tracks.get_mut(path).and_then(|track| track.step.as_mut());
-        if let Some(step) = step {
+    pub(super) fn expanded(&mut self, items: u32) {
+        if let Some(step) = &mut self.track.step {
             self.counts.known += i64::from(items) - i64::from(step.items.unwrap_or_default());
             step.items = Some(items);
+        }
+    }
+
+    /// Returns whether the attempt before was the fallback's, and the step did not start again.
+    fn follows_fallback(&self, number: u32) -> bool {
+        let Some(before) = number.checked_sub(1) else { return false };
+        let Track { step, attempts } = &*self.track;
+        let goes_on = step.as_ref().is_some_and(|step| step.status != StepStatus::Pending);
+        let before = attempts.binary_search_by_key(&before, |attempt| attempt.number);
+        goes_on && before.is_ok_and(|before| attempts[before].fallback)
+    }
+
+    /// Sets the state of an attempt, which comes into being with it unless it is there.
+    pub(super) fn attempt(
+        &mut self,
+        number: u32,
+        status: &'static str,
+        at: Timestamp,
+    ) -> &mut Attempt {
+        if self.track.step.as_ref().is_some_and(|step| step.status == StepStatus::Failed) {
+            self.doubtful.insert(self.path.clone());
+        }
+        let attempt = self.track.attempt(number, at);
+        attempt.status = status.into();
+        attempt
+    }
+
+    /// Sets the state of an attempt that may begin at a given time.
+    pub(super) fn attempt_due(
+        &mut self,
+        number: u32,
+        status: &'static str,
+        At { at, due }: At,
+    ) -> &mut Attempt {
+        let attempt = self.attempt(number, status, at);
+        attempt.due = Some(due.max(at));
+        attempt
+    }
+
+    /// What was under way when the step ended by itself or was stopped.
+    pub(super) fn attempts_over(&mut self, status: &'static str, at: Timestamp) {
+        for attempt in self.track.attempts.iter_mut().filter(|attempt| attempt.ended.is_none()) {
+            attempt.status = status.into();
+            attempt.ended = Some(at);
+        }
+    }
+}
+
+impl RunView {
+    /// Returns what is known of a step, to be changed.
+    pub(super) fn known<'v>(&'v mut self, path: &'v StepPath) -> Known<'v> {
+        Known {
+            path,
+            track: self.tracks.entry(path.clone()).or_default(),
+            counts: &mut self.counts,
+            doubtful: &mut self.doubtful,
+            declared: self.declared,
+            ordinal: self.entries.cast_signed(),
         }
     }
 
@@ -75,24 +137,25 @@ impl RunView {
         if kept.status == StepStatus::Pending {
             return;
         }
-        let step = self.step(&kept.step, kept.status, Leaf::Keep, at);
+        let mut known = self.known(&kept.step);
+        let step = known.step(kept.status, Leaf::Keep, at);
         step.kept = true;
         step.output = kept.output.or_else(|| step.output.take());
         if let Some(items) = kept.items {
-            self.expanded(&kept.step, items);
+            known.expanded(items);
         }
     }
 
     /// A group starts over: what is inside is as if it had never been, until it comes into being
     /// again. The attempts stay; their numbers go on.
     pub(super) fn group_restarted(&mut self, group: &StepPath, at: Timestamp) {
-        self.step(group, StepStatus::Running, Leaf::No, at);
+        self.known(group).step(StepStatus::Running, Leaf::No, at);
         self.forget_between(&format!("{group}/"), &format!("{group}0"));
     }
 
     /// A step starts again: so is what is inside, and its items.
     pub(super) fn step_restarted(&mut self, path: &StepPath, at: Timestamp) {
-        self.step(path, StepStatus::Pending, Leaf::Keep, at).started = None;
+        self.known(path).step(StepStatus::Pending, Leaf::Keep, at).started = None;
         self.forget_between(&format!("{path}/"), &format!("{path}0"));
         self.forget_between(&format!("{path}["), &format!("{path}\\"));
     }
@@ -110,65 +173,13 @@ impl RunView {
     }
 
     pub(super) fn scheduled(&mut self, scheduled: &AttemptScheduled, at: Timestamp) {
-        let (step, number) = (&scheduled.step, scheduled.attempt);
-        let is_fallback = scheduled.fallback || self.follows_fallback(step, number);
-        self.step(step, StepStatus::Scheduled, Leaf::Yes, at);
+        let (mut known, number) = (self.known(&scheduled.step), scheduled.attempt);
+        let is_fallback = scheduled.fallback || known.follows_fallback(number);
+        known.step(StepStatus::Scheduled, Leaf::Yes, at);
         let at = At { at, due: scheduled.not_before };
-        let attempt = self.attempt_due(step, number, "scheduled", at);
+        let attempt = known.attempt_due(number, "scheduled", at);
         attempt.fallback |= is_fallback;
     }
-
-    /// Returns whether the attempt before was the fallback's, and the step did not start again.
-    fn follows_fallback(&self, step: &StepPath, number: u32) -> bool {
-        let Some(track) = self.tracks.get(step).filter(|_| number >= 2) else { return false };
-        let goes_on = track.step.as_ref().is_some_and(|step| step.status != StepStatus::Pending);
-        let before = track.attempts.binary_search_by_key(&(number - 1), |attempt| attempt.number);
-        goes_on && before.is_ok_and(|before| track.attempts[before].fallback)
-    }
-
-    /// Sets the state of an attempt, which comes into being with it unless it is there.
-    pub(super) fn attempt(
-        &mut self,
-        path: &StepPath,
-        number: u32,
-        status: &'static str,
-        at: Timestamp,
-    ) -> &mut Attempt {
-        let track = track(&mut self.tracks, path);
-        if track.step.as_ref().is_some_and(|step| step.status == StepStatus::Failed) {
-            self.doubtful.insert(path.clone());
-        }
-        let attempt = track.attempt(number, at);
-        attempt.status = status.into();
-        attempt
-    }
-
-    /// Sets the state of an attempt that may begin at a given time.
-    pub(super) fn attempt_due(
-        &mut self,
-        path: &StepPath,
-        number: u32,
-        status: &'static str,
-        At { at, due }: At,
-    ) -> &mut Attempt {
-        let attempt = self.attempt(path, number, status, at);
-        attempt.due = Some(due.max(at));
-        attempt
-    }
-
-    /// What was under way when a step ended by itself or was stopped.
-    pub(super) fn attempts_over(&mut self, path: &StepPath, status: &'static str, at: Timestamp) {
-        let track = track(&mut self.tracks, path);
-        for attempt in track.attempts.iter_mut().filter(|attempt| attempt.ended.is_none()) {
-            attempt.status = status.into();
-            attempt.ended = Some(at);
-        }
-    }
-}
-
-/// Returns what is known of a step.
-fn track<'t>(tracks: &'t mut BTreeMap<StepPath, Box<Track>>, path: &StepPath) -> &'t mut Track {
-    tracks.entry(path.clone()).or_default()
 }
 
 /// Returns whether a step was counted before it came into being: an item with its `for_each`, the
