@@ -94,7 +94,7 @@ async fn answers_wait_for_the_tasks_that_follow_if_nothing_else_is_on_its_way() 
     let (sender, mut answered) = mpsc::unbounded_channel();
     let answer = |number: u8| {
         let sender = sender.clone();
-        let send = move |_: ReportReply| drop(sender.send(number));
+        let send = move |_: ReportReply| sender.send(number).unwrap();
         vec![(Responder::new(send), ReportReply { verdicts: Vec::new(), unreadable: None })]
     };
     let wake = || vec![FleetInput::Wake];

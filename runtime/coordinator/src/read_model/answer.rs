@@ -85,11 +85,7 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
 }
 
 fn detail(store: &Store, run: RunId) -> rusqlite::Result<QueryReply> {
-    let detail = match store.held(run) {
-        Some(slot) => Some(slot.view.detail()),
-        None => rows::load(store.connection(), run)?.map(|slot| slot.view.detail()),
-    };
-    let Some(mut detail) = detail else { return Ok(QueryReply::NotFound {}) };
+    let Some(mut detail) = store.detail(run)? else { return Ok(QueryReply::NotFound {}) };
     let done_over = done_over(store.connection(), run)?;
     detail.retried_by = done_over.into_iter().map(|by| by.run).collect();
     Ok(QueryReply::Run(Box::new(detail)))
@@ -154,7 +150,7 @@ impl Page {
             if self.entries.len() >= self.limit || (self.bytes > MAX_HISTORY_BYTES && !is_first) {
                 break;
             }
-            let record = rows::record(text.get())?;
+            let record = rows::record(text.get().as_bytes())?;
             self.entries.push(HistoryEntry { number, record });
         }
         Ok(())

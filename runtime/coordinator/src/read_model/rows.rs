@@ -254,7 +254,7 @@ fn fold(connection: &Connection, no: i64) -> rusqlite::Result<(Option<RunView>, 
             if view.as_ref().is_some_and(|view| number <= view.entries) {
                 continue;
             }
-            let RunRecord { run, at, event } = record(text.get())?;
+            let RunRecord { run, at, event } = record(text.get().as_bytes())?;
             match (&mut view, event) {
                 (None, Event::RunStarted(started)) => {
                     view = Some(RunView::new(run, at, *started));
@@ -272,8 +272,8 @@ pub(super) fn records(text: &[u8]) -> rusqlite::Result<Vec<Box<RawValue>>> {
     serde_json::from_slice(&[b"[", text, b"]"].concat()).map_err(|error| wrong(1, error))
 }
 
-pub(super) fn record(text: &str) -> rusqlite::Result<RunRecord> {
-    match serde_json::from_str(text).map_err(|error| wrong(1, error))? {
+pub(super) fn record(text: &[u8]) -> rusqlite::Result<RunRecord> {
+    match serde_json::from_slice(text).map_err(|error| wrong(1, error))? {
         Record::Run(record) => Ok(record),
         Record::OwnerChanged(_) | Record::WorkflowAdded(_) => {
             Err(unreadable("a record in its history is that of no run"))

@@ -75,11 +75,14 @@ impl Slot {
         (self.first, &self.records)
     }
 
-    /// Everything is stored.
+    /// Everything is stored: steps that lie behind a run may be let go of.
     pub(super) fn saved(&mut self) {
         (self.is_stored, self.is_changed, self.is_seeded) = (true, false, false);
         self.records = Vec::new();
         self.dropped.clear();
         self.view.doubtful.clear();
+        if let Some(size) = self.view.abridge() {
+            self.size = BESIDE + size;
+        }
     }
 }

@@ -11,7 +11,8 @@ use std::mem;
 use foldhash::HashMap;
 use rusqlite::Connection;
 use skep_protocol::{
-    Event, PartitionCount, PartitionId, Record, RunId, RunRecord, RunStarted, Seq, Texts, Timestamp,
+    Event, PartitionCount, PartitionId, Record, RunDetail, RunId, RunRecord, RunStarted, Seq,
+    Texts, Timestamp,
 };
 
 use super::entry::{Entry, Message};
@@ -158,11 +159,11 @@ impl Store {
                 self.open = self.open_runs(gap.partition)?;
                 for run in self.open.clone() {
                     match gap.fate(run) {
-                        Fate::Ended(_) => self.load(run)?,
+                        Fate::Ended(_) => self.load_all(run)?,
                         Fate::GoesOn | Fate::Unknown => {}
                     }
                 }
-                gap.live().try_for_each(|(_, told)| self.load(told.summary.run))
+                gap.live().try_for_each(|(_, told)| self.load_all(told.summary.run))
             }
         }
     }
@@ -242,6 +243,28 @@ impl Store {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Brings all that is known of a run into memory; everything is stored.
+    fn load_all(&mut self, run: RunId) -> rusqlite::Result<()> {
+        if self.runs.get(&run).is_some_and(|slot| slot.view.is_abridged()) {
+            self.leave(run);
+        }
+        self.load(run)
+    }
+
+    /// Returns what is known of a run, with what is not stored yet.
+    pub(super) fn detail(&self, run: RunId) -> rusqlite::Result<Option<RunDetail>> {
+        let held = self.runs.get(&run);
+        if let Some(slot) = held.filter(|slot| !slot.view.is_abridged()) {
+            return Ok(Some(slot.view.detail()));
+        }
+        let Some(mut slot) = rows::load(&self.connection, run)? else { return Ok(None) };
+        for place in held.into_iter().flat_map(|slot| slot.unsaved().1) {
+            let RunRecord { at, event, .. } = rows::record(self.unsaved.text(*place))?;
+            slot.view.apply(at, event);
+        }
+        Ok(Some(slot.view.detail()))
     }
 
     /// Returns the runs of a partition that were not over at the last write.

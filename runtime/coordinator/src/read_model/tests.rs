@@ -47,7 +47,11 @@ fn signal() -> Event {
 }
 
 fn one_step() -> Vec<Event> {
-    let step = StepPath::new("one");
+    performed("one", Payload::null())
+}
+
+fn performed(step: &str, output: Payload) -> Vec<Event> {
+    let step = StepPath::new(step);
     let scheduled = AttemptScheduled {
         step: step.clone(),
         attempt: 1,
@@ -59,7 +63,7 @@ fn one_step() -> Vec<Event> {
         step,
         attempt: 1,
         agent: AgentId::new("a").unwrap(),
-        output: Payload::null(),
+        output,
         duration_ms: 3,
     };
     vec![Event::AttemptScheduled(scheduled), Event::AttemptCompleted(done)]

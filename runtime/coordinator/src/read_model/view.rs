@@ -1,6 +1,7 @@
 //! One run, as what happened to it tells: a pure fold. Nothing in here is stored anywhere.
 
 mod apply;
+mod brief;
 mod letter;
 mod seed;
 mod steps;
@@ -14,6 +15,8 @@ use skep_protocol::{
     AgentId, CancelReason, Failure, Hash, Parent, Payload, RunId, RunStarted, RunStatus, Seq,
     SkipReason, StepPath, StepStatus, Timestamp,
 };
+
+use brief::Briefs;
 
 /// A run, changed by one event at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +44,8 @@ pub(super) struct RunView {
     /// Messages up to this one tell nothing of the run that is not known from a snapshot.
     pub(super) known_to: Seq,
     tracks: BTreeMap<StepPath, Box<Track>>,
+    #[serde(skip)]
+    briefs: Briefs,
     /// Steps that were a dead letter before they changed, or may be one since then.
     #[serde(skip)]
     pub(super) doubtful: BTreeSet<StepPath>,
@@ -158,6 +163,7 @@ impl RunView {
             entries: 1,
             known_to: Seq::ZERO,
             tracks: BTreeMap::new(),
+            briefs: Briefs::default(),
             doubtful: BTreeSet::new(),
         }
     }

@@ -66,7 +66,9 @@ impl Store {
         }
         for run in changed {
             let Some(slot) = self.runs.get_mut(&run) else { continue };
+            self.held -= slot.size;
             slot.saved();
+            self.held += slot.size;
             if slot.view.status().is_final() {
                 self.over.push(run);
             }
@@ -76,7 +78,7 @@ impl Store {
         self.has_unsaved_retry = false;
     }
 
-    fn leave(&mut self, run: RunId) {
+    pub(super) fn leave(&mut self, run: RunId) {
         if let Some(slot) = self.runs.remove(&run) {
             self.held -= slot.size;
         }

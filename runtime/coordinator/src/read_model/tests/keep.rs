@@ -86,6 +86,35 @@ async fn a_run_that_left_the_memory_goes_on() {
     assert_eq!(entries.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2, 3, 4]);
 }
 
+#[test]
+fn of_the_steps_that_lie_behind_a_run_little_stays() {
+    let opened = schema::prepare(schema::in_memory().unwrap(), &Settings::of_tests("one")).unwrap();
+    let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::MEMORY).unwrap();
+    let mut tell = |seq: u64, events: Vec<Event>| {
+        let Work::Entry(entry) = message(Seq::new(seq), batch(events)) else { panic!() };
+        store.prepare(&entry).unwrap();
+        store.take_in(entry);
+        if seq.is_multiple_of(10) {
+            store.write().unwrap();
+        }
+        let slot = store.held(run()).unwrap();
+        (slot.size, slot.view.summary(), store.detail(run()).unwrap().unwrap())
+    };
+    tell(1, vec![started()]);
+    let large = Payload::from_text(&format!("\"{}\"", "x".repeat(4_096))).unwrap();
+    for number in 2..=500 {
+        let events = performed(&format!("s{number}"), large.clone());
+        let (size, summary, detail) = tell(number, events);
+        assert!(size < 200_000, "{size} bytes after {number} steps");
+        assert_eq!(detail.summary, summary);
+        assert_eq!(
+            (detail.steps.len() as u64, summary.steps_ended),
+            (number - 1, number as u32 - 1)
+        );
+        assert!(detail.steps.iter().all(|step| step.output == Some(large.clone())));
+    }
+}
+
 #[tokio::test]
 async fn what_happens_after_the_end_is_added() {
     let model = open(&ReadModelAt::Memory, &Settings::of_tests("one"));
@@ -133,7 +162,7 @@ fn a_write_that_failed_halfway_is_done_once_more() {
             let Work::Entry(entry) = message(Seq::new(seq), batch(events)) else { panic!() };
             store.prepare(&entry).unwrap();
             store.take_in(entry);
-            let told = store.held(run()).unwrap().view.detail();
+            let told = store.detail(run()).unwrap().unwrap();
             let rename = |store: &Store, from: &str, to: &str| {
                 let sql = format!("ALTER TABLE {from} RENAME TO {to}");
                 store.connection().execute_batch(&sql).unwrap();

@@ -3,7 +3,8 @@
 use expect_test::{Expect, expect};
 use serde_json::json;
 use skep_protocol::{
-    AttemptFailed, CancelReason, ChildStarted, Failure, FailureKind, SkipReason, StepExpanded,
+    AttemptFailed, CancelReason, ChildStarted, Failure, FailureKind, LetterFilter, SkipReason,
+    StepExpanded,
 };
 
 use super::*;
@@ -32,8 +33,18 @@ async fn check(events: Vec<Event>, expected: Expect) {
     let told = detail(&model).await;
     assert_eq!(told, folded(&events));
     assert_eq!(runs(&model, RunFilter::default()).await.first(), Some(&told.summary));
+    let dead = letters(&model).await;
     drop(model);
     assert_eq!(detail(&open(&at, &settings)).await, told, "as it was stored");
+    // Steps that completed are let go of with each write.
+    let written = open(&ReadModelAt::Memory, &settings);
+    store(&written, 1, vec![started()]).await;
+    for (seq, event) in (2..).zip(events) {
+        store(&written, seq, vec![event]).await;
+        assert_eq!(runs(&written, RunFilter::default()).await.len(), 1);
+    }
+    assert_eq!(runs(&written, RunFilter::default()).await.first(), Some(&told.summary));
+    assert_eq!((detail(&written).await, letters(&written).await), (told.clone(), dead));
     let detail = told;
     let summary = &detail.summary;
     let mut text = format!("{} {}/{}\n", summary.status, summary.steps_ended, summary.steps);
@@ -54,6 +65,10 @@ async fn check(events: Vec<Event>, expected: Expect) {
         text += &format!("{} {} {left:?} [{attempts}]\n", step.step, step.status);
     }
     expected.assert_eq(&text);
+}
+
+async fn letters(model: &ReadModel) -> QueryReply {
+    model.ask(Question::Letters(LetterFilter { all: true, ..LetterFilter::default() })).await
 }
 
 fn scheduled(step: &str, attempt: u32) -> Event {

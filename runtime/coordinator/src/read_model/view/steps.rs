@@ -122,9 +122,10 @@ impl Known<'_> {
 impl RunView {
     /// Returns what is known of a step, to be changed.
     pub(super) fn known<'v>(&'v mut self, path: &'v StepPath) -> Known<'v> {
+        let track = self.tracks.entry(path.clone());
         Known {
             path,
-            track: self.tracks.entry(path.clone()).or_default(),
+            track: track.or_insert_with(|| self.briefs.take(path).unwrap_or_default()),
             counts: &mut self.counts,
             doubtful: &mut self.doubtful,
             declared: self.declared,
@@ -162,6 +163,10 @@ impl RunView {
 
     fn forget_between(&mut self, from: &str, to: &str) {
         let between = (Excluded(StepPath::new(from)), Excluded(StepPath::new(to)));
+        for path in self.briefs.between(between.clone()) {
+            let track = self.briefs.take(&path).unwrap_or_default();
+            self.tracks.insert(path, track);
+        }
         for (path, track) in self.tracks.range_mut(between) {
             let Some(step) = track.step.take() else { continue };
             self.counts.take(Counts::of(step.status, step.leaf));
@@ -234,7 +239,7 @@ impl Step {
 }
 
 impl Attempt {
-    const fn new(number: u32, scheduled: Timestamp) -> Self {
+    pub(super) const fn new(number: u32, scheduled: Timestamp) -> Self {
         Self {
             number,
             status: std::borrow::Cow::Borrowed("scheduled"),
