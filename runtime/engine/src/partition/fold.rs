@@ -10,8 +10,7 @@ use super::Partition;
 use super::memory::{Ended, Notice, fingerprint};
 use crate::effect::{Change, EffectKey};
 use crate::error::FoldError;
-use crate::run::signals::Signals;
-use crate::run::{Arena, NodeId, Run, RunState};
+use crate::run::{NodeId, Run, RunState};
 
 impl Partition {
     /// Applies a record of the journal; decides nothing, and tells of no changes: what is owed
@@ -128,25 +127,9 @@ impl Partition {
         }
         let digest = started.digest;
         let plan = self.workflows.begin(digest).ok_or(FoldError::UnknownWorkflow { digest })?;
-        let state = RunState {
-            id,
-            at,
-            started: Box::new(started.clone()),
-            paused: false,
-            acted: false,
-            paused_at: None,
-            paused_by: None,
-            cancelling: None,
-            unwind: None,
-            kept: 0,
-            nodes: Arena::default(),
-            // Most have no groups.
-            scopes: Vec::with_capacity(1),
-            items: std::collections::BTreeMap::new(),
-            signals: Signals::default(),
-        };
+        let state = RunState::new(id, at, started, &plan);
         let mut run = Run::new(self.id, plan, state);
-        run.open_root(&mut self.index);
+        run.begin(&mut self.index);
         self.index.weight += run.weigh();
         self.runs.insert(id, Arc::new(run));
         Ok(())

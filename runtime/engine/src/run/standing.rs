@@ -119,11 +119,12 @@ impl Run {
             Phase::Child { not_before, .. } if node.stop.is_none() && !self.is_withheld(id) => {
                 Some((not_before.after(self.definition(id).timeout()?), TimerReason::Timeout))
             }
-            Phase::Waiting { waiting_for: WaitingFor::Time, until } => {
-                until.map(|until| (until, TimerReason::Wait))
-            }
-            Phase::Waiting { waiting_for: WaitingFor::Signal(_), until } => {
-                until.map(|until| (until, TimerReason::SignalTimeout))
+            Phase::Waiting { waiting_for, until } => {
+                let reason = match &**waiting_for {
+                    WaitingFor::Time => TimerReason::Wait,
+                    WaitingFor::Signal(_) => TimerReason::SignalTimeout,
+                };
+                until.map(|until| (until, reason))
             }
             Phase::Pending
             | Phase::Retrying(_)
