@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 mod arena;
+pub(crate) mod began;
 pub(crate) mod deed;
 mod kept;
 mod navigate;
@@ -10,6 +11,7 @@ mod round;
 pub(crate) mod scope;
 pub(crate) mod signals;
 pub(crate) mod standing;
+pub(crate) mod started;
 pub(crate) mod step;
 mod stored;
 mod supervise;
@@ -27,7 +29,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use skep_protocol::{PartitionId, Payload, RunId, RunStarted, RunStatus, Timestamp};
+use skep_protocol::{PartitionId, Payload, RunId, RunStatus, Timestamp};
 
 use crate::plan::Plan;
 use crate::rare::{Blank, Rare};
@@ -35,6 +37,7 @@ pub(crate) use arena::Arena;
 use scope::{ScopeState, Scopes};
 use signals::Signals;
 use standing::Index;
+use started::Started;
 use step::{Phase, StepState};
 use supervise::Supervising;
 use unwinding::{Unwind, Unwinding};
@@ -78,13 +81,13 @@ pub(crate) struct Run {
     pub(crate) soft: Soft,
 }
 
-/// What the journal says of a run. What few runs have is behind pointers; what people asked of it is
-/// read as if it were here.
+/// What the journal says of a run. What few runs have is behind pointers; what people asked of it
+/// is read as if it were here.
 #[derive(Debug, Clone)]
 pub(crate) struct RunState {
     pub(crate) id: RunId,
     pub(crate) at: Timestamp,
-    pub(crate) started: Box<RunStarted>,
+    pub(crate) started: Started,
     pub(crate) orders: Rare<Orders>,
     /// A step of it did something, or may have.
     pub(crate) acted: bool,
@@ -148,11 +151,11 @@ pub(crate) struct Soft {
 
 impl RunState {
     /// Creates the state of a run that starts.
-    pub(crate) fn new(id: RunId, at: Timestamp, started: &RunStarted, plan: &Plan) -> Self {
+    pub(crate) fn new(id: RunId, at: Timestamp, started: Started, plan: &Plan) -> Self {
         Self {
             id,
             at,
-            started: Box::new(started.clone()),
+            started,
             orders: Rare::default(),
             acted: false,
             unwind: None,

@@ -263,7 +263,7 @@ impl Store {
                 let event = Event::RunStarted(Box::new(started.clone()));
                 let record = Record::Run(RunRecord { run, at, event });
                 let text = to_raw_value(&record).expect("records have a JSON form");
-                self.begin((run, at), started.clone()).record(text.get());
+                self.begin((run, at), started).record(text.get());
             }
             if let Some(slot) = self.runs.get_mut(&run) {
                 slot.view.seed(&told, gap.to());

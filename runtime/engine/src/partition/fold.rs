@@ -10,6 +10,7 @@ use super::Partition;
 use super::memory::{Ended, Notice, fingerprint};
 use crate::effect::{Change, EffectKey};
 use crate::error::FoldError;
+use crate::run::started::Started;
 use crate::run::{NodeId, Run, RunState};
 
 impl Partition {
@@ -126,8 +127,9 @@ impl Partition {
             self.done_over.note(retry.run, id);
         }
         let digest = started.digest;
-        let plan = self.workflows.begin(digest).ok_or(FoldError::UnknownWorkflow { digest })?;
-        let state = RunState::new(id, at, started, &plan);
+        let (plan, last) =
+            self.workflows.begin(digest).ok_or(FoldError::UnknownWorkflow { digest })?;
+        let state = RunState::new(id, at, Started::new(started, last), &plan);
         let mut run = Run::new(self.id, plan, state);
         run.begin(&mut self.index);
         self.index.weight += run.weigh();
@@ -151,7 +153,8 @@ impl Partition {
         }
         let started = &run.state.started;
         self.workflows.end(started.digest);
-        self.finished.push(id, Ended { status, fingerprint: fingerprint(started) });
+        let fingerprint = fingerprint(started.digest, &started.inputs);
+        self.finished.push(id, Ended { status, fingerprint });
         self.larder.run_ended(id, &mut self.index.changes);
         for steps in [&mut self.index.frontier, &mut self.index.put_off] {
             let left = steps.range((id, NodeId(0))..=(id, NodeId::RUN));
@@ -160,7 +163,7 @@ impl Partition {
                 steps.remove(&step);
             }
         }
-        if let Some(parent) = started.parent.clone() {
+        if let Some(parent) = started.parent().clone() {
             let notice = Notice { parent, outcome };
             self.index.changes.push(Change::Owed(notice.effect(id)));
             self.notices.insert(id, notice);

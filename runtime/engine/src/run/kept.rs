@@ -16,7 +16,7 @@ use super::{NodeId, Run, ScopeId};
 impl Run {
     /// Returns how many facts of the run before are still to come, before any step begins.
     pub(crate) fn to_keep(&self) -> u32 {
-        let facts = self.state.started.retry.as_ref().map_or(0, |retry| retry.facts);
+        let facts = self.state.started.retry().as_ref().map_or(0, |retry| retry.facts);
         facts.saturating_sub(self.state.kept)
     }
 
@@ -53,7 +53,7 @@ impl Run {
                 node.seldom.before = before;
             }
         } else {
-            node.began = Some(at);
+            node.began = Some(at).into();
             node.output = event.output.clone();
         }
         if let Some(items) = event.items {

@@ -153,7 +153,7 @@ impl Run {
         if node.stop.is_some() || !own || node.phase.is_final() {
             return None;
         }
-        let began = node.began?;
+        let began = node.began.get()?;
         Some((began.after(self.definition(id).deadline()?), TimerReason::Deadline))
     }
 
@@ -329,7 +329,7 @@ impl Run {
         let mut earliest = None;
         while let Some(id) = at {
             let node = self.node(id);
-            let own = node.began.zip(self.definition(id).deadline());
+            let own = node.began.get().zip(self.definition(id).deadline());
             let own =
                 own.filter(|_| node.item_of.is_none()).map(|(began, bound)| began.after(bound));
             earliest = [earliest, own].into_iter().flatten().min();
@@ -350,8 +350,8 @@ impl Run {
             workflow: self.state.started.pinned.get(&reference)?.to_string(),
             inputs: node.input.clone()?,
             parent: Some(Parent { run: self.id(), step: self.path(id), attempt: node.attempt }),
-            depth: self.state.started.depth + 1,
-            labels: self.state.started.labels.clone(),
+            depth: self.state.started.depth() + 1,
+            labels: self.state.started.labels().clone(),
         })
     }
 }

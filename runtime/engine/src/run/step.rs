@@ -9,6 +9,7 @@ use skep_protocol::{
     AgentId, CancelReason, Failure, Payload, RunId, StepStatus, Timestamp, WaitingFor,
 };
 
+use super::began::Began;
 use super::deed::{Before, Deed};
 use super::tally::Tally;
 use super::tried::FailedBefore;
@@ -113,7 +114,7 @@ pub(crate) struct StepState {
     /// Attempts under the policy of the step since it (last) began.
     pub(crate) tries: u32,
     /// When it (last) began.
-    pub(crate) began: Option<Timestamp>,
+    pub(crate) began: Began,
     /// Steps of its scope that still may read its output.
     pub(crate) readers: u16,
     /// Its output was dropped, or never kept.
@@ -347,7 +348,7 @@ impl StepState {
             needs: Tally::default(),
             attempt: 0,
             tries: 0,
-            began: None,
+            began: Began::NOT,
             readers: 0,
             released: false,
             ignored: 0,

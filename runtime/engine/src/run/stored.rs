@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use skep_protocol::{Payload, RunId, RunStarted, Timestamp};
+use skep_protocol::{Payload, RunId, Timestamp};
 
 use super::scope::Scopes;
 use super::signals::Signals;
+use super::started::Started;
 use super::step::is_default;
 use super::unwinding::Unwind;
 use super::{Arena, NodeId, Orders, RunState};
@@ -17,7 +18,7 @@ use crate::rare::Rare;
 struct Stored {
     id: RunId,
     at: Timestamp,
-    started: Box<RunStarted>,
+    started: Started,
     #[serde(getter = "paused", default, skip_serializing_if = "is_default")]
     paused: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]

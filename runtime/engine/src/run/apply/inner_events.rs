@@ -35,7 +35,7 @@ impl Run {
             progress.admitted = limit.min(progress.total);
         }
         self.change(id, index, |node| {
-            node.began.get_or_insert(at);
+            node.began.begin(at);
             node.phase = Phase::Expanded(progress);
         });
         if self.to_keep() > 0 {
@@ -77,7 +77,7 @@ impl Run {
         let not_before = self.not_before(id);
         self.check_shift(id, &Phase::Group { round: 1 })?;
         self.change(id, index, |node| {
-            node.began.get_or_insert(at);
+            node.began.begin(at);
             node.seldom.first.get_or_insert(at);
             node.phase = Phase::Group { round: 1 };
         });

@@ -222,7 +222,7 @@ impl Run {
                 // How far another kind of agent came means nothing to this one.
                 (seldom.first, seldom.checkpoint) = (None, None);
             }
-            node.began.get_or_insert(at);
+            node.began.begin(at);
             if let Some(kept) = kept {
                 node.input = Some(kept);
             }
@@ -292,7 +292,7 @@ impl Run {
         self.change(id, index, |node| {
             node.attempt = event.attempt;
             node.tries += u32::from(!lost);
-            node.began.get_or_insert(at);
+            node.began.begin(at);
             node.seldom.first.get_or_insert_with(|| not_before.max(at));
             node.input = Some(event.inputs.clone());
             node.phase = Phase::Child { child, not_before };
@@ -314,7 +314,7 @@ impl Run {
             self.soft.waiters.entry(name.clone()).or_default().insert(id);
         }
         self.change(id, index, |node| {
-            node.began.get_or_insert(at);
+            node.began.begin(at);
             node.phase = phase;
         });
         self.enqueue(id, index);

@@ -13,7 +13,7 @@ struct Stored {
     scope: ScopeId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     item_of: Option<(NodeId, u32)>,
-    #[serde(getter = "compensates", default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     compensates: Option<NodeId>,
     phase: Phase,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -36,7 +36,7 @@ struct Stored {
     first: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "is_default")]
     not_before: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(getter = "began", default, skip_serializing_if = "Option::is_none")]
     began: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stop: Option<CancelReason>,
@@ -66,9 +66,8 @@ struct Stored {
     before: Option<Box<Before>>,
 }
 
-/// A getter, however trivial: with one, a state is made from what was read by a conversion.
-fn compensates(step: &StepState) -> Option<NodeId> {
-    step.compensates
+fn began(step: &StepState) -> Option<Timestamp> {
+    step.began.get()
 }
 
 impl From<Stored> for StepState {
@@ -95,7 +94,7 @@ impl From<Stored> for StepState {
             deed,
             before,
         };
-        let seldom = seldom.into();
+        let (began, seldom) = (began.into(), seldom.into());
         Self {
             step,
             scope,
