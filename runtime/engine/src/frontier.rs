@@ -149,13 +149,13 @@ fn readiness(run: &Run, id: NodeId) -> Readiness {
     };
     let wanted = match step.join() {
         Join::Unwritten => {
-            return met(needs.completed, &|| SkipReason::Upstream(upstream(run, id)));
+            return met(needs.completed.into(), &|| SkipReason::Upstream(upstream(run, id)));
         }
-        Join::All => return met(needs.completed + needs.skipped, &|| SkipReason::Join),
+        Join::All => return met((needs.completed + needs.skipped).into(), &|| SkipReason::Join),
         Join::Any => 1,
         Join::AtLeast(wanted) => wanted,
     };
-    if needs.completed >= wanted || (asks && needs.open == 0) || total == 0 {
+    if u32::from(needs.completed) >= wanted || (asks && needs.open == 0) || total == 0 {
         Readiness::Ready
     } else if needs.open > 0 {
         Readiness::Wait

@@ -54,6 +54,7 @@ mod past;
 pub mod placement;
 mod plan;
 pub mod planted;
+mod rare;
 mod recall;
 mod render;
 mod retry;

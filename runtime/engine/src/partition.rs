@@ -360,7 +360,7 @@ impl Partition {
     /// Returns what a run was started from, live or not.
     pub(crate) fn fingerprint_of(&self, run: RunId) -> Option<u64> {
         match self.runs.get(&run) {
-            Some(live) => Some(fingerprint(&live.state.started)),
+            Some(live) => Some(fingerprint(live.state.started.digest, &live.state.started.inputs)),
             None => self.finished.fingerprint(run),
         }
     }

@@ -94,8 +94,8 @@ impl Past {
     }
 
     /// Returns how the run was started.
-    pub fn started(&self) -> &RunStarted {
-        &self.live().state.started
+    pub fn started(&self) -> RunStarted {
+        self.live().state.started.event()
     }
 
     /// Returns how it ended.
@@ -106,7 +106,8 @@ impl Past {
     /// Returns the run that it was to do over, if it was cancelled before it began to: whoever does
     /// it over does that one over.
     pub fn stands_for(&self) -> Option<RunId> {
-        let retry = self.started().retry.as_ref().filter(|_| self.live().to_keep() > 0);
+        let retry =
+            self.live().state.started.retry().as_ref().filter(|_| self.live().to_keep() > 0);
         retry.map(|retry| retry.run)
     }
 

@@ -87,8 +87,9 @@ impl Plan {
         let fresh = workflow.roots().iter().map(|step| {
             let mut fresh = StepState::pending(step.as_u32(), ScopeId::ROOT, None);
             let needs = workflow.step(*step).needs().len();
-            fresh.needs.open = u32::try_from(needs).expect("edges are bounded");
-            fresh.readers = steps[step.as_usize()].readers;
+            fresh.needs.open = u16::try_from(needs).expect("edges are bounded");
+            fresh.readers =
+                u16::try_from(steps[step.as_usize()].readers).expect("steps are bounded");
             fresh
         });
         let fresh = fresh.collect();

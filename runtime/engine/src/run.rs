@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 mod arena;
+pub(crate) mod began;
 pub(crate) mod deed;
 mod kept;
 mod navigate;
@@ -10,7 +11,9 @@ mod round;
 pub(crate) mod scope;
 pub(crate) mod signals;
 pub(crate) mod standing;
+pub(crate) mod started;
 pub(crate) mod step;
+mod stored;
 mod supervise;
 mod tally;
 mod tried;
@@ -20,18 +23,21 @@ mod weight;
 pub(crate) mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use skep_protocol::{PartitionId, Payload, RunId, RunStarted, RunStatus, Timestamp, WaitingFor};
+use skep_protocol::{PartitionId, Payload, RunId, RunStatus, Timestamp};
 
 use crate::plan::Plan;
+use crate::rare::{Blank, Rare};
 pub(crate) use arena::Arena;
-use scope::ScopeState;
+use scope::{ScopeState, Scopes};
 use signals::Signals;
 use standing::Index;
+use started::Started;
 use step::{Phase, StepState};
 use supervise::Supervising;
 use unwinding::{Unwind, Unwinding};
@@ -75,44 +81,50 @@ pub(crate) struct Run {
     pub(crate) soft: Soft,
 }
 
-/// What the journal says of a run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What the journal says of a run. What few runs have is behind pointers; what people asked of it
+/// is read as if it were here.
+#[derive(Debug, Clone)]
 pub(crate) struct RunState {
     pub(crate) id: RunId,
     pub(crate) at: Timestamp,
-    pub(crate) started: Box<RunStarted>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) paused: bool,
-    /// Since when it is paused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) paused_at: Option<Timestamp>,
-    /// Who paused it; a snapshot of old does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) paused_by: Option<String>,
-    /// Why it is to be cancelled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) cancelling: Option<String>,
+    pub(crate) started: Started,
+    pub(crate) orders: Rare<Orders>,
     /// A step of it did something, or may have.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) acted: bool,
     /// It makes good what it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unwind: Option<Box<Unwind>>,
     /// How many facts of the run that this one does over were told.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) kept: u32,
     pub(crate) nodes: Arena,
-    pub(crate) scopes: Vec<ScopeState>,
+    pub(crate) scopes: Scopes,
     /// Items of every `for_each`, by the item's step; dropped when the item is over.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) items: BTreeMap<NodeId, Payload>,
-    #[serde(default)]
-    pub(crate) signals: Signals,
+    pub(crate) items: Rare<BTreeMap<NodeId, Payload>>,
+    pub(crate) signals: Rare<Signals>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-const fn is_zero(number: &u32) -> bool {
-    *number == 0
+/// What people asked of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Orders {
+    pub(crate) paused: bool,
+    /// Since when it is paused.
+    pub(crate) paused_at: Option<Timestamp>,
+    /// Who paused it; a snapshot of old does not say.
+    pub(crate) paused_by: Option<String>,
+    /// Why it is to be cancelled.
+    pub(crate) cancelling: Option<String>,
+}
+
+impl Blank for Orders {
+    const BLANK: &'static Self =
+        &Self { paused: false, paused_at: None, paused_by: None, cancelling: None };
+}
+
+impl Deref for RunState {
+    type Target = Orders;
+
+    fn deref(&self) -> &Orders {
+        &self.orders
+    }
 }
 
 /// What follows from the state of a run and is kept to save time.
@@ -123,11 +135,11 @@ pub(crate) struct Soft {
     /// Steps that wait for time or a signal.
     pub(crate) waiting: u32,
     /// Who waits for which signal.
-    pub(crate) waiters: BTreeMap<String, BTreeSet<NodeId>>,
+    pub(crate) waiters: Rare<BTreeMap<String, BTreeSet<NodeId>>>,
     /// How far the unwinding is.
-    pub(crate) unwinding: Unwinding,
+    pub(crate) unwinding: Rare<Unwinding>,
     /// How far the supervision of groups is.
-    supervising: Supervising,
+    supervising: Rare<Supervising>,
     inputs: OnceLock<Arc<Value>>,
     /// How much memory the run takes at most, about, in bytes; and how much it took when all of it
     /// was weighed last.
@@ -135,6 +147,25 @@ pub(crate) struct Soft {
     weighed: usize,
     /// It is known to the partition that the inputs are kept.
     inputs_counted: bool,
+}
+
+impl RunState {
+    /// Creates the state of a run that starts.
+    pub(crate) fn new(id: RunId, at: Timestamp, started: Started, plan: &Plan) -> Self {
+        Self {
+            id,
+            at,
+            started,
+            orders: Rare::default(),
+            acted: false,
+            unwind: None,
+            kept: 0,
+            nodes: Arena::new(plan.fresh()),
+            scopes: Scopes::new(plan.fresh().len()),
+            items: Rare::default(),
+            signals: Rare::default(),
+        }
+    }
 }
 
 impl Run {
@@ -151,10 +182,7 @@ impl Run {
             self.soft.busy += u32::from(standing.busy);
             self.soft.waiting += u32::from(standing.waiting);
             index.timers.extend(self.timers_of(id, &standing));
-            if let Phase::Waiting { waiting_for: WaitingFor::Signal(name), .. } =
-                &self.node(id).phase
-            {
-                let name = name.clone();
+            if let Some(name) = self.node(id).phase.signal().map(str::to_owned) {
                 self.soft.waiters.entry(name).or_default().insert(id);
             }
         }
@@ -190,7 +218,7 @@ impl Run {
             }
         }
         for (id, node) in self.all_nodes().zip(self.state.nodes.iter()) {
-            let around = self.state.scopes.get(node.scope.0 as usize);
+            let around = self.state.scopes.get(node.scope);
             let before = around.and_then(|scope| scope.owner);
             let fan = node.item_of.map(|(fan, _)| fan);
             if [before, fan, node.compensates].into_iter().flatten().any(|other| other >= id) {
@@ -209,7 +237,7 @@ impl Run {
                 return Err("a step refers to something that is not there");
             }
         }
-        if scopes == 0 { Err("a run has no steps") } else { Ok(()) }
+        Ok(())
     }
 
     pub(crate) fn all_nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
@@ -229,11 +257,11 @@ impl Run {
     }
 
     pub(crate) fn scope(&self, id: ScopeId) -> &ScopeState {
-        &self.state.scopes[id.0 as usize]
+        &self.state.scopes[id]
     }
 
     pub(crate) fn scope_mut(&mut self, id: ScopeId) -> &mut ScopeState {
-        &mut self.state.scopes[id.0 as usize]
+        &mut self.state.scopes[id]
     }
 
     /// Returns the inputs if they were parsed before, and kept.

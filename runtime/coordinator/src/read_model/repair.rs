@@ -43,7 +43,7 @@ impl Gap {
     }
 
     /// Returns the runs that are live in the state.
-    pub(super) fn live(&self) -> impl Iterator<Item = (&RunStarted, RunDetail)> {
+    pub(super) fn live(&self) -> impl Iterator<Item = (RunStarted, RunDetail)> {
         self.state.iter().flat_map(|(_, state)| state.live())
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn start(
         retry: source.into_retry(),
     };
     if let Some(existing) = partition.fingerprint_of(run) {
-        return Ok(if existing == fingerprint(&started) {
+        return Ok(if existing == fingerprint(started.digest, &started.inputs) {
             Decision::reply(CommandReply::Started { run, existing: true })
         } else {
             Decision::rejected(Rejection::RunIdTaken { run })

@@ -164,7 +164,7 @@ fn start(run: &Run, id: NodeId, desk: &Desk<'_>) -> Followed {
 }
 
 fn child(run: &Run, id: NodeId, inputs: Payload, not_before: Timestamp) -> Followed {
-    if run.state.started.depth + 1 >= MAX_RUN_DEPTH {
+    if run.state.started.depth() + 1 >= MAX_RUN_DEPTH {
         let message = format!("sub-workflows are nested more than {MAX_RUN_DEPTH} deep");
         return Err(Failure::new(FailureKind::Limit, "run_depth", message).fatal().into());
     }
@@ -290,7 +290,8 @@ pub(super) fn restart_of(
 ) -> Option<Timestamp> {
     let (node, now) = (run.node(id), desk.now);
     // A snapshot of old does not say when the first round began.
-    let first = node.first_began(run.state.paused_at, now).or(node.began).unwrap_or(now);
+    let first =
+        node.first_began(run.state.paused_at, now).or_else(|| node.began.get()).unwrap_or(now);
     let chance = (now, run.entropy(id, round));
     retry::after_failure(run.definition(id).retry(), failure, (round, first), chance)
 }

@@ -22,7 +22,7 @@ pub(super) fn next(run: &Run, desk: &Desk<'_>) -> Followed {
 }
 
 fn facts(run: &Run, desk: &Desk<'_>) -> Followed {
-    let retry = run.state.started.retry.as_ref();
+    let retry = run.state.started.retry().as_ref();
     let kept = retry.and_then(|retry| retry.kept.as_ref());
     let kept = kept.ok_or_else(|| unreadable("it is nowhere"))?;
     let facts: Vec<Event> =

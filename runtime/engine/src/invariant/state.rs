@@ -41,7 +41,7 @@ fn run_is_consistent(run: &Run) -> Checked {
             format!("run {id}: it was not kept how far the supervision of {scope:?} is")
         })?;
     }
-    for scope in &run.state.scopes {
+    for scope in run.state.scopes.iter() {
         let open = scope.nodes().filter(|node| !run.is_over(*node)).count();
         let under_way = scope.owner.is_none_or(|owner| !run.is_over(owner));
         demand(!under_way || open == scope.open as usize, "I-8", || {

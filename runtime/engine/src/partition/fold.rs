@@ -10,8 +10,8 @@ use super::Partition;
 use super::memory::{Ended, Notice, fingerprint};
 use crate::effect::{Change, EffectKey};
 use crate::error::FoldError;
-use crate::run::signals::Signals;
-use crate::run::{Arena, NodeId, Run, RunState};
+use crate::run::started::Started;
+use crate::run::{NodeId, Run, RunState};
 
 impl Partition {
     /// Applies a record of the journal; decides nothing, and tells of no changes: what is owed
@@ -127,26 +127,11 @@ impl Partition {
             self.done_over.note(retry.run, id);
         }
         let digest = started.digest;
-        let plan = self.workflows.begin(digest).ok_or(FoldError::UnknownWorkflow { digest })?;
-        let state = RunState {
-            id,
-            at,
-            started: Box::new(started.clone()),
-            paused: false,
-            acted: false,
-            paused_at: None,
-            paused_by: None,
-            cancelling: None,
-            unwind: None,
-            kept: 0,
-            nodes: Arena::default(),
-            // Most have no groups.
-            scopes: Vec::with_capacity(1),
-            items: std::collections::BTreeMap::new(),
-            signals: Signals::default(),
-        };
+        let (plan, last) =
+            self.workflows.begin(digest).ok_or(FoldError::UnknownWorkflow { digest })?;
+        let state = RunState::new(id, at, Started::new(started, last), &plan);
         let mut run = Run::new(self.id, plan, state);
-        run.open_root(&mut self.index);
+        run.begin(&mut self.index);
         self.index.weight += run.weigh();
         self.runs.insert(id, Arc::new(run));
         Ok(())
@@ -168,7 +153,8 @@ impl Partition {
         }
         let started = &run.state.started;
         self.workflows.end(started.digest);
-        self.finished.push(id, Ended { status, fingerprint: fingerprint(started) });
+        let fingerprint = fingerprint(started.digest, &started.inputs);
+        self.finished.push(id, Ended { status, fingerprint });
         self.larder.run_ended(id, &mut self.index.changes);
         for steps in [&mut self.index.frontier, &mut self.index.put_off] {
             let left = steps.range((id, NodeId(0))..=(id, NodeId::RUN));
@@ -177,7 +163,7 @@ impl Partition {
                 steps.remove(&step);
             }
         }
-        if let Some(parent) = started.parent.clone() {
+        if let Some(parent) = started.parent().clone() {
             let notice = Notice { parent, outcome };
             self.index.changes.push(Change::Owed(notice.effect(id)));
             self.notices.insert(id, notice);

@@ -41,7 +41,7 @@ impl Run {
 
     fn attempts(&self, id: NodeId) -> Option<Attempts> {
         let node = self.node(id);
-        let is_kept = self.state.started.retry.is_some() && node.tries + node.losses == 0;
+        let is_kept = self.state.started.retry().is_some() && node.tries + node.losses == 0;
         if node.attempt == 0 || is_kept || self.work(id).capability.is_none() {
             return None;
         }

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use skep_protocol::limits::{MAX_FINISHED_IDS, MAX_IDLE_WORKFLOWS};
-use skep_protocol::{
-    ChildOutcome, Hash, Parent, Payload, RunId, RunStarted, RunStatus, WorkflowAdded,
-};
+use skep_protocol::{ChildOutcome, Hash, Parent, Payload, RunId, RunStatus, WorkflowAdded};
 use skep_workflow::Workflow;
 
 use crate::effect::Effect;
 use crate::error::FoldError;
 use crate::input::Resolved;
 use crate::plan::Plan;
+use crate::run::started::Common;
 
 /// The definitions that the journal holds and runs may use.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +29,8 @@ pub(super) struct Workflows {
 struct Known {
     plan: Arc<Plan>,
     live: usize,
+    /// What the run that began last has in common with others.
+    common: Option<Arc<Common>>,
 }
 
 impl Workflows {
@@ -69,7 +70,7 @@ impl Workflows {
         }
         let Entry::Vacant(vacant) = self.known.entry(digest) else { return Ok(false) };
         let plan = Arc::new(Plan::new(workflow));
-        vacant.insert(Known { plan, live: 0 });
+        vacant.insert(Known { plan, live: 0, common: None });
         Ok(true)
     }
 
@@ -77,7 +78,7 @@ impl Workflows {
     pub(super) fn know(&mut self, workflow: Workflow) {
         let digest = digest_of(&workflow);
         let plan = Arc::new(Plan::new(workflow));
-        self.known.insert(digest, Known { plan, live: 0 });
+        self.known.insert(digest, Known { plan, live: 0, common: None });
         self.now_idle(digest);
     }
 
@@ -88,14 +89,14 @@ impl Workflows {
         }
     }
 
-    /// A run begins to use a definition.
-    pub(super) fn begin(&mut self, digest: Hash) -> Option<Arc<Plan>> {
+    /// A run begins to use a definition; returns that, and what the run may share with others.
+    pub(super) fn begin(&mut self, digest: Hash) -> Option<(Arc<Plan>, &mut Option<Arc<Common>>)> {
         let known = self.known.get_mut(&digest)?;
         known.live += 1;
         if known.live == 1 {
             self.idle.retain(|idle| *idle != digest);
         }
-        Some(Arc::clone(&known.plan))
+        Some((Arc::clone(&known.plan), &mut known.common))
     }
 
     /// A run that used a definition is over.
@@ -211,9 +212,9 @@ impl DoneOver {
 }
 
 /// Returns a number that tells starts from something else apart.
-pub(crate) fn fingerprint(started: &RunStarted) -> u64 {
-    let mut text = started.digest.as_bytes().to_vec();
-    match &started.inputs {
+pub(crate) fn fingerprint(digest: Hash, inputs: &Payload) -> u64 {
+    let mut text = digest.as_bytes().to_vec();
+    match inputs {
         Payload::Json(raw) => text.extend_from_slice(raw.get().as_bytes()),
         Payload::Blob(blob) => text.extend_from_slice(blob.hash.as_bytes()),
     }

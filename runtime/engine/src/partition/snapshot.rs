@@ -166,10 +166,11 @@ fn read<'a>(
         }
     }
     for text in read.runs {
-        let state: RunState =
+        let mut state: RunState =
             serde_json::from_str(text.get()).map_err(RestoreError::Undecodable)?;
         let plan = partition.workflows.begin(state.started.digest);
-        let plan = plan.ok_or(RestoreError::Inconsistent("a run has no definition"))?;
+        let (plan, last) = plan.ok_or(RestoreError::Inconsistent("a run has no definition"))?;
+        state.started.share(last);
         let mut run = Run::new(id, plan, state);
         run.derive(&mut partition.index).map_err(RestoreError::Inconsistent)?;
         take_in(&mut partition, run, text)?;

@@ -60,7 +60,7 @@ fn view(run: &Run, id: NodeId) -> Option<WaitingView> {
         Phase::Waiting { waiting_for, until } => {
             let until = until.map(|until| format!(", until {} at the latest", moment(until)));
             let until = until.unwrap_or_default();
-            match waiting_for {
+            match &**waiting_for {
                 WaitingFor::Time => told(format!("waits for time to pass{until}")),
                 WaitingFor::Signal(name) => {
                     let signal = Some(name.to_string());
@@ -186,7 +186,7 @@ fn enough(run: &Run, id: NodeId) -> Option<u32> {
         Join::Any => 1,
         Join::AtLeast(wanted) => wanted,
     };
-    Some(wanted.saturating_sub(run.node(id).needs.completed))
+    Some(wanted.saturating_sub(run.node(id).needs.completed.into()))
 }
 
 fn moment(at: Timestamp) -> String {

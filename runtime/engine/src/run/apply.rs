@@ -18,10 +18,9 @@ mod step_events;
 pub(super) type Applied = Result<(), FoldError>;
 
 impl Run {
-    /// Creates the steps of a run that has just started.
-    pub(crate) fn open_root(&mut self, index: &mut Index) {
-        let root = self.open_scope(None, Timestamp::EPOCH);
-        self.enqueue_scope(root, index);
+    /// Looks at all of a run that has just started.
+    pub(crate) fn begin(&self, index: &mut Index) {
+        self.enqueue_scope(ScopeId::ROOT, index);
         self.enqueue_run(index);
     }
 
@@ -109,11 +108,14 @@ impl Run {
         }
         self.change_all(index, |run| {
             let withheld: Vec<_> = run.all_nodes().map(|id| run.is_withheld(id)).collect();
-            run.state.paused = paused;
-            let since = std::mem::replace(&mut run.state.paused_at, paused.then_some(at));
-            run.state.paused_by = by.cloned();
+            let orders = &mut *run.state.orders;
+            orders.paused = paused;
+            let since = std::mem::replace(&mut orders.paused_at, paused.then_some(at));
+            orders.paused_by = by.cloned();
             for (number, node) in run.state.nodes.changed_mut() {
-                node.first = node.first_began(since, at);
+                if let Some(first) = node.first_began(since, at) {
+                    node.seldom.first = Some(first);
+                }
                 match &mut node.phase {
                     // The wait for an agent starts over, since nothing was offered meanwhile.
                     Phase::Scheduled { queued, .. } => *queued = at.max(*queued),
@@ -141,7 +143,7 @@ impl Run {
         if self.state.cancelling.is_some() {
             return self.out_of_place("a second cancellation");
         }
-        self.change_all(index, |run| run.state.cancelling = Some(reason.to_owned()));
+        self.change_all(index, |run| run.state.orders.cancelling = Some(reason.to_owned()));
         self.enqueue_run(index);
         Ok(())
     }
@@ -175,9 +177,7 @@ impl Run {
     /// Draws the consequences of the end of a step for what is around and after it.
     fn ended(&mut self, id: NodeId, index: &mut Index) {
         let node = self.node_mut(id);
-        node.input = None;
-        node.checkpoint = None;
-        node.stop = None;
+        node.drop_needed();
         let (item_of, scope) = (node.item_of, node.scope);
         if let Some(of) = node.compensates {
             node.released = true;
@@ -246,9 +246,9 @@ impl Run {
             let needs = &mut self.node_mut(dependent).needs;
             needs.open -= 1;
             let failed = matches!(status, StepStatus::Failed | StepStatus::Cancelled);
-            needs.completed += u32::from(status == StepStatus::Completed);
-            needs.skipped += u32::from(status == StepStatus::Skipped);
-            needs.troubled += u32::from(failed || tainted);
+            needs.completed += u16::from(status == StepStatus::Completed);
+            needs.skipped += u16::from(status == StepStatus::Skipped);
+            needs.troubled += u16::from(failed || tainted);
             let early = matches!(plan.step(*step).join(), Join::Any | Join::AtLeast(_));
             if needs.open == 0 || early {
                 self.enqueue(dependent, index);

@@ -18,7 +18,7 @@ use super::NodeId;
 use super::step::StepState;
 
 /// The steps of a run: those of its top level first, then what came into being inside of it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Arena {
     /// The top level, as it is at the beginning.
     fresh: Arc<[StepState]>,
@@ -57,7 +57,8 @@ impl Arena {
 
     /// Returns whether a step of the top level is as it was at the beginning.
     fn is_fresh(&self, at: usize) -> bool {
-        at < self.fresh.len() && *self.at(at) == self.fresh[at]
+        let kept = self.steps.get(at).and_then(Option::as_deref);
+        kept.is_none_or(|step| self.fresh.get(at).is_some_and(|fresh| step == fresh))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -16,7 +16,7 @@ use super::{NodeId, Run, ScopeId};
 impl Run {
     /// Returns how many facts of the run before are still to come, before any step begins.
     pub(crate) fn to_keep(&self) -> u32 {
-        let facts = self.state.started.retry.as_ref().map_or(0, |retry| retry.facts);
+        let facts = self.state.started.retry().as_ref().map_or(0, |retry| retry.facts);
         facts.saturating_sub(self.state.kept)
     }
 
@@ -43,17 +43,22 @@ impl Run {
         };
         let node = self.node_mut(id);
         node.attempt = event.attempt;
-        node.origin = event.origin;
+        if event.origin != node.origin {
+            node.seldom.origin = event.origin;
+        }
         if event.status == StepStatus::Pending {
             let output = event.output.clone();
-            node.before = output.is_some().then(|| Box::new(Before { output, items: 0 }));
+            let before = output.is_some().then(|| Box::new(Before { output, items: 0 }));
+            if before != node.before {
+                node.seldom.before = before;
+            }
         } else {
-            node.began = Some(at);
+            node.began = Some(at).into();
             node.output = event.output.clone();
         }
         if let Some(items) = event.items {
             self.make_items(id, items);
-            self.node_mut(id).inner.get_or_insert_default().used = items as usize;
+            self.node_mut(id).seldom.inner.get_or_insert_default().used = items as usize;
         }
         if let Some(item) = event.item.as_ref().filter(|_| self.keeps_item(id, event)) {
             self.state.items.insert(id, item.clone());
@@ -62,7 +67,8 @@ impl Run {
             let runs_again = event.status == StepStatus::Pending;
             let (output, item) = (event.output.clone(), event.item.clone());
             let item = item.filter(|_| runs_again);
-            self.node_mut(id).deed = Some(Box::new(Deed { output, item, ..Deed::default() }));
+            self.node_mut(id).seldom.deed =
+                Some(Box::new(Deed { output, item, ..Deed::default() }));
         }
         match phase(event.status) {
             Some(phase) if self.is_awaited(id) => self.end(id, phase, index)?,
@@ -143,7 +149,7 @@ impl Run {
             let mut item = StepState::pending(step, scope, Some((fan, index)));
             item.phase = Phase::Cancelled;
             self.state.nodes.push(item);
-            self.node_mut(fan).inner.get_or_insert_default().items.push(id);
+            self.node_mut(fan).seldom.inner.get_or_insert_default().items.push(id);
         }
     }
 
@@ -156,7 +162,7 @@ impl Run {
         if inside == 0 || !self.has_room(inside) {
             return None;
         }
-        let scope = self.create_scope(Some(group));
+        let scope = self.create_scope(group);
         self.scope_mut(scope).open = 0;
         for id in self.scope(scope).nodes() {
             self.node_mut(id).phase = Phase::Cancelled;

@@ -37,7 +37,7 @@ impl Run {
         let before = steps.iter().map(|id| self.node(*id).round).max();
         let round = before.unwrap_or_default().saturating_add(1);
         for id in steps {
-            self.node_mut(*id).round = round;
+            self.node_mut(*id).seldom.round = round;
         }
     }
 }

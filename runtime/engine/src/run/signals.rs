@@ -13,17 +13,22 @@ use skep_protocol::{Payload, Signal, SignalId};
 
 use super::standing::Index;
 use super::{NodeId, Run};
+use crate::rare::Blank;
 
 /// Signals that nobody has asked for yet.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Signals {
     pub(crate) early: VecDeque<EarlySignal>,
     /// The ids of those that arrived last, so that a repeated one is dropped.
     pub(crate) seen: VecDeque<SignalId>,
 }
 
+impl Blank for Signals {
+    const BLANK: &'static Self = &Self { early: VecDeque::new(), seen: VecDeque::new() };
+}
+
 /// A signal that is kept until a step asks for it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EarlySignal {
     pub(crate) name: CompactString,
     pub(crate) id: SignalId,
@@ -60,7 +65,7 @@ impl Run {
         index: &mut Index,
     ) {
         self.make_room();
-        let signals = &mut self.state.signals;
+        let signals = &mut *self.state.signals;
         signals.seen.push_back(id.clone());
         if signals.seen.len() > MAX_SIGNAL_IDS {
             signals.seen.pop_front();

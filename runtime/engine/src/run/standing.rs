@@ -118,11 +118,12 @@ impl Run {
             Phase::Child { not_before, .. } if node.stop.is_none() && !self.is_withheld(id) => {
                 Some((not_before.after(self.definition(id).timeout()?), TimerReason::Timeout))
             }
-            Phase::Waiting { waiting_for: WaitingFor::Time, until } => {
-                until.map(|until| (until, TimerReason::Wait))
-            }
-            Phase::Waiting { waiting_for: WaitingFor::Signal(_), until } => {
-                until.map(|until| (until, TimerReason::SignalTimeout))
+            Phase::Waiting { waiting_for, until } => {
+                let reason = match &**waiting_for {
+                    WaitingFor::Time => TimerReason::Wait,
+                    WaitingFor::Signal(_) => TimerReason::SignalTimeout,
+                };
+                until.map(|until| (until, reason))
             }
             Phase::Pending
             | Phase::Retrying(_)
@@ -151,7 +152,7 @@ impl Run {
         if node.stop.is_some() || !own || node.phase.is_final() {
             return None;
         }
-        let began = node.began?;
+        let began = node.began.get()?;
         Some((began.after(self.definition(id).deadline()?), TimerReason::Deadline))
     }
 
@@ -317,7 +318,7 @@ impl Run {
         let mut earliest = None;
         while let Some(id) = at {
             let node = self.node(id);
-            let own = node.began.zip(self.definition(id).deadline());
+            let own = node.began.get().zip(self.definition(id).deadline());
             let own =
                 own.filter(|_| node.item_of.is_none()).map(|(began, bound)| began.after(bound));
             earliest = [earliest, own].into_iter().flatten().min();
@@ -338,8 +339,8 @@ impl Run {
             workflow: self.state.started.pinned.get(&reference)?.to_string(),
             inputs: node.input.clone()?,
             parent: Some(Parent { run: self.id(), step: self.path(id), attempt: node.attempt }),
-            depth: self.state.started.depth + 1,
-            labels: self.state.started.labels.clone(),
+            depth: self.state.started.depth() + 1,
+            labels: self.state.started.labels().clone(),
         })
     }
 }

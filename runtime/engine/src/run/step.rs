@@ -1,14 +1,20 @@
 //! The state of one step, and how it may change.
 
+mod stored;
+
+use std::ops::Deref;
+
 use serde::{Deserialize, Serialize};
 use skep_protocol::{
     AgentId, CancelReason, Failure, Payload, RunId, StepStatus, Timestamp, WaitingFor,
 };
 
+use super::began::Began;
 use super::deed::{Before, Deed};
 use super::tally::Tally;
 use super::tried::FailedBefore;
 use super::{NodeId, ScopeId};
+use crate::rare::{Blank, Rare};
 
 /// Where a step of a run is in its life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +48,7 @@ pub(crate) enum Phase {
     /// It waits for time or a signal.
     Waiting {
         /// What for.
-        waiting_for: WaitingFor,
+        waiting_for: Box<WaitingFor>,
         /// The end of the wait.
         until: Option<Timestamp>,
     },
@@ -91,87 +97,96 @@ pub(crate) struct Progress {
     pub(crate) failed: u32,
 }
 
-/// The step inside its run: a step of the workflow, or one item of a `for_each`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The step inside its run: a step of the workflow, or one item of a `for_each`. There are many of
+/// them; what most never have is behind a pointer, and read as if it were here.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StepState {
     /// The position in the workflow.
     pub(crate) step: u32,
     /// The scope that it lives in.
     pub(crate) scope: ScopeId,
     /// For an item: the `for_each` step and the index.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) item_of: Option<(NodeId, u32)>,
-    /// For a compensation: what it makes good.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) compensates: Option<NodeId>,
     pub(crate) phase: Phase,
-    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) needs: Tally,
     /// The number of the last attempt; it never falls.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) attempt: u32,
-    /// How often it started over with what is around it.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) round: u32,
     /// Attempts under the policy of the step since it (last) began.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) tries: u32,
+    /// When it (last) began.
+    pub(crate) began: Began,
+    /// Steps of its scope that still may read its output.
+    pub(crate) readers: u16,
+    /// Its output was dropped, or never kept.
+    pub(crate) released: bool,
+    /// Reports recorded as ignored.
+    pub(crate) ignored: u8,
+    pub(crate) input: Option<Payload>,
+    pub(crate) output: Option<Payload>,
+    /// Who reported last.
+    pub(crate) reporter: Option<(AgentId, u32)>,
+    pub(crate) seldom: Rare<Seldom>,
+}
+
+/// What a step does not have that completes at its first attempt, of whose begin nobody told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seldom {
+    /// For a compensation: what it makes good.
+    pub(crate) compensates: Option<NodeId>,
+    /// How often it started over with what is around it.
+    pub(crate) round: u32,
     /// Its attempts are used up, and its fallback performs it.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) fallback: bool,
     /// Attempts lost to infrastructure since it (last) began.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) losses: u32,
     /// How often its task was given back since it (last) began.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) releases: u32,
     /// Whose attempts failed in this run, however often it began anew since.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) failed_before: FailedBefore,
     /// When the first attempt began of those that its policy counts, or the first round of a group,
     /// as far as is known; the later for every pause since.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) first: Option<Timestamp>,
     /// Before then it does not begin.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) not_before: Timestamp,
-    /// When it (last) began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) began: Option<Timestamp>,
     /// Why it is to end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stop: Option<CancelReason>,
-    /// Steps of its scope that still may read its output.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) readers: u32,
-    /// Its output was dropped, or never kept.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) released: bool,
-    /// Reports recorded as ignored.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) ignored: u8,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) input: Option<Payload>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) checkpoint: Option<Payload>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) output: Option<Payload>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<Box<Failure>>,
-    /// Who reported last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) reporter: Option<(AgentId, u32)>,
     /// The run in which it was first attempted, under whose key it goes on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<RunId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inner: Option<Box<Inner>>,
     /// What it did, or may have done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deed: Option<Box<Deed>>,
     /// How it completed the last time, if it started over since then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) before: Option<Box<Before>>,
+}
+
+impl Blank for Seldom {
+    const BLANK: &'static Self = &Self {
+        compensates: None,
+        round: 0,
+        fallback: false,
+        losses: 0,
+        releases: 0,
+        failed_before: FailedBefore { own: false, fallback: false },
+        first: None,
+        not_before: Timestamp::EPOCH,
+        stop: None,
+        checkpoint: None,
+        failure: None,
+        origin: None,
+        inner: None,
+        deed: None,
+        before: None,
+    };
+}
+
+impl Deref for StepState {
+    type Target = Seldom;
+
+    fn deref(&self) -> &Seldom {
+        &self.seldom
+    }
 }
 
 /// What is inside a step; kept when a group starts over, so that attempt numbers go on.
@@ -233,6 +248,12 @@ impl Phase {
     /// Returns who holds the current attempt, as far as is known.
     pub(crate) fn taker(&self) -> Option<&AgentId> {
         if let Self::Taken { agent, .. } = self { Some(agent) } else { None }
+    }
+
+    /// Returns the name of the signal that is waited for.
+    pub(crate) fn signal(&self) -> Option<&str> {
+        let Self::Waiting { waiting_for, .. } = self else { return None };
+        if let WaitingFor::Signal(name) = &**waiting_for { Some(name) } else { None }
     }
 
     /// Returns how far the items are, if they are under way.
@@ -323,32 +344,18 @@ impl StepState {
             step,
             scope,
             item_of,
-            compensates: None,
             phase: Phase::Pending,
             needs: Tally::default(),
             attempt: 0,
-            round: 0,
             tries: 0,
-            fallback: false,
-            losses: 0,
-            releases: 0,
-            failed_before: FailedBefore::default(),
-            first: None,
-            not_before: Timestamp::EPOCH,
-            began: None,
-            stop: None,
+            began: Began::NOT,
             readers: 0,
             released: false,
             ignored: 0,
             input: None,
-            checkpoint: None,
             output: None,
-            failure: None,
             reporter: None,
-            origin: None,
-            inner: None,
-            deed: None,
-            before: None,
+            seldom: Rare::default(),
         }
     }
 
@@ -356,30 +363,35 @@ impl StepState {
     pub(crate) fn reset(&mut self) {
         let fresh = Self::pending(self.step, self.scope, self.item_of);
         let old = std::mem::replace(self, fresh);
-        self.attempt = old.attempt;
-        self.round = old.round;
-        self.failed_before = old.failed_before;
-        self.ignored = old.ignored;
-        self.reporter = old.reporter;
-        self.origin = old.origin;
         let completed = old.phase == Phase::Completed && !old.released;
         let items = old.inner.as_ref().map_or(0, |inner| inner.used);
-        let before = completed.then(|| Box::new(Before { output: old.output, items }));
-        self.before = before.or(old.before);
-        self.inner = old.inner;
-        self.deed = old.deed;
-        self.compensates = old.compensates;
+        self.attempt = old.attempt;
+        self.ignored = old.ignored;
+        self.reporter = old.reporter;
+        self.seldom = old.seldom;
+        if let Some(seldom) = self.seldom.there() {
+            seldom.reset();
+        }
+        if completed {
+            self.seldom.before = Some(Box::new(Before { output: old.output, items }));
+        }
+    }
+
+    /// Drops what the step only needs until it is over.
+    pub(super) fn drop_needed(&mut self) {
+        self.input = None;
+        if let Some(seldom) = self.seldom.there() {
+            (seldom.checkpoint, seldom.stop) = (None, None);
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_step_is_stored_as_it_was() {
-        let stored = r#"{"step":0,"scope":0,"phase":"pending","attempt":2,"fallback":true}"#;
-        let step: StepState = serde_json::from_str(stored).unwrap();
-        assert_eq!(serde_json::to_string(&step).unwrap(), stored);
+impl Seldom {
+    fn reset(&mut self) {
+        (self.fallback, self.losses, self.releases) = (false, 0, 0);
+        (self.first, self.not_before) = (None, Timestamp::EPOCH);
+        self.stop = None;
+        self.checkpoint = None;
+        self.failure = None;
     }
 }

@@ -18,10 +18,11 @@ use super::standing::Index;
 use super::step::Phase;
 use super::tally::Tally;
 use super::{NodeId, Run, ScopeId};
+use crate::rare::Blank;
 
 /// How far the supervision of groups is; follows from the states of the steps. It is kept so that
 /// a restart costs the steps that start again, however many siblings they have.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Supervising {
     /// Steps that failed and have not started again.
     failures: BTreeSet<NodeId>,
@@ -29,6 +30,11 @@ pub(crate) struct Supervising {
     held_back: BTreeSet<NodeId>,
     /// The restarts that are under way.
     restarts: BTreeMap<ScopeId, Restart>,
+}
+
+impl Blank for Supervising {
+    const BLANK: &'static Self =
+        &Self { failures: BTreeSet::new(), held_back: BTreeSet::new(), restarts: BTreeMap::new() };
 }
 
 /// How far a restart is.
@@ -182,7 +188,7 @@ impl Run {
         }
         let scope = self.node(id).scope;
         self.reopen(id);
-        self.node_mut(id).not_before = not_before.unwrap_or_default();
+        self.node_mut(id).seldom.not_before = not_before.unwrap_or_default();
         self.enqueue(id, index);
         let restart = self.soft.supervising.restarts.entry(scope).or_default();
         restart.left = restart.left.saturating_sub(1);
@@ -258,11 +264,12 @@ impl Run {
     pub(super) fn supervised_ended(&mut self, id: NodeId, fails: bool) {
         let is_restarting = self.is_restarting(id);
         let scope = self.node(id).scope;
-        let soft = &mut self.soft.supervising;
         if fails {
-            soft.failures.insert(id);
+            self.soft.supervising.failures.insert(id);
         }
-        if let Some(restart) = soft.restarts.get_mut(&scope).filter(|_| is_restarting) {
+        let restarts = self.soft.supervising.there().map(|soft| &mut soft.restarts);
+        let restart = restarts.and_then(|restarts| restarts.get_mut(&scope));
+        if let Some(restart) = restart.filter(|_| is_restarting) {
             restart.under_way = restart.under_way.saturating_sub(1);
         }
     }
@@ -270,7 +277,7 @@ impl Run {
     /// Takes note that all steps of a scope are at their beginning.
     pub(super) fn supervise_anew(&mut self, scope: ScopeId) {
         let steps = self.scope(scope).nodes();
-        let soft = &mut self.soft.supervising;
+        let Some(soft) = self.soft.supervising.there() else { return };
         soft.restarts.remove(&scope);
         for id in steps {
             soft.failures.remove(&id);
@@ -315,7 +322,7 @@ impl Run {
             }
         }
         let counted = |id| readers.get(&id).copied().unwrap_or_default();
-        self.scope(scope).nodes().all(|id| self.node(id).readers == counted(id))
+        self.scope(scope).nodes().all(|id| u32::from(self.node(id).readers) == counted(id))
     }
 
     /// Returns whether a step failed, and that is not just taken note of.

@@ -8,13 +8,13 @@ use super::step::Phase;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     /// Not over.
-    pub(crate) open: u32,
+    pub(crate) open: u16,
     /// Completed.
-    pub(crate) completed: u32,
+    pub(crate) completed: u16,
     /// Skipped.
-    pub(crate) skipped: u32,
+    pub(crate) skipped: u16,
     /// Failed, cancelled, or skipped for a failure behind them.
-    pub(crate) troubled: u32,
+    pub(crate) troubled: u16,
 }
 
 impl Tally {
@@ -24,7 +24,7 @@ impl Tally {
             Phase::Completed => self.completed += 1,
             Phase::Skipped { tainted } => {
                 self.skipped += 1;
-                self.troubled += u32::from(*tainted);
+                self.troubled += u16::from(*tainted);
             }
             Phase::Failed | Phase::Cancelled => self.troubled += 1,
             Phase::Pending

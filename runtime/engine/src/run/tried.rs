@@ -28,12 +28,13 @@ impl StepState {
     /// An attempt failed. If nobody was seen to take it, it began when its agent says that it did,
     /// as far as it might have, or when it might have.
     pub(crate) fn note_failure(&mut self, took: Option<Duration>, at: Timestamp) {
+        let seldom = &mut *self.seldom;
         if let Phase::Scheduled { queued, .. } = self.phase {
             let began = |took| queued.after(at.since(queued).saturating_sub(took));
-            self.first.get_or_insert_with(|| took.map_or(queued, began));
+            seldom.first.get_or_insert_with(|| took.map_or(queued, began));
         }
-        let FailedBefore { own, fallback } = &mut self.failed_before;
-        *if self.fallback { fallback } else { own } = true;
+        let FailedBefore { own, fallback } = &mut seldom.failed_before;
+        *if seldom.fallback { fallback } else { own } = true;
     }
 
     /// Returns when the first attempt began, as if the run had never been paused.

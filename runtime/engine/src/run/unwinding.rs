@@ -18,6 +18,7 @@ use super::step::{Phase, StepState};
 use super::{NodeId, Run, ScopeId};
 use crate::error::FoldError;
 use crate::planted::{self, Bug};
+use crate::rare::Blank;
 
 /// What the journal says of an unwinding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +29,7 @@ pub(crate) struct Unwind {
 }
 
 /// How far an unwinding is; follows from the states of the steps.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Unwinding {
     marks: Vec<Mark>,
     /// Compensations that are not over.
@@ -38,7 +39,7 @@ pub(crate) struct Unwinding {
 }
 
 /// How far one step is.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Mark {
     /// Compensations of the step, or of what is inside it, that are not over.
     left: u32,
@@ -46,6 +47,10 @@ struct Mark {
     after: u32,
     /// Nothing is left after it or after what is around it: its turn has come.
     open: bool,
+}
+
+impl Blank for Unwinding {
+    const BLANK: &'static Self = &Self { marks: Vec::new(), left: 0, stuck: 0 };
 }
 
 impl Unwinding {
@@ -123,7 +128,7 @@ impl Run {
         if node.inner.is_some() {
             self.absorb(id);
         }
-        let deed = self.node_mut(id).deed.get_or_insert_default();
+        let deed = self.node_mut(id).seldom.deed.get_or_insert_default();
         deed.item = None;
         if output.is_some() {
             deed.output = output;
@@ -136,8 +141,10 @@ impl Run {
         let mut inside = self.inside(group);
         while let Some(id) = inside.pop() {
             inside.extend(self.inside(id));
-            if !self.definition(id).is_pivot() {
-                self.node_mut(id).deed = None;
+            if !self.definition(id).is_pivot()
+                && let Some(seldom) = self.node_mut(id).seldom.there()
+            {
+                seldom.deed = None;
             }
         }
     }
@@ -148,7 +155,7 @@ impl Run {
         let mut inside = vec![id];
         while let Some(id) = inside.pop() {
             let node = self.node_mut(id);
-            if let Some(deed) = &mut node.deed {
+            if let Some(deed) = node.seldom.there().and_then(|seldom| seldom.deed.as_mut()) {
                 deed.item.get_or_insert_with(|| item.clone());
             }
             // What is inside a `for_each` in there has items of its own.
@@ -196,9 +203,9 @@ impl Run {
         for of in self.to_make_good() {
             let compensation = self.next_node();
             let mut state = StepState::pending(self.node(of).step, self.node(of).scope, None);
-            state.compensates = Some(of);
+            state.seldom.compensates = Some(of);
             self.state.nodes.push(state);
-            if let Some(deed) = &mut self.node_mut(of).deed {
+            if let Some(deed) = &mut self.node_mut(of).seldom.deed {
                 deed.compensation = Some(compensation);
             }
         }
@@ -210,7 +217,7 @@ impl Run {
     /// Works out how far the unwinding is, from the states of the steps.
     pub(super) fn mark_what_is_left(&mut self, index: &mut Index) {
         let stuck = self.stuck().count();
-        self.soft.unwinding = Unwinding {
+        *self.soft.unwinding = Unwinding {
             marks: vec![Mark::default(); self.state.nodes.len()],
             left: 0,
             stuck: u32::try_from(stuck).expect("steps are bounded"),
@@ -281,7 +288,7 @@ impl Run {
 
     /// A compensation is over: what was made good gives way to what it depended on.
     pub(super) fn made_good(&mut self, of: NodeId, index: &mut Index) {
-        if let Some(deed) = &mut self.node_mut(of).deed {
+        if let Some(deed) = &mut self.node_mut(of).seldom.deed {
             deed.settled = true;
             deed.output = None;
         }
@@ -334,7 +341,7 @@ impl Run {
     pub(super) fn stuck_noted(&mut self, id: NodeId) -> Applied {
         let of = self.node(id).compensates.filter(|_| self.is_stuck(id));
         let Some(of) = of else { return self.out_of_place("a compensation that did not fail") };
-        if let Some(deed) = &mut self.node_mut(of).deed {
+        if let Some(deed) = &mut self.node_mut(of).seldom.deed {
             deed.stuck = true;
         }
         Ok(())
@@ -361,7 +368,7 @@ impl Run {
             let what = "a compensation that did not fail";
             return Err(FoldError::OutOfPlace { run: self.id(), what });
         };
-        if let Some(deed) = &mut self.node_mut(of).deed {
+        if let Some(deed) = &mut self.node_mut(of).seldom.deed {
             deed.stuck = false;
         }
         self.soft.unwinding.stuck -= 1;

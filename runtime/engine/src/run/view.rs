@@ -9,8 +9,8 @@ use crate::partition::Partition;
 impl Partition {
     /// Returns the live runs: how each was started, and how it is. Of what is over, a state keeps
     /// only what may be read yet: of the attempts of a step the last one, few outputs, no ends.
-    pub fn live(&self) -> impl Iterator<Item = (&RunStarted, RunDetail)> {
-        self.runs().map(|run| (&*run.state.started, run.detail()))
+    pub fn live(&self) -> impl Iterator<Item = (RunStarted, RunDetail)> {
+        self.runs().map(|run| (run.state.started.event(), run.detail()))
     }
 }
 
@@ -28,11 +28,11 @@ impl Run {
                 status: self.status(),
                 started: self.state.at,
                 ended: None,
-                parent: started.parent.clone(),
+                parent: started.parent().clone(),
                 steps: count(steps.len()),
                 steps_ended: count(ended),
-                labels: started.labels.clone(),
-                retry_of: started.retry.as_ref().map(|retry| retry.run),
+                labels: started.labels().clone(),
+                retry_of: started.retry().as_ref().map(|retry| retry.run),
             },
             inputs: started.inputs.clone(),
             outputs: None,
@@ -65,7 +65,7 @@ impl Run {
             let begun = compensation.filter(|id| self.node(*id).phase != Phase::Pending);
             views.extend(begun.map(|id| self.view(id)));
             // What is inside a step that did not begin is left from an earlier round of a group.
-            if node.began.is_none() {
+            if node.began.get().is_none() {
                 continue;
             }
             if let Some(scope) = node.inner.as_ref().and_then(|inner| inner.scope) {
@@ -84,7 +84,7 @@ impl Run {
             step: self.path(id),
             status: node.phase.status(),
             attempts: self.attempt_view(id).into_iter().collect(),
-            started: node.began,
+            started: node.began.get(),
             ended: None,
             output: node.output.clone().filter(|_| node.phase == Phase::Completed),
             error: node.failure.as_deref().filter(|_| is_failed).cloned(),
@@ -103,7 +103,7 @@ impl Run {
     fn is_kept(&self, id: NodeId) -> bool {
         let node = self.node(id);
         let untried = node.attempt > 0 && node.tries + node.losses == 0;
-        self.state.started.retry.is_some() && node.phase == Phase::Completed && untried
+        self.state.started.retry().is_some() && node.phase == Phase::Completed && untried
     }
 
     /// Returns the last attempt of a step that is performed by agents.
@@ -134,7 +134,7 @@ impl Run {
         Some(AttemptView {
             attempt: node.attempt,
             status: status.to_owned(),
-            scheduled: queued.or(node.began)?,
+            scheduled: queued.or_else(|| node.began.get())?,
             agent: agent.cloned(),
             fallback: node.fallback,
             ended: None,

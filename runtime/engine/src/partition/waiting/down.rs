@@ -67,7 +67,7 @@ fn inside(run: &Run, id: NodeId) -> Vec<NodeId> {
     let mut inside = run.items_of(id).to_vec();
     // What is inside a step that did not begin is left from an earlier round of a group.
     let scope = node.inner.as_ref().and_then(|inner| inner.scope);
-    if let Some(scope) = scope.filter(|_| node.began.is_some()) {
+    if let Some(scope) = scope.filter(|_| node.began.get().is_some()) {
         inside.extend(run.scope(scope).nodes());
     }
     inside.extend(node.deed.as_ref().and_then(|deed| deed.compensation));

@@ -35,7 +35,7 @@ impl Run {
             progress.admitted = limit.min(progress.total);
         }
         self.change(id, index, |node| {
-            node.began.get_or_insert(at);
+            node.began.begin(at);
             node.phase = Phase::Expanded(progress);
         });
         if self.to_keep() > 0 {
@@ -51,7 +51,7 @@ impl Run {
 
     fn create_items(&mut self, id: NodeId, total: u32) {
         let (step, scope) = (self.node(id).step, self.node(id).scope);
-        let mut inner = self.node_mut(id).inner.take().unwrap_or_default();
+        let mut inner = self.node_mut(id).seldom.inner.take().unwrap_or_default();
         inner.used = total as usize;
         let starts_over = !inner.items.is_empty();
         for item in inner.items.iter().take(inner.used) {
@@ -65,7 +65,7 @@ impl Run {
         if starts_over {
             self.start_over(&inner.items);
         }
-        self.node_mut(id).inner = Some(inner);
+        self.node_mut(id).seldom.inner = Some(inner);
     }
 
     pub(super) fn group_started(
@@ -77,8 +77,8 @@ impl Run {
         let not_before = self.not_before(id);
         self.check_shift(id, &Phase::Group { round: 1 })?;
         self.change(id, index, |node| {
-            node.began.get_or_insert(at);
-            node.first.get_or_insert(at);
+            node.began.begin(at);
+            node.seldom.first.get_or_insert(at);
             node.phase = Phase::Group { round: 1 };
         });
         self.open_group(id, not_before, index);
@@ -103,7 +103,7 @@ impl Run {
     }
 
     fn open_group(&mut self, id: NodeId, not_before: Timestamp, index: &mut Index) {
-        let scope = self.open_scope(Some(id), not_before);
+        let scope = self.open_scope(id, not_before);
         self.enqueue_scope(scope, index);
         self.enqueue(id, index);
     }

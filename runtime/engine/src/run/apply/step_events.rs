@@ -19,14 +19,14 @@ impl Run {
             Event::AttemptTaken { attempt, agent, .. } => {
                 self.check_attempt(id, *attempt)?;
                 self.shift(id, Phase::Taken { agent: agent.clone(), since: at }, index)?;
-                self.node_mut(id).first.get_or_insert(at);
+                self.node_mut(id).seldom.first.get_or_insert(at);
                 Ok(())
             }
             Event::AttemptReleased { attempt, .. } => self.released(id, *attempt, at, index),
             Event::AttemptLost { attempt, .. } => self.lost(id, *attempt, index),
             Event::CheckpointSaved { attempt, checkpoint, .. } => {
                 self.check_attempt(id, *attempt)?;
-                self.node_mut(id).checkpoint = Some(checkpoint.clone());
+                self.node_mut(id).seldom.checkpoint = Some(checkpoint.clone());
                 Ok(())
             }
             Event::ReportIgnored(_) => {
@@ -102,10 +102,10 @@ impl Run {
         let node = self.node_mut(id);
         if unseen.is_none() && node.tries + node.losses <= 1 {
             // It is the first one still, and did not begin.
-            node.first = None;
+            node.seldom.first = None;
         }
         self.shift(id, Phase::Scheduled { not_before, queued: not_before.max(at) }, index)?;
-        self.node_mut(id).releases += 1;
+        self.node_mut(id).seldom.releases += 1;
         if unseen.is_some() {
             self.owe_again(id, index);
         }
@@ -115,7 +115,7 @@ impl Run {
     fn lost(&mut self, id: NodeId, attempt: u32, index: &mut Index) -> Applied {
         self.check_attempt(id, attempt)?;
         self.shift(id, Phase::Retrying(Setback::Lost), index)?;
-        self.node_mut(id).losses += 1;
+        self.node_mut(id).seldom.losses += 1;
         self.note_deed(id);
         self.enqueue(id, index);
         Ok(())
@@ -191,11 +191,7 @@ impl Run {
     }
 
     fn leave_wait(&mut self, id: NodeId) {
-        let Phase::Waiting { waiting_for: WaitingFor::Signal(name), .. } = &self.node(id).phase
-        else {
-            return;
-        };
-        let name = name.clone();
+        let Some(name) = self.node(id).phase.signal().map(str::to_owned) else { return };
         if let Some(waiters) = self.soft.waiters.get_mut(&name) {
             waiters.remove(&id);
             if waiters.is_empty() {
@@ -220,12 +216,13 @@ impl Run {
             node.attempt = event.attempt;
             node.tries += u32::from(!lost);
             if event.fallback {
-                node.fallback = true;
-                (node.tries, node.losses, node.releases) = (1, 0, 0);
+                let seldom = &mut node.seldom;
+                seldom.fallback = true;
+                (node.tries, seldom.losses, seldom.releases) = (1, 0, 0);
                 // How far another kind of agent came means nothing to this one.
-                (node.first, node.checkpoint) = (None, None);
+                (seldom.first, seldom.checkpoint) = (None, None);
             }
-            node.began.get_or_insert(at);
+            node.began.begin(at);
             if let Some(kept) = kept {
                 node.input = Some(kept);
             }
@@ -269,10 +266,10 @@ impl Run {
         let to = Phase::Retrying(Setback::Failed);
         self.check_shift(id, &to)?;
         self.change(id, index, |node| {
-            node.failure = Some(Box::new(event.failure.clone()));
+            node.seldom.failure = Some(Box::new(event.failure.clone()));
             node.note_failure(event.took(), at);
             node.reporter = event.agent.clone().map(|agent| (agent, event.attempt));
-            node.stop = None;
+            node.seldom.stop = None;
             node.phase = to;
         });
         if !event.leaves_nothing() {
@@ -295,8 +292,8 @@ impl Run {
         self.change(id, index, |node| {
             node.attempt = event.attempt;
             node.tries += u32::from(!lost);
-            node.began.get_or_insert(at);
-            node.first.get_or_insert_with(|| not_before.max(at));
+            node.began.begin(at);
+            node.seldom.first.get_or_insert_with(|| not_before.max(at));
             node.input = Some(event.inputs.clone());
             node.phase = Phase::Child { child, not_before };
         });
@@ -310,14 +307,15 @@ impl Run {
         at: Timestamp,
         index: &mut Index,
     ) -> Applied {
-        let (waiting_for, until) = (event.waiting_for.clone(), event.until);
-        self.check_shift(id, &Phase::Waiting { waiting_for: WaitingFor::Time, until })?;
-        if let WaitingFor::Signal(name) = &waiting_for {
+        let (waiting_for, until) = (Box::new(event.waiting_for.clone()), event.until);
+        let phase = Phase::Waiting { waiting_for, until };
+        self.check_shift(id, &phase)?;
+        if let WaitingFor::Signal(name) = &event.waiting_for {
             self.soft.waiters.entry(name.clone()).or_default().insert(id);
         }
         self.change(id, index, |node| {
-            node.began.get_or_insert(at);
-            node.phase = Phase::Waiting { waiting_for, until };
+            node.began.begin(at);
+            node.phase = phase;
         });
         self.enqueue(id, index);
         Ok(())
@@ -331,7 +329,7 @@ impl Run {
         if !inside || self.node(id).stop.is_some() {
             return self.out_of_place("a stop of a step with nothing inside, or a second one");
         }
-        self.change(id, index, |node| node.stop = Some(reason));
+        self.change(id, index, |node| node.seldom.stop = Some(reason));
         for item in self.items_of(id).to_vec() {
             if !self.node(item).phase.is_final() {
                 self.enqueue(item, index);
@@ -374,7 +372,7 @@ impl Run {
     }
 
     fn failed(&mut self, id: NodeId, failure: &Failure, index: &mut Index) -> Applied {
-        self.node_mut(id).failure = Some(Box::new(failure.clone()));
+        self.node_mut(id).seldom.failure = Some(Box::new(failure.clone()));
         self.end(id, Phase::Failed, index)
     }
 }
