@@ -91,7 +91,7 @@ impl ReadModel {
         let opened = match &config.read_model {
             // Nobody is at the other end of the way to the thread.
             ReadModelAt::Nowhere => return Ok(model),
-            ReadModelAt::Memory => schema::prepare(schema::in_memory()?, settings)?,
+            ReadModelAt::Memory => schema::prepare(Connection::open_in_memory()?, settings)?,
             ReadModelAt::File(path) => match open_file(path, settings) {
                 Ok(opened) => opened,
                 // Whatever is wrong with it: it can be thrown away at any time.

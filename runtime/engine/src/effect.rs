@@ -11,6 +11,8 @@ use skep_protocol::{
 };
 use skep_workflow::{Breaker, WhenOpen};
 
+use crate::rare::{Blank, Rare};
+
 /// Something that the shell has to do, again after every recovery, until it is settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -59,24 +61,14 @@ pub struct OfferTask {
     pub partition: PartitionId,
     /// See [`Task::fencing_token`].
     pub fencing_token: u64,
-    /// The run in which the step was first attempted, if this one does that one over.
-    pub origin: Option<RunId>,
     /// The rendered `with` of the step.
     pub input: Payload,
-    /// What an earlier attempt left.
-    pub checkpoint: Option<Payload>,
-    /// When the whole step has to be over.
-    pub deadline: Option<Timestamp>,
     /// Not before this moment.
     pub not_before: Timestamp,
-    /// Who is known to hold it already.
-    pub taken_by: Option<AgentId>,
-    /// When the attempt fails unless it is recorded that an agent took it.
-    pub take_by: Option<Timestamp>,
     /// It repeats one that failed: the retry budget of its capability has a say.
     pub is_retry: bool,
-    /// The later rounds it belongs to: it goes when all has stopped that belongs to earlier ones.
-    pub rounds: Vec<Round>,
+    /// What few attempts come with.
+    pub terms: Rare<Terms>,
     /// What it has in common with all attempts of the step, in every run.
     pub spec: Arc<TaskSpec>,
 }
@@ -91,19 +83,47 @@ impl OfferTask {
             attempt: self.id.attempt,
             fencing_token: self.fencing_token,
             ask: false,
-            origin: self.origin,
+            origin: self.terms.origin,
             capability: self.spec.capability.to_string(),
             workflow: self.spec.workflow.clone(),
             partition: self.partition,
             input: self.input.clone(),
-            checkpoint: self.checkpoint.clone(),
+            checkpoint: self.terms.checkpoint.clone(),
             timeout_ms: self.spec.timeout_ms,
-            deadline: self.deadline,
+            deadline: self.terms.deadline,
             deadline_in_ms: None,
             priority: self.spec.priority,
             labels: self.spec.labels.clone(),
         }
     }
+}
+
+/// What is to be said of an attempt that is not as most of them are when they are owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// The run in which the step was first attempted, if this one does that one over.
+    pub origin: Option<RunId>,
+    /// What an earlier attempt left.
+    pub checkpoint: Option<Payload>,
+    /// When the whole step has to be over.
+    pub deadline: Option<Timestamp>,
+    /// Who is known to hold it already.
+    pub taken_by: Option<AgentId>,
+    /// When the attempt fails unless it is recorded that an agent took it.
+    pub take_by: Option<Timestamp>,
+    /// The later rounds it belongs to: it goes when all has stopped that belongs to earlier ones.
+    pub rounds: Vec<Round>,
+}
+
+impl Blank for Terms {
+    const BLANK: &'static Self = &Self {
+        origin: None,
+        checkpoint: None,
+        deadline: None,
+        taken_by: None,
+        take_by: None,
+        rounds: Vec::new(),
+    };
 }
 
 /// What all attempts of a step have in common, or those of its fallback, or of what makes it good:

@@ -62,11 +62,12 @@ mod run;
 mod size;
 mod wake;
 
-pub use effect::{Change, Effect, EffectKey, OfferTask, Round, TaskSpec};
+pub use effect::{Change, Effect, EffectKey, OfferTask, Round, TaskSpec, Terms};
 pub use error::{FoldError, RestoreError};
 pub use input::{Handled, Input, Reply, Resolved};
 pub use invariant::{Audit, Violation};
 pub use partition::{Frozen, Partition};
 pub use past::{Again, CannotRetry, Past};
+pub use rare::{Blank, Rare};
 pub use recall::{NoRecall, Recall};
 pub use wake::{Wake, WakeReason};

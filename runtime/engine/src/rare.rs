@@ -8,17 +8,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// behind it. To borrow it mutably makes room for it; where it is only to be cleared, look with
 /// [`there`](Self::there) whether there is anything. It is stored as what it holds.
 #[derive(Debug, Clone)]
-pub(crate) struct Rare<T>(Option<Box<T>>);
+pub struct Rare<T>(Option<Box<T>>);
 
 /// What has a beginning.
-pub(crate) trait Blank: Clone + PartialEq + 'static {
+pub trait Blank: Clone + PartialEq + 'static {
     /// The beginning.
     const BLANK: &'static Self;
 }
 
 impl<T> Rare<T> {
     /// Returns the part if there is room for it.
-    pub(crate) fn there(&mut self) -> Option<&mut T> {
+    pub fn there(&mut self) -> Option<&mut T> {
         self.0.as_deref_mut()
     }
 }

@@ -73,15 +73,6 @@ const NAMES: [&str; 9] =
 /// The tables that hold something of one run, by its number.
 pub(super) const OF_A_RUN: [&str; 5] = ["runs", "history", "seeds", "failed", "dropped"];
 
-/// Opens a database that nothing is left of when it is closed.
-pub(super) fn in_memory() -> rusqlite::Result<Connection> {
-    let connection = Connection::open_in_memory()?;
-    // A page that changes is not copied before: nothing is ever taken back but by a write that
-    // failed, and that is done once more from its beginning, over what is there of it.
-    connection.pragma_update(None, "journal_mode", "OFF")?;
-    Ok(connection)
-}
-
 /// Creates the tables, unless they are there, of this version and of this cluster. Returns with the
 /// connection how often the database was opened.
 pub(super) fn prepare(

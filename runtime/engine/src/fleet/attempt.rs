@@ -13,6 +13,7 @@ use super::pool::Line;
 use super::progress::Watch;
 use super::register::Slot;
 use crate::OfferTask;
+use crate::rare::{Blank, Rare};
 
 /// With less time left an attempt is sent to nobody, unless it had little from the beginning.
 const TIME_TO_BE_SEEN: Duration = Duration::from_millis(100);
@@ -21,8 +22,8 @@ const TIME_TO_BE_SEEN: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) offer: Box<OfferTask>,
-    /// Where it waits for its turn; none for the plain one.
-    line: Option<Box<Line>>,
+    /// Where it waits for its turn.
+    pub(super) line: Rare<Line>,
     pub(super) place: Place,
     /// Where it is among those that are in the same hands.
     pub(super) held_as: usize,
@@ -30,8 +31,6 @@ pub(super) struct Attempt {
     pub(super) arrival: u64,
     /// How often it was sent again on purpose.
     pub(super) sending: u32,
-    /// The agent that the partition knows to hold it.
-    pub(super) told: Option<AgentId>,
     /// Its run is paused: nobody gets it who does not have it.
     pub(super) withheld: bool,
     /// A breaker that lets only some pass let it go, and waits for its end.
@@ -41,12 +40,14 @@ pub(super) struct Attempt {
     /// The retry budget has seen it.
     pub(super) counted: bool,
     pub(super) timer: Option<Timestamp>,
-    rare: Option<Box<Rare>>,
+    pub(super) seldom: Rare<Seldom>,
 }
 
 /// What is known of few attempts: the others do without the room for it.
-#[derive(Debug, Default)]
-pub(super) struct Rare {
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Seldom {
+    /// The agent that the partition knows to hold it.
+    pub(super) told: Option<AgentId>,
     /// When the retry budget paid for it.
     pub(super) paid: Option<Timestamp>,
     /// Since when agents cannot read it, and why.
@@ -57,8 +58,10 @@ pub(super) struct Rare {
     pub(super) patience: Option<Timestamp>,
 }
 
-static PLAIN: Line = Line::PLAIN;
-static NOTHING_RARE: Rare = Rare { paid: None, unread: None, watch: None, patience: None };
+impl Blank for Seldom {
+    const BLANK: &'static Self =
+        &Self { told: None, paid: None, unread: None, watch: None, patience: None };
+}
 
 /// The order in which ready attempts go: priority, time, arrival.
 pub(super) type Rank = (Reverse<u8>, Timestamp, u64);
@@ -72,26 +75,9 @@ impl Attempt {
         &self.offer.spec.capability
     }
 
-    /// Returns where it waits for its turn.
-    pub(super) fn line(&self) -> &Line {
-        self.line.as_deref().unwrap_or(&PLAIN)
-    }
-
-    pub(super) fn line_mut(&mut self) -> &mut Line {
-        self.line.get_or_insert_default()
-    }
-
     /// It waits with those that repeat nothing from here on. Returns whether it did not before.
     pub(super) fn first_from_now_on(&mut self) -> bool {
-        self.line.as_mut().is_some_and(|line| std::mem::take(&mut line.again))
-    }
-
-    pub(super) fn rare(&self) -> &Rare {
-        self.rare.as_deref().unwrap_or(&NOTHING_RARE)
-    }
-
-    pub(super) fn rare_mut(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+        self.line.there().is_some_and(|line| std::mem::take(&mut line.again))
     }
 
     pub(super) fn rank(&self) -> Rank {
@@ -102,14 +88,14 @@ impl Attempt {
     /// nobody takes its `queue_timeout` to be over.
     pub(super) fn taken_at(&self, sent: Timestamp) -> Timestamp {
         let bound = TAKEN_AFTER.min(Duration::from_millis(self.offer.spec.timeout_ms));
-        let left = self.offer.take_by.map(|by| by.since(sent) / 2);
+        let left = self.offer.terms.take_by.map(|by| by.since(sent) / 2);
         sent.after(left.map_or(bound, |left| bound.min(left)))
     }
 
     /// Returns whether too little time is left for it to be seen to be taken once it is sent: the
     /// partition would give up what an agent performs.
     pub(super) fn is_late(&self, now: Timestamp) -> bool {
-        self.offer.take_by.is_some_and(|by| {
+        self.offer.terms.take_by.is_some_and(|by| {
             let time = by.since(self.offer.not_before);
             by.since(now) <= TIME_TO_BE_SEEN.min(time / 4)
         })
@@ -120,7 +106,7 @@ impl Fleet {
     /// A partition owes an attempt; one that is known already keeps its place.
     pub(super) fn owe(&mut self, offer: Box<OfferTask>, now: Timestamp) {
         self.owned.insert(offer.partition);
-        let taker = offer.taken_by.clone();
+        let taker = offer.terms.taken_by.clone();
         let slot = match self.attempts.slot(&offer.id) {
             Some(slot) => match self.owe_again(slot, offer, now) {
                 Some(slot) => slot,
@@ -157,7 +143,7 @@ impl Fleet {
             | Place::Sent { .. }
             | Place::Held { .. }
             | Place::Queued { .. } => {
-                let taker = offer.taken_by.clone();
+                let taker = offer.terms.taken_by.clone();
                 let elsewhere = taker.filter(|taker| known.place.agent() != Some(taker));
                 let queued = matches!(known.place, Place::Queued { .. });
                 self.renew(slot, offer);
@@ -175,7 +161,8 @@ impl Fleet {
     /// Tracks a known attempt as if it was new, but for its past.
     fn track_anew(&mut self, slot: Slot, offer: Box<OfferTask>) -> Slot {
         let before = self.attempts.at(slot).map(|known| {
-            let past = (known.sent, known.counted, known.rare().paid, known.rare().patience);
+            let Seldom { paid, patience, .. } = *known.seldom;
+            let past = (known.sent, known.counted, paid, patience);
             ((known.sending, known.arrival), past)
         });
         let slot = self.track(offer);
@@ -184,7 +171,7 @@ impl Fleet {
             let (paid, patience);
             (known.sent, known.counted, paid, patience) = past;
             if paid.is_some() || patience.is_some() {
-                *known.rare_mut() = Rare { paid, patience, ..Rare::default() };
+                (known.seldom.paid, known.seldom.patience) = (paid, patience);
             }
             if known.counted {
                 known.first_from_now_on();
@@ -197,15 +184,15 @@ impl Fleet {
     fn renew(&mut self, slot: Slot, offer: Box<OfferTask>) {
         let Some(known) = self.attempts.at_mut(slot) else { return };
         let before = std::mem::replace(&mut known.offer, offer);
-        self.rounds.forget(known.id(), &before.rounds);
-        self.rounds.track(known.id(), &known.offer.rounds);
+        self.rounds.forget(known.id(), &before.terms.rounds);
+        self.rounds.track(known.id(), &known.offer.terms.rounds);
     }
 
     /// Takes it that an agent has an attempt, because the journal says so: whether it still does,
     /// its heartbeats or its silence will tell.
     pub(super) fn entrust(&mut self, slot: Slot, agent: &AgentId, now: Timestamp) {
         let Some(attempt) = self.attempts.at_mut(slot) else { return };
-        attempt.told = Some(agent.clone());
+        attempt.seldom.told = Some(agent.clone());
         self.see_pulled(slot);
         let place = if self.agents.contains_key(agent) {
             Place::Held { agent: agent.clone(), seen: now }
@@ -241,23 +228,34 @@ impl Fleet {
     }
 
     fn track_new(&mut self, offer: Box<OfferTask>) -> Slot {
-        self.rounds.track(&offer.id, &offer.rounds);
+        self.rounds.track(&offer.id, &offer.terms.rounds);
         self.arrivals += 1;
         let attempt = Attempt {
-            line: offer.line().map(Box::new),
+            line: offer.line().into(),
             place: Place::New,
             held_as: 0,
             arrival: self.arrivals,
             sending: 0,
-            told: offer.taken_by.clone(),
             withheld: false,
             admitted: false,
             sent: None,
             counted: false,
             timer: None,
-            rare: None,
+            seldom: Seldom { told: offer.terms.taken_by.clone(), ..Seldom::BLANK.clone() }.into(),
             offer,
         };
         self.attempts.insert(Box::new(attempt))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With 100 000 attempts that wait, each byte is 100 kB.
+    #[test]
+    fn an_attempt_that_waits_is_small() {
+        assert!(size_of::<Attempt>() <= 120, "{}", size_of::<Attempt>());
+        assert!(size_of::<OfferTask>() <= 120, "{}", size_of::<OfferTask>());
     }
 }

@@ -138,7 +138,7 @@ impl Fleet {
                 continue;
             };
             let elsewhere = |by: &AgentId| by != agent;
-            if attempt.offer.taken_by.as_ref().is_some_and(elsewhere) {
+            if attempt.offer.terms.taken_by.as_ref().is_some_and(elsewhere) {
                 strays.push(id);
             } else if !attempt.place.agent().is_some_and(elsewhere)
                 && !matches!(attempt.place, Place::Lost { .. })
@@ -202,7 +202,9 @@ impl Fleet {
         let Some(attempt) = self.attempts.at_mut(slot) else { return };
         let by_holder = attempt.place.agent() == Some(agent);
         if by_holder || matches!(attempt.place, Place::Queued { .. }) {
-            attempt.told = None;
+            if let Some(seldom) = attempt.seldom.there() {
+                seldom.told = None;
+            }
             self.send_again(slot, now);
         }
     }

@@ -116,8 +116,9 @@ impl Fleet {
 fn bearable(attempts: &[&Attempt]) -> usize {
     let mut bytes = 0;
     let within = attempts.iter().take(MAX_SHARED).take_while(|attempt| {
-        let OfferTask { input, checkpoint, .. } = &*attempt.offer;
-        bytes += TASK_OVERHEAD + inline_size(input) + checkpoint.as_ref().map_or(0, inline_size);
+        let OfferTask { input, terms, .. } = &*attempt.offer;
+        bytes +=
+            TASK_OVERHEAD + inline_size(input) + terms.checkpoint.as_ref().map_or(0, inline_size);
         bytes <= TARGET_BATCH_BYTES
     });
     within.count().max(1)

@@ -47,7 +47,7 @@ impl Fleet {
                 self.move_to(slot, Place::Missing { until: now.after(AGENT_SILENCE) });
             }
             Place::Missing { .. } => {
-                let agent = attempt.offer.taken_by.clone();
+                let agent = attempt.offer.terms.taken_by.clone();
                 let cause = "the agent that took it was not heard of again".to_owned();
                 self.lose(slot, (agent, cause), now, effects);
             }

@@ -30,7 +30,7 @@ impl Fleet {
             Place::New | Place::RollCall => {
                 plain("the agents are being asked whether one of them holds it")
             }
-            Place::Missing { .. } => match &attempt.offer.taken_by {
+            Place::Missing { .. } => match &attempt.offer.terms.taken_by {
                 Some(agent) => {
                     (format!("agent {agent}, which took it, was not heard of yet"), None)
                 }
@@ -38,8 +38,8 @@ impl Fleet {
             },
             Place::Delivering { agent } => (format!("being sent to agent {agent}"), None),
             Place::Lost { .. } => plain("it was lost with its agent"),
-            Place::Refused { .. } if !attempt.line().unread.is_empty() => {
-                plain(&format!("it fails, because {} cannot read it", unread::who(attempt.line())))
+            Place::Refused { .. } if !attempt.line.unread.is_empty() => {
+                plain(&format!("it fails, because {} cannot read it", unread::who(&attempt.line)))
             }
             Place::Refused { .. } => plain("it fails, because its circuit breaker is open"),
             Place::Late if attempt.is_late(now) => {
@@ -120,8 +120,8 @@ impl Fleet {
             "waiting for a free slot of {capability} ({strength}), number {turn} of {all} at its \
              coordinator"
         );
-        if let Some((_, cause)) = &attempt.rare().unread {
-            let who = unread::who(attempt.line());
+        if let Some((_, cause)) = &attempt.seldom.unread {
+            let who = unread::who(&attempt.line);
             reason.push_str(&format!("; {who} cannot read it: {cause}"));
         }
         (reason, None)
@@ -130,11 +130,11 @@ impl Fleet {
     /// Says which breaker or budget holds an attempt, if one does.
     fn explain_guard(&self, attempt: &Attempt, now: Timestamp) -> Option<Told> {
         let capability = attempt.capability();
-        let name = Self::breaker_of(capability, attempt.line());
+        let name = Self::breaker_of(capability, &attempt.line);
         if let Some(guard) = self.guards.get(name).filter(|guard| !guard.breaker.passes(now)) {
             return Some(explain_breaker(name, &guard.breaker));
         }
-        let purse = self.purses.get(capability).filter(|_| attempt.line().again)?;
+        let purse = self.purses.get(capability).filter(|_| attempt.line.again)?;
         let balance = purse.budget.balance(now);
         (balance.used >= balance.allowed).then(|| {
             let (used, allowed) = (balance.used, balance.allowed);

@@ -84,13 +84,13 @@ impl Fleet {
                     Purse { budget: Budget::new(), peers: Peers::new(), armed }
                 });
             if again {
-                attempt.rare_mut().paid = Some(now);
+                attempt.seldom.paid = Some(now);
                 purse.budget.repeated(now);
             } else {
                 purse.budget.first(now);
             }
         }
-        let name = Self::breaker_of(attempt.capability(), attempt.line());
+        let name = Self::breaker_of(attempt.capability(), &attempt.line);
         if let Some(guard) = self.guards.get_mut(name) {
             let admitted = guard.breaker.admit(attempt.id(), now);
             let unarmed = guard.is_unarmed(now).then(|| name.clone());
@@ -107,7 +107,7 @@ impl Fleet {
         if !std::mem::take(&mut attempt.admitted) {
             return;
         }
-        let name = Self::breaker_of(attempt.capability(), attempt.line());
+        let name = Self::breaker_of(attempt.capability(), &attempt.line);
         if let Some(guard) = self.guards.get_mut(name) {
             guard.breaker.withdraw(attempt.id());
         }
@@ -123,11 +123,11 @@ impl Fleet {
     ) {
         let Some(slot) = self.attempts.find(id) else { return };
         let Some(attempt) = self.attempts.at(slot) else { return };
-        let (capability, paid) = (attempt.capability().clone(), attempt.rare().paid);
+        let (capability, paid) = (attempt.capability().clone(), attempt.seldom.paid);
         let failed = end.blames_capability(&attempt.offer.spec.unless);
         let shown = agent.zip(end.shows_agent(&attempt.offer.spec.unless));
         let took = end.took.or_else(|| attempt.sent.map(|sent| now.since(sent)));
-        let name = Self::breaker_of(&capability, attempt.line()).clone();
+        let name = Self::breaker_of(&capability, &attempt.line).clone();
         if let Some(paid) = paid.filter(|_| failed == Some(false))
             && let Some(purse) = self.purses.get_mut(&capability)
         {
@@ -294,7 +294,7 @@ impl Fleet {
                 continue;
             };
             let partition = attempt.offer.partition;
-            let name = Self::breaker_of(capability, attempt.line());
+            let name = Self::breaker_of(capability, &attempt.line);
             let guard = self.guards.get(name).and_then(|guard| guard.breaker.opened());
             let cause = guard.map_or("", |open| &open.cause);
             let message = format!("the circuit breaker of {name} is open: {cause}");

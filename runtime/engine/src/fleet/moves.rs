@@ -48,7 +48,7 @@ impl Fleet {
             Place::BackOff => attempt.timer = Some(attempt.offer.not_before),
             Place::Behind { until } => {
                 attempt.timer = Some(*until);
-                self.rounds.wait(attempt.id(), &attempt.offer.rounds);
+                self.rounds.wait(attempt.id(), &attempt.offer.terms.rounds);
             }
             Place::Missing { until: at }
             | Place::Lost { again: at, .. }
@@ -57,10 +57,10 @@ impl Fleet {
             }
             Place::Ready => {
                 let rank = attempt.rank();
-                pool_of(&mut self.pools, attempt.capability()).push(attempt.line(), rank, slot);
+                pool_of(&mut self.pools, attempt.capability()).push(&attempt.line, rank, slot);
                 touch(&mut self.touched, attempt.capability());
             }
-            Place::Sent { since, .. } if attempt.told.is_none() => {
+            Place::Sent { since, .. } if attempt.seldom.told.is_none() => {
                 attempt.timer = Some(attempt.taken_at(*since));
             }
             Place::Sent { .. } => {}
@@ -95,7 +95,7 @@ impl Fleet {
         match &place {
             Place::Ready => {
                 if let Some(pool) = self.pools.get_mut(attempt.capability()) {
-                    pool.remove(attempt.line(), &attempt.rank());
+                    pool.remove(&attempt.line, &attempt.rank());
                 }
             }
             Place::Queued { .. } => {
@@ -104,7 +104,7 @@ impl Fleet {
                 }
                 touch(&mut self.touched, attempt.capability());
             }
-            Place::Behind { .. } => self.rounds.go_on(attempt.id(), &attempt.offer.rounds),
+            Place::Behind { .. } => self.rounds.go_on(attempt.id(), &attempt.offer.terms.rounds),
             Place::New
             | Place::Withheld
             | Place::BackOff
@@ -128,7 +128,7 @@ impl Fleet {
             self.take_from(agent, slot);
         }
         if let Some(attempt) = self.attempts.remove(slot) {
-            self.rounds.forget(attempt.id(), &attempt.offer.rounds);
+            self.rounds.forget(attempt.id(), &attempt.offer.terms.rounds);
             touch(&mut self.touched, attempt.capability());
         }
     }
@@ -156,10 +156,10 @@ impl Fleet {
         effects: &mut Vec<FleetEffect>,
     ) {
         let Some(attempt) = self.attempts.at_mut(slot) else { return };
-        if attempt.told.as_ref() == Some(agent) {
+        if attempt.seldom.told.as_ref() == Some(agent) {
             return;
         }
-        attempt.told = Some(agent.clone());
+        attempt.seldom.told = Some(agent.clone());
         let partition = attempt.offer.partition;
         let (agent, attempt) = (agent.clone(), attempt.id().clone());
         effects.push(FleetEffect::Held { partition, agent, attempt });

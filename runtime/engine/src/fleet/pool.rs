@@ -9,6 +9,7 @@ use skep_workflow::WhenOpen;
 use super::attempt::Rank;
 use super::register::Slot;
 use crate::OfferTask;
+use crate::rare::Blank;
 
 /// The labels that an agent must have.
 pub(super) type Labels = BTreeMap<String, String>;
@@ -31,9 +32,9 @@ pub(super) struct Line {
     pub(super) unread: BTreeSet<AgentId>,
 }
 
-impl Line {
-    /// The line of what asks for nothing special: of nearly all attempts.
-    pub(super) const PLAIN: Self = Self {
+/// What asks for nothing special waits in this one: nearly all attempts.
+impl Blank for Line {
+    const BLANK: &'static Self = &Self {
         labels: Labels::new(),
         breaker: None,
         again: false,
@@ -43,16 +44,15 @@ impl Line {
 }
 
 impl OfferTask {
-    /// Returns where an attempt waits for its turn, if it is not the plain line.
-    pub(super) fn line(&self) -> Option<Line> {
-        let line = Line {
+    /// Returns where an attempt waits for its turn.
+    pub(super) fn line(&self) -> Line {
+        Line {
             labels: self.spec.labels.clone(),
             breaker: self.spec.breaker.as_ref().map(|own| own.0.clone()),
             again: self.is_retry,
             fails: self.spec.when_open == WhenOpen::Fail,
             unread: BTreeSet::new(),
-        };
-        (line != Line::PLAIN).then_some(line)
+        }
     }
 }
 

@@ -185,7 +185,7 @@ impl Fleet {
         effects: &mut Vec<FleetEffect>,
     ) {
         let Some(attempt) = self.attempts.at(slot) else { return };
-        let taker = attempt.offer.taken_by.clone();
+        let taker = attempt.offer.terms.taken_by.clone();
         if self.link == Link::Down {
             self.move_to(slot, Place::Lost { agent, again: now.after(AGENT_SILENCE) });
         } else if let Some(taker) = taker.filter(|taker| agent.as_ref() != Some(taker)) {

@@ -52,14 +52,14 @@ impl Fleet {
                 continue;
             }
             if held.finished {
-                if attempt.rare().watch.is_some() {
-                    attempt.rare_mut().watch = None;
+                if let Some(seldom) = attempt.seldom.there() {
+                    seldom.watch = None;
                 }
                 continue;
             }
             let calls = held.progress.as_ref().map_or(0, |progress| progress.calls);
             let partition = attempt.offer.partition;
-            let seen = &mut attempt.rare_mut().watch;
+            let seen = &mut attempt.seldom.watch;
             let watch = match seen {
                 Some(watch) if watch.agent == *agent && watch.calls == calls => watch,
                 Some(_) | None => {
@@ -90,7 +90,7 @@ impl Fleet {
     /// Says that an attempt makes no progress, once half of its time for that is over.
     pub fn stalling(&self, id: &AttemptId, now: Timestamp) -> Option<String> {
         let attempt = self.attempts.get(id)?;
-        let watch = attempt.rare().watch.as_ref().filter(|watch| watch.warned)?;
+        let watch = attempt.seldom.watch.as_ref().filter(|watch| watch.warned)?;
         let within = attempt.offer.spec.progress_within?;
         if attempt.place.agent() != Some(&watch.agent) {
             return None;

@@ -38,7 +38,7 @@ impl Fleet {
         }
         let room = self.queue_room(pool, capability);
         for slot in self.queueable(pool, capability, (room, now)) {
-            let line = self.attempts.at(slot).map(|attempt| attempt.line());
+            let line = self.attempts.at(slot).map(|attempt| &attempt.line);
             if line.is_some_and(|line| self.passes(capability, line, now)) {
                 self.enqueue(slot, now, effects);
             }

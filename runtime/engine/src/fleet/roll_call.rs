@@ -62,7 +62,7 @@ impl Fleet {
             .attempts
             .all()
             .filter(|attempt| attempt.offer.partition == partition)
-            .filter_map(|attempt| attempt.offer.taken_by.as_ref())
+            .filter_map(|attempt| attempt.offer.terms.taken_by.as_ref())
             .collect();
         let known = self.agents.iter();
         let may = known.filter(|(id, agent)| agent.lane == Lane::Direct || takers.contains(id));
@@ -124,7 +124,8 @@ impl Fleet {
             attempt.place == Place::RollCall && !self.unread.contains(&attempt.offer.partition)
         });
         for slot in waiting {
-            let taken_by = self.attempts.at(slot).and_then(|known| known.offer.taken_by.clone());
+            let taken_by =
+                self.attempts.at(slot).and_then(|known| known.offer.terms.taken_by.clone());
             match taken_by {
                 None => self.make_ready(slot, now),
                 Some(agent) if self.agents.contains_key(&agent) => {

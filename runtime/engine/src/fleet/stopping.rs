@@ -72,7 +72,7 @@ impl Fleet {
     /// Returns the rounds that an attempt belongs to which is to stop. If it is told so while a
     /// later round is under way, that one left it alone when it began, and does not wait for it.
     fn rounds_at_end(&self, attempt: &Attempt) -> Vec<Round> {
-        let mut rounds = all_rounds(attempt.id(), &attempt.offer.rounds);
+        let mut rounds = all_rounds(attempt.id(), &attempt.offer.terms.rounds);
         for round in &mut rounds {
             round.number = round.number.max(self.rounds.latest(attempt.id(), round));
         }
@@ -103,15 +103,14 @@ impl Fleet {
             return Some(until);
         }
         let attempt = self.attempts.at_mut(slot)?;
-        let patience =
-            *attempt.rare_mut().patience.get_or_insert_with(|| now.after(STOPPED_WITHIN));
+        let patience = *attempt.seldom.patience.get_or_insert_with(|| now.after(STOPPED_WITHIN));
         Some(until.min(patience).min(now.after(LOOK_EVERY)))
     }
 
     /// Returns until when an attempt waits for another one at the latest.
     pub(super) fn bears_with(&self, attempt: &Attempt, other: &AttemptId) -> Option<Timestamp> {
         let until = self.stopping.get(other)?.until();
-        let patience = attempt.rare().patience.filter(|_| other.step != attempt.id().step);
+        let patience = attempt.seldom.patience.filter(|_| other.step != attempt.id().step);
         Some(patience.map_or(until, |patience| until.min(patience)))
     }
 
@@ -128,8 +127,8 @@ impl Fleet {
         let id = attempt.id();
         let numbered = |attempt| AttemptId { attempt, ..id.clone() };
         let own = self.stopping.range(numbered(0)..id.clone());
-        let waits = attempt.rare().patience.is_none_or(|until| until > now);
-        let rounds = if waits { &attempt.offer.rounds[..] } else { &[] };
+        let waits = attempt.seldom.patience.is_none_or(|until| until > now);
+        let rounds = if waits { &attempt.offer.terms.rounds[..] } else { &[] };
         let others = self.rounds.before(id, rounds);
         let others = others.filter_map(|other| self.stopping.get_key_value(other));
         let waited_for = own.chain(others).filter(|(_, stopping)| stopping.until() > now);

@@ -28,7 +28,7 @@ use skep_protocol::{
 use super::*;
 use crate::TaskSpec;
 use board::{failed, posted, refused};
-use samples::{agent, id, offer, offer_as, task};
+use samples::{agent, id, offer, offer_as, taken, task};
 
 /// How often a coordinator looks at its fleet, if nothing happens.
 const TICK: u64 = 500;
@@ -271,7 +271,7 @@ fn a_leaving_agent_gives_everything_back_at_once() {
 #[test]
 fn after_a_crash_the_agents_are_asked_before_anything_is_offered_again() {
     let mut scene = Scene::new();
-    let taken = |step, by| OfferTask { taken_by: Some(agent(by)), ..offer(task(step, "c", 5)) };
+    let taken = |step, by| taken(offer(task(step, "c", 5)), by);
     scene.recover(vec![
         offer(task("in_hand", "c", 5)),
         offer(task("nowhere", "c", 5)),
@@ -298,7 +298,7 @@ fn after_a_crash_the_agents_are_asked_before_anything_is_offered_again() {
 #[test]
 fn what_agents_left_is_read_before_anything_is_offered_again() {
     let mut scene = Scene::new();
-    let taken = OfferTask { taken_by: Some(agent("a")), ..offer(task("done", "c", 5)) };
+    let taken = taken(offer(task("done", "c", 5)), "a");
     scene.recover(vec![taken, offer(task("nowhere", "c", 5))]).beat("a", 8, &[]);
     scene.after(3_000).settled("done", Some("a")).explain("nowhere").caught_up();
     scene.check(expect![[r#"

@@ -20,8 +20,8 @@ impl Fleet {
         self.never_arrived(agent, id, now);
         let Some(slot) = self.on_its_way(id, agent) else { return };
         if let Some(attempt) = self.attempts.at_mut(slot) {
-            attempt.line_mut().unread.insert(agent.clone());
-            let unread = &mut attempt.rare_mut().unread;
+            attempt.line.unread.insert(agent.clone());
+            let unread = &mut attempt.seldom.unread;
             let since = unread.as_ref().map_or(now, |(since, _)| *since);
             *unread = Some((since, cause));
         }
@@ -39,12 +39,12 @@ impl Fleet {
         let Some(pool) = self.pools.get(capability) else { return };
         for slot in pool.first_of(usize::MAX, |line| self.is_beyond_all(pool, capability, line)) {
             let Some(attempt) = self.attempts.at(slot) else { continue };
-            let Some((since, cause)) = &attempt.rare().unread else { continue };
+            let Some((since, cause)) = &attempt.seldom.unread else { continue };
             if now.since(*since) < AGENT_SILENCE {
                 continue;
             }
             let partition = attempt.offer.partition;
-            let message = format!("{} cannot read the task: {cause}", who(attempt.line()));
+            let message = format!("{} cannot read the task: {cause}", who(&attempt.line));
             let failure = Failure::new(FailureKind::Agent, "task_unreadable", message);
             let failure = Failure { only_here: true, ..failure };
             let attempt = attempt.id().clone();

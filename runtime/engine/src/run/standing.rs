@@ -10,7 +10,7 @@ use skep_protocol::{AttemptId, CancelReason, Parent, RunId, StartRun, Timestamp,
 
 use super::step::{Phase, StepState};
 use super::{NodeId, Run};
-use crate::effect::{Change, Effect, EffectKey, OfferTask};
+use crate::effect::{Change, Effect, EffectKey, OfferTask, Terms};
 use crate::wake::{Timer, TimerReason, Timers};
 
 /// What follows from the states of all runs of a partition, kept as they change.
@@ -283,19 +283,22 @@ impl Run {
         } else {
             None
         };
+        let terms = Terms {
+            origin: node.compensates.map_or(node, |of| self.node(of)).origin,
+            checkpoint: node.checkpoint.clone(),
+            deadline: self.deadline(id),
+            taken_by: node.phase.taker().cloned(),
+            take_by,
+            rounds: self.rounds(id),
+        };
         Some(OfferTask {
             id: self.attempt_id(id, node.attempt),
             partition: self.partition,
             fencing_token: self.fencing_token(id),
-            origin: node.compensates.map_or(node, |of| self.node(of)).origin,
             input: node.input.clone()?,
-            checkpoint: node.checkpoint.clone(),
-            deadline: self.deadline(id),
             not_before,
-            taken_by: node.phase.taker().cloned(),
-            take_by,
             is_retry: node.is_repeated(),
-            rounds: self.rounds(id),
+            terms: terms.into(),
             spec: Arc::clone(self.plan.spec(self.step_index(id), self.performer(id))?),
         })
     }

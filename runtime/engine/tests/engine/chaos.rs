@@ -238,7 +238,7 @@ fn heal(world: &mut World, seed: u64, text: &str) {
         for effect in owed {
             match effect {
                 Effect::OfferTask(offer) => {
-                    let who = offer.taken_by.clone();
+                    let who = offer.terms.taken_by.clone();
                     let agent = who.unwrap_or_else(|| AgentId::new("a1").unwrap());
                     world.handle(report(agent, offer.id.clone(), completed("{}")));
                 }

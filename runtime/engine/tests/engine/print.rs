@@ -230,7 +230,7 @@ fn owed(effect: &Effect) -> String {
             if offer.not_before > START {
                 more(format!("from {}", time(offer.not_before)));
             }
-            if let Some(agent) = &offer.taken_by {
+            if let Some(agent) = &offer.terms.taken_by {
                 more(format!("taken by {agent}"));
             }
             if task.priority != 5 {

@@ -153,13 +153,13 @@ fn rounds(partition: &Partition) -> String {
     let mut text = String::new();
     for effect in partition.outstanding() {
         let Effect::OfferTask(offer) = effect else { continue };
-        let OfferTask { id, rounds, .. } = &*offer;
+        let OfferTask { id, terms, .. } = &*offer;
         write!(text, "{}#{}:", id.step, id.attempt).unwrap();
         let round = |round: &Round| {
             let inside = round.inside.as_ref().map_or("the run", StepPath::as_str);
             format!(" round {} of {inside}", round.number)
         };
-        let rounds: Vec<String> = rounds.iter().map(round).collect();
+        let rounds: Vec<String> = terms.rounds.iter().map(round).collect();
         writeln!(text, "{}", rounds.join(",")).unwrap();
     }
     text

@@ -375,7 +375,7 @@ fn is_checkpoint_only(a: &Effect, b: &Effect) -> bool {
     match (a, b) {
         (Effect::OfferTask(a), Effect::OfferTask(b)) => {
             let mut a = a.clone();
-            a.checkpoint.clone_from(&b.checkpoint);
+            a.terms.checkpoint.clone_from(&b.terms.checkpoint);
             a == *b
         }
         _ => false,

@@ -87,8 +87,10 @@ impl<B: Broker> Serving<B> {
         let clock = &self.context.clock;
         offer.fencing_token = Task::fenced(offer.fencing_token, self.engine.epoch());
         offer.not_before = clock.for_others(offer.not_before);
-        offer.take_by = offer.take_by.map(|at| clock.for_others(at));
-        offer.deadline = offer.deadline.map(|at| clock.for_others(at));
+        if let Some(terms) = offer.terms.there() {
+            terms.take_by = terms.take_by.map(|at| clock.for_others(at));
+            terms.deadline = terms.deadline.map(|at| clock.for_others(at));
+        }
     }
 
     /// Performs what is owed, or returns what the fleet is to perform.

@@ -88,7 +88,8 @@ async fn a_run_that_left_the_memory_goes_on() {
 
 #[test]
 fn of_the_steps_that_lie_behind_a_run_little_stays() {
-    let opened = schema::prepare(schema::in_memory().unwrap(), &Settings::of_tests("one")).unwrap();
+    let connection = Connection::open_in_memory().unwrap();
+    let opened = schema::prepare(connection, &Settings::of_tests("one")).unwrap();
     let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::MEMORY).unwrap();
     let mut tell = |seq: u64, events: Vec<Event>| {
         let Work::Entry(entry) = message(Seq::new(seq), batch(events)) else { panic!() };
@@ -155,7 +156,7 @@ fn a_write_that_failed_halfway_is_done_once_more() {
     let settings = Settings::of_tests("one");
     let folder = tempfile::tempdir().unwrap();
     let file = Connection::open(folder.path().join("read.db")).unwrap();
-    for connection in [schema::in_memory().unwrap(), file] {
+    for connection in [Connection::open_in_memory().unwrap(), file] {
         let opened = schema::prepare(connection, &settings).unwrap();
         let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::MEMORY).unwrap();
         for (seq, events) in (1..).zip([vec![started(), signal()], one_step(), vec![over()]]) {

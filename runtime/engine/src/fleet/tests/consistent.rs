@@ -80,9 +80,9 @@ impl Fleet {
         let mut rounds = Rounds::new();
         for attempt in self.attempts.all() {
             let id = attempt.id();
-            rounds.track(id, &attempt.offer.rounds);
+            rounds.track(id, &attempt.offer.terms.rounds);
             if matches!(attempt.place, Place::Behind { .. }) {
-                rounds.wait(id, &attempt.offer.rounds);
+                rounds.wait(id, &attempt.offer.terms.rounds);
             }
         }
         for (id, stopping) in &self.stopping {

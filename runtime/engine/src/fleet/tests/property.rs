@@ -214,7 +214,9 @@ fn random_offer(number: u8) -> OfferTask {
     let rounds = inside.map(|group| Round { inside: Some(group), number: 1 });
     let rounds = rounds.into_iter().collect();
     let task = Task { attempt, ..task(step.as_str(), "c", number % 10) };
-    OfferTask { is_retry: number.is_multiple_of(2), rounds, ..offer_as(task, spec) }
+    let mut offer = offer_as(task, spec);
+    (offer.is_retry, offer.terms.rounds) = (number.is_multiple_of(2), rounds);
+    offer
 }
 
 fn run_world(steps: Vec<Step>) {

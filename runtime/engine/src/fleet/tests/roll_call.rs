@@ -135,7 +135,7 @@ fn agents_of_the_queue_lane_answer_for_what_they_took() {
         3000: roll call
         3000: deliver to a: x
     "#]]);
-    let taken = OfferTask { taken_by: Some(agent("q")), ..offer(task("y", "c", 5)) };
+    let taken = taken(offer(task("y", "c", 5)), "q");
     scene.after(1).recover(vec![taken]).caught_up().answer("a", 2, &["x"]).explain("y");
     scene.check(expect![[r#"
         3000: roll call

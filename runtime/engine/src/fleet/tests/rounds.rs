@@ -7,13 +7,17 @@ use crate::Round;
 /// The next attempt of a step, in the second round of the group around it.
 fn again(step: &str) -> OfferTask {
     let rounds = vec![Round { inside: StepPath::new(step).around(), number: 1 }];
-    OfferTask { rounds, ..offer(Task { attempt: 2, fencing_token: 2, ..task(step, "c", 5) }) }
+    let mut offer = offer(Task { attempt: 2, fencing_token: 2, ..task(step, "c", 5) });
+    offer.terms.rounds = rounds;
+    offer
 }
 
 /// What makes a step good.
 fn remedy(step: &str) -> OfferTask {
     let step = StepPath::new(step).compensation();
-    OfferTask { rounds: vec![Round::UNWINDING], ..offer(task(step.as_str(), "c", 5)) }
+    let mut offer = offer(task(step.as_str(), "c", 5));
+    offer.terms.rounds = vec![Round::UNWINDING];
+    offer
 }
 
 /// A scene in which an agent was told to stop two steps, and another one is free.

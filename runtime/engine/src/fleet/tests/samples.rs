@@ -7,6 +7,7 @@ use skep_protocol::{
     AgentId, AttemptId, PartitionCount, Payload, RunId, StepPath, Task, Timestamp,
 };
 
+use crate::rare::Rare;
 use crate::{OfferTask, TaskSpec};
 
 pub(super) fn agent(name: &str) -> AgentId {
@@ -55,17 +56,18 @@ pub(super) fn offer_as(task: Task, more: TaskSpec) -> OfferTask {
         id,
         partition: task.partition,
         fencing_token: task.fencing_token,
-        origin: task.origin,
         input: task.input,
-        checkpoint: task.checkpoint,
-        deadline: task.deadline,
         not_before: Timestamp::EPOCH,
-        taken_by: None,
-        take_by: None,
         is_retry: false,
-        rounds: Vec::new(),
+        terms: Rare::default(),
         spec: Arc::new(spec),
     }
+}
+
+/// Returns the same offer of what somebody holds already.
+pub(super) fn taken(mut offer: OfferTask, by: &str) -> OfferTask {
+    offer.terms.taken_by = Some(agent(by));
+    offer
 }
 
 pub(super) fn id(step: &str) -> AttemptId {

@@ -3,7 +3,7 @@
 use super::*;
 
 fn taken(step: &str, by: &str) -> OfferTask {
-    OfferTask { taken_by: Some(agent(by)), ..offer(task(step, "c", 5)) }
+    super::taken(offer(task(step, "c", 5)), by)
 }
 
 impl Scene {
@@ -88,7 +88,9 @@ fn a_task_counts_as_taken_before_its_queue_timeout() {
     let mut scene = Scene::new();
     let take_by = Some(Timestamp::from_millis(100_800));
     scene.beat("a", 1, &[]).after(200);
-    scene.input(FleetInput::Owed(Box::new(OfferTask { take_by, ..offer(task("x", "c", 5)) })));
+    let mut hasty = Box::new(offer(task("x", "c", 5)));
+    hasty.terms.take_by = take_by;
+    scene.input(FleetInput::Owed(hasty));
     scene.delivered("a", &["x"]).after(299).explain("x").after(1).check(expect![[r#"
         200: deliver to a: x
         499: x waits: nothing, a holds it
@@ -102,7 +104,8 @@ fn a_task_that_nobody_could_be_seen_to_take_in_time_is_sent_to_nobody() {
     let owe = |scene: &mut Scene, step, take_by| {
         let not_before = Timestamp::from_millis(100_000);
         let take_by = Some(Timestamp::from_millis(take_by));
-        let offer = OfferTask { not_before, take_by, ..offer(task(step, "c", 5)) };
+        let mut offer = offer(task(step, "c", 5));
+        (offer.not_before, offer.terms.take_by) = (not_before, take_by);
         scene.input(FleetInput::Owed(Box::new(offer)));
     };
     scene.beat("a", 1, &[]).after(20);
