@@ -42,8 +42,8 @@ impl Message {
         if batch.v > Batch::VERSION {
             return Err(DecodeError::Version(batch.v));
         }
-        // The seal was checked: these are the same bytes. They are kept for a while, and may be a part
-        // of something larger that would be kept with them.
+        // The seal was checked: these are the same bytes. They are kept for a while, and may be a
+        // part of something larger that would be kept with them.
         let texts = Texts::find(Bytes::copy_from_slice(&bytes))?;
         Ok(Self { partition, seq, records: batch.records, texts })
     }

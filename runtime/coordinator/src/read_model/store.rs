@@ -55,6 +55,8 @@ pub(super) struct Store {
     /// Rises with each message; and what it was at the last write.
     now: u64,
     written_at: u64,
+    /// And what it was when it was looked for runs to which nothing happens.
+    looked_at: u64,
     /// The messages of which something is not stored.
     unsaved: Unsaved,
     /// What the runs take in memory, in bytes.
@@ -88,6 +90,7 @@ impl Store {
             next,
             now: 0,
             written_at: 0,
+            looked_at: 0,
             unsaved: Unsaved::default(),
             held: 0,
             has_unsaved_retry: false,
@@ -124,8 +127,8 @@ impl Store {
         self.runs.get(&run).map(|slot| &**slot)
     }
 
-    /// Returns the records of a run that are not stored, with commas between them, and the number of
-    /// the first.
+    /// Returns the records of a run that are not stored, with commas between them, and the number
+    /// of the first.
     pub(super) fn unsaved(&self, slot: &Slot) -> (u64, Vec<u8>) {
         let (first, places) = slot.unsaved();
         let mut text = Vec::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::ErrorCode;
 use skep_protocol::{PartitionCount, QueryReply};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{MissedTickBehavior, Sleep, interval, sleep};
 
 use super::answer::answer;
 use super::entry::Entry;
@@ -21,6 +21,8 @@ const TRY_AGAIN_AFTER: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5), Duration::ZERO];
 /// What changed is written after this time at the latest.
 const WRITE_AFTER: Duration = Duration::from_secs(1);
+/// Runs to which nothing happened from one of these moments to the next leave the memory.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Questions that share one write, and messages that are taken in before they are answered.
 const SHARED: usize = 256;
 
@@ -39,10 +41,16 @@ impl Thread {
     /// Works until nobody can ask or tell anything any more.
     pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Work>) {
         let mut due: Option<Pin<Box<Sleep>>> = None;
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let work = tokio::select! {
                 biased;
                 () = async { due.as_mut().expect("it is there").await }, if due.is_some() => None,
+                _ = looks.tick() => {
+                    self.store.let_go_of_idle();
+                    continue;
+                }
                 work = waiting.recv() => match work {
                     Some(work) => Some(work),
                     None => return self.write(),

@@ -84,6 +84,20 @@ impl Store {
         }
     }
 
+    /// Lets go of the runs to which nothing happened since this was called before: they are read
+    /// again when something does.
+    pub(in crate::read_model) fn let_go_of_idle(&mut self) {
+        let looked_at = mem::replace(&mut self.looked_at, self.now);
+        let mut held = 0;
+        self.runs.retain(|_, slot| {
+            let stays = slot.is_changed || slot.changed > looked_at;
+            held += if stays { slot.size } else { 0 };
+            stays
+        });
+        self.held = held;
+        self.runs.shrink_to_fit();
+    }
+
     /// Makes room: all that is in memory is stored.
     fn evict(&mut self) {
         let written_at = mem::replace(&mut self.written_at, self.now);

@@ -116,6 +116,34 @@ fn of_the_steps_that_lie_behind_a_run_little_stays() {
     }
 }
 
+#[test]
+fn a_run_to_which_nothing_happens_leaves_the_memory_once_it_is_stored() {
+    let connection = Connection::open_in_memory().unwrap();
+    let opened = schema::prepare(connection, &Settings::of_tests("one")).unwrap();
+    let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::MEMORY).unwrap();
+    let tell = |store: &mut Store, seq: u64, number: u64, events: Vec<Event>| {
+        let Work::Entry(entry) = message(Seq::new(seq), of_run(number, events)) else { panic!() };
+        store.prepare(&entry).unwrap();
+        store.take_in(entry);
+    };
+    let held = |store: &Store| [1, 2].map(|number| store.held(id(number)).is_some());
+    tell(&mut store, 1, 1, vec![started()]);
+    tell(&mut store, 2, 2, vec![started()]);
+    store.let_go_of_idle();
+    store.let_go_of_idle();
+    assert_eq!(held(&store), [true, true], "nothing is stored yet");
+    store.write().unwrap();
+    tell(&mut store, 3, 2, vec![signal()]);
+    store.write().unwrap();
+    store.let_go_of_idle();
+    assert_eq!(held(&store), [false, true]);
+    tell(&mut store, 4, 1, one_step());
+    store.write().unwrap();
+    store.let_go_of_idle();
+    assert_eq!(held(&store), [true, false]);
+    assert_eq!(store.detail(id(1)).unwrap().unwrap().summary.steps_ended, 1);
+}
+
 #[tokio::test]
 async fn what_happens_after_the_end_is_added() {
     let model = open(&ReadModelAt::Memory, &Settings::of_tests("one"));
