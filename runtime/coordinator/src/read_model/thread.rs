@@ -22,7 +22,7 @@ const TRY_AGAIN_AFTER: [Duration; 4] =
 /// What changed is written after this time at the latest.
 const WRITE_AFTER: Duration = Duration::from_secs(1);
 /// Runs to which nothing happened from one of these moments to the next leave the memory.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Questions that share one write, and messages that are taken in before they are answered.
 const SHARED: usize = 256;
 
