@@ -127,7 +127,7 @@ impl Blank for Terms {
 }
 
 /// What all attempts of a step have in common, or those of its fallback, or of what makes it good:
-/// however many are owed at a time, there is one of it for each definition.
+/// however many are owed at a time, there is one of it for each definition and partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskSpec {
     /// The name of the workflow.

@@ -125,12 +125,15 @@ pub async fn c26_leaving_in_the_middle_of_a_request_is_noticed<H: Harness>(harne
         drop(taken);
     };
     let both = async { tokio::join!(join_all(asking), leaving) };
-    for outcome in soon("all to learn", both).await.0 {
-        assert!(
-            matches!(outcome, Err(RequestError::NoResponders { sent: true, .. })),
-            "{outcome:?}"
-        );
-    }
+    let outcomes = soon("all to learn", both).await.0;
+    let sent = |outcome: &Result<_, RequestError>| match outcome {
+        Err(RequestError::NoResponders { sent, .. }) => Some(*sent),
+        Ok(_) | Err(_) => None,
+    };
+    let sent: Option<Vec<bool>> = outcomes.iter().map(sent).collect();
+    // The third may have been asked when nobody listened any more.
+    let known = sent.is_some_and(|sent| sent.into_iter().filter(|sent| *sent).count() >= 2);
+    assert!(known, "{outcomes:?}");
 }
 
 /// C55: that a listener went is noticed also if its successor, which takes a moment to come,

@@ -118,9 +118,8 @@ fn history(store: &Store, run: RunId, after: u64, limit: u32) -> rusqlite::Resul
         let text = row.get_ref(1)?.as_bytes().map_err(|error| wrong(1, error))?;
         page.add(first, rows::records(text)?)?;
     }
-    if let Some((first, text)) = held.map(|slot| store.unsaved(slot))
-        && page.has_room()
-    {
+    if let Some(slot) = held.filter(|_| page.has_room()) {
+        let (first, text) = store.unsaved(slot);
         page.add(first, rows::records(&text)?)?;
     }
     Ok(QueryReply::History(page.entries))

@@ -1,4 +1,4 @@
-//! One run, as what happened to it tells: a pure fold. Nothing in here is stored anywhere.
+//! One run, as what happened to it tells: a pure fold.
 
 mod apply;
 mod brief;

@@ -85,12 +85,13 @@ impl Store {
     }
 
     /// Lets go of the runs to which nothing happened since this was called before: they are read
-    /// again when something does.
+    /// again when something does. Those with many steps stay, which take little and are long.
     pub(in crate::read_model) fn let_go_of_idle(&mut self) {
         let looked_at = mem::replace(&mut self.looked_at, self.now);
         let mut held = 0;
         self.runs.retain(|_, slot| {
-            let stays = slot.is_changed || slot.changed > looked_at;
+            let is_idle = !slot.is_changed && slot.changed <= looked_at;
+            let stays = !is_idle || slot.view.is_abridged();
             held += if stays { slot.size } else { 0 };
             stays
         });

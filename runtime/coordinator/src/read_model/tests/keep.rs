@@ -117,6 +117,24 @@ fn of_the_steps_that_lie_behind_a_run_little_stays() {
 }
 
 #[test]
+fn inputs_of_a_run_count_however_many_steps_lie_behind_it() {
+    let connection = Connection::open_in_memory().unwrap();
+    let opened = schema::prepare(connection, &Settings::of_tests("one")).unwrap();
+    let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::MEMORY).unwrap();
+    let large = Payload::from_text(&format!("\"{}\"", "x".repeat(60_000))).unwrap();
+    let mut events = vec![started_with(|run| run.inputs = large)];
+    for number in 0..20 {
+        events.extend(performed(&format!("s{number}"), Payload::null()));
+    }
+    let Work::Entry(entry) = message(Seq::new(1), batch(events)) else { panic!() };
+    store.prepare(&entry).unwrap();
+    store.take_in(entry);
+    store.write().unwrap();
+    let slot = store.held(run()).unwrap();
+    assert!(slot.view.is_abridged() && slot.size > 60_000, "{} bytes", slot.size);
+}
+
+#[test]
 fn a_run_to_which_nothing_happens_leaves_the_memory_once_it_is_stored() {
     let connection = Connection::open_in_memory().unwrap();
     let opened = schema::prepare(connection, &Settings::of_tests("one")).unwrap();

@@ -33,18 +33,25 @@ async fn check(events: Vec<Event>, expected: Expect) {
     let told = detail(&model).await;
     assert_eq!(told, folded(&events));
     assert_eq!(runs(&model, RunFilter::default()).await.first(), Some(&told.summary));
-    let dead = letters(&model).await;
     drop(model);
-    assert_eq!(detail(&open(&at, &settings)).await, told, "as it was stored");
+    let again = open(&at, &settings);
+    assert_eq!(detail(&again).await, told, "as it was stored");
+    let failure = Failure::new(FailureKind::Agent, "broken", "it broke");
+    let dead = async |model: &ReadModel| {
+        let last = 2 + events.len() as u64;
+        store(model, last, vec![Event::RunFailed { failure: failure.clone() }]).await;
+        model.ask(Question::Letters(LetterFilter { all: true, ..LetterFilter::default() })).await
+    };
     // Steps that completed are let go of with each write.
     let written = open(&ReadModelAt::Memory, &settings);
     store(&written, 1, vec![started()]).await;
-    for (seq, event) in (2..).zip(events) {
-        store(&written, seq, vec![event]).await;
+    for (seq, event) in (2..).zip(&events) {
+        store(&written, seq, vec![event.clone()]).await;
         assert_eq!(runs(&written, RunFilter::default()).await.len(), 1);
     }
     assert_eq!(runs(&written, RunFilter::default()).await.first(), Some(&told.summary));
-    assert_eq!((detail(&written).await, letters(&written).await), (told.clone(), dead));
+    assert_eq!(detail(&written).await, told);
+    assert_eq!(dead(&written).await, dead(&again).await);
     let detail = told;
     let summary = &detail.summary;
     let mut text = format!("{} {}/{}\n", summary.status, summary.steps_ended, summary.steps);
@@ -65,10 +72,6 @@ async fn check(events: Vec<Event>, expected: Expect) {
         text += &format!("{} {} {left:?} [{attempts}]\n", step.step, step.status);
     }
     expected.assert_eq(&text);
-}
-
-async fn letters(model: &ReadModel) -> QueryReply {
-    model.ask(Question::Letters(LetterFilter { all: true, ..LetterFilter::default() })).await
 }
 
 fn scheduled(step: &str, attempt: u32) -> Event {
@@ -170,6 +173,23 @@ async fn a_group_that_starts_over_leaves_nothing_of_the_first_round_but_attempts
             g/fan running [] []
             g/fan[0] completed ["\"out\""] [1, 2]
         "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn who_had_a_step_before_its_group_started_over_is_told_of_its_dead_letter() {
+    let again =
+        Event::GroupRestarted { step: StepPath::new("g"), round: 2, not_before: Timestamp::EPOCH };
+    let second = [scheduled("g/a", 2), attempt_failed("g/a", 2), failed("g/a")];
+    let events = first_round().into_iter().chain([again]).chain(second).collect();
+    check(
+        events,
+        expect![[r#"
+        running 1/2
+        g running [] []
+        g/a failed ["broken"] [1, 2]
+    "#]],
     )
     .await;
 }

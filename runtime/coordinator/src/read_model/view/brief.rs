@@ -1,20 +1,25 @@
-//! Steps that completed and are stored, as far as counters have to know them. All else that is
-//! known of them is read from the database when somebody asks: a run takes little memory for the
-//! many steps that lie behind it.
+//! Steps that completed and are stored, as far as counters and dead letters have to know them. All
+//! else that is known of them is read from the database when somebody asks: a run takes little
+//! memory for the many steps that lie behind it.
+//!
+//! **Invariant:** nothing is told, seeded or stored of a run that is abridged, but for counters and
+//! dead letters; who wants more has it folded anew.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use skep_protocol::{StepPath, StepStatus, Timestamp};
+use skep_protocol::{AgentId, Failure, Payload, StepPath, StepStatus, Timestamp};
 
 use super::{Attempt, RunView, Step, Track};
 
 /// A run with fewer steps is left as it is; the tests have no runs with many.
 const FEW: usize = if cfg!(test) { 1 } else { 64 };
 
-/// What a step takes in memory, about, in bytes; and what it takes once it is abridged.
-const FULL: usize = 1_024;
-const ABRIDGED: usize = 64;
+/// What a step takes in memory beside texts, about, in bytes; and once it is abridged.
+const FULL: usize = 768;
+const ABRIDGED: usize = 96;
+/// What an attempt, or a failure, takes beside texts, about, in bytes.
+const PART: usize = 256;
 
 /// The steps of a run that are abridged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,12 +32,11 @@ pub(super) struct Briefs {
 }
 
 /// A step that completed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Brief {
-    ordinal: i64,
     leaf: bool,
-    /// Its only attempt, if it had one.
-    attempt: Option<u32>,
+    /// Its only attempt, if it had one, and who had that.
+    attempt: Option<(u32, Option<AgentId>)>,
 }
 
 impl Briefs {
@@ -55,19 +59,23 @@ impl Brief {
         let step = track.step.as_ref()?;
         let attempt = match &track.attempts[..] {
             [] => None,
-            [only] if only.ended.is_some() => Some(only.number),
+            [only] if only.ended.is_some() => Some((only.number, only.agent.clone())),
             [..] => return None,
         };
-        let is_plain = step.status == StepStatus::Completed && step.items.is_none();
-        is_plain.then_some(Self { ordinal: step.ordinal, leaf: step.leaf, attempt })
+        let is_plain = step.items.is_none() && step.child.is_none();
+        let is_over = step.status == StepStatus::Completed;
+        (is_plain && is_over).then_some(Self { leaf: step.leaf, attempt })
     }
 
     fn unfolded(self) -> Track {
-        let Self { ordinal, leaf, attempt } = self;
-        let step = Step { leaf, ..Step::new(ordinal, StepStatus::Completed) };
+        let Self { leaf, attempt } = self;
+        let step = Step { leaf, ..Step::new(0, StepStatus::Completed) };
         let ended = Some(Timestamp::EPOCH);
-        let attempt =
-            attempt.map(|number| Attempt { ended, ..Attempt::new(number, Timestamp::EPOCH) });
+        let attempt = attempt.map(|(number, agent)| Attempt {
+            agent,
+            ended,
+            ..Attempt::new(number, Timestamp::EPOCH)
+        });
         Track { step: Some(step), attempts: attempt.into_iter().collect() }
     }
 }
@@ -80,7 +88,7 @@ impl RunView {
 
     /// Lets go of what is stored of steps that completed, if they are many: it is looked when there
     /// are twice as many steps as were left, so that each is looked at a few times at most. Returns
-    /// what the steps take in memory after that, about, in bytes; none if nothing changed.
+    /// what the run takes in memory after that, about, in bytes; none if it was not looked.
     pub(in crate::read_model) fn abridge(&mut self) -> Option<usize> {
         let Self { tracks, briefs: Briefs { briefs, any, left }, .. } = self;
         if tracks.len() < FEW.max(2 * *left) {
@@ -95,6 +103,27 @@ impl RunView {
             None => true,
         });
         *left = tracks.len();
-        Some(FULL * tracks.len() + ABRIDGED * briefs.len())
+        let kept: usize = tracks.values().map(|track| track.weight()).sum();
+        let own = weight(Some(&self.inputs)) + weight(self.outputs.as_ref());
+        Some(own + kept + ABRIDGED * self.briefs.briefs.len())
     }
+}
+
+impl Track {
+    /// Returns what it takes in memory, about, in bytes.
+    fn weight(&self) -> usize {
+        let output = self.step.as_ref().and_then(|step| step.output.as_ref());
+        let failed = self.step.iter().filter_map(|step| step.error.as_deref());
+        let tried = self.attempts.iter().filter_map(|attempt| attempt.error.as_deref());
+        let failures: usize = failed.chain(tried).map(text_of).sum();
+        FULL + PART * self.attempts.len() + weight(output) + failures
+    }
+}
+
+fn weight(payload: Option<&Payload>) -> usize {
+    payload.and_then(Payload::text).map_or(0, str::len)
+}
+
+fn text_of(failure: &Failure) -> usize {
+    PART + failure.code.len() + failure.message.len() + weight(failure.details.as_ref())
 }

@@ -32,6 +32,7 @@ impl RunView {
 
     /// Returns everything about the run; which runs do it over is known elsewhere.
     pub(in crate::read_model) fn detail(&self) -> RunDetail {
+        debug_assert!(!self.is_abridged(), "more is known of it");
         let tracks = self.tracks.iter();
         let mut steps: Vec<_> = tracks
             .filter_map(|(path, track)| Some((path, track.step.as_ref()?, &track.attempts[..])))
