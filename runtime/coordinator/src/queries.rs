@@ -195,9 +195,9 @@ impl<B: Broker> State<B> {
 
     /// Looks a run up, where it is known best: of one that is not over, its owner knows more.
     async fn run(&self, run: RunId, steps: &[StepPath], turn: &mut Turn) -> QueryReply {
-        let reply = self.read_model.ask(Question::Run(run)).await;
-        if matches!(&reply, QueryReply::Run(detail) if detail.summary.status.is_final()) {
-            return reply;
+        let told = self.read_model.ask(Question::Summary(run)).await;
+        if matches!(&told, QueryReply::Runs(told) if told.iter().any(|run| run.status.is_final())) {
+            return self.read_model.ask(Question::Run(run)).await;
         }
         match self.ask_owner(run, steps, turn).await {
             Some(reply @ QueryReply::Run(_)) => reply,
@@ -264,7 +264,7 @@ impl<B: Broker> State<B> {
         let Some(reply) = self.ask_owner(run, &[], turn).await else {
             return self.run_here(run, &[], turn).await != (QueryReply::NotFound {});
         };
-        if self.read_model.ask(Question::Run(run)).await != (QueryReply::NotFound {}) {
+        if self.read_model.ask(Question::Summary(run)).await != (QueryReply::NotFound {}) {
             return true;
         }
         let known = matches!(reply, QueryReply::Run(_));

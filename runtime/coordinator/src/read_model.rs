@@ -56,6 +56,8 @@ pub struct OpenError(#[from] rusqlite::Error);
 pub(crate) enum Question {
     Runs(RunFilter),
     Run(RunId),
+    /// What a list says of a run: all of one that has many steps takes its time.
+    Summary(RunId),
     /// Which runs do this one over.
     DoneOver(RunId),
     Letters(LetterFilter),

@@ -1,6 +1,6 @@
 //! What is asked, answered from the runs in memory and from the tables.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::value::RawValue;
 use skep_protocol::{Hash, HistoryEntry, QueryReply, RunFilter, RunId, RunSummary};
 
@@ -25,7 +25,7 @@ impl Question {
     pub(super) const fn wants_all(&self, store: &Store) -> bool {
         match self {
             Self::Runs(_) | Self::DoneOver(_) | Self::Letters(_) => true,
-            Self::Run(_) | Self::History { .. } => !store.tells_of_one(),
+            Self::Run(_) | Self::Summary(_) | Self::History { .. } => !store.tells_of_one(),
         }
     }
 }
@@ -35,6 +35,7 @@ pub(super) fn answer(store: &Store, question: &Question) -> rusqlite::Result<Que
     match question {
         Question::Runs(filter) => runs(connection, filter).map(QueryReply::Runs),
         Question::Run(run) => detail(store, *run),
+        Question::Summary(run) => summary_of(store, *run),
         Question::DoneOver(run) => done_over(connection, *run).map(QueryReply::Runs),
         Question::Letters(filter) => letters(connection, filter).map(QueryReply::Letters),
         Question::History { run, after, limit } => history(store, *run, *after, *limit),
@@ -82,6 +83,18 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
         steps_ended: row.get(9)?,
         retry_of: row.get::<_, Option<[u8; 16]>>(10)?.map(rows::run),
     })
+}
+
+fn summary_of(store: &Store, run: RunId) -> rusqlite::Result<QueryReply> {
+    let told = match store.held(run) {
+        Some(slot) => Some(slot.view.summary()),
+        None => {
+            let sql = format!("SELECT {SUMMARY} FROM runs WHERE run = ?1");
+            let mut statement = store.connection().prepare_cached(&sql)?;
+            statement.query_row([key(&run)], summary).optional()?
+        }
+    };
+    Ok(told.map_or(QueryReply::NotFound {}, |told| QueryReply::Runs(vec![told])))
 }
 
 fn detail(store: &Store, run: RunId) -> rusqlite::Result<QueryReply> {

@@ -8,11 +8,14 @@ use skep_protocol::AttemptId;
 
 use super::attempt::Attempt;
 
-/// As many ids as a shelf has on average before there are twice as many shelves.
+/// As many ids as a shelf has on average before there are twice as many shelves. The tests have few
+/// ids: they begin with one shelf, so that it is divided often.
 const PER_SHELF: usize = 8;
-const LEAST_SHELVES: usize = 16;
+const LEAST_SHELVES: usize = if cfg!(test) { 1 } else { 16 };
 /// With more shelves than this, what is not needed any more is given back.
-const LARGE: usize = 4_096;
+const LARGE: usize = if cfg!(test) { 2 } else { 4_096 };
+/// The part of a hash by which a shelf is in order; in the tests, many have the same.
+const TAGS: u32 = if cfg!(test) { 1 } else { u32::MAX };
 
 /// Where a tracked attempt is in the register, for as long as it is tracked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +40,8 @@ pub(super) struct Register {
     slots: Vec<Option<Box<Attempt>>>,
     free: Vec<Slot>,
     /// By the hash of their steps. Those of one shelf are in order, by the rest of the hash and by
-    /// their ids: whoever makes up runs that all belong on the same one makes nothing slow.
+    /// their ids: whoever makes up runs that all belong on the same one has eight bytes moved for
+    /// each.
     shelves: Vec<Vec<Mark>>,
     len: usize,
     /// What was asked for last: what happens to an attempt often comes in pairs.
@@ -189,7 +193,7 @@ fn hash_of(id: &AttemptId) -> u64 {
 
 /// Returns the part of a hash that does not choose the shelf.
 const fn tag(hash: u64) -> u32 {
-    (hash >> 32) as u32
+    (hash >> 32) as u32 & TAGS
 }
 
 fn is_of_step(one: &AttemptId, other: &AttemptId) -> bool {

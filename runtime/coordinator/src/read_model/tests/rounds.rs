@@ -32,9 +32,12 @@ async fn check(events: Vec<Event>, expected: Expect) {
     };
     let told = detail(&model).await;
     assert_eq!(told, folded(&events));
+    let summary = QueryReply::Runs(vec![told.summary.clone()]);
+    assert_eq!(model.ask(Question::Summary(run())).await, summary, "from memory");
     assert_eq!(runs(&model, RunFilter::default()).await.first(), Some(&told.summary));
     drop(model);
     let again = open(&at, &settings);
+    assert_eq!(again.ask(Question::Summary(run())).await, summary, "as it was stored");
     assert_eq!(detail(&again).await, told, "as it was stored");
     let failure = Failure::new(FailureKind::Agent, "broken", "it broke");
     let dead = async |model: &ReadModel| {

@@ -312,16 +312,17 @@ proptest! {
         run_world(steps);
     }
 
-    /// Slots are used again; an id leads to its own, also if it shares a shelf with all others.
+    /// Slots are used again; an id leads to its own, also if it shares a shelf and a tag with
+    /// others, and if its shelf was divided.
     #[test]
     fn what_is_tracked_is_found(
-        picks in prop::collection::vec((0..40_u64, 1..4_u32, any::<bool>()), 0..300),
+        picks in prop::collection::vec((0..40_u64, 1..4_u32, "[ab]"), 0..300),
     ) {
         let mut fleet = Fleet::new(PartitionCount::DEFAULT);
         let mut tracked = BTreeSet::new();
-        for (run, attempt, apart) in picks {
-            let text = if apart { format!("{run:032x}") } else { format!("{run:016x}").repeat(2) };
-            let task = Task { run: text.parse().unwrap(), attempt, ..task("s", "c", 5) };
+        for (run, attempt, step) in picks {
+            let run = format!("{run:032x}").parse().unwrap();
+            let task = Task { run, attempt, ..task(&step, "c", 5) };
             let id = task.id();
             match fleet.attempts.slot(&id) {
                 Some(slot) => {
@@ -339,7 +340,9 @@ proptest! {
                 fleet.attempts.those(|_| true).into_iter().map(id_at).collect();
             prop_assert!(found.iter().eq(&tracked), "in the order of their ids");
             prop_assert_eq!(fleet.attempts.len(), tracked.len());
-            let later = |other: &&AttemptId| other.run == id.run && other.attempt > id.attempt;
+            let later = |other: &&AttemptId| {
+                (other.run, &other.step) == (id.run, &id.step) && other.attempt > id.attempt
+            };
             let next = fleet.attempts.next_of(&id).map(|(_, attempt)| attempt.id());
             prop_assert!(next.eq(tracked.iter().filter(later)));
         }
