@@ -11,6 +11,7 @@
 //! them comes first, and the other one sees that here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard};
 
 use skep_engine::Recall;
@@ -21,10 +22,15 @@ use skep_protocol::{AttemptId, Event, Record, RunId, RunRecord, StepPath};
 #[derive(Debug, Default)]
 pub(crate) struct Untouched(Mutex<Known>);
 
+/// What stands for an attempt, of which there are as many as are owed: 128 bits of a hash whose
+/// keys nobody knows.
+type Mark = [u64; 2];
+
 #[derive(Debug, Default)]
 struct Known {
+    keys: [RandomState; 2],
     /// How many copies of what this coordinator recorded are out, of what nobody was seen to take.
-    out: BTreeMap<AttemptId, u32>,
+    out: BTreeMap<Mark, u32>,
     /// Cut off or given up as such: they leave no more.
     taken_back: BTreeSet<AttemptId>,
 }
@@ -38,9 +44,9 @@ impl Untouched {
             let Some(told) = told(*run, event) else { continue };
             let known = known.get_or_insert_with(|| self.known());
             match told {
-                Told::Scheduled(id) => known.out.insert(id, 0),
-                Told::Touched(id) => known.out.remove(&id),
-            };
+                Told::Scheduled(id) => known.scheduled(&id),
+                Told::Touched(id) => known.forget(&id),
+            }
         }
     }
 
@@ -55,7 +61,7 @@ impl Untouched {
         if known.taken_back.contains(id) {
             return false;
         }
-        if let Some(copies) = known.out.get_mut(id) {
+        if let Some(copies) = known.copies(id) {
             *copies = copies.saturating_add(1);
         }
         true
@@ -63,7 +69,7 @@ impl Untouched {
 
     /// A task that left reached nobody, or its agent could not read it: this copy nobody begins.
     pub(crate) fn came_back(&self, id: &AttemptId) {
-        if let Some(copies) = self.known().out.get_mut(id) {
+        if let Some(copies) = self.known().copies(id) {
             *copies = copies.saturating_sub(1);
         }
     }
@@ -72,7 +78,7 @@ impl Untouched {
     /// it was taken back.
     pub(crate) fn settled(&self, id: &AttemptId) -> bool {
         let mut known = self.known();
-        known.out.remove(id);
+        known.forget(id);
         known.taken_back.remove(id)
     }
 
@@ -86,14 +92,32 @@ impl Untouched {
     }
 }
 
+impl Known {
+    fn mark(&self, id: &AttemptId) -> Mark {
+        self.keys.each_ref().map(|key| key.hash_one(id))
+    }
+
+    fn scheduled(&mut self, id: &AttemptId) {
+        self.out.insert(self.mark(id), 0);
+    }
+
+    fn forget(&mut self, id: &AttemptId) {
+        self.out.remove(&self.mark(id));
+    }
+
+    fn copies(&mut self, id: &AttemptId) -> Option<&mut u32> {
+        self.out.get_mut(&self.mark(id))
+    }
+}
+
 impl Recall for Untouched {
     fn recall(&self, attempt: &AttemptId) -> bool {
         if planted::is(Bug::TakeBackWhatLeft) {
             return true;
         }
         let mut known = self.known();
-        if known.out.get(attempt) == Some(&0) {
-            known.out.remove(attempt);
+        if known.copies(attempt) == Some(&mut 0) {
+            known.forget(attempt);
             known.taken_back.insert(attempt.clone());
         }
         known.taken_back.contains(attempt)
