@@ -39,8 +39,8 @@ pub struct Config {
 /// Where the read model lies. It can be thrown away at any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadModelAt {
-    /// In memory; rebuilt at each start.
-    Memory,
+    /// In memory, and beyond a few megabytes in a file for temporary data; rebuilt at each start.
+    Temporary,
     /// In this file; picked up where it was.
     File(PathBuf),
     /// Nowhere: lists and histories are not answered. For simulations, which have no threads.
@@ -58,8 +58,8 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// For a read model in memory.
-    pub const MEMORY: Self = Self { runs: 20_000, bytes: 256 * 1024 * 1024 };
+    /// For a read model that goes with its process.
+    pub const TEMPORARY: Self = Self { runs: 20_000, bytes: 256 * 1024 * 1024 };
     /// For a read model in a file.
     pub const FILE: Self = Self { runs: 1_000_000, bytes: 32 * 1024 * 1024 * 1024 };
 }
@@ -69,8 +69,8 @@ impl Default for Config {
         Self {
             coordinator: None,
             partitions: PartitionCount::DEFAULT,
-            read_model: ReadModelAt::Memory,
-            retention: Retention::MEMORY,
+            read_model: ReadModelAt::Temporary,
+            retention: Retention::TEMPORARY,
             snapshot_after_records: 100_000,
             snapshot_every: Duration::from_secs(60),
             keep_messages: 100_000,

@@ -41,10 +41,14 @@ pub(crate) use self::positions::Positions;
 use self::store::Store;
 use self::thread::Thread;
 use crate::config::{Config, ReadModelAt};
+use crate::observe;
 use crate::settings::Settings;
 
 /// Messages and questions that may wait for the thread.
 const WAITING: usize = 64;
+
+/// A temporary database has so much of its pages in memory, in bytes.
+const CACHE: i64 = 16 * 1024 * 1024;
 
 /// Why the read model cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +97,7 @@ impl ReadModel {
         let opened = match &config.read_model {
             // Nobody is at the other end of the way to the thread.
             ReadModelAt::Nowhere => return Ok(model),
-            ReadModelAt::Memory => schema::prepare(Connection::open_in_memory()?, settings)?,
+            ReadModelAt::Temporary => open_temporary(settings)?,
             ReadModelAt::File(path) => match open_file(path, settings) {
                 Ok(opened) => opened,
                 // Whatever is wrong with it: it can be thrown away at any time.
@@ -174,6 +178,32 @@ impl ReadModel {
             positions.stopped(partition);
         }
     }
+}
+
+/// Opens a database of which no more than [`CACHE`] is in memory: the rest is in a file that has no
+/// name and goes with the process; without a place for one, everything is in memory.
+fn open_temporary(settings: &Settings) -> rusqlite::Result<(Connection, i64)> {
+    let connection = match can_spill() {
+        Ok(()) => Connection::open("")?,
+        Err(error) => {
+            observe::no_temporary_file(&error);
+            Connection::open_in_memory()?
+        }
+    };
+    // What a transaction changes has to be undone after an error, not after a crash.
+    connection.pragma_update(None, "journal_mode", "MEMORY")?;
+    let opened = schema::prepare(connection, settings)?;
+    // Said before the size of the pages, it would be without effect.
+    opened.0.pragma_update(None, "cache_size", -(CACHE / 1024))?;
+    Ok(opened)
+}
+
+/// Tries whether a database without a name finds a place for what does not fit into its memory.
+fn can_spill() -> rusqlite::Result<()> {
+    Connection::open("")?.execute_batch(
+        "PRAGMA cache_size = 1;
+         CREATE TABLE probe AS SELECT zeroblob(262144) AS large;",
+    )
 }
 
 fn open_file(path: &Path, settings: &Settings) -> rusqlite::Result<(Connection, i64)> {

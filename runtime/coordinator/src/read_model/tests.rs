@@ -123,7 +123,7 @@ async fn it_goes_on_where_it_was_and_is_thrown_away_when_it_is_of_no_use() {
 #[tokio::test]
 async fn what_began_before_the_journal_does_is_left_out() {
     let settings = Settings::of_tests("one");
-    let model = open(&ReadModelAt::Memory, &settings);
+    let model = open(&ReadModelAt::Temporary, &settings);
     store(&model, 8, one_step()).await;
     assert_eq!(model.ask(Question::Run(run())).await, QueryReply::NotFound {});
     store(&model, 9, vec![started(), Event::RunCancelled {}]).await;
@@ -149,7 +149,7 @@ fn started_with(change: impl FnOnce(&mut RunStarted)) -> Event {
 #[tokio::test]
 async fn steps_of_the_definition_are_counted_before_they_come_into_being() {
     let settings = Settings::of_tests("one");
-    let model = open(&ReadModelAt::Memory, &settings);
+    let model = open(&ReadModelAt::Temporary, &settings);
     store(&model, 1, vec![started_with(|run| run.steps = Some(3))]).await;
     let counts = async || {
         let runs = runs(&model, RunFilter::default()).await;
@@ -182,7 +182,7 @@ async fn steps_of_the_definition_are_counted_before_they_come_into_being() {
 #[tokio::test]
 async fn runs_are_found_by_label_and_listed_page_by_page() {
     let settings = Settings::of_tests("one");
-    let model = open(&ReadModelAt::Memory, &settings);
+    let model = open(&ReadModelAt::Temporary, &settings);
     let ids: Vec<RunId> = (0..5).map(|key| RunId::from_key("w", &format!("{key}"))).collect();
     for (number, &id) in ids.iter().enumerate() {
         let team = if number < 2 { "search" } else { "index" };
@@ -216,7 +216,7 @@ async fn runs_are_found_by_label_and_listed_page_by_page() {
 #[tokio::test]
 async fn runs_that_no_other_run_started_are_found() {
     let settings = Settings::of_tests("one");
-    let model = open(&ReadModelAt::Memory, &settings);
+    let model = open(&ReadModelAt::Temporary, &settings);
     let parent = skep_protocol::Parent { run: run(), step: StepPath::new("call"), attempt: 1 };
     let mut child = batch(vec![started_with(|run| run.parent = Some(parent))]);
     for record in &mut child.records {
@@ -238,7 +238,7 @@ async fn runs_that_no_other_run_started_are_found() {
 #[tokio::test]
 async fn attempts_are_counted_when_they_are_scheduled_and_when_a_sub_workflow_runs() {
     let settings = Settings::of_tests("one");
-    let model = open(&ReadModelAt::Memory, &settings);
+    let model = open(&ReadModelAt::Temporary, &settings);
     let step = StepPath::new("call");
     let child = Event::ChildStarted(Box::new(skep_protocol::ChildStarted {
         step: step.clone(),
@@ -289,7 +289,7 @@ async fn attempts_are_counted_when_they_are_scheduled_and_when_a_sub_workflow_ru
 #[tokio::test]
 async fn a_cancelled_run_says_why() {
     let settings = Settings::of_tests("one");
-    let model = open(&ReadModelAt::Memory, &settings);
+    let model = open(&ReadModelAt::Temporary, &settings);
     let reason = "too expensive".to_owned();
     let events = vec![started(), Event::CancelRequested { reason }, Event::RunCancelled {}];
     store(&model, 1, events).await;
@@ -302,7 +302,7 @@ async fn a_cancelled_run_says_why() {
 #[tokio::test]
 async fn a_second_run_of_a_forgotten_id_takes_the_place_of_the_first() {
     let settings = Settings::of_tests("one");
-    let model = open(&ReadModelAt::Memory, &settings);
+    let model = open(&ReadModelAt::Temporary, &settings);
     store(&model, 1, vec![started()]).await;
     store(&model, 2, one_step()).await;
     store(&model, 3, vec![Event::RunCompleted { outputs: Payload::null() }]).await;
@@ -347,7 +347,7 @@ async fn a_record_that_cannot_be_stored_stops_nothing() {
 #[tokio::test]
 async fn nothing_is_lost_however_much_waits() {
     let settings = Settings::of_tests("one");
-    let model = open(&ReadModelAt::Memory, &settings);
+    let model = open(&ReadModelAt::Temporary, &settings);
     let told = async {
         for seq in 1..=2_000 {
             store(&model, seq, vec![if seq == 1 { started() } else { signal() }]).await;

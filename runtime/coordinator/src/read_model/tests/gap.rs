@@ -127,7 +127,7 @@ impl Journal {
 }
 
 fn empty() -> ReadModel {
-    open(&ReadModelAt::Memory, &Settings::of_tests("one"))
+    open(&ReadModelAt::Temporary, &Settings::of_tests("one"))
 }
 
 /// Two runs of one partition, one of which ends in the middle.

@@ -68,7 +68,7 @@ async fn of_many_runs_that_are_over_the_last_ones_are_kept() {
 
 #[tokio::test]
 async fn a_run_that_left_the_memory_goes_on() {
-    let model = open(&ReadModelAt::Memory, &Settings::of_tests("one"));
+    let model = open(&ReadModelAt::Temporary, &Settings::of_tests("one"));
     let large = Payload::from_text(&format!("\"{}\"", "x".repeat(1024 * 1024))).unwrap();
     // All of them together take more than may be held.
     for number in 0..80 {
@@ -90,7 +90,7 @@ async fn a_run_that_left_the_memory_goes_on() {
 fn of_the_steps_that_lie_behind_a_run_little_stays() {
     let connection = Connection::open_in_memory().unwrap();
     let opened = schema::prepare(connection, &Settings::of_tests("one")).unwrap();
-    let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::MEMORY).unwrap();
+    let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::TEMPORARY).unwrap();
     let mut tell = |seq: u64, events: Vec<Event>| {
         let Work::Entry(entry) = message(Seq::new(seq), batch(events)) else { panic!() };
         store.prepare(&entry).unwrap();
@@ -120,7 +120,7 @@ fn of_the_steps_that_lie_behind_a_run_little_stays() {
 fn inputs_of_a_run_count_however_many_steps_lie_behind_it() {
     let connection = Connection::open_in_memory().unwrap();
     let opened = schema::prepare(connection, &Settings::of_tests("one")).unwrap();
-    let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::MEMORY).unwrap();
+    let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::TEMPORARY).unwrap();
     let large = Payload::from_text(&format!("\"{}\"", "x".repeat(60_000))).unwrap();
     let mut events = vec![started_with(|run| run.inputs = large)];
     for number in 0..20 {
@@ -138,7 +138,7 @@ fn inputs_of_a_run_count_however_many_steps_lie_behind_it() {
 fn a_run_to_which_nothing_happens_leaves_the_memory_once_it_is_stored() {
     let connection = Connection::open_in_memory().unwrap();
     let opened = schema::prepare(connection, &Settings::of_tests("one")).unwrap();
-    let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::MEMORY).unwrap();
+    let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::TEMPORARY).unwrap();
     let tell = |store: &mut Store, seq: u64, number: u64, events: Vec<Event>| {
         let Work::Entry(entry) = message(Seq::new(seq), of_run(number, events)) else { panic!() };
         store.prepare(&entry).unwrap();
@@ -164,7 +164,7 @@ fn a_run_to_which_nothing_happens_leaves_the_memory_once_it_is_stored() {
 
 #[tokio::test]
 async fn what_happens_after_the_end_is_added() {
-    let model = open(&ReadModelAt::Memory, &Settings::of_tests("one"));
+    let model = open(&ReadModelAt::Temporary, &Settings::of_tests("one"));
     let mut seq = 0;
     let mut tell = async |events: Vec<Event>| {
         seq += 1;
@@ -197,6 +197,32 @@ async fn whoever_had_the_database_before_writes_no_more() {
     assert_eq!(all(&after).await, [run()]);
 }
 
+/// What does not fit into the cache goes to a file without a name.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_temporary_database_takes_little_memory() {
+    const LARGE: u64 = 2 * CACHE as u64;
+    let spilled = || {
+        let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let named = |path: &Path| {
+            let name = std::fs::read_link(path).unwrap_or_default();
+            name.to_string_lossy().ends_with("(deleted)")
+        };
+        let paths = files.map(|file| file.path()).filter(|path| named(path));
+        paths.filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).max().unwrap_or(0)
+    };
+    let (connection, _) = open_temporary(&Settings::of_tests("one")).unwrap();
+    assert!(spilled() < CACHE as u64 / 16, "nobody pays for a file before it is needed");
+    let sql = "INSERT INTO seeds (no, view) VALUES (?1, zeroblob(1000000))";
+    for no in 0..LARGE / 1_000_000 {
+        connection.execute(sql, [no.cast_signed()]).unwrap();
+    }
+    assert!(spilled() > LARGE - CACHE as u64 * 5 / 4, "{} bytes", spilled());
+    let whole = "SELECT sum(length(view)) FROM seeds";
+    let there: i64 = connection.query_row(whole, [], |row| row.get(0)).unwrap();
+    assert_eq!(there.unsigned_abs(), LARGE / 1_000_000 * 1_000_000);
+}
+
 #[test]
 fn a_write_that_failed_halfway_is_done_once_more() {
     let settings = Settings::of_tests("one");
@@ -204,7 +230,7 @@ fn a_write_that_failed_halfway_is_done_once_more() {
     let file = Connection::open(folder.path().join("read.db")).unwrap();
     for connection in [Connection::open_in_memory().unwrap(), file] {
         let opened = schema::prepare(connection, &settings).unwrap();
-        let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::MEMORY).unwrap();
+        let mut store = Store::new(opened, PartitionCount::DEFAULT, Retention::TEMPORARY).unwrap();
         for (seq, events) in (1..).zip([vec![started(), signal()], one_step(), vec![over()]]) {
             let Work::Entry(entry) = message(Seq::new(seq), batch(events)) else { panic!() };
             store.prepare(&entry).unwrap();

@@ -46,7 +46,7 @@ async fn check(events: Vec<Event>, expected: Expect) {
         model.ask(Question::Letters(LetterFilter { all: true, ..LetterFilter::default() })).await
     };
     // Steps that completed are let go of with each write.
-    let written = open(&ReadModelAt::Memory, &settings);
+    let written = open(&ReadModelAt::Temporary, &settings);
     store(&written, 1, vec![started()]).await;
     for (seq, event) in (2..).zip(&events) {
         store(&written, seq, vec![event.clone()]).await;
