@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::Config;
 use futures::StreamExt as _;
-use skep_broker::conformance::fixtures::{soon, task};
-use skep_broker::{QueueDepth, Settle, Tasks as _};
+use skep_broker::conformance::fixtures::{soon, task, text};
+use skep_broker::{QueueDepth, RequestError, Settle, Tasks as _};
 
 use crate::harness::{NatsHarness, connect, stranger};
 
@@ -58,6 +58,34 @@ async fn a_deleted_stream_of_tasks_is_made_again_for_every_capability() {
         assert_eq!(pulled.len(), 1, "{capability}");
         pulled[0].settle(Settle::Ack).await.expect("settled");
     }
+}
+
+/// The server tells of the last one alone that there is no stream: all of them go out again.
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_go_together_all_find_a_stream_that_was_deleted() {
+    let harness = NatsHarness::start().await;
+    let nats = connect(&harness, |_| {}).await;
+    let js = async_nats::jetstream::new(stranger(&harness).await);
+    let tasks = |sending: u32| (0..300).map(move |n| (task("writer", &format!("s{n}")), sending));
+    nats.offer_all(tasks(1).collect()).await.expect("offer");
+    js.delete_stream("skep_tasks").await.expect("deleted");
+    nats.offer_all(tasks(2).collect()).await.expect("offer");
+    let depth = nats.depth("writer").await.expect("depth");
+    assert_eq!(depth, QueueDepth { waiting: 300, held: 0 });
+}
+
+/// One that is too large keeps none of the others away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_too_large_is_told_and_the_others_are_there() {
+    let harness = NatsHarness::start().await;
+    let nats = connect(&harness, |_| {}).await;
+    let mut large = task("writer", "large");
+    large.input = text(&"x".repeat(2 << 20));
+    let tasks = [task("writer", "a"), large, task("writer", "b")].map(|task| (task, 1));
+    let error = nats.offer_all(tasks.to_vec()).await.expect_err("too large");
+    assert!(matches!(error, RequestError::TooLarge { .. }), "{error}");
+    let depth = nats.depth("writer").await.expect("depth");
+    assert_eq!(depth, QueueDepth { waiting: 2, held: 0 });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use skep_protocol::Task;
 
 use crate::error::{RequestError, Unavailable};
@@ -100,6 +100,22 @@ pub trait Tasks: Clone + Send + Sync + 'static {
         task: Task,
         sending: u32,
     ) -> impl Future<Output = Result<(), RequestError>> + Send;
+
+    /// Puts tasks into the queues of their capabilities, in this order, as [`Tasks::offer`] does
+    /// each; those after one that finds no place are offered all the same.
+    ///
+    /// # Errors
+    /// The first one that there was. A broker may take in less than it says, as long as whoever
+    /// asks for the depth sees that.
+    fn offer_all(
+        &self,
+        tasks: Vec<(Task, u32)>,
+    ) -> impl Future<Output = Result<(), RequestError>> + Send {
+        async move {
+            let offers = tasks.into_iter().map(|(task, sending)| self.offer(task, sending));
+            join_all(offers).await.into_iter().collect()
+        }
+    }
 
     /// Takes up to `max` tasks, waiting up to `wait` for the first one. Nothing in time is no
     /// error.

@@ -13,8 +13,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use futures::{FutureExt as _, StreamExt as _};
 use skep_broker::Broker;
 use skep_engine::fleet::{Fleet, FleetEffect, FleetInput, Link};
 use skep_protocol::limits::BOARD_EVERY;
@@ -29,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::observe;
 use board::{Item, Known, Seen};
-use deliver::deliver;
 pub(crate) use desk::{Desk, Feedback, Inbox};
 use handle::{Answer, Calm, Message, send_all};
 pub(crate) use handle::{FleetHandle, Place};
@@ -53,6 +52,8 @@ pub(crate) struct FleetLoop<B> {
     messages: mpsc::Receiver<Message>,
     jobs: JoinSet<Option<FleetInput>>,
     effects: Vec<FleetEffect>,
+    /// Tasks about to be put into their queues.
+    queued: Vec<(Task, u32)>,
     /// What agents hear of their reports once the effects are performed.
     answers: Vec<Answer>,
     calm: Calm,
@@ -74,10 +75,9 @@ impl<B: Broker> FleetLoop<B> {
         desks: Arc<[Desk]>,
     ) -> (Self, FleetHandle) {
         let (sender, messages) = mpsc::channel(INPUTS);
-        let (fleet, jobs) = (Fleet::new(count), JoinSet::new());
-        let (effects, answers, doubtful) = (Vec::new(), Vec::new(), Vec::new());
-        let (items, keeping, looked) = (Vec::new(), JoinSet::new(), None);
-        let calm = Calm::default();
+        let (fleet, jobs, calm) = (Fleet::new(count), JoinSet::new(), Calm::default());
+        let (effects, queued, answers, doubtful) = Default::default();
+        let (items, keeping, looked) = Default::default();
         let handle = FleetHandle::new(sender, calm.clone());
         let this = Self {
             broker,
@@ -88,6 +88,7 @@ impl<B: Broker> FleetLoop<B> {
             messages,
             jobs,
             effects,
+            queued,
             answers,
             calm,
             doubtful,
@@ -258,6 +259,7 @@ impl<B: Broker> FleetLoop<B> {
             told.into_iter().for_each(|input| self.handle(input));
             std::mem::swap(&mut effects, &mut self.effects);
         }
+        self.fill_queues();
         // Its room is used again.
         effects.shrink_to(EFFECTS);
         self.effects = effects;
@@ -301,22 +303,6 @@ impl<B: Broker> FleetLoop<B> {
                 self.feed(partition, Feedback::Lost { attempt, agent, cause });
             }
         }
-    }
-
-    /// Sends tasks to an agent; returns what came of it if that is known at once.
-    fn deliver(&mut self, agent: AgentId, mut tasks: Vec<Task>) -> Option<FleetInput> {
-        let now = self.clock.now();
-        tasks.iter_mut().for_each(|task| task.sent(now));
-        let mut delivering = Box::pin(deliver(self.broker.clone(), agent, tasks));
-        // To have another thread write it takes longer.
-        if self.jobs.is_empty()
-            && let Some(delivered) = (&mut delivering).now_or_never()
-        {
-            delivered.iter().for_each(|input| self.came_back(input));
-            return delivered;
-        }
-        self.jobs.spawn(delivering);
-        None
     }
 
     /// Puts what is to be put on the board, or looks at it now and then; one at a time, so that

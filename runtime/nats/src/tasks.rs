@@ -5,22 +5,23 @@
 //! the consumer, too, for an offer does not see that it is gone. An agent makes consumers, but
 //! never the stream.
 
+mod offer;
+
 use std::time::Duration;
 
 use async_nats::Subject;
 use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{Consumer, pull};
-use async_nats::jetstream::context::{
-    ConsumerInfoErrorKind, CreateStreamErrorKind, PublishErrorKind,
-};
-use async_nats::jetstream::message::{AckKind, PublishMessage};
+use async_nats::jetstream::context::{ConsumerInfoErrorKind, CreateStreamErrorKind};
+use async_nats::jetstream::message::AckKind;
 use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, InfoError};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use skep_broker::{Delivered, QueueDepth, RequestError, Settle, Tasks, Unavailable};
-use skep_protocol::{Hash, Task, decode, encode};
+use skep_protocol::{Task, decode};
 use tokio::time::Instant;
 
+use self::offer::{Offer, TOGETHER};
 use crate::connect::chain;
 use crate::layout::token;
 use crate::nats::{Nats, locked};
@@ -37,41 +38,23 @@ const COUNT_AGAIN: Duration = Duration::from_millis(2);
 
 impl Tasks for Nats {
     async fn offer(&self, task: Task, sending: u32) -> Result<(), RequestError> {
-        let attempted = "offer a task";
-        let payload = encode(&task);
-        let (size, limit) = (payload.len(), self.shared.client.max_payload());
-        let what = || format!("the task of {}", task.id());
-        if size > limit {
-            return Err(RequestError::TooLarge { what: what(), size, limit });
-        }
-        let id = Hash::of(format!("{}#{sending}", task.id()).as_bytes()).to_string();
-        let message = PublishMessage::build().payload(payload).message_id(id);
-        for _ in 0..TRIES {
-            if self.queue(attempted, &task.capability).await?.is_none() {
-                self.make_task_stream(attempted).await?;
-                continue;
-            }
-            let subject = self.layout().task(&task.capability);
-            let publish = self.js().send_publish(subject, message.clone());
-            let published = async { publish.await?.await };
-            match self.while_connected(self.patience(), published).await {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) if error.kind() == PublishErrorKind::StreamNotFound => {
-                    self.forget_queues();
-                    tokio::time::sleep(TRY_AGAIN).await;
-                }
-                Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                    return Err(RequestError::TooLarge { what: what(), size, limit });
-                }
-                Ok(Err(error)) => {
-                    return Err(Unavailable { attempted, reason: chain(&error) }.into());
-                }
-                Err(interrupted) => {
-                    return Err(Unavailable { attempted, reason: interrupted.to_string() }.into());
-                }
+        self.offer_all(vec![(task, sending)]).await
+    }
+
+    async fn offer_all(&self, tasks: Vec<(Task, u32)>) -> Result<(), RequestError> {
+        let limit = self.shared.client.max_payload();
+        let mut outcome = Ok(());
+        let mut offers = Vec::with_capacity(tasks.len());
+        for (task, sending) in tasks {
+            match Offer::new(self.layout(), task, sending) {
+                offer if offer.size() <= limit => offers.push(offer),
+                offer => outcome = outcome.and_then(|()| Err(offer.too_large(limit))),
             }
         }
-        Err(Unavailable { attempted, reason: "the queue vanishes again and again".into() }.into())
+        for offers in offers.chunks(TOGETHER) {
+            outcome = outcome.and(self.put(offers).await);
+        }
+        outcome
     }
 
     async fn pull(

@@ -10,20 +10,28 @@ use super::Harness;
 use super::fixtures::{SOON, run, soon, task};
 use crate::tasks::{Delivered, QueueDepth, Settle, Tasks};
 
-/// C12: tasks of a capability are pulled in the order in which they were offered, each once, as
-/// they were.
+/// C12: tasks of a capability are pulled in the order in which they were offered, one by one or
+/// together, each once, as they were.
 pub async fn c12_tasks_come_in_order_and_once<H: Harness>(harness: &H) {
     let (sender, agent) = (harness.client().await, harness.client().await);
-    let offered: Vec<_> = (0..40).map(|n| task("writer", &format!("step[{n}]"))).collect();
-    for task in &offered {
+    let offered: Vec<_> = (0..80).map(|n| task("writer", &format!("step[{n}]"))).collect();
+    let (alone, together) = offered.split_at(40);
+    for task in alone {
         sender.offer(task.clone(), 1).await.expect("offer");
     }
+    sender.offer_all(Vec::new()).await.expect("nothing to offer");
+    let others = ["reader", "editor"].map(|other| task(other, other));
+    let both = together.iter().chain(&others).map(|task| (task.clone(), 1)).collect();
+    sender.offer_all(both).await.expect("offer");
     let mut pulled = pull(&agent, "writer", offered.len()).await;
     assert_eq!(pulled.iter().map(|delivered| delivered.deliveries).max(), Some(1));
     settle_all(&mut pulled, Settle::Ack).await;
     let pulled: Vec<_> = pulled.into_iter().map(|delivered| delivered.task).collect();
     assert_eq!(pulled, offered);
     assert_empty(&agent, "writer").await;
+    for other in &others {
+        assert_eq!(pull(&agent, &other.capability, 1).await[0].task, *other);
+    }
 }
 
 /// C13: any text of 1 to 64 bytes names a capability with a queue of its own, whatever it means to
@@ -57,9 +65,12 @@ pub async fn c14_the_same_sending_is_kept_once<H: Harness>(harness: &H) {
         task.attempt = 2;
         task
     };
-    for (task, sending) in [(&first, 1), (&first, 1), (&first, 2), (&again, 1), (&again, 1)] {
+    for (task, sending) in [(&first, 1), (&first, 1), (&first, 2)] {
         broker.offer(task.clone(), sending).await.expect("offer");
     }
+    let more = [(&first, 2), (&again, 1), (&again, 1)];
+    let more = more.map(|(task, sending)| (task.clone(), sending)).to_vec();
+    broker.offer_all(more).await.expect("offer");
     let mut pulled = pull(&broker, "writer", 3).await;
     let attempts: Vec<_> = pulled.iter().map(|delivered| delivered.task.attempt).collect();
     assert_eq!(attempts, [1, 1, 2]);

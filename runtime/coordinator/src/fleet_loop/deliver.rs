@@ -1,21 +1,37 @@
 //! Tasks on their way to an agent.
 
+use futures::FutureExt as _;
 use skep_broker::{Broker, RequestError};
 use skep_engine::fleet::FleetInput;
 use skep_protocol::{AgentId, AttemptId, Delivery, Refusal, Task, TaskBatch};
 
+use super::FleetLoop;
 use crate::observe;
 use crate::partition::unwound;
 
 /// So much of what an agent says is wrong with a task is kept, in bytes.
 const MAX_CAUSE: usize = 512;
 
+impl<B: Broker> FleetLoop<B> {
+    /// Sends tasks to an agent; returns what came of it if that is known at once.
+    pub(super) fn deliver(&mut self, agent: AgentId, mut tasks: Vec<Task>) -> Option<FleetInput> {
+        let now = self.clock.now();
+        tasks.iter_mut().for_each(|task| task.sent(now));
+        let mut delivering = Box::pin(deliver(self.broker.clone(), agent, tasks));
+        // To have another thread write it takes longer.
+        if self.jobs.is_empty()
+            && let Some(delivered) = (&mut delivering).now_or_never()
+        {
+            delivered.iter().for_each(|input| self.came_back(input));
+            return delivered;
+        }
+        self.jobs.spawn(delivering);
+        None
+    }
+}
+
 /// Sends tasks to an agent; returns what came of that.
-pub(super) async fn deliver<B: Broker>(
-    broker: B,
-    agent: AgentId,
-    tasks: Vec<Task>,
-) -> Option<FleetInput> {
+async fn deliver<B: Broker>(broker: B, agent: AgentId, tasks: Vec<Task>) -> Option<FleetInput> {
     let attempts: Vec<AttemptId> = tasks.iter().map(Task::id).collect();
     let delivering = unwound(send(&broker, &agent, tasks));
     let Some(delivered) = delivering.await else {
