@@ -6,6 +6,7 @@ use async_nats::jetstream::consumer::pull::Config;
 use futures::StreamExt as _;
 use skep_broker::conformance::fixtures::{soon, task, text};
 use skep_broker::{QueueDepth, RequestError, Settle, Tasks as _};
+use skep_protocol::encode;
 
 use crate::harness::{NatsHarness, connect, stranger};
 
@@ -84,8 +85,19 @@ async fn a_task_that_is_too_large_is_told_and_the_others_are_there() {
     let tasks = [task("writer", "a"), large, task("writer", "b")].map(|task| (task, 1));
     let error = nats.offer_all(tasks.to_vec()).await.expect_err("too large");
     assert!(matches!(error, RequestError::TooLarge { .. }), "{error}");
+    let limit = stranger(&harness).await.server_info().max_payload;
+    let sized = |size: usize| {
+        let mut task = task("writer", &format!("of {size}"));
+        task.input = text("");
+        let headers = "NATS/1.0\r\nNats-Msg-Id: \r\n\r\n".len() + 64;
+        task.input = text(&"x".repeat(size - headers - encode(&task).len()));
+        task
+    };
+    nats.offer(sized(limit), 1).await.expect("it just fits");
+    let error = nats.offer(sized(limit + 1), 1).await.expect_err("too large");
+    assert!(matches!(error, RequestError::TooLarge { .. }), "{error}");
     let depth = nats.depth("writer").await.expect("depth");
-    assert_eq!(depth, QueueDepth { waiting: 2, held: 0 });
+    assert_eq!(depth, QueueDepth { waiting: 3, held: 0 });
 }
 
 #[tokio::test(flavor = "multi_thread")]

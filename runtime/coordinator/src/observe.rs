@@ -290,9 +290,9 @@ pub(crate) fn left_out(run_id: RunId, what: &'static str, reason: &dyn std::fmt:
     error!(%run_id, what, %reason, "left out of the read model");
 }
 
-/// The read model of this coordinator stays in memory, however large it gets.
+/// The read model of this coordinator is in memory from now on, however large it gets.
 pub(crate) fn no_temporary_file(reason: &dyn std::fmt::Display) {
-    warn!(%reason, "no place for a temporary file: the read model stays in memory");
+    warn!(%reason, "no room for a temporary file: the read model is in memory");
 }
 
 /// A task of the coordinator ended in a way that no task should.

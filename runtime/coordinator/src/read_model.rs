@@ -6,6 +6,7 @@
 //! ([`feed`]); the rest is read from the journals ([`follow`]).
 
 mod answer;
+mod database;
 mod entry;
 mod feed;
 mod follow;
@@ -23,10 +24,7 @@ mod thread;
 mod unsaved;
 mod view;
 
-use std::path::Path;
-
 use futures::future::join;
-use rusqlite::Connection;
 use skep_broker::Broker;
 use skep_protocol::{LetterFilter, PartitionId, QueryReply, RunFilter, RunId};
 use tokio::sync::{mpsc, oneshot};
@@ -41,14 +39,10 @@ pub(crate) use self::positions::Positions;
 use self::store::Store;
 use self::thread::Thread;
 use crate::config::{Config, ReadModelAt};
-use crate::observe;
 use crate::settings::Settings;
 
 /// Messages and questions that may wait for the thread.
 const WAITING: usize = 64;
-
-/// A temporary database has so much of its pages in memory, in bytes.
-const CACHE: i64 = 16 * 1024 * 1024;
 
 /// Why the read model cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -97,15 +91,8 @@ impl ReadModel {
         let opened = match &config.read_model {
             // Nobody is at the other end of the way to the thread.
             ReadModelAt::Nowhere => return Ok(model),
-            ReadModelAt::Temporary => open_temporary(settings)?,
-            ReadModelAt::File(path) => match open_file(path, settings) {
-                Ok(opened) => opened,
-                // Whatever is wrong with it: it can be thrown away at any time.
-                Err(_) => {
-                    throw_away(path);
-                    open_file(path, settings)?
-                }
-            },
+            ReadModelAt::Temporary => database::temporary(settings)?,
+            ReadModelAt::File(path) => database::in_file(path, settings)?,
         };
         let store = Store::new(opened, partitions, config.retention)?;
         for (partition, seq) in store.positions()? {
@@ -177,44 +164,5 @@ impl ReadModel {
             join(follower.run(), positions.only(unkept)).await;
             positions.stopped(partition);
         }
-    }
-}
-
-/// Opens a database of which no more than [`CACHE`] is in memory: the rest is in a file that has no
-/// name and goes with the process; without a place for one, everything is in memory.
-fn open_temporary(settings: &Settings) -> rusqlite::Result<(Connection, i64)> {
-    let connection = match can_spill() {
-        Ok(()) => Connection::open("")?,
-        Err(error) => {
-            observe::no_temporary_file(&error);
-            Connection::open_in_memory()?
-        }
-    };
-    // What a transaction changes has to be undone after an error, not after a crash.
-    connection.pragma_update(None, "journal_mode", "MEMORY")?;
-    let opened = schema::prepare(connection, settings)?;
-    // Said before the size of the pages, it would be without effect.
-    opened.0.pragma_update(None, "cache_size", -(CACHE / 1024))?;
-    Ok(opened)
-}
-
-/// Tries whether a database without a name finds a place for what does not fit into its memory.
-fn can_spill() -> rusqlite::Result<()> {
-    Connection::open("")?.execute_batch(
-        "PRAGMA cache_size = 1;
-         CREATE TABLE probe AS SELECT zeroblob(262144) AS large;",
-    )
-}
-
-fn open_file(path: &Path, settings: &Settings) -> rusqlite::Result<(Connection, i64)> {
-    schema::prepare(Connection::open(path)?, settings)
-}
-
-fn throw_away(path: &Path) {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        // One that is not there is as good as one that is gone; the next open tells the rest.
-        let _ = std::fs::remove_file(file);
     }
 }

@@ -116,7 +116,7 @@ impl Recall for Untouched {
             return true;
         }
         let mut known = self.known();
-        if known.copies(attempt) == Some(&mut 0) {
+        if known.copies(attempt).is_some_and(|copies| *copies == 0) {
             known.forget(attempt);
             known.taken_back.insert(attempt.clone());
         }

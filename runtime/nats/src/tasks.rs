@@ -21,7 +21,6 @@ use skep_broker::{Delivered, QueueDepth, RequestError, Settle, Tasks, Unavailabl
 use skep_protocol::{Task, decode};
 use tokio::time::Instant;
 
-use self::offer::{Offer, TOGETHER};
 use crate::connect::chain;
 use crate::layout::token;
 use crate::nats::{Nats, locked};
@@ -38,23 +37,11 @@ const COUNT_AGAIN: Duration = Duration::from_millis(2);
 
 impl Tasks for Nats {
     async fn offer(&self, task: Task, sending: u32) -> Result<(), RequestError> {
-        self.offer_all(vec![(task, sending)]).await
+        self.put_all(vec![(task, sending)]).await
     }
 
     async fn offer_all(&self, tasks: Vec<(Task, u32)>) -> Result<(), RequestError> {
-        let limit = self.shared.client.max_payload();
-        let mut outcome = Ok(());
-        let mut offers = Vec::with_capacity(tasks.len());
-        for (task, sending) in tasks {
-            match Offer::new(self.layout(), task, sending) {
-                offer if offer.size() <= limit => offers.push(offer),
-                offer => outcome = outcome.and_then(|()| Err(offer.too_large(limit))),
-            }
-        }
-        for offers in offers.chunks(TOGETHER) {
-            outcome = outcome.and(self.put(offers).await);
-        }
-        outcome
+        self.put_all(tasks).await
     }
 
     async fn pull(

@@ -29,8 +29,8 @@ const MAX_RUNS: u32 = MAX_RUNS_PER_PARTITION as u32;
 /// All that matters lies in the journals on NATS; --data can be thrown away at any time.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where the read model lies, which answers `list`, `get` and `history`; without it, it goes
-    /// with the process: a few megabytes in memory, the rest in a temporary file.
+    /// Where the read model lies, which answers `list`, `get` and `history`; without it, what does
+    /// not fit into little memory is in a temporary file and goes with the process.
     #[arg(long, value_name = "DIR", env = "SKEP_DATA", hide_env_values = true)]
     data: Option<PathBuf>,
     /// The number of partitions of a new cluster (8 if not given), fixed for ever.

@@ -15,7 +15,7 @@ impl<B: Broker> FleetLoop<B> {
     }
 
     /// Puts tasks into their queues. One that does not get there is missed when the depth is asked
-    /// for.
+    /// for, or when what came after it has been pulled.
     pub(super) fn fill_queues(&mut self) {
         if self.queued.is_empty() {
             return;

@@ -73,6 +73,16 @@ const NAMES: [&str; 9] =
 /// The tables that hold something of one run, by its number.
 pub(super) const OF_A_RUN: [&str; 5] = ["runs", "history", "seeds", "failed", "dropped"];
 
+/// Says how a database is to be used.
+pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    // Histories are long: most of one fits into a page. Of a database that is there, it stays.
+    connection.pragma_update(None, "page_size", 16 * 1024)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
 /// Creates the tables, unless they are there, of this version and of this cluster. Returns with the
 /// connection how often the database was opened.
 pub(super) fn prepare(
@@ -80,11 +90,7 @@ pub(super) fn prepare(
     settings: &Settings,
 ) -> rusqlite::Result<(Connection, i64)> {
     let cluster = settings.cluster.as_str();
-    // Histories are long: most of one fits into a page. Of a database that is there, it stays.
-    connection.pragma_update(None, "page_size", 16 * 1024)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.set_prepared_statement_cache_capacity(64);
+    set_up(&connection)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let opened = match version {

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
 use foldhash::HashMap;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use skep_protocol::{
     Event, PartitionCount, PartitionId, Record, RunDetail, RunId, RunRecord, RunStarted, Seq,
     Texts, Timestamp,
 };
 
+use super::database;
 use super::entry::{Entry, Message};
 use super::repair::{Fate, Gap};
 use super::rows::{self, is_about_the_record};
@@ -120,6 +121,22 @@ impl Store {
 
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Goes on in memory if it was there that no room was left for what does not fit into it.
+    /// Returns whether it did.
+    pub(super) fn flee(&mut self, from: &rusqlite::Error) -> bool {
+        let is_room = matches!(
+            from.sqlite_error_code(),
+            Some(ErrorCode::DiskFull | ErrorCode::CannotOpen | ErrorCode::SystemIoFailure)
+        );
+        if !is_room || self.connection.path() != Some("") {
+            return false;
+        }
+        let Ok(copied) = database::in_memory(&self.connection) else { return false };
+        self.connection = copied;
+        observe::no_temporary_file(from);
+        true
     }
 
     /// Returns a run that is in memory.

@@ -327,7 +327,7 @@ async fn a_record_that_cannot_be_stored_stops_nothing() {
     let model = open(&ReadModelAt::File(file.clone()), &settings);
     let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON history WHEN new.first = 2
                   BEGIN SELECT RAISE(ABORT, 'not this one'); END";
-    Connection::open(&file).unwrap().execute_batch(refuse).unwrap();
+    rusqlite::Connection::open(&file).unwrap().execute_batch(refuse).unwrap();
     store(&model, 1, vec![started()]).await;
     assert_eq!(runs(&model, RunFilter::default()).await.len(), 1);
     store(&model, 2, one_step()).await;

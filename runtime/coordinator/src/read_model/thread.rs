@@ -139,6 +139,9 @@ impl Thread {
                 Ok(done) => return Some(done),
                 Err(error) => error,
             };
+            if self.store.flee(&error) {
+                continue;
+            }
             observe::trying_again(what, &error);
             if pause.is_zero() || error.sqlite_error_code() == Some(ErrorCode::ReadOnly) {
                 self.broken = Some(format!("the read model cannot store: {error}"));

@@ -1,5 +1,8 @@
 //! What stays in memory, and what stays at all.
 
+use std::path::Path;
+
+use rusqlite::Connection;
 use skep_protocol::PartitionCount;
 
 use super::*;
@@ -201,7 +204,7 @@ async fn whoever_had_the_database_before_writes_no_more() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_temporary_database_takes_little_memory() {
-    const LARGE: u64 = 2 * CACHE as u64;
+    const LARGE: u64 = 2 * database::CACHE as u64;
     let spilled = || {
         let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
         let named = |path: &Path| {
@@ -211,16 +214,41 @@ fn a_temporary_database_takes_little_memory() {
         let paths = files.map(|file| file.path()).filter(|path| named(path));
         paths.filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).max().unwrap_or(0)
     };
-    let (connection, _) = open_temporary(&Settings::of_tests("one")).unwrap();
-    assert!(spilled() < CACHE as u64 / 16, "nobody pays for a file before it is needed");
+    let (connection, _) = database::temporary(&Settings::of_tests("one")).unwrap();
     let sql = "INSERT INTO seeds (no, view) VALUES (?1, zeroblob(1000000))";
     for no in 0..LARGE / 1_000_000 {
         connection.execute(sql, [no.cast_signed()]).unwrap();
     }
-    assert!(spilled() > LARGE - CACHE as u64 * 5 / 4, "{} bytes", spilled());
+    assert!(spilled() > LARGE - database::CACHE as u64 * 5 / 4, "{} bytes", spilled());
     let whole = "SELECT sum(length(view)) FROM seeds";
     let there: i64 = connection.query_row(whole, [], |row| row.get(0)).unwrap();
     assert_eq!(there.unsigned_abs(), LARGE / 1_000_000 * 1_000_000);
+}
+
+/// As on a disk that is full.
+#[tokio::test]
+async fn a_temporary_database_without_room_goes_on_in_memory() {
+    let opened = database::temporary(&Settings::of_tests("one")).unwrap();
+    let pages: i64 = opened.0.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    opened.0.pragma_update(None, "max_page_count", pages + 4).unwrap();
+    let partitions = PartitionCount::DEFAULT;
+    let store = Store::new(opened, partitions, Retention::TEMPORARY).unwrap();
+    let (positions, followers) = (Positions::new(partitions), Followers::default());
+    let thread = Thread { store, partitions, positions, followers, broken: None };
+    let (work, waiting) = mpsc::channel(WAITING);
+    let (lanes, followers) = (Lanes::new(partitions), Followers::default());
+    let model = ReadModel { work, positions: Positions::new(partitions), followers, lanes };
+    let told = async move {
+        for number in 1..=400 {
+            let events = vec![started(), over()];
+            let sent = model.work.send(message(Seq::new(number), of_run(number, events)));
+            sent.await.unwrap();
+            if number % 100 == 0 {
+                assert_eq!(all(&model).await.len() as u64, number);
+            }
+        }
+    };
+    join(thread.run(waiting), told).await;
 }
 
 #[test]
