@@ -42,6 +42,8 @@ pub(crate) struct Standby {
     snapshots: Vec<Seq>,
     /// The latest time in the journal, as far as it was read.
     seen: Timestamp,
+    /// The clock shows the time of the journal.
+    keeps_time: bool,
     messages: Option<JournalReader>,
 }
 
@@ -93,8 +95,7 @@ async fn still_newest<B: Broker>(context: &Context<B>, kept: &[Snapshot]) -> Res
 }
 
 impl Standby {
-    /// Reads the journal to its present end, and takes its time over: by what the broker says of
-    /// how old that end is, for no clock of a coordinator need be right.
+    /// Reads the journal to its present end, and takes its time over.
     pub(crate) async fn open<B: Broker>(context: &Context<B>) -> Result<Self, LoadError> {
         // What is in a snapshot was there: asked for first, for somebody else may go on writing.
         let kept = context.broker.snapshots(context.id).await?;
@@ -139,10 +140,18 @@ impl Standby {
         observe::loaded(context.id, read.chain.seq, from, read.engine.live_runs());
         read.snapshots = snapshots;
         read.seen = read.seen.max(seen);
-        if read.seen > Timestamp::EPOCH {
-            context.clock.carry_on(read.seen, context.broker.age(context.id).await?);
-        }
+        read.take_time_over(context).await?;
         Ok(read)
+    }
+
+    /// Takes the time of the journal over, by what the broker says of how old its end is: for no
+    /// clock of a coordinator need be right. A journal that is empty has no time yet.
+    async fn take_time_over<B: Broker>(&mut self, context: &Context<B>) -> Result<(), Unavailable> {
+        if !self.keeps_time && self.seen > Timestamp::EPOCH {
+            context.clock.carry_on(self.seen, context.broker.age(context.id).await?);
+            self.keeps_time = true;
+        }
+        Ok(())
     }
 
     /// Returns how often the partition was taken over, by what was read.
@@ -151,7 +160,8 @@ impl Standby {
     }
 
     const fn at(engine: Partition, chain: Chain) -> Self {
-        Self { engine, chain, snapshots: Vec::new(), seen: Timestamp::EPOCH, messages: None }
+        let seen = Timestamp::EPOCH;
+        Self { engine, chain, snapshots: Vec::new(), seen, keeps_time: false, messages: None }
     }
 
     fn from_snapshot<B: Broker>(context: &Context<B>, snapshot: &Snapshot) -> Option<Self> {
@@ -185,7 +195,8 @@ impl Standby {
                  messages were lost"
             )));
         }
-        let read = self.up_to(context, end).await?;
+        let mut read = self.up_to(context, end).await?;
+        read.take_time_over(context).await?;
         observe::caught_up(context.id, end);
         Ok(read.loaded(context))
     }
