@@ -21,6 +21,8 @@ struct Oracle {
     attempt: BTreeMap<String, u32>,
     failures: BTreeMap<String, u32>,
     skipped_by_stop: BTreeSet<String>,
+    /// In which order groups and `for_each` steps began.
+    began: BTreeMap<String, usize>,
     paused: bool,
     cancelled: bool,
 }
@@ -59,10 +61,12 @@ impl Oracle {
     fn scope(&mut self, steps: &[Step], around: &Around<'_>, stop: bool) -> bool {
         let stopping = stop && self.failed(steps, around.prefix);
         let mut changed = false;
-        // What has not begun comes before what is inside of what has.
+        // What has not begun comes before what is inside of what has; of that, what is inside of
+        // what began first: after a pause, much may happen at once.
         let path = |step: &Step| format!("{}{}", around.prefix, step.id);
         let begun = |step: &&Step| self.of(&path(step)) != StepStatus::Pending;
-        let (begun, pending): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(begun);
+        let (mut begun, pending): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(begun);
+        begun.sort_by_key(|step| self.began.get(&path(step)));
         for step in pending.into_iter().chain(begun) {
             let path = path(step);
             let cleans = matches!(step.condition, If::Always | If::Failure);
@@ -95,7 +99,10 @@ impl Oracle {
                 Some(false) => self.set(path, StepStatus::Skipped),
                 Some(true) => match kind {
                     Kind::Agent { .. } => self.begin(path),
-                    Kind::Each { .. } | Kind::Group(_) => self.set(path, StepStatus::Running),
+                    Kind::Each { .. } | Kind::Group(_) => {
+                        self.began.insert(path.to_owned(), self.began.len());
+                        self.set(path, StepStatus::Running)
+                    }
                 },
             },
             (_, Kind::Agent { .. }) => stops && self.set(path, StepStatus::Cancelled),
@@ -381,4 +388,5 @@ proptest! {
 #[test]
 fn they_agree_on_what_they_once_did_not() {
     agree(5203641808855299768, World::quick());
+    agree(8947466283273836731, World::quick());
 }
