@@ -82,8 +82,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Returns the settings for a coordinator inside another program: everything in memory, and no
-    /// messages there that nobody needs.
+    /// Returns the settings for a coordinator inside another program: nothing is kept beyond its
+    /// end, and no messages that nobody needs.
     pub fn embedded() -> Self {
         Self { keep_messages: 0, ..Self::default() }
     }

@@ -1,7 +1,5 @@
 //! What stays in memory, and what stays at all.
 
-use std::path::Path;
-
 use rusqlite::Connection;
 use skep_protocol::PartitionCount;
 
@@ -204,6 +202,8 @@ async fn whoever_had_the_database_before_writes_no_more() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_temporary_database_takes_little_memory() {
+    use std::path::Path;
+
     const LARGE: u64 = 2 * database::CACHE as u64;
     let spilled = || {
         let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
