@@ -64,8 +64,8 @@ impl Fleet {
                 attempt.timer = Some(attempt.taken_at(*since));
             }
             Place::Sent { .. } => {}
-            Place::Queued { .. } => {
-                pool_of(&mut self.pools, attempt.capability()).queued.insert(slot);
+            Place::Queued { number, .. } => {
+                pool_of(&mut self.pools, attempt.capability()).queued.insert(*number, slot);
             }
         }
         if let Some(at) = attempt.timer {
@@ -98,9 +98,9 @@ impl Fleet {
                     pool.remove(&attempt.line, &attempt.rank());
                 }
             }
-            Place::Queued { .. } => {
+            Place::Queued { number, .. } => {
                 if let Some(pool) = self.pools.get_mut(attempt.capability()) {
-                    pool.queued.remove(&slot);
+                    pool.queued.remove(number);
                 }
                 touch(&mut self.touched, attempt.capability());
             }

@@ -29,8 +29,9 @@ pub(super) enum Place {
     Sent { agent: AgentId, since: Timestamp },
     /// The agent said in a heartbeat (or by a report) that it holds it.
     Held { agent: AgentId, seen: Timestamp },
-    /// It lies in the queue, or somebody pulled it and has not told yet.
-    Queued { since: Timestamp },
+    /// It lies in the queue since then, or somebody pulled it and has not told yet. Numbers rise
+    /// with what is put into a queue after it.
+    Queued { since: Timestamp, number: u64 },
     /// The partition was told that it is lost with this agent, and is about to settle it. It may
     /// know better; then it says nothing.
     Lost { agent: Option<AgentId>, again: Timestamp },

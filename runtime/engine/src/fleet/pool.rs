@@ -62,18 +62,21 @@ pub(super) struct Pool {
     /// Attempts that wait, in order, apart by what they have to wait for: one that cannot go holds
     /// up nobody else.
     ready: BTreeMap<Line, BTreeMap<Rank, Slot>>,
-    /// Attempts in the queue lane that nobody is known to hold.
-    pub(super) queued: BTreeSet<Slot>,
+    /// Attempts in the queue lane that nobody is known to hold, in the order in which they went
+    /// there.
+    pub(super) queued: BTreeMap<u64, Slot>,
+    /// The number of what went there last.
+    pub(super) put: u64,
     /// Agents of the direct lane that take tasks, and have room: the least loaded first.
     pub(super) free: BTreeSet<(u32, AgentId)>,
     /// All agents of the direct lane.
     pub(super) direct: BTreeSet<AgentId>,
     /// All agents of the queue lane.
     pub(super) pullers: BTreeSet<AgentId>,
-    /// When that task went into the queue which was pulled and is the youngest.
-    pub(super) pulled: Option<Timestamp>,
+    /// The number of what went there last of all that was pulled.
+    pub(super) pulled: u64,
     /// The same, when the queue was looked at last.
-    pub(super) pulled_before: Option<Timestamp>,
+    pub(super) pulled_before: u64,
     /// When the depth of the queue is asked for next.
     pub(super) ask_at: Option<Timestamp>,
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use compact_str::CompactString;
 use skep_protocol::limits::{HOLD_CONFIRMED_WITHIN, QUEUE_DEPTH_WITHOUT_AGENTS};
-use skep_protocol::{AgentId, AttemptId, Timestamp};
+use skep_protocol::{AgentId, Timestamp};
 
 use super::agent::Agent;
 use super::place::Place;
-use super::pool::{Line, Pool};
+use super::pool::{Line, Pool, pool_of};
 use super::register::Slot;
 use super::{Fleet, FleetEffect, Timer};
 
@@ -91,7 +91,10 @@ impl Fleet {
         let Some(attempt) = self.attempts.at(slot) else { return };
         let (task, sending) = (attempt.offer.task(), attempt.sending);
         effects.push(FleetEffect::Enqueue { task, sending });
-        self.move_to(slot, Place::Queued { since: now });
+        let pool = pool_of(&mut self.pools, attempt.capability());
+        pool.put += 1;
+        let number = pool.put;
+        self.move_to(slot, Place::Queued { since: now, number });
         self.goes_out(slot, now);
     }
 
@@ -117,7 +120,7 @@ impl Fleet {
     ) {
         effects.push(FleetEffect::ClearQueue { capability: capability.to_string() });
         let Some(pool) = self.pools.get(capability) else { return };
-        for slot in pool.queued.clone() {
+        for slot in pool.queued.clone().into_values() {
             self.send_again(slot, now);
         }
     }
@@ -157,7 +160,7 @@ impl Fleet {
         let Some(pool) = self.pools.get_mut(&capability) else { return };
         pool.ask_at = None;
         let pulled = std::mem::replace(&mut pool.pulled_before, pool.pulled);
-        let passed = self.queued_since(&capability, |since| Some(since) < pulled);
+        let passed: Vec<Slot> = pool.queued.range(..pulled).map(|(_, slot)| *slot).collect();
         for slot in passed {
             self.send_again(slot, now);
         }
@@ -177,33 +180,25 @@ impl Fleet {
         let held: usize = pullers.map(|agent| agent.has_of(capability)).sum();
         let known = pool.queued.len() + held;
         let vanished = known.saturating_sub(usize::try_from(found).unwrap_or(usize::MAX));
-        let is_old = |since| now.since(since) >= HOLD_CONFIRMED_WITHIN;
-        for slot in self.queued_since(capability, is_old).into_iter().take(vanished) {
+        let is_old = |slot: &Slot| {
+            let place = self.attempts.at(*slot).map(|attempt| &attempt.place);
+            let Some(Place::Queued { since, .. }) = place else { return false };
+            now.since(*since) >= HOLD_CONFIRMED_WITHIN
+        };
+        let old = pool.queued.values().copied().take_while(is_old);
+        let vanished: Vec<Slot> = old.take(vanished).collect();
+        for slot in vanished {
             self.send_again(slot, now);
         }
-    }
-
-    /// Returns what lies in a queue since some moments, the oldest first.
-    fn queued_since(&self, capability: &str, will_do: impl Fn(Timestamp) -> bool) -> Vec<Slot> {
-        let queued = self.pools.get(capability).into_iter().flat_map(|pool| &pool.queued);
-        let mut old: Vec<(Timestamp, &AttemptId, Slot)> = queued
-            .filter_map(|slot| {
-                let attempt = self.attempts.at(*slot)?;
-                let Place::Queued { since } = attempt.place else { return None };
-                will_do(since).then_some((since, attempt.id(), *slot))
-            })
-            .collect();
-        old.sort_unstable();
-        old.into_iter().map(|(_, _, slot)| slot).collect()
     }
 
     /// Somebody has an attempt that lay in the queue: those before it were pulled, too. Those that
     /// nobody took a while later vanished; how many others' tasks lie there does not matter.
     pub(super) fn see_pulled(&mut self, slot: Slot) {
         let Some(attempt) = self.attempts.at(slot) else { return };
-        let Place::Queued { since } = attempt.place else { return };
+        let Place::Queued { number, .. } = attempt.place else { return };
         if let Some(pool) = self.pools.get_mut(attempt.capability()) {
-            pool.pulled = pool.pulled.max(Some(since));
+            pool.pulled = pool.pulled.max(number);
         }
     }
 }

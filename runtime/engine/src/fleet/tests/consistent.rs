@@ -40,8 +40,9 @@ impl Fleet {
             }
             let unused = Pool::default();
             let pool = self.pools.get(attempt.capability()).unwrap_or(&unused);
-            let queued = matches!(attempt.place, Place::Queued { .. });
-            assert_eq!(pool.queued.contains(&slot), queued, "{id} in the queue");
+            let number = pool.queued.iter().find_map(|(number, at)| (*at == slot).then_some(*number));
+            let said = if let Place::Queued { number, .. } = attempt.place { Some(number) } else { None };
+            assert_eq!(number, said, "{id} in the queue");
             let ready = pool.first_of(usize::MAX, |_| true).contains(&slot);
             assert_eq!(ready, attempt.place == Place::Ready, "{id} ready");
             let free = self.stops_before(attempt, self.looked).is_none();
@@ -61,7 +62,7 @@ impl Fleet {
     /// A slot that nobody is in belongs to whoever comes next.
     fn assert_no_slot_is_stale(&self) {
         let held = self.agents.values().flat_map(|agent| &agent.attempts);
-        let queued = self.pools.values().flat_map(|pool| &pool.queued);
+        let queued = self.pools.values().flat_map(|pool| pool.queued.values());
         for slot in held.chain(queued) {
             assert!(self.attempts.at(*slot).is_some(), "a slot that nobody is in");
         }

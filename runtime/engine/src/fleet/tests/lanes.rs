@@ -142,6 +142,25 @@ fn what_is_passed_by_younger_ones_vanished_however_full_the_queue_is() {
 }
 
 #[test]
+fn what_got_lost_is_sent_again_although_its_batch_went_out_at_one_moment() {
+    let mut scene = Scene::new();
+    scene.beat_with("q", 4, &[], queue).owe("first").owe("lost").owe("third").owe("last");
+    scene.after(4_000).beat_with("q", 4, &["first", "third"], queue).after(1_000);
+    scene.after(4_000).beat_with("q", 4, &["first", "third"], queue);
+    scene.after(1_000).check(expect![[r#"
+        0: enqueue first (sending 0)
+        0: enqueue lost (sending 0)
+        0: enqueue third (sending 0)
+        0: enqueue last (sending 0)
+        4000: first held by q
+        4000: third held by q
+        5000: ask depth of c
+        10000: ask depth of c
+        10000: enqueue lost (sending 1)
+    "#]]);
+}
+
+#[test]
 fn what_lay_in_the_queue_while_its_run_was_paused_is_sent_again() {
     let mut scene = Scene::new();
     scene.beat_with("q", 4, &[], queue).owe("x").owe("x");
