@@ -11,6 +11,8 @@ use skep_protocol::encode;
 use crate::harness::{NatsHarness, connect, stranger};
 
 const WAIT: Duration = Duration::from_secs(10);
+/// Long enough for whatever is on its way.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// An agent that makes no consumers, as those who speak the protocol by hand, pulls again what was
 /// in the queue: the coordinator sees the loss when it asks for the depth.
@@ -126,4 +128,34 @@ async fn an_agent_that_waits_gets_the_next_task_after_its_queue_vanished() {
         assert_eq!(pulled[0].task.step.to_string(), what);
         pulled[0].settle(Settle::Ack).await.expect("settled");
     }
+}
+
+/// One confirmation is that of all which were done at the same moment: none of them comes again.
+/// What that moment is follows from the one thread.
+#[tokio::test]
+async fn tasks_that_are_done_together_share_a_confirmation() {
+    const TASKS: usize = 300;
+    let harness = NatsHarness::start().await;
+    let (nats, agent) = (connect(&harness, |_| {}).await, connect(&harness, |_| {}).await);
+    let tasks = (0..TASKS).map(|n| (task("writer", &format!("s{n}")), 1)).collect();
+    nats.offer_all(tasks).await.expect("offered");
+    let mut pulled = Vec::new();
+    while pulled.len() < TASKS {
+        pulled.extend(agent.pull("writer", TASKS, WAIT).await.expect("pull"));
+    }
+    // Somebody who listens sees what is answered, and how often.
+    let seer = stranger(&harness).await;
+    let mut answers = seer.subscribe("_INBOX.>").await.expect("subscribed");
+    seer.publish("_INBOX.listens", "now".into()).await.expect("sent");
+    soon("its own message", answers.next()).await;
+    let settled = pulled.iter_mut().map(|task| task.settle(Settle::Ack));
+    for settled in futures::future::join_all(settled).await {
+        settled.expect("acknowledged");
+    }
+    assert_eq!(nats.depth("writer").await.expect("depth"), QueueDepth::default());
+    let mut empty = 0;
+    while let Ok(Some(answer)) = tokio::time::timeout(MOMENT, answers.next()).await {
+        empty += usize::from(answer.payload.is_empty());
+    }
+    assert!((1..=TASKS / 100).contains(&empty), "{empty} confirmations");
 }

@@ -1,7 +1,7 @@
 //! Errors that many parts of the port share.
 
 /// The broker cannot be reached or does not answer; trying again later may help.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot {attempted}: {reason}")]
 pub struct Unavailable {
     /// What was attempted: "publish a heartbeat".

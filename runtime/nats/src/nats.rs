@@ -28,6 +28,7 @@ use crate::mux::Mux;
 use crate::options::ConnectOptions;
 use crate::parts;
 use crate::ping::is_ping;
+use crate::tasks::Done;
 
 /// Answers that wait while the connection takes no more.
 const MAX_WAITING_ANSWERS: usize = 16_384;
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) request_timeout: Duration,
     pub(crate) ack_wait: Duration,
     pub(crate) queues: Mutex<BTreeMap<String, (Period, Consumer<pull::Config>)>>,
+    /// Pulled tasks that are about to be acknowledged, by capability.
+    pub(crate) done: Mutex<BTreeMap<String, Vec<Done>>>,
     pub(crate) controls_sent: AtomicU64,
     warned: Mutex<BTreeSet<&'static str>>,
     answers: mpsc::Sender<(Subject, Bytes)>,
@@ -122,6 +125,7 @@ impl Nats {
                 request_timeout: options.request_timeout,
                 ack_wait: options.ack_wait,
                 queues: Mutex::default(),
+                done: Mutex::default(),
                 controls_sent: AtomicU64::new(1),
                 warned: Mutex::default(),
                 answers,

@@ -5,6 +5,7 @@
 //! the consumer, too, for an offer does not see that it is gone. An agent makes consumers, but
 //! never the stream.
 
+mod done;
 mod offer;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::context::{ConsumerInfoErrorKind, CreateStreamErrorKind};
 use async_nats::jetstream::message::AckKind;
 use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, InfoError};
+use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use skep_broker::{Delivered, QueueDepth, RequestError, Settle, Tasks, Unavailable};
 use skep_protocol::{Task, decode};
@@ -24,6 +26,7 @@ use tokio::time::Instant;
 use crate::connect::chain;
 use crate::layout::token;
 use crate::nats::{Nats, locked};
+pub(crate) use done::Done;
 
 /// Pause before a queue that vanished is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
@@ -287,22 +290,25 @@ impl Nats {
             self.confirmed(reply, AckKind::Term).await.ok();
             return None;
         };
-        let nats = self.clone();
-        let settle = move |settle| {
-            let (nats, reply) = (nats.clone(), reply.clone());
-            async move { nats.settle(reply, settle).await }.boxed()
-        };
+        let (nats, capability) = (self.clone(), capability.to_owned());
+        let settle = move |settle| nats.settle(&capability, reply.clone(), settle);
         Some(Delivered::new(task, deliveries.unwrap_or(1), settle).with_unread(unread))
     }
 
-    async fn settle(&self, reply: Subject, settle: Settle) -> Result<(), Unavailable> {
+    fn settle(
+        &self,
+        capability: &str,
+        reply: Subject,
+        settle: Settle,
+    ) -> BoxFuture<'static, Result<(), Unavailable>> {
         let kind = match settle {
-            Settle::Ack => AckKind::Ack,
+            Settle::Ack => return self.acknowledge(capability, reply),
             Settle::Return(delay) if delay.is_zero() => AckKind::Nak(None),
             Settle::Return(delay) => AckKind::Nak(Some(delay)),
             Settle::Extend => AckKind::Progress,
         };
-        self.confirmed(reply, kind).await
+        let nats = self.clone();
+        async move { nats.confirmed(reply, kind).await }.boxed()
     }
 
     /// Tells the consumer what becomes of a message, and waits until it has understood. Not by the

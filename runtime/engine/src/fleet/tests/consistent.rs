@@ -40,8 +40,10 @@ impl Fleet {
             }
             let unused = Pool::default();
             let pool = self.pools.get(attempt.capability()).unwrap_or(&unused);
-            let number = pool.queued.iter().find_map(|(number, at)| (*at == slot).then_some(*number));
-            let said = if let Place::Queued { number, .. } = attempt.place { Some(number) } else { None };
+            let number =
+                pool.queued.iter().find_map(|(number, at)| (*at == slot).then_some(*number));
+            let said =
+                if let Place::Queued { number, .. } = attempt.place { Some(number) } else { None };
             assert_eq!(number, said, "{id} in the queue");
             let ready = pool.first_of(usize::MAX, |_| true).contains(&slot);
             assert_eq!(ready, attempt.place == Place::Ready, "{id} ready");
