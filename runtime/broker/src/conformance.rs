@@ -10,6 +10,7 @@
 //! A clause that is broken panics and says what it saw. None measures time; those that wait for
 //! something to *not* happen wait for as long as the bounds of the broker ask for.
 
+pub mod crowd;
 pub mod fixtures;
 pub mod journal;
 pub mod presence;
@@ -105,6 +106,8 @@ macro_rules! conformance_tests {
                 c31_a_successor_is_heard_beside_its_predecessor
                 c32_control_reaches_one_agent_or_all
                 c51_large_commands_and_answers_arrive_whole;
+            crowd:
+                c56_commands_without_room_are_answered_as_busy;
             presence:
                 c33_beats_reach_everybody_who_listens
                 c34_a_slow_listener_hinders_nobody

@@ -62,6 +62,8 @@ impl<R> fmt::Debug for Responder<R> {
 /// - **C51** A command and the answer to a question may have `MAX_MESSAGE` bytes, however little
 ///   the broker takes at once.
 /// - **C49** Who listens when the broker restarts is heard again afterwards.
+/// - **C56** Of more commands than find room while their listener takes none, those that found none
+///   are answered as busy, once it takes some at the latest.
 ///
 /// A broker that carries bytes reads them: what it cannot read reaches no listener, and is answered
 /// at once with the cause (see [`Answer`](skep_protocol::Answer)).

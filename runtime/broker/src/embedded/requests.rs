@@ -9,7 +9,8 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use skep_protocol::limits::MAX_MESSAGE;
 use skep_protocol::{
-    AgentId, Command, CommandReply, Control, Delivery, PartitionId, Query, QueryReply, TaskBatch,
+    AgentId, Answer, Command, CommandReply, Control, Delivery, PartitionId, Query, QueryReply,
+    TaskBatch,
 };
 use tokio::time::timeout;
 
@@ -135,21 +136,24 @@ fn query_wait(query: &Query) -> Duration {
 }
 
 /// Asks, and waits for the answer.
-pub(super) async fn ask<K: Ord + Clone, M, R>(
+pub(super) async fn ask<K: Ord + Clone, M, R: Answer>(
     part: &Mailbox<K, M, R>,
     key: &K,
     message: M,
     within: Duration,
     what: What<'_>,
 ) -> Result<R, RequestError> {
-    let asked = part.with(|mailboxes, ready| mailboxes.ask(key, message, ready));
-    let asker = asked.map_err(|refused| match refused {
-        AskRefused::Nobody => RequestError::NoResponders { what: what.to_string(), sent: false },
-        AskRefused::Full => {
-            let reason = format!("too many {what} wait");
-            Unavailable { attempted: "send a request", reason }.into()
+    let asker = match part.with(|mailboxes, ready| mailboxes.ask(key, message, ready)) {
+        Ok(asker) => asker,
+        Err(AskRefused::Nobody) => {
+            return Err(RequestError::NoResponders { what: what.to_string(), sent: false });
         }
-    })?;
+        Err(AskRefused::Full) => {
+            let reason = format!("too many {what} wait");
+            let unavailable = Unavailable { attempted: "send a request", reason };
+            return R::busy().ok_or(unavailable.into());
+        }
+    };
     let asking = Asking { part, asker };
     match timeout(within, asking.answer()).await {
         Ok(Ok(answer)) => Ok(answer),
