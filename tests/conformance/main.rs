@@ -1,6 +1,7 @@
 //! The contract of the broker over a real nats-server: every clause, random operations compared
 //! with the memory machine, and what only NATS can do wrong.
 
+mod by_hand;
 mod connecting;
 mod differing;
 mod flood;

@@ -1,6 +1,7 @@
 //! The whole, end to end: real processes, a real nats-server, real `kill -9`.
 
 mod again;
+mod bench;
 mod breakers;
 mod cluster;
 mod crash;

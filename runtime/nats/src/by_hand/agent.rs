@@ -1,13 +1,14 @@
-//! The agent of the loop written by hand: it answers each task with its payload.
+//! The agent of the loops written by hand: it answers each task with its payload.
 
-use async_nats::Client;
-use async_nats::jetstream::AckKind;
-use async_nats::jetstream::consumer::{AckPolicy, pull};
-use futures::StreamExt as _;
 use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::{AckKind, Context};
+use async_nats::{Client, Subject};
+use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
-use super::{ByHandError, Names, PATIENCE, Way, failed};
+use super::{ByHandError, IN_FLIGHT, Names, PATIENCE, Way, failed};
 use crate::nats::Nats;
 
 /// Pulled tasks that one request admits.
@@ -27,7 +28,8 @@ pub async fn perform(nats: &Nats, prefix: &str, way: Way) -> Result<(), ByHandEr
     let client = &nats.shared.client;
     match way {
         Way::Direct => answer(client, &names).await,
-        Way::Queue => pull(nats, client, &names).await,
+        Way::Queue => send(client, &names, pull(nats, &names).await?).await,
+        Way::Plain => store(nats.js(), &names, pull(nats, &names).await?).await,
     }
 }
 
@@ -44,7 +46,34 @@ async fn answer(client: &Client, names: &Names) -> Result<(), ByHandError> {
     Ok(())
 }
 
-async fn pull(nats: &Nats, client: &Client, names: &Names) -> Result<(), ByHandError> {
+/// Sends each result, and settles its task at once.
+async fn send(client: &Client, names: &Names, mut tasks: pull::Stream) -> Result<(), ByHandError> {
+    let results = names.results();
+    while let Some(task) = tasks.next().await {
+        let task = task.map_err(|error| failed("pull a task")(&error))?;
+        let sent = client.publish(results.clone(), task.payload.clone()).await;
+        sent.map_err(|error| failed("send a result")(&error))?;
+        let Some(reply) = task.message.reply else { continue };
+        let settled = client.publish(reply, AckKind::Ack.into()).await;
+        settled.map_err(|error| failed("settle a task")(&error))?;
+    }
+    Ok(())
+}
+
+/// Stores each result, many at a time, and settles its task only after that.
+async fn store(js: &Context, names: &Names, tasks: pull::Stream) -> Result<(), ByHandError> {
+    let journal = &Subject::from(names.journal());
+    let tasks = tasks.map_err(|error| failed("pull a task")(&error));
+    let storing = tasks.try_for_each_concurrent(IN_FLIGHT, async |task| {
+        let sent = js.publish(journal.clone(), task.payload.clone()).await;
+        let stored = sent.map_err(|error| failed("send a result")(&error))?.await;
+        stored.map_err(|error| failed("store a result")(&error))?;
+        task.ack().await.map_err(|error| failed("settle a task")(error.as_ref()))
+    });
+    storing.await
+}
+
+async fn pull(nats: &Nats, names: &Names) -> Result<pull::Stream, ByHandError> {
     let config = pull::Config {
         durable_name: Some("agents".to_owned()),
         ack_policy: AckPolicy::Explicit,
@@ -62,15 +91,5 @@ async fn pull(nats: &Nats, client: &Client, names: &Names) -> Result<(), ByHandE
         }
     };
     let tasks = consumer.stream().max_messages_per_batch(AT_ONCE).messages().await;
-    let mut tasks = tasks.map_err(|error| failed("pull tasks")(&error))?;
-    let results = names.results();
-    while let Some(task) = tasks.next().await {
-        let task = task.map_err(|error| failed("pull a task")(&error))?;
-        let sent = client.publish(results.clone(), task.payload.clone()).await;
-        sent.map_err(|error| failed("send a result")(&error))?;
-        let Some(reply) = task.message.reply else { continue };
-        let settled = client.publish(reply, AckKind::Ack.into()).await;
-        settled.map_err(|error| failed("settle a task")(&error))?;
-    }
-    Ok(())
+    tasks.map_err(|error| failed("pull tasks")(&error))
 }

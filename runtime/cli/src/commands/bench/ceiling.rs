@@ -1,12 +1,14 @@
 //! `skep bench ceiling`: what the same loop does, written by hand.
 
-use clap::Args;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
 use skep_nats::Nats;
-use skep_nats::by_hand::{self, Chains};
+use skep_nats::by_hand::{self, Chains, Played};
 
 use super::chain::Shape;
 use super::figures::{Figures, Sample};
-use super::ground::GroundArgs;
+use super::ground::{Ground, GroundArgs};
 use super::load::Chained;
 use super::worker::Way;
 use crate::cli::Global;
@@ -17,11 +19,18 @@ use crate::runtime;
 
 /// What its subjects and streams begin with.
 const PREFIX: &str = "skep-bench-by-hand";
+/// Chains before anything is measured.
+const WARM_UP: u32 = 200;
 
 /// The dispatch loop without skep, written by hand: what the server and this machine can do.
 ///
-/// Publish a task, perform it in another process, report, append in groups, and only then publish
-/// the next one. No engine, no leases, no retries.
+/// Publish a task, perform it in another process, report, append, and only then publish the next
+/// one. No engine, no leases, no retries.
+///
+/// The leanest loop (ceiling) appends results in groups: one that is not appended yet is lost with
+/// whoever appends, and its task is gone by then. With --lane queue there is a second one (plain),
+/// as one would write it over JetStream: each result is a message in a file, and its task is gone
+/// only once it is stored.
 #[derive(Debug, Args)]
 pub(super) struct Ceiling {
     #[command(flatten)]
@@ -45,70 +54,154 @@ impl Ceiling {
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         let (nats, server) = self.ground.server(global).await?;
         let url = server.as_ref().map(|server| server.url());
-        let mut by_hand = Loop::start(&nats, self.ground.lane(), global, url)?;
-        let mut samples = Vec::new();
-        by_hand.play(Shape { runs: 200, ..self.shape }).await?;
-        for _ in 0..self.times {
-            let steps_per_s = by_hand.play(self.shape).await?;
-            samples.push(Sample::from([("ceiling_steps_per_s", steps_per_s)]));
+        let loops = Loop::all(&nats, self.ground.lane(), &addressed(global, url));
+        for by_hand in &loops {
+            by_hand.play(Shape { runs: WARM_UP, ..self.shape }).await?;
         }
-        let settings = self.ground.settings(Some(&nats)).await?;
+        let mut samples = Vec::new();
+        for _ in 0..self.times {
+            let mut sample = Sample::new();
+            for by_hand in &loops {
+                sample.insert(by_hand.which.rate(), by_hand.play(self.shape).await?);
+            }
+            samples.push(sample);
+        }
+        let mut settings = self.ground.settings(Some(&nats)).await?;
+        self.shape.each.tell(&mut settings);
         let runs = Some(self.shape.runs);
         Figures { benchmark: "ceiling", runs, settings, samples }.print(global.output);
         Ok(Exit::Ok)
     }
 }
 
-/// The loop, and its agent.
+/// Whether a benchmark measures the same written by hand, too.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Beside {
+    /// Leave what is written by hand away.
+    #[arg(long)]
+    no_ceiling: bool,
+}
+
+impl Beside {
+    /// Gets the loops of a lane ready, the leanest first; without a server there is none.
+    pub(super) fn loops(self, ground: &Ground, lane: Way, global: &Global) -> Vec<Loop> {
+        let nats = ground.nats().filter(|_| !self.no_ceiling);
+        let at = addressed(global, ground.url());
+        nats.map(|nats| Loop::all(nats, lane, &at)).unwrap_or_default()
+    }
+}
+
+/// Returns the arguments that name a server: ours, at this address, or the one that is named.
+fn addressed(global: &Global, url: Option<String>) -> Vec<String> {
+    url.map_or_else(|| global.cluster.to_args(), |url| vec!["--nats".to_owned(), url])
+}
+
+/// A loop, and how its agent is started.
 pub(super) struct Loop {
     nats: Nats,
-    way: by_hand::Way,
+    which: Which,
     args: Vec<String>,
 }
 
 impl Loop {
-    /// Gets it ready on a server: ours, at this address, or the one that is named.
-    pub(super) fn start(
-        nats: &Nats,
-        lane: Way,
-        global: &Global,
-        url: Option<String>,
-    ) -> Result<Self, Error> {
-        let at = url.map_or_else(|| global.cluster.to_args(), |url| vec!["--nats".to_owned(), url]);
-        let args = ["bench", "by-hand", "--lane", lane.name()].map(str::to_owned);
-        Ok(Self { nats: nats.clone(), way: way(lane), args: args.into_iter().chain(at).collect() })
+    fn all(nats: &Nats, lane: Way, at: &[String]) -> Vec<Self> {
+        let of = |which: &Which| {
+            let args = ["bench", "by-hand", "--way", which.name()].map(str::to_owned);
+            let args = args.into_iter().chain(at.iter().cloned()).collect();
+            Self { nats: nats.clone(), which: *which, args }
+        };
+        Which::all(lane).iter().map(of).collect()
     }
 
-    /// Plays it once, with an agent that is there for as long, and returns steps per second.
-    pub(super) async fn play(&mut self, shape: Shape) -> Result<f64, Error> {
+    /// Plays it once; returns its steps per second, and skep's share of them, by their names.
+    pub(super) async fn hold(&self, steps_per_s: f64, shape: Shape) -> Result<Sample, Error> {
+        let of_loop = self.play(shape).await?;
+        Ok([(self.which.rate(), of_loop), (self.which.ratio(), steps_per_s / of_loop)].into())
+    }
+
+    async fn play(&self, shape: Shape) -> Result<f64, Error> {
+        let played = self.drive(shape).await?;
+        let all = f64::from(shape.runs) * f64::from(shape.each.steps);
+        Ok(all / played.took.as_secs_f64())
+    }
+
+    /// Plays it once with a single chain; returns how long each of its steps took.
+    pub(super) async fn step_by_step(&self, each: Chained) -> Result<Vec<Duration>, Error> {
+        Ok(self.drive(Shape { runs: 1, each }).await?.steps)
+    }
+
+    /// Plays it once, with an agent that is there for as long.
+    async fn drive(&self, shape: Shape) -> Result<Played, Error> {
         let Shape { runs, each: Chained { steps, payload } } = shape;
         let _agent = Process::start(self.args.clone(), Vec::new(), None)?;
         let chains = Chains { chains: runs, steps, payload: payload as usize };
-        let took = by_hand::drive(&self.nats, PREFIX, self.way, chains).await;
-        let took = took.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))?;
-        Ok(f64::from(runs * steps) / took.as_secs_f64())
+        let played = by_hand::drive(&self.nats, PREFIX, self.which.way(), chains).await;
+        played.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))
     }
 }
 
-const fn way(lane: Way) -> by_hand::Way {
-    match lane {
-        Way::Direct => by_hand::Way::Direct,
-        Way::Queue => by_hand::Way::Queue,
+/// Which loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    Direct,
+    Queue,
+    Plain,
+}
+
+impl Which {
+    /// Returns those of a lane, the leanest first.
+    const fn all(lane: Way) -> &'static [Self] {
+        match lane {
+            Way::Direct => &[Self::Direct],
+            Way::Queue => &[Self::Queue, Self::Plain],
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Queue => "queue",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// Returns what its steps per second are called.
+    const fn rate(self) -> &'static str {
+        match self {
+            Self::Direct | Self::Queue => "ceiling_steps_per_s",
+            Self::Plain => "plain_steps_per_s",
+        }
+    }
+
+    /// Returns what skep's share of them is called.
+    const fn ratio(self) -> &'static str {
+        match self {
+            Self::Direct | Self::Queue => "ratio",
+            Self::Plain => "plain_ratio",
+        }
+    }
+
+    const fn way(self) -> by_hand::Way {
+        match self {
+            Self::Direct => by_hand::Way::Direct,
+            Self::Queue => by_hand::Way::Queue,
+            Self::Plain => by_hand::Way::Plain,
+        }
     }
 }
 
-/// Perform the tasks of the loop that is written by hand.
+/// Perform the tasks of a loop that is written by hand.
 #[derive(Debug, Args)]
 pub(super) struct ByHand {
-    #[arg(long, value_enum, default_value_t)]
-    lane: Way,
+    #[arg(long, value_enum)]
+    way: Which,
 }
 
 impl ByHand {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
         runtime::large()?.block_on(async {
             let nats = cluster::connect(&global.cluster).await?;
-            let performed = by_hand::perform(&nats, PREFIX, way(self.lane)).await;
+            let performed = by_hand::perform(&nats, PREFIX, self.way.way()).await;
             performed.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))?;
             Ok(Exit::Ok)
         })

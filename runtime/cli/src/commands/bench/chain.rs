@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::ceiling;
+use super::ceiling::{Beside, Loop};
 use super::figures::{Figures, Sample};
 use super::ground::{Ground, GroundArgs};
 use super::load::Chained;
@@ -18,7 +18,9 @@ const WARM_UP: u32 = 200;
 /// Many runs at a time, each a chain of steps that do nothing: completed steps per second, from the
 /// first start to the last end.
 ///
-/// Beside it, and in turn with it, the same loop written by hand: see `skep bench ceiling`.
+/// Beside it, and in turn with it, the same loop written by hand: see `skep bench ceiling`. A ratio
+/// is skep's share of what a loop does: 1 is as fast, 0.5 half as fast. With --lane queue there are
+/// two loops: `ratio` is the share of the leanest one, `plain_ratio` that of plain JetStream.
 #[derive(Debug, Args)]
 pub(super) struct Chain {
     #[command(flatten)]
@@ -29,9 +31,8 @@ pub(super) struct Chain {
     #[arg(long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
     times: u32,
-    /// Leave the loop written by hand away.
-    #[arg(long)]
-    no_ceiling: bool,
+    #[command(flatten)]
+    beside: Beside,
 }
 
 /// How much of what.
@@ -52,9 +53,10 @@ impl Chain {
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         let ground = self.ground.prepare(global).await?;
+        let loops = self.beside.loops(&ground, self.ground.lane(), global);
         let samples = match &ground {
-            Ground::Embedded(local) => self.samples(local.client(), &ground, global).await?,
-            Ground::Nats(cluster) => self.samples(cluster.client(), &ground, global).await?,
+            Ground::Embedded(local) => self.samples(local.client(), &ground, &loops).await?,
+            Ground::Nats(cluster) => self.samples(cluster.client(), &ground, &loops).await?,
         };
         let mut settings = self.ground.settings(ground.nats()).await?;
         self.shape.each.tell(&mut settings);
@@ -67,22 +69,16 @@ impl Chain {
         &self,
         client: &Client<B>,
         ground: &Ground,
-        global: &Global,
+        loops: &[Loop],
     ) -> Result<Vec<Sample>, Error> {
         let Shape { runs, each } = self.shape;
         let mut load = each.prepare(client).await?;
         load.play(WARM_UP.min(runs)).await?;
-        let mut ceiling = match ground.nats().filter(|_| !self.no_ceiling) {
-            Some(nats) => {
-                Some(ceiling::Loop::start(nats, self.ground.lane(), global, ground.url())?)
-            }
-            None => None,
-        };
         let mut samples = Vec::new();
         for time in 0..self.times {
             let before = ground.processor();
             let played = load.play(runs).await?;
-            let all = f64::from(runs * each.steps);
+            let all = f64::from(runs) * f64::from(each.steps);
             let steps_per_s = all / played.took.as_secs_f64();
             let mut sample = Sample::from([
                 ("steps_per_s", steps_per_s),
@@ -93,10 +89,8 @@ impl Chain {
             sample.extend(
                 ran.map(|((of, after), (_, before))| (of.per_step, (after - before) * 1e6 / all)),
             );
-            if let Some(ceiling) = &mut ceiling {
-                let of_loop = ceiling.play(self.shape).await?;
-                sample.insert("ceiling_steps_per_s", of_loop);
-                sample.insert("ratio", steps_per_s / of_loop);
+            for by_hand in loops {
+                sample.extend(by_hand.hold(steps_per_s, self.shape).await?);
             }
             output::note(format!("{}: {:.0} steps/s", time + 1, steps_per_s));
             samples.push(sample);

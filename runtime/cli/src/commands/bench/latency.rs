@@ -6,6 +6,7 @@ use clap::Args;
 use skep_broker::Broker;
 use tokio::sync::mpsc;
 
+use super::ceiling::{Beside, Loop};
 use super::figures::{Figures, Sample, percentile};
 use super::ground::{Ground, GroundArgs};
 use super::load::Chained;
@@ -15,6 +16,8 @@ use crate::error::{Error, Exit};
 
 /// Runs before anything is measured.
 const WARM_UP: u32 = 20;
+/// Steps of the loop written by hand: enough for one in a hundred.
+const MOST_BY_HAND: u32 = 1_000;
 
 /// One run at a time, a chain of steps that do nothing: how long each step takes, and a run, from
 /// its submission to its end.
@@ -22,6 +25,11 @@ const WARM_UP: u32 = 20;
 /// A step takes from when its agent began it until it begins the next one; the first one counts
 /// from the submission. For that the agent is in this process, and nobody else watches. What a run
 /// takes is seen in the journal, with as many runs again.
+///
+/// Beside it, and in turn with it, the loop written by hand, the leanest of its lane, with a single
+/// chain of as many steps, at most 1000: how long each takes (ceiling), from one durable result to
+/// the next. See `skep bench ceiling`. The ratio is `ceiling_p50_ms` by `p50_ms`: 1 is as fast, 0.5
+/// half as fast.
 #[derive(Debug, Args)]
 pub(super) struct Latency {
     #[command(flatten)]
@@ -36,6 +44,8 @@ pub(super) struct Latency {
     #[arg(long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
     times: u32,
+    #[command(flatten)]
+    beside: Beside,
 }
 
 impl Latency {
@@ -46,9 +56,11 @@ impl Latency {
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         let (sender, begun) = mpsc::unbounded_channel();
         let ground = self.ground.telling(sender).prepare(global).await?;
+        let loops = self.beside.loops(&ground, self.ground.lane(), global);
+        let by_hand = loops.first();
         let samples = match &ground {
-            Ground::Embedded(local) => self.samples(local.client(), begun).await?,
-            Ground::Nats(cluster) => self.samples(cluster.client(), begun).await?,
+            Ground::Embedded(local) => self.samples(local.client(), begun, by_hand).await?,
+            Ground::Nats(cluster) => self.samples(cluster.client(), begun, by_hand).await?,
         };
         let mut settings = self.ground.settings(ground.nats()).await?;
         self.each.tell(&mut settings);
@@ -60,6 +72,7 @@ impl Latency {
         &self,
         client: &Client<B>,
         mut begun: mpsc::UnboundedReceiver<Duration>,
+        by_hand: Option<&Loop>,
     ) -> Result<Vec<Sample>, Error> {
         let mut samples = Vec::new();
         for time in 0..=self.times {
@@ -75,8 +88,17 @@ impl Latency {
                 whole.push(ms(load.play(1).await?.took));
             }
             while begun.try_recv().is_ok() {}
+            let mut sample = of(steps, ["p50_ms", "p99_ms"]);
+            sample.extend(of(whole, ["submit_to_complete_p50_ms", "submit_to_complete_p99_ms"]));
+            if let Some(by_hand) = by_hand {
+                let steps = MOST_BY_HAND.min(runs * self.each.steps);
+                let times = by_hand.step_by_step(Chained { steps, ..self.each }).await?;
+                let times = times.into_iter().map(ms).collect();
+                sample.extend(of(times, ["ceiling_p50_ms", "ceiling_p99_ms"]));
+                sample.insert("ratio", sample["ceiling_p50_ms"] / sample["p50_ms"]);
+            }
             if time > 0 {
-                samples.push(of(&mut steps, &mut whole));
+                samples.push(sample);
             }
         }
         Ok(samples)
@@ -87,14 +109,9 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn of(steps: &mut [f64], whole: &mut [f64]) -> Sample {
-    steps.sort_unstable_by(f64::total_cmp);
-    whole.sort_unstable_by(f64::total_cmp);
-    let figures = [
-        ("p50_ms", percentile(steps, 50.0)),
-        ("p99_ms", percentile(steps, 99.0)),
-        ("submit_to_complete_p50_ms", percentile(whole, 50.0)),
-        ("submit_to_complete_p99_ms", percentile(whole, 99.0)),
-    ];
-    figures.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+/// Returns under these names what half of them, and all but one in a hundred, do not exceed.
+fn of(mut times: Vec<f64>, names: [&'static str; 2]) -> Sample {
+    times.sort_unstable_by(f64::total_cmp);
+    let figures = names.into_iter().zip([50.0, 99.0]);
+    figures.filter_map(|(name, percent)| Some((name, percentile(&times, percent)?))).collect()
 }
