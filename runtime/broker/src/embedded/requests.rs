@@ -151,7 +151,7 @@ pub(super) async fn ask<K: Ord + Clone, M, R: Answer>(
         Err(AskRefused::Full) => {
             let reason = format!("too many {what} wait");
             let unavailable = Unavailable { attempted: "send a request", reason };
-            return R::busy().ok_or(unavailable.into());
+            return R::busy().ok_or_else(|| unavailable.into());
         }
     };
     let asking = Asking { part, asker };
