@@ -63,7 +63,8 @@ impl<R> fmt::Debug for Responder<R> {
 ///   the broker takes at once.
 /// - **C49** Who listens when the broker restarts is heard again afterwards.
 /// - **C56** Of more commands than find room while their listener takes none, those that found none
-///   are answered as busy, once it takes some at the latest.
+///   are answered as busy, once it takes some at the latest. Beyond another bound, which the broker
+///   sets, they are dropped, and time out.
 ///
 /// A broker that carries bytes reads them: what it cannot read reaches no listener, and is answered
 /// at once with the cause (see [`Answer`](skep_protocol::Answer)).

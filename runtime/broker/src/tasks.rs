@@ -57,10 +57,14 @@ impl Delivered {
         self
     }
 
-    /// Tells the broker what becomes of the task.
+    /// Tells the broker what becomes of the task. A broker of several servers may lose an
+    /// acknowledgement while one of them fails, and say that all is well: the task comes again.
     ///
     /// # Errors
     /// [`Unavailable`]: the task may come again.
+    ///
+    /// # Cancel safety
+    /// What was said may be done all the same.
     pub async fn settle(&mut self, settle: Settle) -> Result<(), Unavailable> {
         (self.settle)(settle).await
     }

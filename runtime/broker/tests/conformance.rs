@@ -30,7 +30,7 @@ fn settings() -> Settings {
     Settings {
         ack_wait: Duration::from_millis(300),
         request_timeout: Duration::from_secs(2),
-        max_asked: 1_000,
+        max_asked: 100,
         ..Settings::default()
     }
 }

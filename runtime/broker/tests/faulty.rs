@@ -36,7 +36,7 @@ impl Harness for Unfailing {
 }
 
 fn harness() -> Unfailing {
-    let embedded = Embedded::with_settings(Settings { max_asked: 1_000, ..Settings::default() });
+    let embedded = Embedded::with_settings(Settings { max_asked: 100, ..Settings::default() });
     let (_, script) = Faulty::new(embedded.clone());
     Unfailing(embedded, script)
 }

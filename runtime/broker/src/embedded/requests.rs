@@ -149,9 +149,10 @@ pub(super) async fn ask<K: Ord + Clone, M, R: Answer>(
             return Err(RequestError::NoResponders { what: what.to_string(), sent: false });
         }
         Err(AskRefused::Full) => {
-            let reason = format!("too many {what} wait");
-            let unavailable = Unavailable { attempted: "send a request", reason };
-            return R::busy().ok_or_else(|| unavailable.into());
+            return R::busy().ok_or_else(|| {
+                let reason = format!("too many {what} wait");
+                Unavailable { attempted: "send a request", reason }.into()
+            });
         }
     };
     let asking = Asking { part, asker };

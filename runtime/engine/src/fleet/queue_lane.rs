@@ -120,7 +120,8 @@ impl Fleet {
     ) {
         effects.push(FleetEffect::ClearQueue { capability: capability.to_string() });
         let Some(pool) = self.pools.get(capability) else { return };
-        for slot in pool.queued.clone().into_values() {
+        let queued: Vec<Slot> = pool.queued.values().copied().collect();
+        for slot in queued {
             self.send_again(slot, now);
         }
     }
@@ -196,6 +197,10 @@ impl Fleet {
     /// nobody took a while later vanished; how many others' tasks lie there does not matter.
     pub(super) fn see_pulled(&mut self, slot: Slot) {
         let Some(attempt) = self.attempts.at(slot) else { return };
+        // Of what was sent again, it may be the copy from before that was pulled.
+        if attempt.sending > 0 {
+            return;
+        }
         let Place::Queued { number, .. } = attempt.place else { return };
         if let Some(pool) = self.pools.get_mut(attempt.capability()) {
             pool.pulled = pool.pulled.max(number);

@@ -256,9 +256,9 @@ fn heal(world: &mut World, seed: u64, text: &str) {
         }
         // What was offered just now is taken before any time passes: else a group whose steps
         // nobody takes in time is restarted for ever, slowly enough for its intensity.
-        let is_new =
-            |key: &EffectKey| matches!(key, EffectKey::Attempt(_)) && !before.contains(key);
-        if world.owed.keys().any(is_new) {
+        let is_answered =
+            |key: &&EffectKey| matches!(key, EffectKey::Attempt(_) | EffectKey::StartChild(_));
+        if world.owed.keys().filter(is_answered).any(|key| !before.contains(key)) {
             continue;
         }
         if let Some(wake) = world.partition.next_wake() {

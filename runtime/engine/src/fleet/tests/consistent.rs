@@ -40,17 +40,20 @@ impl Fleet {
             }
             let unused = Pool::default();
             let pool = self.pools.get(attempt.capability()).unwrap_or(&unused);
-            let number =
-                pool.queued.iter().find_map(|(number, at)| (*at == slot).then_some(*number));
-            let said =
-                if let Place::Queued { number, .. } = attempt.place { Some(number) } else { None };
-            assert_eq!(number, said, "{id} in the queue");
+            let lies = pool.queued.iter().filter(|(_, at)| **at == slot);
+            let lies: Vec<u64> = lies.map(|(number, _)| *number).collect();
+            if let Place::Queued { number, .. } = attempt.place {
+                assert_eq!(lies, [number], "{id} in the queue");
+            } else {
+                assert_eq!(lies, [0; 0], "{id} in no queue");
+            }
             let ready = pool.first_of(usize::MAX, |_| true).contains(&slot);
             assert_eq!(ready, attempt.place == Place::Ready, "{id} ready");
             let free = self.stops_before(attempt, self.looked).is_none();
             assert!(free || attempt.place != Place::Ready, "{id} goes before another has stopped");
         }
         self.assert_no_slot_is_stale();
+        self.pools.values().for_each(|pool| self.assert_queue_is_in_order(pool));
         assert_eq!(self.rounds, self.rounds_anew(), "who has to do with which round");
         for (name, agent) in &self.agents {
             let told = self.stopping.iter().filter(|(_, stopping)| stopping.agent == *name);
@@ -59,6 +62,17 @@ impl Fleet {
         let told: usize = self.agents.values().map(|agent| agent.stopping.len()).sum();
         assert_eq!(told, self.stopping.len(), "nobody is told to stop something");
         assert!(at_agents <= self.attempts.len(), "agents hold what is not tracked");
+    }
+
+    /// What lies in a queue is numbered in the order in which it went there.
+    fn assert_queue_is_in_order(&self, pool: &Pool) {
+        assert!(pool.pulled_before <= pool.pulled && pool.pulled <= pool.put);
+        assert!(pool.queued.last_key_value().is_none_or(|(number, _)| *number <= pool.put));
+        let since = |slot| match self.attempts.at(slot).unwrap().place {
+            Place::Queued { since, .. } => since,
+            ref other => panic!("{other:?} in a queue"),
+        };
+        assert!(pool.queued.values().copied().is_sorted_by_key(since));
     }
 
     /// A slot that nobody is in belongs to whoever comes next.

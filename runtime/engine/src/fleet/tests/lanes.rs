@@ -160,6 +160,35 @@ fn what_got_lost_is_sent_again_although_its_batch_went_out_at_one_moment() {
     "#]]);
 }
 
+/// Its first copy was given back, and lay before all others.
+#[test]
+fn a_copy_from_before_does_not_tell_that_others_were_passed() {
+    let mut scene = Scene::new();
+    scene.beat_with("q", 4, &[], queue).owe("a").owe("b").owe("c").owe("d");
+    scene.after(4_000).beat_with("q", 4, &["a", "b", "d"], queue).after(1_000).owe("e").owe("f");
+    scene.after(4_000).beat_with("q", 4, &["a", "b", "d"], queue).after(1_000);
+    scene.after(1_000).beat_with("q", 4, &["a", "b", "c", "d"], queue).after(4_000);
+    scene.beat_with("q", 4, &["a", "b", "c", "d"], queue).after(4_000);
+    scene.beat_with("q", 4, &["a", "b", "c", "d"], queue).after(1_000);
+    scene.after(1_000).check(expect![[r#"
+        0: enqueue a (sending 0)
+        0: enqueue b (sending 0)
+        0: enqueue c (sending 0)
+        0: enqueue d (sending 0)
+        4000: a held by q
+        4000: b held by q
+        4000: d held by q
+        5000: ask depth of c
+        5000: enqueue e (sending 0)
+        5000: enqueue f (sending 0)
+        10000: ask depth of c
+        10000: enqueue c (sending 1)
+        11000: c held by q
+        15000: ask depth of c
+        20000: ask depth of c
+    "#]]);
+}
+
 #[test]
 fn what_lay_in_the_queue_while_its_run_was_paused_is_sent_again() {
     let mut scene = Scene::new();
