@@ -28,7 +28,7 @@ use crate::mux::Mux;
 use crate::options::ConnectOptions;
 use crate::parts;
 use crate::ping::is_ping;
-use crate::tasks::Done;
+use crate::tasks::Acknowledging;
 
 /// Answers that wait while the connection takes no more.
 const MAX_WAITING_ANSWERS: usize = 16_384;
@@ -54,8 +54,7 @@ pub(crate) struct Shared {
     pub(crate) request_timeout: Duration,
     pub(crate) ack_wait: Duration,
     pub(crate) queues: Mutex<BTreeMap<String, (Period, Consumer<pull::Config>)>>,
-    /// Pulled tasks that are about to be acknowledged, by capability.
-    pub(crate) done: Mutex<BTreeMap<String, Vec<Done>>>,
+    pub(crate) acknowledging: Acknowledging,
     pub(crate) controls_sent: AtomicU64,
     warned: Mutex<BTreeSet<&'static str>>,
     answers: mpsc::Sender<(Subject, Bytes)>,
@@ -112,6 +111,9 @@ impl Nats {
         let mux = Arc::new(connection.mux);
         let groups = Groups::new(connection.client.clone(), Arc::clone(&mux));
         let shared_answers = Answering::new(connection.client.clone(), MAX_WAITING_ANSWERS);
+        let (client, link) = (connection.client.clone(), connection.link.clone());
+        let acknowledging =
+            Acknowledging::new(client, Arc::clone(&mux), link, options.request_timeout);
         Ok(Self {
             shared: Arc::new(Shared {
                 client: connection.client,
@@ -125,7 +127,7 @@ impl Nats {
                 request_timeout: options.request_timeout,
                 ack_wait: options.ack_wait,
                 queues: Mutex::default(),
-                done: Mutex::default(),
+                acknowledging,
                 controls_sent: AtomicU64::new(1),
                 warned: Mutex::default(),
                 answers,
@@ -158,33 +160,7 @@ impl Nats {
         within: Duration,
         work: F,
     ) -> impl Future<Output = Result<T, Interrupted>> + use<T, F> {
-        let link = self.shared.link.clone();
-        // The client knows of a loss before it tells: what it is given meanwhile it keeps.
-        let told = link.established();
-        let losing = told.filter(|_| self.shared.client.connection_state() == State::Disconnected);
-        // The futures of the client have many kilobytes; they would be copied at every level.
-        let work = Box::pin(work);
-        async move {
-            let limit = tokio::time::sleep(within);
-            tokio::pin!(limit);
-            let connected = async {
-                if let Some(period) = losing {
-                    link.lost(period).await;
-                }
-                link.connected().await
-            };
-            let period = tokio::select! {
-                biased;
-                period = connected => period,
-                () = &mut limit => return Err(Interrupted::NotConnected),
-            };
-            tokio::select! {
-                biased;
-                result = work => Ok(result),
-                () = link.lost(period) => Err(Interrupted::Lost),
-                () = limit => Err(Interrupted::TimedOut),
-            }
-        }
+        while_connected(&self.shared.link, &self.shared.client, within, work)
     }
 
     /// Does `work` of the JetStream API.
@@ -323,6 +299,41 @@ impl Nats {
         }
         if self.shared.answers.try_send((to.clone(), payload)).is_err() {
             tracing::warn!(subject = %to, "an answer was dropped: too many wait");
+        }
+    }
+}
+
+/// Does `work` while a connection lasts; see [`Nats::while_connected`].
+pub(crate) fn while_connected<T, F: Future<Output = T>>(
+    link: &Link,
+    client: &Client,
+    within: Duration,
+    work: F,
+) -> impl Future<Output = Result<T, Interrupted>> + use<T, F> {
+    let link = link.clone();
+    // The client knows of a loss before it tells: what it is given meanwhile it keeps.
+    let losing = link.established().filter(|_| client.connection_state() == State::Disconnected);
+    // The futures of the client have many kilobytes; they would be copied at every level.
+    let work = Box::pin(work);
+    async move {
+        let limit = tokio::time::sleep(within);
+        tokio::pin!(limit);
+        let connected = async {
+            if let Some(period) = losing {
+                link.lost(period).await;
+            }
+            link.connected().await
+        };
+        let period = tokio::select! {
+            biased;
+            period = connected => period,
+            () = &mut limit => return Err(Interrupted::NotConnected),
+        };
+        tokio::select! {
+            biased;
+            result = work => Ok(result),
+            () = link.lost(period) => Err(Interrupted::Lost),
+            () = limit => Err(Interrupted::TimedOut),
         }
     }
 }

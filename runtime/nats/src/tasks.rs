@@ -8,6 +8,7 @@
 mod done;
 mod offer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subject;
@@ -17,7 +18,6 @@ use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::context::{ConsumerInfoErrorKind, CreateStreamErrorKind};
 use async_nats::jetstream::message::AckKind;
 use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, InfoError};
-use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use skep_broker::{Delivered, QueueDepth, RequestError, Settle, Tasks, Unavailable};
 use skep_protocol::{Task, decode};
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::connect::chain;
 use crate::layout::token;
 use crate::nats::{Nats, locked};
-pub(crate) use done::Done;
+pub(crate) use done::Acknowledging;
 
 /// Pause before a queue that vanished is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
@@ -290,25 +290,27 @@ impl Nats {
             self.confirmed(reply, AckKind::Term).await.ok();
             return None;
         };
-        let (nats, capability) = (self.clone(), capability.to_owned());
-        let settle = move |settle| nats.settle(&capability, reply.clone(), settle);
+        let (nats, capability) = (self.clone(), Arc::<str>::from(capability));
+        let settle = move |settle| {
+            let (nats, capability, reply) = (nats.clone(), Arc::clone(&capability), reply.clone());
+            async move { nats.settle(&capability, reply, settle).await }.boxed()
+        };
         Some(Delivered::new(task, deliveries.unwrap_or(1), settle).with_unread(unread))
     }
 
-    fn settle(
+    async fn settle(
         &self,
         capability: &str,
         reply: Subject,
         settle: Settle,
-    ) -> BoxFuture<'static, Result<(), Unavailable>> {
+    ) -> Result<(), Unavailable> {
         let kind = match settle {
-            Settle::Ack => return self.acknowledge(capability, reply),
+            Settle::Ack => return self.shared.acknowledging.acknowledge(capability, reply).await,
             Settle::Return(delay) if delay.is_zero() => AckKind::Nak(None),
             Settle::Return(delay) => AckKind::Nak(Some(delay)),
             Settle::Extend => AckKind::Progress,
         };
-        let nats = self.clone();
-        async move { nats.confirmed(reply, kind).await }.boxed()
+        self.confirmed(reply, kind).await
     }
 
     /// Tells the consumer what becomes of a message, and waits until it has understood. Not by the

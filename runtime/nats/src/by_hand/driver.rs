@@ -267,6 +267,7 @@ impl Driver {
                 self.open -= 1;
             } else {
                 self.send(chain).await?;
+                self.take_in_what_came()?;
             }
         }
         Ok(())
