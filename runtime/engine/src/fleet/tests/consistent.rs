@@ -68,9 +68,10 @@ impl Fleet {
     fn assert_queue_is_in_order(&self, pool: &Pool) {
         assert!(pool.pulled_before <= pool.pulled && pool.pulled <= pool.put);
         assert!(pool.queued.last_key_value().is_none_or(|(number, _)| *number <= pool.put));
-        let since = |slot| match self.attempts.at(slot).unwrap().place {
-            Place::Queued { since, .. } => since,
-            ref other => panic!("{other:?} in a queue"),
+        let since = |slot| {
+            let place = &self.attempts.at(slot).unwrap().place;
+            let Place::Queued { since, .. } = place else { panic!("{place:?} in a queue") };
+            *since
         };
         assert!(pool.queued.values().copied().is_sorted_by_key(since));
     }
