@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use serde_json::json;
 use skep_broker::{Broker, Commands as _};
+use skep_engine::placement::RENEWED_EVERY;
 use skep_protocol::{
     AgentView, ClusterAgents, Command, CommandReply, PartitionId, Query, QueryReply,
 };
@@ -42,6 +43,8 @@ async fn whoever_is_asked_tells_how_an_agent_does_in_the_runs_of_all_of_them() {
     for number in 0..RUNS {
         history_to_end(&broker, run_id(&number.to_string())).await;
     }
+    // What one of them has taken, the others read in their next round.
+    tokio::time::sleep(2 * RENEWED_EVERY).await;
     // Each of them answers some of the questions.
     for _ in 0..6 {
         let all = agents(&broker).await;
