@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use skep_broker::{AgentBroker, Delivered, Settle, Unavailable};
+use skep_broker::{AgentBroker, Delivered, Hold, Settle, Unavailable};
+use skep_protocol::AttemptId;
 use skep_protocol::limits::HEARTBEAT_INTERVAL;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -41,7 +42,11 @@ pub(crate) async fn pull<B: AgentBroker>(
 
 /// Keeps a pulled task from being delivered again until it is told what becomes of it. If nobody
 /// tells, the task is left to come again by itself.
-pub(crate) async fn keep(mut delivered: Delivered, mut settle: oneshot::Receiver<Settle>) {
+pub(crate) async fn keep(
+    attempt: AttemptId,
+    mut hold: Hold,
+    mut settle: oneshot::Receiver<Settle>,
+) {
     loop {
         let how = tokio::select! {
             biased;
@@ -51,9 +56,9 @@ pub(crate) async fn keep(mut delivered: Delivered, mut settle: oneshot::Receiver
             },
             () = sleep(HEARTBEAT_INTERVAL) => None,
         };
-        let done = delivered.settle(how.unwrap_or(Settle::Extend)).await;
+        let done = hold.settle(how.unwrap_or(Settle::Extend)).await;
         if let Err(error) = done {
-            tracing::debug!(%error, task = %delivered.task.id(), ?how, "a task may come again");
+            tracing::debug!(%error, %attempt, ?how, "a task may come again");
         }
         if how.is_some() {
             return;

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt as _, StreamExt as _};
@@ -60,11 +61,11 @@ pub(crate) struct Worker<B> {
     outbox: Outbox,
     drain: Drain,
     /// Tasks whose handler waits for the coordinator's word.
-    asked: BTreeMap<AttemptId, Received>,
+    asked: HashMap<AttemptId, Received>,
     /// Checkpoints whose handler waits for the coordinator's word.
     saving: BTreeMap<AttemptId, VecDeque<oneshot::Sender<Result<(), Failure>>>>,
     /// Pulled tasks that want to know what becomes of them.
-    pulled: BTreeMap<AttemptId, Vec<oneshot::Sender<Settle>>>,
+    pulled: HashMap<AttemptId, Vec<oneshot::Sender<Settle>>>,
 
     deliveries: Deliveries,
     /// What coordinators are to hear of what they delivered.
@@ -134,9 +135,9 @@ impl<B: AgentBroker> Worker<B> {
             leases: Leases::new(offers, agent.total_slots),
             outbox: Outbox::default(),
             drain: Drain::default(),
-            asked: BTreeMap::new(),
+            asked: HashMap::default(),
             saving: BTreeMap::new(),
-            pulled: BTreeMap::new(),
+            pulled: HashMap::default(),
             common: Arc::new(common),
             handlers: Handlers::new(agent.grace),
             agent,

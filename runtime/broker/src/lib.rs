@@ -36,7 +36,7 @@ pub use error::{PutBlobError, RequestError, Unavailable};
 pub use journal::{AppendError, Journal, JournalMessage, JournalReader, ReadError};
 pub use reports::{DurableReport, Late, Reports};
 pub use requests::{Commands, Direct, Queries, Request, Requests, Responder};
-pub use tasks::{Delivered, QueueDepth, Settle, Tasks};
+pub use tasks::{Delivered, Hold, QueueDepth, Settle, Tasks};
 
 /// Everything a coordinator needs of the world. Agents need [`AgentBroker`] only.
 pub trait Broker: AgentBroker + Journal + Queries + Commands + Registry + Snapshots {}

@@ -26,8 +26,12 @@ pub struct Delivered {
     pub deliveries: u64,
     /// Why the task could not be read, if so: `task` then names its attempt, and says no more.
     pub unread: Option<String>,
-    settle: Box<dyn FnMut(Settle) -> BoxFuture<'static, Result<(), Unavailable>> + Send>,
+    /// What tells the broker what becomes of it.
+    pub hold: Hold,
 }
+
+/// What tells the broker what becomes of a pulled task.
+pub struct Hold(Box<dyn FnMut(Settle) -> BoxFuture<'static, Result<(), Unavailable>> + Send>);
 
 /// What becomes of a pulled task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,20 +45,24 @@ pub enum Settle {
 }
 
 impl Delivered {
-    /// Wraps a pulled task and whatever settles it.
+    /// Tells the broker what becomes of the task, as [`Hold::settle`] does.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the task may come again.
+    ///
+    /// # Cancel safety
+    /// What was said may be done all the same.
+    pub async fn settle(&mut self, settle: Settle) -> Result<(), Unavailable> {
+        self.hold.settle(settle).await
+    }
+}
+
+impl Hold {
+    /// Wraps whatever settles a task.
     pub fn new(
-        task: Task,
-        deliveries: u64,
         settle: impl FnMut(Settle) -> BoxFuture<'static, Result<(), Unavailable>> + Send + 'static,
     ) -> Self {
-        Self { task, deliveries, unread: None, settle: Box::new(settle) }
-    }
-
-    /// Says why the task could not be read, if so.
-    #[must_use]
-    pub fn with_unread(mut self, cause: Option<String>) -> Self {
-        self.unread = cause;
-        self
+        Self(Box::new(settle))
     }
 
     /// Tells the broker what becomes of the task. A broker of several servers may lose an
@@ -66,7 +74,13 @@ impl Delivered {
     /// # Cancel safety
     /// What was said may be done all the same.
     pub async fn settle(&mut self, settle: Settle) -> Result<(), Unavailable> {
-        (self.settle)(settle).await
+        (self.0)(settle).await
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").finish_non_exhaustive()
     }
 }
 

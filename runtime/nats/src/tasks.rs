@@ -19,7 +19,7 @@ use async_nats::jetstream::context::{ConsumerInfoErrorKind, CreateStreamErrorKin
 use async_nats::jetstream::message::AckKind;
 use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind, InfoError};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use skep_broker::{Delivered, QueueDepth, RequestError, Settle, Tasks, Unavailable};
+use skep_broker::{Delivered, Hold, QueueDepth, RequestError, Settle, Tasks, Unavailable};
 use skep_protocol::{Task, decode};
 use tokio::time::Instant;
 
@@ -263,10 +263,10 @@ impl Nats {
             request = request.expires(wait);
         }
         let mut batch = request.messages().await.map_err(|error| chain(&error))?;
-        let mut tasks = Vec::new();
+        let (mut tasks, queue) = (Vec::new(), Arc::from(capability));
         while let Some(message) = batch.next().await {
             match message {
-                Ok(message) => tasks.extend(self.delivered(message, capability).await),
+                Ok(message) => tasks.extend(self.delivered(message, &queue).await),
                 Err(_) if !tasks.is_empty() => break,
                 Err(error) => return Err(error.to_string()),
             }
@@ -275,7 +275,11 @@ impl Nats {
     }
 
     /// Reads a pulled message; what names no attempt is taken out of the queue.
-    async fn delivered(&self, message: jetstream::Message, capability: &str) -> Option<Delivered> {
+    async fn delivered(
+        &self,
+        message: jetstream::Message,
+        capability: &Arc<str>,
+    ) -> Option<Delivered> {
         let deliveries = message.info().ok().and_then(|info| u64::try_from(info.delivered).ok());
         let reply = message.message.reply.clone()?;
         let (task, unread) = match decode::<Task>(&message.payload) {
@@ -290,12 +294,12 @@ impl Nats {
             self.confirmed(reply, AckKind::Term).await.ok();
             return None;
         };
-        let (nats, capability) = (self.clone(), Arc::<str>::from(capability));
-        let settle = move |settle| {
+        let (nats, capability) = (self.clone(), Arc::clone(capability));
+        let hold = Hold::new(move |settle| {
             let (nats, capability, reply) = (nats.clone(), Arc::clone(&capability), reply.clone());
             async move { nats.settle(&capability, reply, settle).await }.boxed()
-        };
-        Some(Delivered::new(task, deliveries.unwrap_or(1), settle).with_unread(unread))
+        });
+        Some(Delivered { task, deliveries: deliveries.unwrap_or(1), unread, hold })
     }
 
     async fn settle(

@@ -98,10 +98,10 @@ impl<B: AgentBroker> Worker<B> {
     }
 
     fn arrived(&mut self, delivered: Delivered) {
-        let (task, unread) = (delivered.task.clone(), delivered.unread.clone());
+        let Delivered { task, unread, hold, .. } = delivered;
         let id = task.id();
         let (settle, told) = oneshot::channel();
-        self.keepers.push(queue::keep(delivered, told).boxed());
+        self.keepers.push(queue::keep(id.clone(), hold, told).boxed());
         self.pulled.entry(id.clone()).or_default().push(settle);
         match self.leases.arrived(&task, Phase::Asking, clock::now()) {
             Arrival::New => match unread {

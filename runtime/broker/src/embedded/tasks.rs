@@ -12,7 +12,7 @@ use super::requests::What;
 use super::{Embedded, Parts};
 use crate::error::{RequestError, Unavailable};
 use crate::memory::{Pulled, QueueFull, Waiter};
-use crate::tasks::{Delivered, QueueDepth, Settle, Tasks};
+use crate::tasks::{Delivered, Hold, QueueDepth, Settle, Tasks};
 
 /// The longest wait: about thirty years, which every clock can add.
 const FOREVER: Duration = Duration::from_secs(1 << 30);
@@ -116,9 +116,10 @@ impl Drop for Pulling<'_> {
 fn deliver(parts: &Arc<Parts>, pulled: Pulled) -> Delivered {
     let Pulled { ticket, task, deliveries } = pulled;
     let parts = Arc::clone(parts);
-    Delivered::new(task, deliveries, move |settle: Settle| {
+    let hold = Hold::new(move |settle: Settle| {
         let now = parts.now();
         parts.queues.with(|queues, ready| queues.settle(&ticket, settle, now, ready));
         Box::pin(std::future::ready(Ok(())))
-    })
+    });
+    Delivered { task, deliveries, unread: None, hold }
 }

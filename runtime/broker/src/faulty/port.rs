@@ -19,7 +19,7 @@ use crate::error::{PutBlobError, RequestError, Unavailable};
 use crate::journal::{AppendError, Journal, JournalMessage, JournalReader};
 use crate::reports::{DurableReport, Late, Reports};
 use crate::requests::{Commands, Direct, Queries, Requests};
-use crate::tasks::{Delivered, QueueDepth, Tasks};
+use crate::tasks::{Delivered, Hold, QueueDepth, Tasks};
 
 /// What a caller sees of an operation that failed by script.
 trait Failed {
@@ -194,17 +194,15 @@ impl<B: Tasks> Tasks for Faulty<B> {
 }
 
 fn scripted_settle(script: &Arc<Script>, delivered: Delivered) -> Delivered {
-    let (task, deliveries) = (delivered.task.clone(), delivered.deliveries);
-    let unread = delivered.unread.clone();
-    let (script, delivered) = (Arc::clone(script), Arc::new(tokio::sync::Mutex::new(delivered)));
-    let wrapped = Delivered::new(task, deliveries, move |settle| {
-        let (script, delivered) = (Arc::clone(&script), Arc::clone(&delivered));
+    let (script, hold) = (Arc::clone(script), Arc::new(tokio::sync::Mutex::new(delivered.hold)));
+    let hold = Hold::new(move |settle| {
+        let (script, hold) = (Arc::clone(&script), Arc::clone(&hold));
         Box::pin(async move {
-            let work = async move { delivered.lock().await.settle(settle).await };
+            let work = async move { hold.lock().await.settle(settle).await };
             scripted(&script, Operation::Settle, Unavailable::refused, work).await
         })
     });
-    wrapped.with_unread(unread)
+    Delivered { hold, ..delivered }
 }
 
 impl<B: Commands> Commands for Faulty<B> {

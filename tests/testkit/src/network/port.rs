@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use skep_broker::{
-    AppendError, Blobs, Bucket, Commands, Delivered, Direct, DurableReport, Entry, Journal,
+    AppendError, Blobs, Bucket, Commands, Delivered, Direct, DurableReport, Entry, Hold, Journal,
     JournalMessage, JournalReader, Late, Presence, PutBlobError, PutError, Queries, QueueDepth,
     Registry, Reports, RequestError, Requests, Revision, Snapshot, Snapshots, Tasks, Unavailable,
 };
@@ -115,19 +115,19 @@ impl Tasks for Client {
 
 impl Client {
     fn settled(&self, delivered: Delivered) -> Delivered {
-        let (task, deliveries) = (delivered.task.clone(), delivered.deliveries);
-        let (client, delivered) = (self.clone(), Arc::new(tokio::sync::Mutex::new(delivered)));
-        Delivered::new(task, deliveries, move |settle| {
-            let (client, delivered) = (client.clone(), Arc::clone(&delivered));
+        let (client, hold) = (self.clone(), Arc::new(tokio::sync::Mutex::new(delivered.hold)));
+        let hold = Hold::new(move |settle| {
+            let (client, hold) = (client.clone(), Arc::clone(&hold));
             Box::pin(async move {
                 client
                     .send(Repeats::Never, move |_| {
-                        let delivered = Arc::clone(&delivered);
-                        async move { delivered.lock().await.settle(settle).await }
+                        let hold = Arc::clone(&hold);
+                        async move { hold.lock().await.settle(settle).await }
                     })
                     .await
             })
-        })
+        });
+        Delivered { hold, ..delivered }
     }
 }
 
