@@ -106,11 +106,13 @@ async fn a_nats_that_is_not_there_is_named_by_every_command() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nats_without_a_coordinator_is_told_from_none() -> Result<()> {
     let server = ThrowawayServer::start(Options::default()).await?;
-    let mut command = command()?;
-    command.args(["list", "--nats", &server.url(), "--output", "json"]);
-    let error = exits(call(command).await?, 5)?.error()?;
-    for part in ["no coordinator was ever started", &server.url(), "start one: skep serve"] {
-        ensure!(error.to_string().contains(part), "`{part}` is missing: {error}");
+    for args in [&["list"][..], &["bench", "latency"], &["bench", "chain", "--lane", "queue"]] {
+        let mut command = command()?;
+        command.args(args).args(["--nats", &server.url(), "--output", "json"]);
+        let error = exits(call(command).await?, 5)?.error()?;
+        for part in ["no coordinator was ever started", &server.url(), "start one: skep serve"] {
+            ensure!(error.to_string().contains(part), "{args:?}: `{part}` is missing: {error}");
+        }
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use crate::local::Local;
 use crate::process::Process;
 use crate::runtime;
 use crate::signals::Interrupts;
-use coordinators::{served, settled};
+use coordinators::{served, serving, settled};
 use used::Ran;
 
 /// How long anything may take that has to come to its end.
@@ -151,11 +151,14 @@ impl GroundArgs {
             return Ok(Ground::Embedded(Local::start(self.agents_here()?).await?));
         }
         let cluster = if global.cluster.is_named() {
-            if self.sync != Sync::Default || self.coordinators > 1 {
-                return Err(Error::usage(
-                    "--sync and --coordinators are for a cluster that is started here",
-                )
-                .help("leave --nats away, and unset SKEP_NATS_URL"));
+            let partitions = PartitionCount::DEFAULT.get();
+            if self.sync != Sync::Default || self.coordinators > 1 || self.partitions != partitions
+            {
+                let message = "--sync, --coordinators and --partitions are for a cluster that is \
+                               started here";
+                return Err(
+                    Error::usage(message).help("leave --nats away, and unset SKEP_NATS_URL")
+                );
             }
             self.join(global).await?
         } else {
@@ -195,8 +198,10 @@ impl GroundArgs {
             );
             let replicas = seen.streams.iter().map(|stream| stream.replicas).max();
             settings.set("replicas", replicas.unwrap_or(1));
-            settings.set("coordinators", self.coordinators);
-            settings.set("partitions", self.partitions);
+            if let Some(partitions) = cluster::partitions(nats).await? {
+                settings.set("coordinators", serving(nats, Revision::ABSENT).await?.len());
+                settings.set("partitions", partitions.get());
+            }
         }
         settings.set("agents", self.agents);
         settings.set("slots", self.slots);
@@ -235,6 +240,8 @@ impl GroundArgs {
     }
 
     async fn join(&self, global: &Global) -> Result<Cluster, Error> {
+        // Without a coordinator it is of no use to wait for one.
+        cluster::client(&global.cluster).await?.agents().await?;
         let connect = async || cluster::connect(&global.cluster).await;
         self.join_as(connect, global.cluster.to_args(), (Vec::new(), None), clock()).await
     }

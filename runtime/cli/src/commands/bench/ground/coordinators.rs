@@ -76,21 +76,25 @@ pub(super) async fn served(
     loop {
         let partitions = cluster::partitions(nats).await?;
         if let Some(partitions) = partitions {
-            let mut owned = 0;
-            let mut serving = 0;
-            for name in nats.keys(Bucket::Coordinators, "").await.unwrap_or_default() {
-                let entry = nats.get(Bucket::Coordinators, &name).await?;
-                let entry = entry.filter(|entry| entry.revision > since);
-                let member = entry.and_then(|entry| decode::<Member>(&entry.value).ok());
-                if let Some(member) = member.filter(|m| m.phase == MemberPhase::Serving) {
-                    owned += member.owns.len();
-                    serving += usize::from(!member.owns.is_empty());
-                }
-            }
-            if owned == usize::from(partitions.get()) && serving >= coordinators.max(1) {
+            let serving = serving(nats, since).await?;
+            let owned: usize = serving.iter().map(|member| member.owns.len()).sum();
+            if owned == usize::from(partitions.get()) && serving.len() >= coordinators.max(1) {
                 return Ok(partitions);
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Returns what coordinators say of themselves that serve partitions, as far as they said it since
+/// a revision.
+pub(super) async fn serving(nats: &Nats, since: Revision) -> Result<Vec<Member>, Error> {
+    let mut serving = Vec::new();
+    for name in nats.keys(Bucket::Coordinators, "").await.unwrap_or_default() {
+        let entry = nats.get(Bucket::Coordinators, &name).await?;
+        let entry = entry.filter(|entry| entry.revision > since);
+        let member = entry.and_then(|entry| decode::<Member>(&entry.value).ok());
+        serving.extend(member.filter(|m| m.phase == MemberPhase::Serving && !m.owns.is_empty()));
+    }
+    Ok(serving)
 }
