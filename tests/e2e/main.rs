@@ -2,6 +2,7 @@
 
 mod again;
 mod bench;
+mod bench_ends;
 mod breakers;
 mod cluster;
 mod crash;

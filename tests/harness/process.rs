@@ -29,6 +29,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, output })
     }
 
+    /// Returns its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the process as a crash would: SIGKILL.
     ///
     /// # Errors

@@ -41,6 +41,12 @@ impl<B: Broker> Client<B> {
         Self { patience, ..self }
     }
 
+    /// Returns the same, no more patient than this.
+    pub(crate) fn hurried(self, patience: Option<Duration>) -> Self {
+        let patience = patience.map_or(self.patience, |bound| bound.min(self.patience));
+        Self { patience, ..self }
+    }
+
     /// Returns how many partitions the cluster has.
     pub(crate) const fn partitions(&self) -> PartitionCount {
         self.partitions

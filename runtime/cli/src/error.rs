@@ -154,9 +154,14 @@ impl From<Rejection> for Error {
                 .help(format!("see which compensations failed for good: skep get {run}")),
             Rejection::RunIdTaken { .. } => Self::new(Exit::Conflict, message)
                 .help("choose another --id or --key, or leave both away"),
-            Rejection::Busy { .. } => Self::new(Exit::Unreachable, message).help(
-                "try again later; if it stays, runs have to end first (skep list), or the \
-                 coordinator has to bear more (skep serve --max-runs, --run-memory)",
+            Rejection::Busy { .. } => Self::new(
+                Exit::Unreachable,
+                "the coordinator has no room, though it was asked again and again",
+            )
+            .help(
+                "it bears so many live runs of a partition (skep serve --max-runs), so much of \
+                 them (--run-memory), and so many commands at a time: some have to end first \
+                 (skep list)",
             ),
             Rejection::NotThere { .. } => Self::new(Exit::NotFound, message)
                 .help("see what there is: skep breakers, skep agents"),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, waitid};
 
 use crate::error::{Error, Exit};
 
@@ -114,6 +114,21 @@ impl Process {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// Returns that it ended, and how, if it did though nobody had asked for that.
+    pub(crate) fn ended_by_itself(&self) -> Option<Error> {
+        let child = self.child.as_ref().filter(|_| !self.drains)?;
+        // Its end is left for those who look after it.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(pid_of(child.id())?), options).ok().flatten()?;
+        let what = self.arguments.iter().take_while(|word| !word.starts_with('-'));
+        let what = what.map(String::as_str).collect::<Vec<_>>().join(" ");
+        let error = Error::new(Exit::Failed, format!("`skep {what}` ended: {}", how(&status)));
+        Some(match &self.log {
+            Some(log) => error.help(format!("see {}", log.display())),
+            None => error.help("to see why, name a folder for its log: --logs DIR"),
+        })
+    }
+
     /// Sends it a signal, if it runs.
     pub(crate) fn signal(&self, what: Signal) {
         if let Some(pid) = self.pid() {
@@ -135,9 +150,20 @@ impl Drop for Process {
 
 /// Sends a signal to a process; one that is gone does not mind.
 pub(crate) fn signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    if let Some(pid) = pid {
+    if let Some(pid) = pid_of(pid) {
         kill_process(pid, signal).ok();
+    }
+}
+
+fn pid_of(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+fn how(status: &WaitIdStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(status), _) => format!("exit status {status}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "nobody knows how".to_owned(),
     }
 }
 

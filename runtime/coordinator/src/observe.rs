@@ -9,6 +9,7 @@ use skep_protocol::{
     AgentId, AttemptId, CoordinatorId, Event, PartitionId, Ration, Record, RunId, RunRecord, Seq,
     Verdict,
 };
+use tokio::task::JoinError;
 use tracing::{Span, debug, error, info, info_span, trace, warn};
 
 /// The span of everything that is done about one partition.
@@ -295,9 +296,17 @@ pub(crate) fn no_temporary_file(reason: &dyn std::fmt::Display) {
     warn!(%reason, "no room for a temporary file: the read model is in memory");
 }
 
-/// A task of the coordinator ended in a way that no task should.
-pub(crate) fn task_died(what: &'static str, reason: &dyn std::fmt::Display) {
-    error!(what, %reason, "task died");
+/// A task of the coordinator ended in a way that no task should, unless all of them end with the
+/// process.
+pub(crate) fn task_died(what: &'static str, error: &JoinError) {
+    if !error.is_cancelled() {
+        error!(what, reason = %error, "task died");
+    }
+}
+
+/// Work of the coordinator panicked.
+pub(crate) fn panicked(what: &'static str) {
+    error!(what, "it panicked");
 }
 
 /// An attempt makes no progress, and will be failed for that.

@@ -149,7 +149,8 @@ impl Nats {
         self.shared.request_timeout
     }
 
-    pub(crate) fn has_connection(&self) -> bool {
+    /// Returns whether there is a connection at this moment.
+    pub fn has_connection(&self) -> bool {
         self.shared.client.connection_state() == State::Connected
     }
 

@@ -311,7 +311,8 @@ impl Run {
             }
             None => start,
         };
-        let existed = client.start(start).await? == Existed::Before;
+        let hurried = client.clone().hurried(self.timeout);
+        let existed = hurried.start(start).await? == Existed::Before;
         if workflow.is_none() && !self.signals.is_empty() {
             self.warn_of_signals(client, run).await?;
         }

@@ -73,7 +73,7 @@ impl<B: Broker> Serving<B> {
                 return Ok(Ok(()));
             }
             Err(_) => {
-                observe::task_died("job", &"it panicked");
+                observe::panicked("job");
                 return Ok(Ok(()));
             }
         };

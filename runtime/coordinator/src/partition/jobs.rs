@@ -118,7 +118,6 @@ impl Jobs {
         loop {
             match self.set.join_next().await {
                 Some(Ok(done)) => return done,
-                Some(Err(error)) if error.is_cancelled() => {}
                 Some(Err(error)) => observe::task_died("job of a partition", &error),
                 None => return std::future::pending().await,
             }
@@ -130,7 +129,7 @@ impl Jobs {
 pub(crate) async fn unwound<T>(job: impl Future<Output = T>) -> Option<T> {
     let ended = AssertUnwindSafe(job).catch_unwind().await;
     if ended.is_err() {
-        observe::task_died("job", &"it panicked");
+        observe::panicked("job");
     }
     ended.ok()
 }

@@ -151,6 +151,7 @@ pub struct ThrowawayServer {
     name: String,
     address: SocketAddr,
     running: Option<Running>,
+    is_temporary: bool,
     /// Removed last.
     _temporary: Option<TempDir>,
 }
@@ -250,6 +251,7 @@ impl ThrowawayServer {
             name,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             running: None,
+            is_temporary: options.store_dir.is_none(),
             _temporary: None,
         };
         let file = server.config_file();
@@ -291,7 +293,8 @@ impl ThrowawayServer {
         let mut command = Command::new(&self.binary);
         command.arg("-c").arg(self.config_file());
         command.stdin(Stdio::null()).stdout(out).stderr(err);
-        let running = Running::start(&mut command, &self.config_file())
+        let temporary = self.is_temporary.then_some(self.folder.as_path());
+        let running = Running::start(&mut command, &self.config_file(), temporary)
             .map_err(|source| StartError::Spawn { path: self.binary.clone(), source })?;
         self.running = Some(running);
         self.ready(from).await

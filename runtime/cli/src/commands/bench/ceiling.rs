@@ -8,7 +8,7 @@ use skep_nats::by_hand::{self, Chains, Played};
 
 use super::chain::Shape;
 use super::figures::{Figures, Sample};
-use super::ground::{Ground, GroundArgs};
+use super::ground::{Ground, ServerArgs, perform};
 use super::load::Chained;
 use super::worker::Way;
 use crate::cli::Global;
@@ -34,7 +34,7 @@ const WARM_UP: u32 = 200;
 #[derive(Debug, Args)]
 pub(super) struct Ceiling {
     #[command(flatten)]
-    ground: GroundArgs,
+    server: ServerArgs,
     #[command(flatten)]
     shape: Shape,
     /// How often it is measured; the median counts.
@@ -45,16 +45,13 @@ pub(super) struct Ceiling {
 
 impl Ceiling {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        if self.ground.is_embedded() {
-            return Err(Error::usage("without a server there is no loop over one"));
-        }
-        GroundArgs::perform(self.measure(global))
+        perform(self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
-        let (nats, server) = self.ground.server(global).await?;
+        let (nats, server) = self.server.connect(global).await?;
         let url = server.as_ref().map(|server| server.url());
-        let loops = Loop::all(&nats, self.ground.lane(), &addressed(global, url));
+        let loops = Loop::all(&nats, self.server.lane(), &addressed(global, url));
         for by_hand in &loops {
             by_hand.play(Shape { runs: WARM_UP, ..self.shape }).await?;
         }
@@ -66,7 +63,7 @@ impl Ceiling {
             }
             samples.push(sample);
         }
-        let mut settings = self.ground.settings(Some(&nats)).await?;
+        let mut settings = self.server.settings(&nats).await?;
         self.shape.each.tell(&mut settings);
         let runs = Some(self.shape.runs);
         Figures { benchmark: "ceiling", runs, settings, samples }.print(global.output);
@@ -119,7 +116,8 @@ impl Loop {
         Ok([(self.which.rate(), of_loop), (self.which.ratio(), steps_per_s / of_loop)].into())
     }
 
-    async fn play(&self, shape: Shape) -> Result<f64, Error> {
+    /// Plays it once; returns its steps per second.
+    pub(super) async fn play(&self, shape: Shape) -> Result<f64, Error> {
         let played = self.drive(shape).await?;
         let all = f64::from(shape.runs) * f64::from(shape.each.steps);
         Ok(all / played.took.as_secs_f64())

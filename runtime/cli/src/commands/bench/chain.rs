@@ -48,16 +48,19 @@ pub(super) struct Shape {
 
 impl Chain {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        GroundArgs::perform(self.measure(global))
+        self.ground.perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         let ground = self.ground.prepare(global).await?;
         let loops = self.beside.loops(&ground, self.ground.lane(), global);
-        let samples = match &ground {
-            Ground::Embedded(local) => self.samples(local.client(), &ground, &loops).await?,
-            Ground::Nats(cluster) => self.samples(cluster.client(), &ground, &loops).await?,
-        };
+        let samples = ground.bears(async {
+            match &ground {
+                Ground::Embedded(local) => self.samples(local.client(), &ground, &loops).await,
+                Ground::Nats(cluster) => self.samples(cluster.client(), &ground, &loops).await,
+            }
+        });
+        let samples = samples.await?;
         let mut settings = self.ground.settings(ground.nats()).await?;
         self.shape.each.tell(&mut settings);
         let runs = Some(self.shape.runs);
@@ -73,7 +76,11 @@ impl Chain {
     ) -> Result<Vec<Sample>, Error> {
         let Shape { runs, each } = self.shape;
         let mut load = each.prepare(client).await?;
-        load.play(WARM_UP.min(runs)).await?;
+        let warm_up = Shape { runs: WARM_UP.min(runs), each };
+        load.play(warm_up.runs).await?;
+        for by_hand in loops {
+            by_hand.play(warm_up).await?;
+        }
         let mut samples = Vec::new();
         for time in 0..self.times {
             let before = ground.processor();

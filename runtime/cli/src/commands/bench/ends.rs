@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::clock;
+use super::ground::within;
 use crate::error::{Error, Exit};
 
 /// News that may wait.
@@ -64,9 +65,9 @@ impl Ends {
         Ok(Self { news, _followers: followers })
     }
 
-    /// Waits for the next news.
+    /// Waits for the next news, but not for ever.
     pub(super) async fn next(&mut self) -> Result<News, Error> {
-        let news = self.news.recv().await;
+        let news = within("no run has ended", self.news.recv()).await?;
         news.ok_or_else(|| Error::new(Exit::Unreachable, "the journals cannot be followed"))
     }
 }

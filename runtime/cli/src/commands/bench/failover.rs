@@ -15,6 +15,8 @@ use skep_protocol::limits::AGENT_SILENCE;
 use skep_protocol::{PartitionCount, PartitionId};
 
 use super::clock;
+use super::figures::rounded;
+use super::settings::Settings;
 use crate::cli::Global;
 use crate::error::{Error, Exit, chain};
 use crate::human;
@@ -88,6 +90,9 @@ struct Series {
 
 impl Failover {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
+        if [self.kills, self.stops, self.drains, self.agent_kills, self.agent_stops] == [0; 5] {
+            return Err(Error::usage("without a fault there is nothing to get over"));
+        }
         if global.cluster.is_named() {
             return Err(Error::usage("a cluster is named, and this starts one of its own")
                 .help("leave --nats away and unset SKEP_NATS_URL"));
@@ -149,8 +154,18 @@ impl Failover {
             all.push(series);
         }
         let steps = load.finish(&watch, PATIENCE).await?;
-        report(&all, steps, watch.lost(), global.output);
+        report(&all, (steps, watch.lost()), &self.settings(), global.output);
         Ok(Exit::Ok)
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::new("nats", Some("direct"));
+        settings.set("coordinators", NAMES.len());
+        settings.set("partitions", PartitionCount::DEFAULT.get());
+        settings.set("agents", self.agents);
+        settings.set("runs", self.runs);
+        settings.set("step_ms", self.step_ms);
+        settings
     }
 
     /// Kills or stops one agent, waits until others have begun all that it had, and brings it back.
@@ -230,8 +245,8 @@ impl Series {
     }
 }
 
-fn report(all: &[Series], steps: usize, lost: usize, format: Format) {
-    let ms = |gap: Option<Duration>| gap.map(|gap| gap.as_secs_f64() * 1_000.0);
+fn report(all: &[Series], (steps, lost): (usize, usize), settings: &Settings, format: Format) {
+    let ms = |gap: Option<Duration>| gap.map(|gap| rounded(gap.as_secs_f64() * 1_000.0));
     if format == Format::Json {
         let faults = all.iter().map(|series| {
             let value = json!({
@@ -243,7 +258,14 @@ fn report(all: &[Series], steps: usize, lost: usize, format: Format) {
             (format!("{}_{}", series.who, series.sign.word()), value)
         });
         let faults: serde_json::Map<String, Value> = faults.collect();
-        output::json(&json!({ "gaps": faults, "steps": steps, "attempts_lost": lost }));
+        output::json_line(&json!({
+            "benchmark": "failover",
+            "broker": settings.broker(),
+            "gaps": faults,
+            "steps": steps,
+            "attempts_lost": lost,
+            "settings": settings.to_json(),
+        }));
         return;
     }
     for series in all {

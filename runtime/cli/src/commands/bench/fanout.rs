@@ -31,16 +31,19 @@ pub(super) struct Fanout {
 
 impl Fanout {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        GroundArgs::perform(self.measure(global))
+        self.ground.perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         let ground = self.ground.prepare(global).await?;
         for steps in &self.steps {
-            let samples = match &ground {
-                Ground::Embedded(local) => self.samples(local.client(), *steps).await?,
-                Ground::Nats(cluster) => self.samples(cluster.client(), *steps).await?,
-            };
+            let samples = ground.bears(async {
+                match &ground {
+                    Ground::Embedded(local) => self.samples(local.client(), *steps).await,
+                    Ground::Nats(cluster) => self.samples(cluster.client(), *steps).await,
+                }
+            });
+            let samples = samples.await?;
             let mut settings = self.ground.settings(ground.nats()).await?;
             settings.set("parallel_steps", *steps);
             Figures { benchmark: "fanout", runs: Some(1), settings, samples }.print(global.output);

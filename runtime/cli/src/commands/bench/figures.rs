@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::settings::Settings;
+use crate::human;
 use crate::output::{self, DIM, Format, paint};
 
 /// What one time found: figures by name, whose end is the unit.
@@ -14,7 +15,7 @@ pub(super) type Sample = BTreeMap<&'static str, f64>;
 #[derive(Debug)]
 pub(super) struct Figures {
     pub(super) benchmark: &'static str,
-    /// How many runs were under way at a time.
+    /// How many runs there were each time.
     pub(super) runs: Option<u32>,
     pub(super) settings: Settings,
     pub(super) samples: Vec<Sample>,
@@ -55,7 +56,9 @@ impl Figures {
     fn to_text(&self) -> String {
         let settings = &self.settings;
         let lane = settings.lane().map_or_else(String::new, |lane| format!(", {lane} lane"));
-        let runs = self.runs.map_or_else(String::new, |runs| format!(", {runs} runs at a time"));
+        let runs = self
+            .runs
+            .map_or_else(String::new, |runs| format!(", {}", human::count(runs as usize, "run")));
         let mut text = format!("{} ({}{lane}{runs})", self.benchmark, settings.broker());
         for (name, values) in self.by_name() {
             let (least, most) = (values[0], values[values.len() - 1]);
@@ -89,7 +92,7 @@ fn median(sorted: &[f64]) -> f64 {
 }
 
 /// Returns a figure as exactly as it means something.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     if value.abs() >= 1_000.0 { value.round() } else { (value * 1_000.0).round() / 1_000.0 }
 }
 
@@ -137,7 +140,7 @@ mod tests {
             samples: [30_000.0, 10_000.4, 20_000.0].map(sample).to_vec(),
         };
         expect![[r#"
-            chain (nats, direct lane, 2000 runs at a time)
+            chain (nats, direct lane, 2000 runs)
               p50 ms                         0.200  0.100 to 0.300
               steps/s                       20 000  10 000 to 30 000
               median of 3; skep 0.0.0, 2 cores"#]]

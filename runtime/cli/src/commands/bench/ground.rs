@@ -1,9 +1,14 @@
 //! What benchmarks run on: a skep in this process, a cluster of their own, or one that is there.
 
+mod begin;
 mod coordinators;
+mod leave;
+mod there;
 mod used;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -12,8 +17,8 @@ use skep_broker::Revision;
 use skep_nats::server::{Options, SyncInterval, ThrowawayServer};
 use skep_nats::{ConnectOptions, Nats, SyncPolicy};
 use skep_protocol::PartitionCount;
+use skep_protocol::limits::MAX_RUNS_PER_PARTITION;
 
-use super::clock;
 use super::settings::Settings;
 use super::usage::{peak_mib, processor_s, resident_mib};
 use super::worker::{self, Begun, Way};
@@ -27,7 +32,9 @@ use crate::local::Local;
 use crate::process::Process;
 use crate::runtime;
 use crate::signals::Interrupts;
-use coordinators::{served, serving, settled};
+use coordinators::serving;
+use leave::cancel_what_is_left;
+pub(super) use there::within;
 use used::Ran;
 
 /// How long anything may take that has to come to its end.
@@ -39,12 +46,11 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(2);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Where it runs")]
 pub(super) struct GroundArgs {
-    /// In this process, without a server.
-    #[arg(long)]
+    /// In this process, without a server, even if a cluster is named.
+    #[arg(long, conflicts_with_all = ["lane", "sync", "coordinators", "partitions", "logs"])]
     embedded: bool,
-    /// By which way tasks reach the agents.
-    #[arg(long, value_enum, default_value_t, conflicts_with = "embedded")]
-    lane: Way,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Agents, each a process.
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -53,17 +59,14 @@ pub(super) struct GroundArgs {
     #[arg(long, value_name = "N", default_value_t = 1_024)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     slots: u32,
-    /// Coordinators, each a process.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=20), conflicts_with = "embedded")]
-    coordinators: u32,
-    /// Partitions of the cluster.
-    #[arg(long, value_name = "N", default_value_t = PartitionCount::DEFAULT.get())]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=1_024), conflicts_with = "embedded")]
-    partitions: u16,
-    /// When the server forces to the disk what it acknowledges.
-    #[arg(long, value_enum, default_value_t, conflicts_with = "embedded")]
-    sync: Sync,
+    /// Coordinators, each a process, at most as many as there are partitions: 1 if not given.
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=20))]
+    coordinators: Option<u16>,
+    /// Partitions of the cluster: 8 if not given.
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    partitions: Option<u16>,
     /// An existing folder for the logs of the processes, as SKEP_LOG says.
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
@@ -73,6 +76,22 @@ pub(super) struct GroundArgs {
     /// Where agents, in this process then, tell when they begin a step.
     #[arg(skip)]
     begun: Option<Begun>,
+    /// Set once runs may be started on a cluster of somebody else's.
+    #[arg(skip)]
+    is_guest: Arc<AtomicBool>,
+}
+
+/// The server, and how tasks travel over it.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Where it runs")]
+pub(super) struct ServerArgs {
+    /// By which way tasks reach the agents.
+    #[arg(long, value_enum, default_value_t)]
+    lane: Way,
+    /// When the server that is started forces to the disk what it acknowledges: every two minutes
+    /// if not given.
+    #[arg(long, value_enum)]
+    sync: Option<Sync>,
 }
 
 /// When the server forces to the disk what it acknowledges.
@@ -113,21 +132,92 @@ pub(super) struct Cluster {
     ready: Duration,
 }
 
+impl ServerArgs {
+    /// Connects to a server, ours or another's, for what needs no coordinator.
+    pub(super) async fn connect(
+        self,
+        global: &Global,
+    ) -> Result<(Nats, Option<ThrowawayServer>), Error> {
+        if global.cluster.is_named() {
+            if self.sync.is_some() {
+                return Err(for_ours("--sync is"));
+            }
+            return Ok((cluster::connect(&global.cluster).await?, None));
+        }
+        let server = self.start().await?;
+        let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
+        Ok((nats, Some(server)))
+    }
+
+    /// Returns what figures are found under that belong to the server alone.
+    pub(super) async fn settings(self, nats: &Nats) -> Result<Settings, Error> {
+        let mut settings = Settings::new("nats", Some(self.lane.name()));
+        let seen = nats.inspect().await?;
+        settings.set("nats_server", seen.version);
+        settings.set(
+            "sync_interval",
+            match (self.sync, seen.sync) {
+                (Some(Sync::Always), _) | (_, Some(SyncPolicy::Always)) => "always".to_owned(),
+                (_, Some(SyncPolicy::IntervalMs(ms))) => format!("{} s", ms / 1_000),
+                (Some(Sync::Default) | None, None) => "default".to_owned(),
+            },
+        );
+        let replicas = seen.streams.iter().map(|stream| stream.replicas).max();
+        settings.set("replicas", replicas.unwrap_or(1));
+        Ok(settings)
+    }
+
+    pub(super) const fn lane(self) -> Way {
+        self.lane
+    }
+
+    async fn start(self) -> Result<ThrowawayServer, Error> {
+        let sync_interval = self.sync.unwrap_or_default().into();
+        let server = ThrowawayServer::start(Options { sync_interval, ..Options::default() }).await;
+        server.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))
+    }
+}
+
+/// What is wrong with options that say how something is started, where nothing is.
+fn for_ours(options: &str) -> Error {
+    Error::usage(format!("{options} for a cluster that is started here"))
+        .help("leave --nats away, and unset SKEP_NATS_URL")
+}
+
 impl GroundArgs {
     /// Does `work` in a runtime, until it is done or interrupted.
-    pub(super) fn perform(work: impl Future<Output = Result<Exit, Error>>) -> Result<Exit, Error> {
-        runtime::large()?.block_on(until_interrupted(work))
+    pub(super) fn perform(
+        &self,
+        global: &Global,
+        work: impl Future<Output = Result<Exit, Error>>,
+    ) -> Result<Exit, Error> {
+        runtime::large()?.block_on(self.leaving_nothing(global, work))
     }
 
     /// Does `work` that mostly waits: on this thread, unless everything is in this process.
     pub(super) fn perform_idly(
         &self,
+        global: &Global,
         work: impl Future<Output = Result<Exit, Error>>,
     ) -> Result<Exit, Error> {
         if self.embedded {
-            return Self::perform(work);
+            return self.perform(global, work);
         }
-        runtime::small()?.block_on(until_interrupted(work))
+        runtime::small()?.block_on(self.leaving_nothing(global, work))
+    }
+
+    /// Does `work` until it is interrupted; on a cluster of somebody else's, nothing is left that
+    /// did not come to its end.
+    async fn leaving_nothing(
+        &self,
+        global: &Global,
+        work: impl Future<Output = Result<Exit, Error>>,
+    ) -> Result<Exit, Error> {
+        let done = until_interrupted(work).await;
+        if self.is_guest.load(Ordering::Relaxed) && !matches!(done, Ok(Exit::Ok)) {
+            Box::pin(until_interrupted(cancel_what_is_left(&global.cluster))).await?;
+        }
+        done
     }
 
     /// Returns the same with agents that work on so many steps at a time, and for so long on each.
@@ -141,7 +231,7 @@ impl GroundArgs {
     }
 
     fn agents_here(&self) -> Result<Vec<Agent>, Error> {
-        let agent = || worker::agent(self.step, self.slots, self.lane, self.begun.clone());
+        let agent = || worker::agent(self.step, self.slots, self.lane(), self.begun.clone());
         (0..self.agents).map(|_| agent()).collect()
     }
 
@@ -150,15 +240,14 @@ impl GroundArgs {
         if self.embedded {
             return Ok(Ground::Embedded(Local::start(self.agents_here()?).await?));
         }
+        if let Some(folder) = self.logs.as_ref().filter(|folder| !folder.is_dir()) {
+            let message = format!("there is no folder {} for logs", folder.display());
+            return Err(Error::new(Exit::NotFound, message).help("make it first"));
+        }
         let cluster = if global.cluster.is_named() {
-            let partitions = PartitionCount::DEFAULT.get();
-            if self.sync != Sync::Default || self.coordinators > 1 || self.partitions != partitions
-            {
-                let message = "--sync, --coordinators and --partitions are for a cluster that is \
-                               started here";
-                return Err(
-                    Error::usage(message).help("leave --nats away, and unset SKEP_NATS_URL")
-                );
+            self.server.connect(global).await?;
+            if self.coordinators.or(self.partitions).is_some() {
+                return Err(for_ours("--coordinators and --partitions are"));
             }
             self.join(global).await?
         } else {
@@ -167,41 +256,46 @@ impl GroundArgs {
         Ok(Ground::Nats(cluster))
     }
 
-    /// Connects to a server, ours or another's, for what needs no coordinator.
-    pub(super) async fn server(
-        &self,
-        global: &Global,
-    ) -> Result<(Nats, Option<ThrowawayServer>), Error> {
-        if global.cluster.is_named() {
-            return Ok((cluster::connect(&global.cluster).await?, None));
+    /// Refuses to measure anything but a cluster that is started for it.
+    pub(super) fn only_ours(&self, global: &Global, why: &str) -> Result<(), Error> {
+        if global.cluster.is_named() && !self.embedded {
+            return Err(Error::usage(format!("{why}, and starts a cluster of its own"))
+                .help("leave --nats away, and unset SKEP_NATS_URL"));
         }
-        let server = self.start_server().await?;
-        let nats = Nats::connect(ConnectOptions::url(&server.url())).await?;
-        Ok((nats, Some(server)))
+        Ok(())
+    }
+
+    /// Refuses more runs that are live together than partitions take.
+    pub(super) fn check_room(&self, runs: u32) -> Result<(), Error> {
+        // Their ids are random: no partition gets much more than its share.
+        let of_each = MAX_RUNS_PER_PARTITION as u64 * 9 / 10;
+        if u64::from(runs) <= of_each * u64::from(self.partitions()) {
+            return Ok(());
+        }
+        let wanted = u64::from(runs).div_ceil(of_each);
+        let message = format!(
+            "{} live at a time are too many for {}",
+            human::count(runs as usize, "run"),
+            human::count(self.partitions().into(), "partition")
+        );
+        Err(Error::usage(message).help(format!("take --partitions {wanted}, or fewer runs")))
+    }
+
+    fn partitions(&self) -> u16 {
+        self.partitions.unwrap_or(PartitionCount::DEFAULT.get())
     }
 
     /// Returns what figures are found under.
     pub(super) async fn settings(&self, nats: Option<&Nats>) -> Result<Settings, Error> {
-        let (broker, lane) =
-            if self.embedded { ("embedded", None) } else { ("nats", Some(self.lane.name())) };
-        let mut settings = Settings::new(broker, lane);
-        if let Some(nats) = nats {
-            let seen = nats.inspect().await?;
-            settings.set("nats_server", seen.version);
-            settings.set(
-                "sync_interval",
-                match (self.sync, seen.sync) {
-                    (Sync::Always, _) | (_, Some(SyncPolicy::Always)) => "always".to_owned(),
-                    (_, Some(SyncPolicy::IntervalMs(ms))) => format!("{} s", ms / 1_000),
-                    (Sync::Default, None) => "default".to_owned(),
-                },
-            );
-            let replicas = seen.streams.iter().map(|stream| stream.replicas).max();
-            settings.set("replicas", replicas.unwrap_or(1));
-            if let Some(partitions) = cluster::partitions(nats).await? {
-                settings.set("coordinators", serving(nats, Revision::ABSENT).await?.len());
-                settings.set("partitions", partitions.get());
-            }
+        let mut settings = match nats {
+            Some(nats) => self.server.settings(nats).await?,
+            None => Settings::new("embedded", None),
+        };
+        if let Some(nats) = nats
+            && let Some(partitions) = cluster::partitions(nats).await?
+        {
+            settings.set("coordinators", serving(nats, Revision::ABSENT).await?.len());
+            settings.set("partitions", partitions.get());
         }
         settings.set("agents", self.agents);
         settings.set("slots", self.slots);
@@ -209,85 +303,19 @@ impl GroundArgs {
     }
 
     pub(super) const fn lane(&self) -> Way {
-        self.lane
+        self.server.lane
+    }
+
+    pub(super) fn coordinators(&self) -> u16 {
+        self.coordinators.unwrap_or(1)
+    }
+
+    pub(super) const fn agents(&self) -> u32 {
+        self.agents
     }
 
     pub(super) const fn is_embedded(&self) -> bool {
         self.embedded
-    }
-
-    async fn start_server(&self) -> Result<ThrowawayServer, Error> {
-        let options = Options { sync_interval: self.sync.into(), ..Options::default() };
-        let server = ThrowawayServer::start(options).await;
-        server.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))
-    }
-
-    async fn start(&self) -> Result<Cluster, Error> {
-        let server = self.start_server().await?;
-        let url = server.url();
-        let at = vec!["--nats".to_owned(), url.clone()];
-        let mut coordinators = Vec::new();
-        let connect = async || Ok(Nats::connect(ConnectOptions::url(&url)).await?);
-        let from = clock();
-        for number in 0..self.coordinators {
-            let name = format!("bench-{number}");
-            let data = server.store_dir().join(&name).display().to_string();
-            let partitions = self.partitions.to_string();
-            let args = ["serve", "--name", &name, "--data", &data, "--partitions", &partitions];
-            coordinators.push(self.process(&args, &at, &name)?);
-        }
-        self.join_as(connect, at, (coordinators, Some(server)), from).await
-    }
-
-    async fn join(&self, global: &Global) -> Result<Cluster, Error> {
-        // Without a coordinator it is of no use to wait for one.
-        cluster::client(&global.cluster).await?.agents().await?;
-        let connect = async || cluster::connect(&global.cluster).await;
-        self.join_as(connect, global.cluster.to_args(), (Vec::new(), None), clock()).await
-    }
-
-    async fn join_as(
-        &self,
-        connect: impl AsyncFn() -> Result<Nats, Error>,
-        at: Vec<String>,
-        (coordinators, server): (Vec<Process>, Option<ThrowawayServer>),
-        from: Duration,
-    ) -> Result<Cluster, Error> {
-        let nats = connect().await?;
-        let serving = served(&nats, coordinators.len(), Revision::ABSENT);
-        let partitions = within("the partitions are not served", serving).await??;
-        let ready = clock().saturating_sub(from);
-        if coordinators.len() > 1 {
-            within("the partitions are handed over again and again", settled(&nats)).await??;
-        }
-        // A load may be more than there is room for: then it is borne.
-        let client = Client::new(nats, partitions).patient(PATIENCE);
-        let (slots, step) = (self.slots.to_string(), self.step.as_millis().to_string());
-        let lane = self.lane.name();
-        let args = ["bench", "worker", "--slots", &slots, "--lane", lane, "--step-ms", &step];
-        let before = client.agents().await?.len();
-        let (mut agents, mut here) = (Vec::new(), None);
-        if self.begun.is_some() {
-            here = Some(Running::start(self.agents_here()?, &connect().await?));
-        } else {
-            for _ in 0..self.agents {
-                agents.push(self.process(&args, &at, "agents")?);
-            }
-        }
-        let there = async {
-            while client.agents().await?.len() < before + self.agents as usize {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            Ok::<_, Error>(())
-        };
-        within("the agents are not there", there).await??;
-        Ok(Cluster { client, agents, _agents_here: here, coordinators, server, ready })
-    }
-
-    fn process(&self, args: &[&str], at: &[String], name: &str) -> Result<Process, Error> {
-        let args = args.iter().map(|arg| (*arg).to_owned()).chain(at.iter().cloned());
-        let log = self.logs.as_ref().map(|folder| folder.join(format!("{name}.log")));
-        Process::start(args.collect(), Vec::new(), log)
     }
 }
 
@@ -353,17 +381,15 @@ impl Ground {
     }
 }
 
+/// Does `work` in a runtime, until it is done or interrupted.
+pub(super) fn perform(work: impl Future<Output = Result<Exit, Error>>) -> Result<Exit, Error> {
+    runtime::large()?.block_on(until_interrupted(work))
+}
+
 async fn until_interrupted(work: impl Future<Output = Result<Exit, Error>>) -> Result<Exit, Error> {
     let mut interrupts = Interrupts::listen()?;
     tokio::select! { biased;
         interrupt = interrupts.next() => Ok(interrupt.exit()),
         done = work => done,
     }
-}
-
-/// Waits for something, but not for ever.
-pub(super) async fn within<T>(what: &str, work: impl Future<Output = T>) -> Result<T, Error> {
-    let waited = tokio::time::timeout(PATIENCE, work).await;
-    let patience = human::duration(PATIENCE);
-    waited.map_err(|_| Error::new(Exit::Timeout, format!("{what} after {patience}")))
 }

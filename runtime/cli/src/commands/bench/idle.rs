@@ -26,10 +26,11 @@ pub(super) struct Idle {
 
 impl Idle {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        GroundArgs::perform(self.measure(global))
+        self.ground.perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
+        self.ground.only_ours(global, "it looks at the processes of a cluster that is new")?;
         let (mut samples, mut settings) = (Vec::new(), None);
         for _ in 0..self.times {
             let from = clock();

@@ -13,6 +13,7 @@ use super::load::Chained;
 use crate::cli::Global;
 use crate::client::Client;
 use crate::error::{Error, Exit};
+use crate::output;
 
 /// Runs before anything is measured.
 const WARM_UP: u32 = 20;
@@ -50,7 +51,7 @@ pub(super) struct Latency {
 
 impl Latency {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        self.ground.perform_idly(self.measure(global))
+        self.ground.perform_idly(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
@@ -58,10 +59,13 @@ impl Latency {
         let ground = self.ground.telling(sender).prepare(global).await?;
         let loops = self.beside.loops(&ground, self.ground.lane(), global);
         let by_hand = loops.first();
-        let samples = match &ground {
-            Ground::Embedded(local) => self.samples(local.client(), begun, by_hand).await?,
-            Ground::Nats(cluster) => self.samples(cluster.client(), begun, by_hand).await?,
-        };
+        let samples = Box::pin(ground.bears(async {
+            match &ground {
+                Ground::Embedded(local) => self.samples(local.client(), begun, by_hand).await,
+                Ground::Nats(cluster) => self.samples(cluster.client(), begun, by_hand).await,
+            }
+        }));
+        let samples = samples.await?;
         let mut settings = self.ground.settings(ground.nats()).await?;
         self.each.tell(&mut settings);
         Figures { benchmark: "latency", runs: Some(1), settings, samples }.print(global.output);
@@ -98,6 +102,7 @@ impl Latency {
                 sample.insert("ratio", sample["ceiling_p50_ms"] / sample["p50_ms"]);
             }
             if time > 0 {
+                output::note(format!("{time}: {:.3} ms a step", sample["p50_ms"]));
                 samples.push(sample);
             }
         }

@@ -17,6 +17,8 @@ use super::worker::CAPABILITY;
 use crate::client::Client;
 use crate::error::{Error, Exit};
 
+/// The workflows that benchmarks start runs of.
+pub(super) const WORKFLOWS: [&str; 3] = ["bench-chain", "bench-fanout", "bench-start"];
 /// Starts that are under way at a time, beside the runs that they started.
 const STARTS_AT_ONCE: usize = 256;
 
@@ -121,13 +123,10 @@ impl<'a, B: Broker> Load<'a, B> {
     pub(super) async fn see_the_end(&self, unwatched: Unwatched) -> Result<(), Error> {
         let Unwatched { from, mut open, .. } = unwatched;
         let mut ends = Ends::follow(self.client.broker(), from).await?;
-        let ending = async {
-            while !open.is_empty() {
-                close(&mut open, ends.next().await?)?;
-            }
-            Ok::<_, Error>(())
-        };
-        within("the runs are not over", ending).await?
+        while !open.is_empty() {
+            close(&mut open, ends.next().await?)?;
+        }
+        Ok(())
     }
 
     async fn ends(&mut self) -> Result<Ends, Error> {
@@ -161,8 +160,7 @@ impl<'a, B: Broker> Load<'a, B> {
             }
             Ok::<_, Error>(last)
         };
-        let all = async { tokio::try_join!(starting, ending) };
-        let (_, ended) = within("the runs are not over", all).await??;
+        let (_, ended) = tokio::try_join!(starting, ending)?;
         self.ends = Some(ends);
         Ok(Played { took: ended.saturating_sub(first) })
     }

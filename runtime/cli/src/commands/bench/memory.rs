@@ -27,7 +27,8 @@ const SETTLED: Duration = Duration::from_secs(3);
 ///
 /// All of them are started, as fast as that goes; then memory is watched for some time, in which
 /// coordinators keep snapshots. It is told what they had at most, and what they have at the end.
-/// Agents get as many slots as there are to be active runs: --slots does not matter.
+/// Agents get as many slots as there are to be active runs: --slots does not matter. Of several
+/// coordinators, figures are those of the largest.
 #[derive(Debug, Args)]
 pub(super) struct Memory {
     #[command(flatten)]
@@ -49,21 +50,26 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        GroundArgs::perform(self.measure(global))
+        self.ground.perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
+        self.ground.only_ours(global, "it looks into the coordinators' memory")?;
+        self.ground.check_room(self.active + self.queued)?;
         let ground_args = self.ground.holding(self.active, STEP);
         let ground = ground_args.prepare(global).await?;
-        let sample = match &ground {
-            Ground::Embedded(local) => self.sample(local.client(), &ground).await?,
-            Ground::Nats(cluster) => self.sample(cluster.client(), &ground).await?,
-        };
+        let sample = ground.bears(async {
+            match &ground {
+                Ground::Embedded(local) => self.sample(local.client(), &ground).await,
+                Ground::Nats(cluster) => self.sample(cluster.client(), &ground).await,
+            }
+        });
+        let sample = sample.await?;
         let mut settings = ground_args.settings(ground.nats()).await?;
-        settings.set("active_runs", self.active);
+        settings.set("active_runs", self.active());
         settings.set("queued_runs", self.queued);
         self.each.tell(&mut settings);
-        let (runs, samples) = (Some(self.active + self.queued), vec![sample]);
+        let (runs, samples) = (Some(self.active() + self.queued), vec![sample]);
         Figures { benchmark: "memory", runs, settings, samples }.print(global.output);
         Ok(Exit::Ok)
     }
@@ -78,11 +84,11 @@ impl Memory {
         let idle = of_coordinators(ground);
         let mut started = Duration::ZERO;
         // Those that are to be active come first, lest others take their slots.
-        for runs in [self.active, self.queued] {
+        for runs in [self.active(), self.queued] {
             started += load.start(runs).await?;
-            within("the agents do not hold what they can", held(client, self.active)).await??;
+            within("the agents do not hold what they can", held(client, self.active())).await??;
         }
-        let all = self.active + self.queued;
+        let all = self.active() + self.queued;
         output::note(format!("{all} runs: {}", told(ground)));
         let (from, mut peak) = (clock(), ground.peak_memory());
         while clock().saturating_sub(from) < self.watch {
@@ -95,9 +101,16 @@ impl Memory {
         ]);
         sample.extend(ground.memory());
         sample.extend(peak);
-        let more = of_coordinators(ground) - idle;
-        sample.insert("bytes_per_run", more.max(0.0) * 1024.0 * 1024.0 / f64::from(all));
+        if self.ground.coordinators() == 1 {
+            let more = of_coordinators(ground) - idle;
+            sample.insert("bytes_per_run", more.max(0.0) * 1024.0 * 1024.0 / f64::from(all));
+        }
         Ok(sample)
+    }
+
+    /// Returns how many runs agents hold a step of: each agent holds as many as the others.
+    const fn active(&self) -> u32 {
+        self.active.next_multiple_of(self.ground.agents())
     }
 }
 

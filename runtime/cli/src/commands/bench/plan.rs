@@ -11,6 +11,8 @@ use skep_protocol::{CommandReply, PartitionId, Payload, RunId, StartRun, Timesta
 use skep_workflow::Workflow;
 
 use super::clock;
+use super::figures::rounded;
+use super::settings::Settings;
 use super::usage::peak_kib;
 use crate::cli::Global;
 use crate::error::{Error, Exit, chain};
@@ -54,15 +56,18 @@ impl Plan {
         let (steps, bytes) = (seen.workflow.steps().len(), seen.bytes);
         let edges: usize = seen.workflow.steps().iter().map(|step| step.needs().len()).sum();
         if global.output == Format::Json {
-            output::json(&json!({
+            output::json_line(&json!({
+                "benchmark": "plan",
                 "steps": steps,
                 "edges": edges,
                 "bytes": bytes,
-                "check_ms": seen.check.as_secs_f64() * 1_000.0,
-                "plan_ms": seen.plan.as_secs_f64() * 1_000.0,
+                "check_ms": rounded(seen.check.as_secs_f64() * 1_000.0),
+                "plan_ms": rounded(seen.plan.as_secs_f64() * 1_000.0),
                 "records": seen.records,
                 "memory_before_kib": seen.before_kib,
                 "peak_memory_kib": seen.peak_kib,
+                "times": 1,
+                "settings": Settings::of_program().to_json(),
             }));
             return Ok(Exit::Ok);
         }

@@ -42,11 +42,16 @@ pub(super) struct Recovery {
 
 impl Recovery {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        if global.cluster.is_named() || self.ground.is_embedded() {
-            return Err(Error::usage("it kills coordinators, and so starts a cluster of its own")
-                .help("leave --nats and --embedded away, and unset SKEP_NATS_URL"));
+        if self.ground.is_embedded() {
+            return Err(Error::usage(
+                "it kills coordinators, and embedded there is none that is a \
+                                     process of its own",
+            )
+            .help("leave --embedded away"));
         }
-        GroundArgs::perform(self.measure(global))
+        self.ground.only_ours(global, "it kills coordinators")?;
+        self.ground.check_room(self.runs)?;
+        self.ground.perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {

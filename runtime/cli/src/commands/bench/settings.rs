@@ -13,6 +13,11 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Returns what holds for this program and machine, without a broker.
+    pub(super) fn of_program() -> Self {
+        Self::new("none", None)
+    }
+
     /// Returns what holds for this program and machine.
     pub(super) fn new(broker: &'static str, lane: Option<&'static str>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

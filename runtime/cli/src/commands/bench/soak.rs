@@ -17,13 +17,16 @@ use crate::output;
 
 /// Memory that is in use in the first part of a soak says nothing of how it grows.
 const WARM_UP_SHARE: f64 = 0.2;
+/// A shorter time says nothing of how anything grows in an hour.
+const GROWS_IN: Duration = Duration::from_secs(60);
 /// Runs of the time before that are under way together.
 const WARM_UP_AT_ONCE: u32 = 2_000;
 
 /// A steady load for a given time: memory and latency, and how they change.
 ///
-/// Every interval some runs are started, whatever became of those before. What is told of memory
-/// and of latency at the end is the slope over all but the first fifth of the time.
+/// Every interval some runs are started, once all of those before have ended. What is told at the
+/// end of how memory and latency grow is the slope over all but the first fifth of the time; from a
+/// minute on there is one.
 #[derive(Debug, Args)]
 pub(super) struct Soak {
     #[command(flatten)]
@@ -38,7 +41,7 @@ pub(super) struct Soak {
     #[arg(long, value_name = "N", default_value_t = 0)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     warm_up: u32,
-    /// How often the next runs are started.
+    /// How often the next runs are started; 0s for one after the other.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = human::parse_duration)]
     every: Duration,
 }
@@ -52,15 +55,21 @@ struct Seen {
 
 impl Soak {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        GroundArgs::perform(self.measure(global))
+        self.ground.perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
+        if self.duration.is_zero() {
+            return Err(Error::usage("a soak of no time shows nothing").help("try --duration 20m"));
+        }
         let ground = self.ground.prepare(global).await?;
-        let sample = match &ground {
-            Ground::Embedded(local) => self.sample(local.client(), &ground).await?,
-            Ground::Nats(cluster) => self.sample(cluster.client(), &ground).await?,
-        };
+        let sample = ground.bears(async {
+            match &ground {
+                Ground::Embedded(local) => self.sample(local.client(), &ground).await,
+                Ground::Nats(cluster) => self.sample(cluster.client(), &ground).await,
+            }
+        });
+        let sample = sample.await?;
         let mut settings = self.ground.settings(ground.nats()).await?;
         self.shape.each.tell(&mut settings);
         settings.set("seconds", self.duration.as_secs());
@@ -84,11 +93,11 @@ impl Soak {
             left -= some;
         }
         let from = clock();
+        let (mut next, until) = (from, from + self.duration);
         let mut all = Vec::new();
-        let mut timer = tokio::time::interval(self.every);
         let mut told = Duration::ZERO;
-        while clock().saturating_sub(from) < self.duration {
-            timer.tick().await;
+        while next < until {
+            tokio::time::sleep(next.saturating_sub(clock())).await;
             let played = load.play(runs).await?;
             let at = clock().saturating_sub(from);
             let seen = Seen {
@@ -103,22 +112,28 @@ impl Soak {
                 output::note(format!("{:.0} s: {:.0} ms, {memory}", seen.at, seen.took_ms));
             }
             all.push(seen);
+            next = (next + self.every).max(clock());
         }
-        Ok(summary(&all, f64::from(runs * each.steps)))
+        let span = (clock() - from).max(self.duration);
+        Ok(summary(&all, span, f64::from(runs) * f64::from(each.steps)))
     }
 }
 
-fn summary(all: &[Seen], steps: f64) -> Sample {
+/// Puts together what was seen in a time.
+fn summary(all: &[Seen], span: Duration, steps: f64) -> Sample {
     let mut times: Vec<f64> = all.iter().map(|seen| seen.took_ms).collect();
     times.sort_unstable_by(f64::total_cmp);
-    let span = all.last().map_or(0.0, |seen| seen.at);
+    let grows = span >= GROWS_IN;
+    let span = span.as_secs_f64();
     let late: Vec<&Seen> = all.iter().filter(|seen| seen.at >= span * WARM_UP_SHARE).collect();
     let mut sample = Sample::new();
-    sample.insert("steps_per_s", all.len() as f64 * steps / span.max(f64::MIN_POSITIVE));
+    sample.insert("steps_per_s", all.len() as f64 * steps / span);
     sample.extend(percentile(&times, 50.0).map(|ms| ("p50_ms", ms)));
     sample.extend(percentile(&times, 99.0).map(|ms| ("p99_ms", ms)));
     let took = late.iter().map(|seen| (seen.at, seen.took_ms));
-    sample.insert("growth_ms_per_hour", 3_600.0 * slope(took));
+    if grows {
+        sample.insert("growth_ms_per_hour", 3_600.0 * slope(took));
+    }
     for (name, growth) in [
         ("rss_mib", "growth_mib_per_hour"),
         ("agent_rss_mib", "agent_growth_mib_per_hour"),
@@ -129,9 +144,11 @@ fn summary(all: &[Seen], steps: f64) -> Sample {
             Some((seen.at, size?))
         };
         let sizes: Vec<(f64, f64)> = late.iter().filter_map(of).collect();
-        let Some((_, last)) = sizes.last() else { continue };
-        sample.insert(name, *last);
-        sample.insert(growth, 3_600.0 * slope(sizes.iter().copied()));
+        let Some((_, last)) = all.last().as_ref().and_then(of) else { continue };
+        sample.insert(name, last);
+        if grows {
+            sample.insert(growth, 3_600.0 * slope(sizes.iter().copied()));
+        }
     }
     sample
 }
@@ -159,7 +176,9 @@ mod tests {
         close(slope(std::iter::once((1.0, 1.0))), 0.0);
         let seen = |at: f64| Seen { at, took_ms: 7.0, memory: vec![("rss_mib", line(at).1)] };
         let all: Vec<Seen> = (0..100).map(f64::from).map(seen).collect();
-        let sample = summary(&all, 10.0);
+        assert!(!summary(&all, Duration::from_secs(59), 10.0).contains_key("growth_ms_per_hour"));
+        let sample = summary(&all, Duration::from_secs(100), 10.0);
+        close(sample["steps_per_s"], 10.0);
         close(sample["growth_mib_per_hour"], 1_800.0);
         close(sample["growth_ms_per_hour"], 0.0);
         close(sample["p99_ms"], 7.0);

@@ -10,6 +10,7 @@ use super::usage::processor_s;
 use crate::cli::Global;
 use crate::client::Client;
 use crate::error::{Error, Exit};
+use crate::output;
 
 /// A run that nobody has work with: it waits until the others are started, too.
 const WORKFLOW: &str = "name: bench-start\ninputs:\n  data: { type: string }\nsteps:\n  \
@@ -42,15 +43,18 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        GroundArgs::perform(self.measure(global))
+        self.ground.perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         let ground = self.ground.prepare(global).await?;
-        let samples = match &ground {
-            Ground::Embedded(local) => self.samples(local.client(), &ground).await?,
-            Ground::Nats(cluster) => self.samples(cluster.client(), &ground).await?,
-        };
+        let samples = ground.bears(async {
+            match &ground {
+                Ground::Embedded(local) => self.samples(local.client(), &ground).await,
+                Ground::Nats(cluster) => self.samples(cluster.client(), &ground).await,
+            }
+        });
+        let samples = samples.await?;
         let mut settings = self.ground.settings(ground.nats()).await?;
         settings.set("payload_bytes", self.payload);
         settings.set("starts_at_once", self.at_once);
@@ -68,7 +72,7 @@ impl Start {
         let warm = load.start_unwatched(WARM_UP.min(self.runs), self.at_once).await?;
         load.see_the_end(warm).await?;
         let mut samples = Vec::new();
-        for _ in 0..self.times {
+        for time in 0..self.times {
             let (before, own) = (ground.processor(), client_ran(ground));
             let runs = load.start_unwatched(self.runs, self.at_once).await?;
             let all = f64::from(self.runs);
@@ -82,6 +86,7 @@ impl Start {
             let own = client_ran(ground).zip(own);
             let own = own.map(|(after, before)| (after - before) * 1e6 / all);
             sample.extend(own.map(|own| ("client_us_per_start", own)));
+            output::note(format!("{}: {:.0} starts/s", time + 1, all / took));
             samples.push(sample);
             load.see_the_end(runs).await?;
         }

@@ -12,10 +12,15 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts the server that `command` describes; `config` tells it from others.
-    pub(super) fn start(command: &mut Command, config: &Path) -> io::Result<Self> {
+    /// Starts the server that `command` describes; `config` tells it from others. A `temporary`
+    /// folder is removed even if this process ends before it can do that.
+    pub(super) fn start(
+        command: &mut Command,
+        config: &Path,
+        temporary: Option<&Path>,
+    ) -> io::Result<Self> {
         let server = apart(command).spawn()?;
-        let watcher = watch(server.id(), config);
+        let watcher = watch(server.id(), config, temporary);
         Ok(Self { server, watcher })
     }
 
@@ -50,13 +55,16 @@ fn apart(command: &mut Command) -> &mut Command {
 }
 
 /// Starts a shell that waits for the end of its input, which comes when this process ends, however
-/// it ends, and then kills the server, if the process of that id still is the server.
-fn watch(pid: u32, config: &Path) -> Option<Child> {
+/// it ends, and then kills the server, if the process of that id still is the server, and removes
+/// its folder if that is a temporary one.
+fn watch(pid: u32, config: &Path, temporary: Option<&Path>) -> Option<Child> {
     const SCRIPT: &str = r#"read -r _
 (tr '\0' ' ' < "/proc/$1/cmdline" || ps -o command= -p "$1") 2>/dev/null | grep -qF -- "$2" &&
-    kill -9 "$1""#;
+    kill -9 "$1"
+[ -z "$3" ] || rm -rf -- "$3""#;
     let mut command = Command::new("/bin/sh");
     command.args(["-c", SCRIPT, "sh"]).arg(pid.to_string()).arg(config);
+    command.arg(temporary.unwrap_or_else(|| Path::new("")));
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     apart(&mut command).spawn().ok()
 }

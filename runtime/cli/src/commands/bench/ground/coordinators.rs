@@ -66,8 +66,8 @@ pub(super) async fn settled(nats: &Nats) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits until every partition is served, and each of so many coordinators serves some: as they say
-/// since a revision of what they say.
+/// Waits until every partition is served, and so many coordinators are there to serve them, some of
+/// which may have drawn none: as they say since a revision of what they say.
 pub(super) async fn served(
     nats: &Nats,
     coordinators: usize,
@@ -86,15 +86,15 @@ pub(super) async fn served(
     }
 }
 
-/// Returns what coordinators say of themselves that serve partitions, as far as they said it since
-/// a revision.
+/// Returns what coordinators say of themselves that are there to serve, as far as they said it
+/// since a revision.
 pub(super) async fn serving(nats: &Nats, since: Revision) -> Result<Vec<Member>, Error> {
     let mut serving = Vec::new();
     for name in nats.keys(Bucket::Coordinators, "").await.unwrap_or_default() {
         let entry = nats.get(Bucket::Coordinators, &name).await?;
         let entry = entry.filter(|entry| entry.revision > since);
         let member = entry.and_then(|entry| decode::<Member>(&entry.value).ok());
-        serving.extend(member.filter(|m| m.phase == MemberPhase::Serving && !m.owns.is_empty()));
+        serving.extend(member.filter(|member| member.phase == MemberPhase::Serving));
     }
     Ok(serving)
 }
