@@ -14,6 +14,8 @@ use crate::expect::{exits, ok};
 /// More than is done while a test looks.
 const MUCH: [&str; 7] = ["bench", "chain", "--runs", "60", "--steps", "5000", "--no-ceiling"];
 
+const MINE: &str = "name: bench-chain\nsteps:\n  nap: { wait: 1h }\n";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_measured_is_refused_at_once() -> Result<()> {
     let url = "nats://127.0.0.1:9";
@@ -23,6 +25,8 @@ async fn what_cannot_be_measured_is_refused_at_once() -> Result<()> {
         (&["soak", "--duration", "0s"], 2, "a soak of no time"),
         (&["memory", "--queued", "1000000"], 2, "take --partitions 23"),
         (&["recovery", "--runs", "400000", "--partitions", "1"], 2, "too many for 1 partition"),
+        (&["chain", "--runs", "400000"], 2, "take --partitions 9"),
+        (&["failover", "--logs", "nowhere"], 4, "there is no folder nowhere"),
         (&["recovery", "--embedded"], 2, "leave --embedded away"),
         (&["memory", "--nats", url], 2, "starts a cluster of its own"),
         (&["idle", "--nats", url], 2, "starts a cluster of its own"),
@@ -59,8 +63,11 @@ async fn a_soak_ends_in_time_however_seldom_or_often_it_starts_runs() -> Result<
 async fn an_interrupted_benchmark_leaves_no_run_in_the_cluster_it_measured() -> Result<()> {
     let mut cluster = Cluster::start().await?;
     cluster.start_coordinator()?;
+    // It has the name of what benchmarks start, and is none of theirs.
+    fs::write(cluster.path().join("mine.skep.yaml"), MINE)?;
+    ok(&cluster, &["run", "mine.skep.yaml", "--detach"]).await?;
     let mut first = Process::start("bench", &mut on(&cluster, &MUCH)?, cluster.path())?;
-    while live(&cluster).await? == 0 {
+    while live(&cluster).await? == 1 {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     let error = exits(cluster.skep(&["bench", "fanout"]).await?, 6)?.error()?;
@@ -69,7 +76,7 @@ async fn an_interrupted_benchmark_leaves_no_run_in_the_cluster_it_measured() -> 
     let status = first.wait()?;
     ensure!(status.code() == Some(143), "{status}: {}", first.printed());
     ensure!(first.printed().contains("cancelled 60 runs"), "{}", first.printed());
-    while live(&cluster).await? > 0 {
+    while live(&cluster).await? > 1 {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Ok(())

@@ -14,7 +14,7 @@ mod agent;
 mod driver;
 
 pub use agent::perform;
-pub use driver::{Chains, Played, drive};
+pub use driver::{Chains, Played, clear, drive};
 
 use std::time::Duration;
 

@@ -22,6 +22,7 @@ mod worker;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use skep_broker::host;
 
 use crate::cli::Global;
 use crate::error::{Error, Exit};
@@ -75,6 +76,14 @@ impl Bench {
             What::ByHand(by_hand) => by_hand.perform(global),
         }
     }
+}
+
+/// Returns the end of all names that this benchmark gives to what it has on a cluster: others may
+/// be under way there, and what they have is theirs.
+fn tag() -> &'static str {
+    use std::sync::LazyLock;
+    static TAG: LazyLock<String> = LazyLock::new(|| format!("{:08x}", host::random() >> 32));
+    &TAG
 }
 
 /// Returns the time, from the first call on.

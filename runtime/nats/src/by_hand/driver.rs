@@ -73,7 +73,7 @@ struct Driver {
 /// [`ByHandError`] if the broker does not let it, or nobody answers.
 ///
 /// # Cancel safety
-/// What it stored is left behind, until a loop of this prefix is played again.
+/// What it stored is left behind, until a loop of this prefix is played again, or [`clear`].
 pub async fn drive(
     nats: &Nats,
     prefix: &str,
@@ -85,6 +85,11 @@ pub async fn drive(
     let played = play(nats, &names, way, plan).await;
     remove(nats, &names).await;
     played
+}
+
+/// Removes what a loop that did not come to its end left behind.
+pub async fn clear(nats: &Nats, prefix: &str) {
+    remove(nats, &Names(prefix.to_owned())).await;
 }
 
 async fn play(nats: &Nats, names: &Names, way: Way, plan: Chains) -> Result<Played, ByHandError> {

@@ -3,22 +3,21 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use futures::TryFutureExt as _;
 use skep_nats::Nats;
 use skep_nats::by_hand::{self, Chains, Played};
 
 use super::chain::Shape;
 use super::figures::{Figures, Sample};
-use super::ground::{Ground, ServerArgs, perform};
+use super::ground::{Ground, ServerArgs, is_guest, perform, while_there};
 use super::load::Chained;
+use super::tag;
 use super::worker::Way;
 use crate::cli::Global;
 use crate::cluster;
 use crate::error::{Error, Exit, chain};
-use crate::process::Process;
 use crate::runtime;
 
-/// What its subjects and streams begin with.
-const PREFIX: &str = "skep-bench-by-hand";
 /// Chains before anything is measured.
 const WARM_UP: u32 = 200;
 
@@ -43,15 +42,23 @@ pub(super) struct Ceiling {
     times: u32,
 }
 
+/// Returns what the subjects and streams of this benchmark's loops begin with.
+pub(super) fn prefix() -> String {
+    format!("skep-bench-by-hand-{}", tag())
+}
+
 impl Ceiling {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        perform(self.measure(global))
+        perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         let (nats, server) = self.server.connect(global).await?;
+        if server.is_none() {
+            is_guest();
+        }
         let url = server.as_ref().map(|server| server.url());
-        let loops = Loop::all(&nats, self.server.lane(), &addressed(global, url));
+        let loops = Loop::all(&nats, &self.server, &addressed(global, url));
         for by_hand in &loops {
             by_hand.play(Shape { runs: WARM_UP, ..self.shape }).await?;
         }
@@ -81,10 +88,10 @@ pub(super) struct Beside {
 
 impl Beside {
     /// Gets the loops of a lane ready, the leanest first; without a server there is none.
-    pub(super) fn loops(self, ground: &Ground, lane: Way, global: &Global) -> Vec<Loop> {
+    pub(super) fn loops(self, ground: &Ground, server: &ServerArgs, global: &Global) -> Vec<Loop> {
         let nats = ground.nats().filter(|_| !self.no_ceiling);
         let at = addressed(global, ground.url());
-        nats.map(|nats| Loop::all(nats, lane, &at)).unwrap_or_default()
+        nats.map(|nats| Loop::all(nats, server, &at)).unwrap_or_default()
     }
 }
 
@@ -96,18 +103,21 @@ fn addressed(global: &Global, url: Option<String>) -> Vec<String> {
 /// A loop, and how its agent is started.
 pub(super) struct Loop {
     nats: Nats,
+    server: ServerArgs,
     which: Which,
     args: Vec<String>,
 }
 
 impl Loop {
-    fn all(nats: &Nats, lane: Way, at: &[String]) -> Vec<Self> {
+    fn all(nats: &Nats, server: &ServerArgs, at: &[String]) -> Vec<Self> {
         let of = |which: &Which| {
-            let args = ["bench", "by-hand", "--way", which.name()].map(str::to_owned);
+            let prefix = prefix();
+            let args = ["bench", "by-hand", "--way", which.name(), "--prefix", &prefix];
+            let args = args.map(str::to_owned);
             let args = args.into_iter().chain(at.iter().cloned()).collect();
-            Self { nats: nats.clone(), which: *which, args }
+            Self { nats: nats.clone(), server: server.clone(), which: *which, args }
         };
-        Which::all(lane).iter().map(of).collect()
+        Which::all(server.lane()).iter().map(of).collect()
     }
 
     /// Plays it once; returns its steps per second, and skep's share of them, by their names.
@@ -131,10 +141,12 @@ impl Loop {
     /// Plays it once, with an agent that is there for as long.
     async fn drive(&self, shape: Shape) -> Result<Played, Error> {
         let Shape { runs, each: Chained { steps, payload } } = shape;
-        let _agent = Process::start(self.args.clone(), Vec::new(), None)?;
+        let agent = [self.server.process(self.args.clone(), "by-hand")?];
         let chains = Chains { chains: runs, steps, payload: payload as usize };
-        let played = by_hand::drive(&self.nats, PREFIX, self.which.way(), chains).await;
-        played.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))
+        let prefix = prefix();
+        let played = by_hand::drive(&self.nats, &prefix, self.which.way(), chains);
+        let played = played.map_err(|error| Error::new(Exit::Unreachable, chain(&error)));
+        while_there(&self.nats, [&agent, &[]], played).await
     }
 }
 
@@ -193,13 +205,15 @@ impl Which {
 pub(super) struct ByHand {
     #[arg(long, value_enum)]
     way: Which,
+    #[arg(long)]
+    prefix: String,
 }
 
 impl ByHand {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
         runtime::large()?.block_on(async {
             let nats = cluster::connect(&global.cluster).await?;
-            let performed = by_hand::perform(&nats, PREFIX, self.way.way()).await;
+            let performed = by_hand::perform(&nats, &self.prefix, self.way.way()).await;
             performed.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))?;
             Ok(Exit::Ok)
         })

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::ceiling::{Beside, Loop};
 use super::figures::{Figures, Sample};
-use super::ground::{Ground, GroundArgs};
+use super::ground::{Ground, GroundArgs, over, perform};
 use super::load::Chained;
 use crate::cli::Global;
 use crate::client::Client;
@@ -48,19 +48,14 @@ pub(super) struct Shape {
 
 impl Chain {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        self.ground.perform(global, self.measure(global))
+        perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
+        self.ground.check_room(global, self.shape.runs)?;
         let ground = self.ground.prepare(global).await?;
-        let loops = self.beside.loops(&ground, self.ground.lane(), global);
-        let samples = ground.bears(async {
-            match &ground {
-                Ground::Embedded(local) => self.samples(local.client(), &ground, &loops).await,
-                Ground::Nats(cluster) => self.samples(cluster.client(), &ground, &loops).await,
-            }
-        });
-        let samples = samples.await?;
+        let loops = self.beside.loops(&ground, self.ground.server(), global);
+        let samples = over!(ground, client => self.samples(client, &ground, &loops)).await?;
         let mut settings = self.ground.settings(ground.nats()).await?;
         self.shape.each.tell(&mut settings);
         let runs = Some(self.shape.runs);

@@ -16,6 +16,7 @@ use skep_protocol::{PartitionCount, PartitionId};
 
 use super::clock;
 use super::figures::rounded;
+use super::ground::check_logs;
 use super::settings::Settings;
 use crate::cli::Global;
 use crate::error::{Error, Exit, chain};
@@ -93,6 +94,7 @@ impl Failover {
         if [self.kills, self.stops, self.drains, self.agent_kills, self.agent_stops] == [0; 5] {
             return Err(Error::usage("without a fault there is nothing to get over"));
         }
+        check_logs(self.logs.as_deref())?;
         if global.cluster.is_named() {
             return Err(Error::usage("a cluster is named, and this starts one of its own")
                 .help("leave --nats away and unset SKEP_NATS_URL"));

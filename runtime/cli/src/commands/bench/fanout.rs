@@ -4,7 +4,7 @@ use clap::Args;
 use skep_broker::Broker;
 
 use super::figures::{Figures, Sample};
-use super::ground::{Ground, GroundArgs};
+use super::ground::{Ground, GroundArgs, over, perform};
 use super::load::{Load, fan_of};
 use crate::cli::Global;
 use crate::client::Client;
@@ -31,19 +31,13 @@ pub(super) struct Fanout {
 
 impl Fanout {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        self.ground.perform(global, self.measure(global))
+        perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         let ground = self.ground.prepare(global).await?;
         for steps in &self.steps {
-            let samples = ground.bears(async {
-                match &ground {
-                    Ground::Embedded(local) => self.samples(local.client(), *steps).await,
-                    Ground::Nats(cluster) => self.samples(cluster.client(), *steps).await,
-                }
-            });
-            let samples = samples.await?;
+            let samples = over!(ground, client => self.samples(client, *steps)).await?;
             let mut settings = self.ground.settings(ground.nats()).await?;
             settings.set("parallel_steps", *steps);
             Figures { benchmark: "fanout", runs: Some(1), settings, samples }.print(global.output);

@@ -6,9 +6,7 @@ mod leave;
 mod there;
 mod used;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -31,10 +29,10 @@ use crate::human;
 use crate::local::Local;
 use crate::process::Process;
 use crate::runtime;
-use crate::signals::Interrupts;
 use coordinators::serving;
-use leave::cancel_what_is_left;
-pub(super) use there::within;
+pub(super) use leave::is_guest;
+use leave::{has_runs, leaving_nothing};
+pub(super) use there::{over, while_there, within};
 use used::Ran;
 
 /// How long anything may take that has to come to its end.
@@ -67,22 +65,16 @@ pub(super) struct GroundArgs {
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1_024))]
     partitions: Option<u16>,
-    /// An existing folder for the logs of the processes, as SKEP_LOG says.
-    #[arg(long, value_name = "DIR")]
-    logs: Option<PathBuf>,
     /// How long agents work on a step.
     #[arg(skip)]
     step: Duration,
     /// Where agents, in this process then, tell when they begin a step.
     #[arg(skip)]
     begun: Option<Begun>,
-    /// Set once runs may be started on a cluster of somebody else's.
-    #[arg(skip)]
-    is_guest: Arc<AtomicBool>,
 }
 
 /// The server, and how tasks travel over it.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Where it runs")]
 pub(super) struct ServerArgs {
     /// By which way tasks reach the agents.
@@ -92,6 +84,9 @@ pub(super) struct ServerArgs {
     /// if not given.
     #[arg(long, value_enum)]
     sync: Option<Sync>,
+    /// An existing folder for the logs of the processes, as SKEP_LOG says.
+    #[arg(long, value_name = "DIR")]
+    logs: Option<PathBuf>,
 }
 
 /// When the server forces to the disk what it acknowledges.
@@ -133,15 +128,21 @@ pub(super) struct Cluster {
 }
 
 impl ServerArgs {
+    fn check(&self, global: &Global) -> Result<(), Error> {
+        check_logs(self.logs.as_deref())?;
+        match self.sync {
+            Some(_) if global.cluster.is_named() => Err(for_ours("--sync is")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Connects to a server, ours or another's, for what needs no coordinator.
     pub(super) async fn connect(
-        self,
+        &self,
         global: &Global,
     ) -> Result<(Nats, Option<ThrowawayServer>), Error> {
+        self.check(global)?;
         if global.cluster.is_named() {
-            if self.sync.is_some() {
-                return Err(for_ours("--sync is"));
-            }
             return Ok((cluster::connect(&global.cluster).await?, None));
         }
         let server = self.start().await?;
@@ -150,7 +151,7 @@ impl ServerArgs {
     }
 
     /// Returns what figures are found under that belong to the server alone.
-    pub(super) async fn settings(self, nats: &Nats) -> Result<Settings, Error> {
+    pub(super) async fn settings(&self, nats: &Nats) -> Result<Settings, Error> {
         let mut settings = Settings::new("nats", Some(self.lane.name()));
         let seen = nats.inspect().await?;
         settings.set("nats_server", seen.version);
@@ -167,14 +168,31 @@ impl ServerArgs {
         Ok(settings)
     }
 
-    pub(super) const fn lane(self) -> Way {
+    pub(super) const fn lane(&self) -> Way {
         self.lane
     }
 
-    async fn start(self) -> Result<ThrowawayServer, Error> {
+    /// Starts a process that logs under this name, if it is to log.
+    pub(super) fn process(&self, args: Vec<String>, name: &str) -> Result<Process, Error> {
+        let log = self.logs.as_ref().map(|folder| folder.join(format!("{name}.log")));
+        Process::start(args, Vec::new(), log)
+    }
+
+    async fn start(&self) -> Result<ThrowawayServer, Error> {
         let sync_interval = self.sync.unwrap_or_default().into();
         let server = ThrowawayServer::start(Options { sync_interval, ..Options::default() }).await;
         server.map_err(|error| Error::new(Exit::Unreachable, chain(&error)))
+    }
+}
+
+/// Looks whether a folder for logs is there.
+pub(super) fn check_logs(folder: Option<&Path>) -> Result<(), Error> {
+    match folder.filter(|folder| !folder.is_dir()) {
+        None => Ok(()),
+        Some(folder) => {
+            let message = format!("there is no folder {} for logs", folder.display());
+            Err(Error::new(Exit::NotFound, message).help("make it first"))
+        }
     }
 }
 
@@ -185,15 +203,6 @@ fn for_ours(options: &str) -> Error {
 }
 
 impl GroundArgs {
-    /// Does `work` in a runtime, until it is done or interrupted.
-    pub(super) fn perform(
-        &self,
-        global: &Global,
-        work: impl Future<Output = Result<Exit, Error>>,
-    ) -> Result<Exit, Error> {
-        runtime::large()?.block_on(self.leaving_nothing(global, work))
-    }
-
     /// Does `work` that mostly waits: on this thread, unless everything is in this process.
     pub(super) fn perform_idly(
         &self,
@@ -201,23 +210,9 @@ impl GroundArgs {
         work: impl Future<Output = Result<Exit, Error>>,
     ) -> Result<Exit, Error> {
         if self.embedded {
-            return self.perform(global, work);
+            return perform(global, work);
         }
-        runtime::small()?.block_on(self.leaving_nothing(global, work))
-    }
-
-    /// Does `work` until it is interrupted; on a cluster of somebody else's, nothing is left that
-    /// did not come to its end.
-    async fn leaving_nothing(
-        &self,
-        global: &Global,
-        work: impl Future<Output = Result<Exit, Error>>,
-    ) -> Result<Exit, Error> {
-        let done = until_interrupted(work).await;
-        if self.is_guest.load(Ordering::Relaxed) && !matches!(done, Ok(Exit::Ok)) {
-            Box::pin(until_interrupted(cancel_what_is_left(&global.cluster))).await?;
-        }
-        done
+        runtime::small()?.block_on(leaving_nothing(global, work))
     }
 
     /// Returns the same with agents that work on so many steps at a time, and for so long on each.
@@ -231,7 +226,14 @@ impl GroundArgs {
     }
 
     fn agents_here(&self) -> Result<Vec<Agent>, Error> {
-        let agent = || worker::agent(self.step, self.slots, self.lane(), self.begun.clone());
+        let agent = || {
+            worker::agent(
+                worker::capability(),
+                self.step,
+                (self.slots, self.lane()),
+                self.begun.clone(),
+            )
+        };
         (0..self.agents).map(|_| agent()).collect()
     }
 
@@ -240,12 +242,8 @@ impl GroundArgs {
         if self.embedded {
             return Ok(Ground::Embedded(Local::start(self.agents_here()?).await?));
         }
-        if let Some(folder) = self.logs.as_ref().filter(|folder| !folder.is_dir()) {
-            let message = format!("there is no folder {} for logs", folder.display());
-            return Err(Error::new(Exit::NotFound, message).help("make it first"));
-        }
+        self.server.check(global)?;
         let cluster = if global.cluster.is_named() {
-            self.server.connect(global).await?;
             if self.coordinators.or(self.partitions).is_some() {
                 return Err(for_ours("--coordinators and --partitions are"));
             }
@@ -266,10 +264,11 @@ impl GroundArgs {
     }
 
     /// Refuses more runs that are live together than partitions take.
-    pub(super) fn check_room(&self, runs: u32) -> Result<(), Error> {
+    pub(super) fn check_room(&self, global: &Global, runs: u32) -> Result<(), Error> {
         // Their ids are random: no partition gets much more than its share.
         let of_each = MAX_RUNS_PER_PARTITION as u64 * 9 / 10;
-        if u64::from(runs) <= of_each * u64::from(self.partitions()) {
+        let fit = u64::from(runs) <= of_each * u64::from(self.partitions());
+        if fit || (global.cluster.is_named() && !self.embedded) {
             return Ok(());
         }
         let wanted = u64::from(runs).div_ceil(of_each);
@@ -278,7 +277,10 @@ impl GroundArgs {
             human::count(runs as usize, "run"),
             human::count(self.partitions().into(), "partition")
         );
-        Err(Error::usage(message).help(format!("take --partitions {wanted}, or fewer runs")))
+        Err(Error::usage(message).help(match self.embedded {
+            true => "take fewer runs".to_owned(),
+            false => format!("take --partitions {wanted}, or fewer runs"),
+        }))
     }
 
     fn partitions(&self) -> u16 {
@@ -304,6 +306,10 @@ impl GroundArgs {
 
     pub(super) const fn lane(&self) -> Way {
         self.server.lane
+    }
+
+    pub(super) const fn server(&self) -> &ServerArgs {
+        &self.server
     }
 
     pub(super) fn coordinators(&self) -> u16 {
@@ -382,14 +388,9 @@ impl Ground {
 }
 
 /// Does `work` in a runtime, until it is done or interrupted.
-pub(super) fn perform(work: impl Future<Output = Result<Exit, Error>>) -> Result<Exit, Error> {
-    runtime::large()?.block_on(until_interrupted(work))
-}
-
-async fn until_interrupted(work: impl Future<Output = Result<Exit, Error>>) -> Result<Exit, Error> {
-    let mut interrupts = Interrupts::listen()?;
-    tokio::select! { biased;
-        interrupt = interrupts.next() => Ok(interrupt.exit()),
-        done = work => done,
-    }
+pub(super) fn perform(
+    global: &Global,
+    work: impl Future<Output = Result<Exit, Error>>,
+) -> Result<Exit, Error> {
+    runtime::large()?.block_on(leaving_nothing(global, work))
 }

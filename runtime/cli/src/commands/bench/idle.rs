@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::clock;
 use super::figures::{Figures, Sample};
-use super::ground::GroundArgs;
+use super::ground::{GroundArgs, perform};
 use crate::cli::Global;
 use crate::error::{Error, Exit};
 
@@ -26,7 +26,7 @@ pub(super) struct Idle {
 
 impl Idle {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        self.ground.perform(global, self.measure(global))
+        perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::ceiling::{Beside, Loop};
 use super::figures::{Figures, Sample, percentile};
-use super::ground::{Ground, GroundArgs};
+use super::ground::{Ground, GroundArgs, over};
 use super::load::Chained;
 use crate::cli::Global;
 use crate::client::Client;
@@ -57,15 +57,9 @@ impl Latency {
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         let (sender, begun) = mpsc::unbounded_channel();
         let ground = self.ground.telling(sender).prepare(global).await?;
-        let loops = self.beside.loops(&ground, self.ground.lane(), global);
+        let loops = self.beside.loops(&ground, self.ground.server(), global);
         let by_hand = loops.first();
-        let samples = Box::pin(ground.bears(async {
-            match &ground {
-                Ground::Embedded(local) => self.samples(local.client(), begun, by_hand).await,
-                Ground::Nats(cluster) => self.samples(cluster.client(), begun, by_hand).await,
-            }
-        }));
-        let samples = samples.await?;
+        let samples = over!(ground, client => self.samples(client, begun, by_hand)).await?;
         let mut settings = self.ground.settings(ground.nats()).await?;
         self.each.tell(&mut settings);
         Figures { benchmark: "latency", runs: Some(1), settings, samples }.print(global.output);

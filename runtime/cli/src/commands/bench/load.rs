@@ -13,12 +13,33 @@ use super::clock;
 use super::ends::{Ends, News};
 use super::ground::{LOOK_EVERY, within};
 use super::settings::Settings;
-use super::worker::CAPABILITY;
+use super::tag;
+use super::worker::capability;
 use crate::client::Client;
 use crate::error::{Error, Exit};
 
-/// The workflows that benchmarks start runs of.
-pub(super) const WORKFLOWS: [&str; 3] = ["bench-chain", "bench-fanout", "bench-start"];
+/// Which workflows a benchmark starts runs of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Chain,
+    Fanout,
+    Start,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Chain, Self::Fanout, Self::Start];
+
+    /// Returns the name of this benchmark's workflow.
+    pub(super) fn workflow(self) -> String {
+        let kind = match self {
+            Self::Chain => "chain",
+            Self::Fanout => "fanout",
+            Self::Start => "start",
+        };
+        format!("bench-{kind}-{}", tag())
+    }
+}
+
 /// Starts that are under way at a time, beside the runs that they started.
 const STARTS_AT_ONCE: usize = 256;
 
@@ -230,14 +251,15 @@ fn data(bytes: u32) -> String {
 
 /// Writes a workflow of steps one after the other, each of which hands on what it got.
 fn chain_of(steps: u32) -> String {
-    let mut source = String::from("name: bench-chain\ninputs:\n  data: { type: string }\nsteps:\n");
+    let (name, capability) = (Kind::Chain.workflow(), capability());
+    let mut source = format!("name: {name}\ninputs:\n  data: {{ type: string }}\nsteps:\n");
     for step in 0..steps {
         let from = match step.checked_sub(1) {
             None => "inputs.data".to_owned(),
             Some(before) => format!("steps.s{before}.output.data"),
         };
         source += &format!(
-            "  s{step}: {{ agent: {CAPABILITY}, with: {{ data: \"${{{{ {from} }}}}\" }} }}\n"
+            "  s{step}: {{ agent: {capability}, with: {{ data: \"${{{{ {from} }}}}\" }} }}\n"
         );
     }
     source
@@ -245,12 +267,13 @@ fn chain_of(steps: u32) -> String {
 
 /// Writes a workflow of one step for each item of a list, and one that waits for all of them.
 pub(super) fn fan_of(steps: u32) -> String {
+    let (name, capability) = (Kind::Fanout.workflow(), capability());
     format!(
-        "name: bench-fanout\ninputs:\n  data: {{ type: string }}\nsteps:\n  \
-         part: {{ agent: {CAPABILITY}, for_each: \"${{{{ range({steps}) | list }}}}\", \
+        "name: {name}\ninputs:\n  data: {{ type: string }}\nsteps:\n  \
+         part: {{ agent: {capability}, for_each: \"${{{{ range({steps}) | list }}}}\", \
          max_parallel: {steps}, \
          with: {{ data: \"${{{{ inputs.data }}}}\", item: \"${{{{ item }}}}\" }} }}\n  \
-         join: {{ agent: {CAPABILITY}, needs: [part] }}\n"
+         join: {{ agent: {capability}, needs: [part] }}\n"
     )
 }
 

@@ -7,7 +7,7 @@ use skep_broker::Broker;
 
 use super::clock;
 use super::figures::{Figures, Sample};
-use super::ground::{Ground, GroundArgs, within};
+use super::ground::{Ground, GroundArgs, over, perform, within};
 use super::load::Chained;
 use crate::cli::Global;
 use crate::client::Client;
@@ -50,21 +50,15 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        self.ground.perform(global, self.measure(global))
+        perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         self.ground.only_ours(global, "it looks into the coordinators' memory")?;
-        self.ground.check_room(self.active + self.queued)?;
+        self.ground.check_room(global, self.active + self.queued)?;
         let ground_args = self.ground.holding(self.active, STEP);
         let ground = ground_args.prepare(global).await?;
-        let sample = ground.bears(async {
-            match &ground {
-                Ground::Embedded(local) => self.sample(local.client(), &ground).await,
-                Ground::Nats(cluster) => self.sample(cluster.client(), &ground).await,
-            }
-        });
-        let sample = sample.await?;
+        let sample = over!(ground, client => self.sample(client, &ground)).await?;
         let mut settings = ground_args.settings(ground.nats()).await?;
         settings.set("active_runs", self.active());
         settings.set("queued_runs", self.queued);

@@ -9,7 +9,7 @@ use skep_nats::Nats;
 use skep_protocol::{Batch, PartitionCount, Seq};
 
 use super::figures::{Figures, Sample};
-use super::ground::{Cluster, Ground, GroundArgs, within};
+use super::ground::{Cluster, Ground, GroundArgs, perform, within};
 use super::load::Chained;
 use crate::cli::Global;
 use crate::error::{Error, Exit, chain};
@@ -43,15 +43,11 @@ pub(super) struct Recovery {
 impl Recovery {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
         if self.ground.is_embedded() {
-            return Err(Error::usage(
-                "it kills coordinators, and embedded there is none that is a \
-                                     process of its own",
-            )
-            .help("leave --embedded away"));
+            return Err(needs_processes());
         }
         self.ground.only_ours(global, "it kills coordinators")?;
-        self.ground.check_room(self.runs)?;
-        self.ground.perform(global, self.measure(global))
+        self.ground.check_room(global, self.runs)?;
+        perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
@@ -59,11 +55,9 @@ impl Recovery {
         let mut ground = ground_args.prepare(global).await?;
         let mut settings = ground_args.settings(ground.nats()).await?;
         self.each.tell(&mut settings);
-        let Ground::Nats(cluster) = &mut ground else {
-            return Err(Error::usage("it needs coordinators that are processes"));
-        };
+        let Ground::Nats(cluster) = &mut ground else { return Err(needs_processes()) };
         let load = self.each.prepare(cluster.client()).await?;
-        load.start(self.runs).await?;
+        cluster.bears(load.start(self.runs)).await?;
         drop(load);
         let mut samples = Vec::new();
         for _ in 0..self.times {
@@ -88,6 +82,10 @@ impl Recovery {
         Figures { benchmark: "recovery", runs, settings, samples }.print(global.output);
         Ok(Exit::Ok)
     }
+}
+
+fn needs_processes() -> Error {
+    Error::usage("it kills coordinators, and embedded there is none").help("leave --embedded away")
 }
 
 async fn drain(cluster: &mut Cluster) -> Result<(), Error> {

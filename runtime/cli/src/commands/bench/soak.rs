@@ -8,7 +8,7 @@ use skep_broker::Broker;
 use super::chain::Shape;
 use super::clock;
 use super::figures::{Figures, Sample, percentile};
-use super::ground::{Ground, GroundArgs};
+use super::ground::{Ground, GroundArgs, over, perform};
 use crate::cli::Global;
 use crate::client::Client;
 use crate::error::{Error, Exit};
@@ -55,21 +55,16 @@ struct Seen {
 
 impl Soak {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        self.ground.perform(global, self.measure(global))
+        perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         if self.duration.is_zero() {
             return Err(Error::usage("a soak of no time shows nothing").help("try --duration 20m"));
         }
+        self.ground.check_room(global, self.shape.runs)?;
         let ground = self.ground.prepare(global).await?;
-        let sample = ground.bears(async {
-            match &ground {
-                Ground::Embedded(local) => self.sample(local.client(), &ground).await,
-                Ground::Nats(cluster) => self.sample(cluster.client(), &ground).await,
-            }
-        });
-        let sample = sample.await?;
+        let sample = over!(ground, client => self.sample(client, &ground)).await?;
         let mut settings = self.ground.settings(ground.nats()).await?;
         self.shape.each.tell(&mut settings);
         settings.set("seconds", self.duration.as_secs());

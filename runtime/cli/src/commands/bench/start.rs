@@ -4,8 +4,8 @@ use clap::Args;
 use skep_broker::Broker;
 
 use super::figures::{Figures, Sample};
-use super::ground::{Ground, GroundArgs};
-use super::load::Load;
+use super::ground::{Ground, GroundArgs, over, perform};
+use super::load::{Kind, Load};
 use super::usage::processor_s;
 use crate::cli::Global;
 use crate::client::Client;
@@ -13,8 +13,7 @@ use crate::error::{Error, Exit};
 use crate::output;
 
 /// A run that nobody has work with: it waits until the others are started, too.
-const WORKFLOW: &str = "name: bench-start\ninputs:\n  data: { type: string }\nsteps:\n  \
-                        nap: { wait: 5s }\n";
+const WORKFLOW: &str = "inputs:\n  data: { type: string }\nsteps:\n  nap: { wait: 5s }\n";
 const WARM_UP: u32 = 2_000;
 
 /// Start as many runs as the cluster takes: starts per second, each acknowledged when it is
@@ -43,18 +42,12 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        self.ground.perform(global, self.measure(global))
+        perform(global, self.measure(global))
     }
 
     async fn measure(&self, global: &Global) -> Result<Exit, Error> {
         let ground = self.ground.prepare(global).await?;
-        let samples = ground.bears(async {
-            match &ground {
-                Ground::Embedded(local) => self.samples(local.client(), &ground).await,
-                Ground::Nats(cluster) => self.samples(cluster.client(), &ground).await,
-            }
-        });
-        let samples = samples.await?;
+        let samples = over!(ground, client => self.samples(client, &ground)).await?;
         let mut settings = self.ground.settings(ground.nats()).await?;
         settings.set("payload_bytes", self.payload);
         settings.set("starts_at_once", self.at_once);
@@ -68,7 +61,8 @@ impl Start {
         client: &Client<B>,
         ground: &Ground,
     ) -> Result<Vec<Sample>, Error> {
-        let load = Load::prepare(client, WORKFLOW.to_owned(), self.payload).await?;
+        let source = format!("name: {}\n{WORKFLOW}", Kind::Start.workflow());
+        let load = Load::prepare(client, source, self.payload).await?;
         let warm = load.start_unwatched(WARM_UP.min(self.runs), self.at_once).await?;
         load.see_the_end(warm).await?;
         let mut samples = Vec::new();

@@ -8,14 +8,16 @@ use skep_agent::{Agent, Failure};
 use skep_protocol::Lane;
 use tokio::sync::mpsc;
 
-use super::clock;
+use super::{clock, tag};
 use crate::agents::Running;
 use crate::cli::Global;
 use crate::error::{Error, Exit, chain};
 use crate::runtime;
 
-/// The capability of benchmarks.
-pub(super) const CAPABILITY: &str = "bench";
+/// What the capabilities of benchmarks begin with.
+pub(super) const CAPABILITIES: &str = "bench-";
+/// What their agents are called.
+const AGENT: &str = "bench";
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// By which way tasks reach agents.
@@ -57,11 +59,15 @@ pub(super) struct Worker {
     /// By which way its tasks come.
     #[arg(long, value_enum, default_value_t)]
     lane: Way,
+    /// What it serves.
+    #[arg(long)]
+    capability: String,
 }
 
 impl Worker {
     pub(super) fn perform(self, global: &Global) -> Result<Exit, Error> {
-        let agent = agent(Duration::from_millis(self.step_ms), self.slots, self.lane, None)?;
+        let takes = Duration::from_millis(self.step_ms);
+        let agent = agent(self.capability, takes, (self.slots, self.lane), None)?;
         let working = Running::until_told(vec![agent], &global.cluster, LEAVE_WITHIN);
         // It does nothing: threads that wake each other would be most of its work.
         runtime::small()?.block_on(working)
@@ -71,11 +77,16 @@ impl Worker {
 /// Where an agent tells when it begins a step.
 pub(super) type Begun = mpsc::UnboundedSender<Duration>;
 
+/// Returns the capability of this benchmark.
+pub(super) fn capability() -> String {
+    format!("{CAPABILITIES}{}", tag())
+}
+
 /// Builds the agent.
 pub(super) fn agent(
+    capability: String,
     takes: Duration,
-    slots: u32,
-    lane: Way,
+    (slots, lane): (u32, Way),
     begun: Option<Begun>,
 ) -> Result<Agent, Error> {
     let work = move |input: Box<RawValue>| {
@@ -90,6 +101,6 @@ pub(super) fn agent(
             Ok::<_, Failure>(input)
         }
     };
-    let agent = Agent::builder(CAPABILITY).lane(lane.lane()).serve(CAPABILITY, work).slots(slots);
+    let agent = Agent::builder(AGENT).lane(lane.lane()).serve(&capability, work).slots(slots);
     agent.build().map_err(|error| Error::new(Exit::Failed, chain(&error)))
 }

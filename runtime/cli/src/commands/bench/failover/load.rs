@@ -16,7 +16,7 @@ use skep_protocol::{
 };
 use tokio::task::JoinSet;
 
-use super::super::worker::CAPABILITY;
+use super::super::worker::capability;
 use super::watch::Watch;
 use super::{LOOK_EVERY, within};
 use crate::error::{Error, Exit};
@@ -120,11 +120,11 @@ async fn ask(nats: &Nats, partition: PartitionId, command: Command) -> CommandRe
 }
 
 async fn register(nats: &Nats) -> Result<String, Error> {
-    let mut source = String::from("name: failover\nsteps:\n");
+    let (mut source, capability) = (String::from("name: failover\nsteps:\n"), capability());
     for step in 0..STEPS {
         let needs =
             step.checked_sub(1).map_or_else(String::new, |one| format!(", needs: [s{one}]"));
-        source.push_str(&format!("  s{step}: {{ agent: {CAPABILITY}{needs} }}\n"));
+        source.push_str(&format!("  s{step}: {{ agent: {capability}{needs} }}\n"));
     }
     let file = "failover.skep.yaml".to_owned();
     let register = Command::Register(RegisterWorkflow { source, file, publish: false });

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
+use super::super::worker::capability;
 use super::LOOK_EVERY;
 use crate::error::Error;
 use crate::process::Process;
@@ -53,7 +54,9 @@ impl Processes {
 
     pub(super) fn start_agent(&mut self, step_ms: u64) -> Result<(), Error> {
         let step_ms = step_ms.to_string();
-        let process = self.start("agents", &["bench", "worker", "--step-ms", &step_ms])?;
+        let capability = capability();
+        let args = ["bench", "worker", "--step-ms", &step_ms, "--capability", &capability];
+        let process = self.start("agents", &args)?;
         self.agents.push(process);
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! How a cluster is started for a benchmark, or joined.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use skep_broker::Revision;
@@ -8,10 +7,10 @@ use skep_nats::server::ThrowawayServer;
 use skep_nats::{ConnectOptions, Nats};
 
 use super::super::clock;
-use super::super::worker::CAPABILITY;
+use super::super::worker::{CAPABILITIES, capability};
 use super::coordinators::{served, settled};
-use super::there::{while_they_run, within};
-use super::{Cluster, GroundArgs, LOOK_EVERY, PATIENCE};
+use super::there::{while_there, within};
+use super::{Cluster, GroundArgs, LOOK_EVERY, PATIENCE, has_runs};
 use crate::agents::Running;
 use crate::cli::Global;
 use crate::client::Client;
@@ -56,14 +55,13 @@ impl GroundArgs {
         while let Some(other) = other_benchmark(&client).await? {
             if clock().saturating_sub(from) > FORGOTTEN_WITHIN {
                 let message = format!(
-                    "another benchmark is under way on this cluster: agent {other} serves \
-                     `{CAPABILITY}`"
+                    "another benchmark is under way on this cluster: agent {other} serves it"
                 );
                 return Err(Error::new(Exit::Conflict, message).help("try again when it is over"));
             }
             tokio::time::sleep(10 * LOOK_EVERY).await;
         }
-        self.is_guest.store(true, Ordering::Relaxed);
+        has_runs();
         let connect = async || cluster::connect(&global.cluster).await;
         self.join_as(connect, global.cluster.to_args(), (Vec::new(), None), clock()).await
     }
@@ -80,16 +78,28 @@ impl GroundArgs {
             "the partitions are not served",
             served(&nats, coordinators.len(), Revision::ABSENT),
         );
-        let partitions = while_they_run([&coordinators, &[]], async { serving.await? }).await?;
+        let partitions = while_there(&nats, [&coordinators, &[]], async { serving.await? }).await?;
         let ready = clock().saturating_sub(from);
         if coordinators.len() > 1 {
             within("the partitions are handed over again and again", settled(&nats)).await??;
         }
         // A load may be more than there is room for: then it is borne.
-        let client = Client::new(nats, partitions).patient(PATIENCE);
+        let client = Client::new(nats.clone(), partitions).patient(PATIENCE);
         let (slots, step) = (self.slots.to_string(), self.step.as_millis().to_string());
         let lane = self.lane().name();
-        let args = ["bench", "worker", "--slots", &slots, "--lane", lane, "--step-ms", &step];
+        let capability = capability();
+        let args = [
+            "bench",
+            "worker",
+            "--slots",
+            &slots,
+            "--lane",
+            lane,
+            "--step-ms",
+            &step,
+            "--capability",
+            &capability,
+        ];
         let before = client.agents().await?.len();
         let (mut agents, mut here) = (Vec::new(), None);
         if self.begun.is_some() {
@@ -105,22 +115,21 @@ impl GroundArgs {
             }
             Ok(())
         });
-        while_they_run([&coordinators, &agents], async { there.await? }).await?;
+        while_there(&nats, [&coordinators, &agents], async { there.await? }).await?;
         Ok(Cluster { client, agents, _agents_here: here, coordinators, server, ready })
     }
 
     fn process(&self, args: &[&str], at: &[String], name: &str) -> Result<Process, Error> {
         let args = args.iter().map(|arg| (*arg).to_owned()).chain(at.iter().cloned());
-        let log = self.logs.as_ref().map(|folder| folder.join(format!("{name}.log")));
-        Process::start(args.collect(), Vec::new(), log)
+        self.server.process(args.collect(), name)
     }
 }
 
 /// Returns an agent that serves what those of a benchmark do.
 async fn other_benchmark(client: &Client<Nats>) -> Result<Option<String>, Error> {
     let agents = client.agents().await?;
-    let mut serving = agents
-        .iter()
-        .filter(|agent| agent.offers.iter().any(|offer| offer.capability.as_str() == CAPABILITY));
+    let mut serving = agents.iter().filter(|agent| {
+        agent.offers.iter().any(|offer| offer.capability.starts_with(CAPABILITIES))
+    });
     Ok(serving.next().map(|agent| agent.agent.to_string()))
 }

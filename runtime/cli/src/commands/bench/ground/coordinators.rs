@@ -39,7 +39,8 @@ impl Cluster {
         let from = clock();
         self.coordinators.iter_mut().try_for_each(Process::start_again)?;
         let serving = served(nats, self.coordinators.len(), before);
-        within("the partitions are not served", serving).await??;
+        let serving = within("the partitions are not served", serving);
+        self.bears(Box::pin(async { serving.await? })).await?;
         Ok(clock().saturating_sub(from))
     }
 }

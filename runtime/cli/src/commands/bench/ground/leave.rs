@@ -1,18 +1,20 @@
 //! What a benchmark that was interrupted, or failed, leaves in another's cluster: nothing.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use skep_nats::Nats;
+use skep_nats::{Nats, by_hand};
 use skep_protocol::{Command, RunFilter, RunId, RunStatus};
 
-use super::super::load::WORKFLOWS;
-use crate::cli;
+use super::super::load::Kind;
+use crate::cli::{self, Global};
 use crate::client::Client;
 use crate::cluster;
 use crate::error::{Error, Exit};
 use crate::output;
+use crate::signals::Interrupts;
 
 /// States of runs that are not over by themselves.
 const LIVE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Waiting, RunStatus::Paused];
@@ -21,16 +23,59 @@ const AT_ONCE: usize = 256;
 /// Starts that were under way have come to something by then.
 const STARTED_WITHIN: Duration = Duration::from_millis(500);
 
-/// Cancels the runs of benchmarks that are live; says how many there were, or why they stay.
-pub(super) async fn cancel_what_is_left(cluster: &cli::Cluster) -> Result<Exit, Error> {
+/// Set once this benchmark may have something on a cluster of somebody else's.
+static IS_GUEST: AtomicBool = AtomicBool::new(false);
+
+/// Set once that may be runs, too.
+static HAS_RUNS: AtomicBool = AtomicBool::new(false);
+
+/// Tells that there may be something to leave from here on.
+pub(in super::super) fn is_guest() {
+    IS_GUEST.store(true, Ordering::Relaxed);
+}
+
+/// Tells that there may be runs to cancel from here on.
+pub(super) fn has_runs() {
+    is_guest();
+    HAS_RUNS.store(true, Ordering::Relaxed);
+}
+
+/// Does `work` until it is interrupted; on a cluster of somebody else's, nothing is left that did
+/// not come to its end.
+pub(super) async fn leaving_nothing(
+    global: &Global,
+    work: impl Future<Output = Result<Exit, Error>>,
+) -> Result<Exit, Error> {
+    let done = until_interrupted(work).await;
+    if IS_GUEST.load(Ordering::Relaxed) && !matches!(done, Ok(Exit::Ok)) {
+        let left = Box::pin(until_interrupted(clean(&global.cluster))).await;
+        if !matches!(left, Ok(Exit::Ok)) {
+            output::note("something of the benchmark may be left: see skep list, nats stream ls");
+        }
+    }
+    done
+}
+
+async fn until_interrupted(work: impl Future<Output = Result<Exit, Error>>) -> Result<Exit, Error> {
+    let mut interrupts = Interrupts::listen()?;
+    tokio::select! { biased;
+        interrupt = interrupts.next() => Ok(interrupt.exit()),
+        done = work => done,
+    }
+}
+
+/// Removes the streams of loops by hand, and cancels the runs of this benchmark that are live.
+async fn clean(cluster: &cli::Cluster) -> Result<Exit, Error> {
+    output::note("cleaning up; once more to leave it");
+    by_hand::clear(&cluster::connect(cluster).await?, &super::super::ceiling::prefix()).await;
+    if !HAS_RUNS.load(Ordering::Relaxed) {
+        return Ok(Exit::Ok);
+    }
     tokio::time::sleep(STARTED_WITHIN).await;
-    match cancel_all(cluster).await {
-        Ok(0) => {}
-        Ok(1) => output::note("cancelled the run that was under way"),
-        Ok(count) => output::note(format!("cancelled {count} runs that were under way")),
-        Err(error) => output::note(format!(
-            "runs of the benchmark may be live, and were not cancelled: {error}; see skep list"
-        )),
+    match cancel_all(cluster).await? {
+        0 => {}
+        1 => output::note("cancelled the run that was under way"),
+        count => output::note(format!("cancelled {count} runs that were under way")),
     }
     Ok(Exit::Ok)
 }
@@ -53,10 +98,10 @@ async fn cancel_all(cluster: &cli::Cluster) -> Result<usize, Error> {
 
 async fn live(client: &Client<Nats>) -> Result<Vec<RunId>, Error> {
     let mut live = Vec::new();
-    for workflow in WORKFLOWS {
+    for kind in Kind::ALL {
         let filter = RunFilter {
             status: LIVE.to_vec(),
-            workflow: Some(workflow.to_owned()),
+            workflow: Some(kind.workflow()),
             ..RunFilter::default()
         };
         live.extend(client.runs(filter).await?.iter().map(|run| run.run));

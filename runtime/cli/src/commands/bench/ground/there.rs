@@ -1,7 +1,8 @@
 //! Whether what a benchmark runs on is still there.
 
-use std::future::pending;
 use std::time::Duration;
+
+use skep_nats::Nats;
 
 use super::super::clock;
 use super::{Cluster, Ground, PATIENCE};
@@ -9,8 +10,8 @@ use crate::error::{Error, Exit};
 use crate::human;
 use crate::process::Process;
 
-/// How often it is looked.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often it is looked whether it is.
+const LOST_EVERY: Duration = Duration::from_millis(100);
 /// How long there may be no connection: a server that is started again is back by then.
 const ALONE: Duration = Duration::from_secs(10);
 
@@ -20,62 +21,53 @@ impl Ground {
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        tokio::select! { biased;
-            done = work => done,
-            lost = self.lost() => Err(lost),
-        }
-    }
-
-    async fn lost(&self) -> Error {
         match self {
-            Self::Embedded(_) => pending().await,
-            Self::Nats(cluster) => cluster.lost().await,
+            Self::Embedded(_) => work.await,
+            Self::Nats(cluster) => cluster.bears(work).await,
         }
     }
 }
 
 impl Cluster {
-    async fn lost(&self) -> Error {
-        tokio::select! {
-            error = gone([&self.coordinators, &self.agents]) => error,
-            () = self.alone() => Error::new(
-                Exit::Unreachable,
-                format!("there is no connection to the server since {}", human::duration(ALONE)),
-            ),
-        }
-    }
-
-    /// Waits until there was no connection for long.
-    async fn alone(&self) {
-        let mut connected = clock();
-        while clock().saturating_sub(connected) < ALONE {
-            if self.client.broker().has_connection() {
-                connected = clock();
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+    /// Does `work` as long as all is there that it needs.
+    pub(in super::super) async fn bears<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let processes = [self.coordinators.as_slice(), &self.agents];
+        while_there(self.client.broker(), processes, work).await
     }
 }
 
-/// Does `work` as long as all of these run.
-pub(super) async fn while_they_run<T>(
+/// Does `work` as long as these run, and there is a connection, or was one a moment ago.
+pub(in super::super) async fn while_there<T>(
+    nats: &Nats,
     processes: [&[Process]; 2],
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     tokio::select! { biased;
         done = work => done,
-        error = gone(processes) => Err(error),
+        error = lost(nats, processes) => Err(error),
     }
 }
 
-/// Waits until one of these has ended, and says how.
-async fn gone(processes: [&[Process]; 2]) -> Error {
+/// Waits until one of these has ended, or there was no connection for long; says so.
+async fn lost(nats: &Nats, processes: [&[Process]; 2]) -> Error {
+    let mut connected = clock();
     loop {
         if let Some(error) = processes.iter().copied().flatten().find_map(Process::ended_by_itself)
         {
             return error;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        let now = clock();
+        if nats.has_connection() {
+            connected = now;
+        }
+        if now.saturating_sub(connected) >= ALONE {
+            let message = format!("the server was away for {}", human::duration(ALONE));
+            return Error::new(Exit::Unreachable, message);
+        }
+        tokio::time::sleep(LOST_EVERY).await;
     }
 }
 
@@ -88,3 +80,22 @@ pub(in super::super) async fn within<T>(
     let patience = human::duration(PATIENCE);
     waited.map_err(|_| Error::new(Exit::Timeout, format!("{what} after {patience}")))
 }
+
+/// Does something with the client of a [`Ground`], as long as all is there that it needs.
+macro_rules! over {
+    ($ground:expr, $client:ident => $work:expr) => {
+        $ground.bears(Box::pin(async {
+            match &$ground {
+                Ground::Embedded(local) => {
+                    let $client = local.client();
+                    $work.await
+                }
+                Ground::Nats(cluster) => {
+                    let $client = cluster.client();
+                    $work.await
+                }
+            }
+        }))
+    };
+}
+pub(in super::super) use over;
