@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use skep_protocol::RunId;
+use skep_tests::LOOK_EVERY;
 
 use crate::cluster::Cluster;
+use crate::expect::ok;
 use crate::journal;
 
 const RUNS: usize = 200;
@@ -39,6 +41,26 @@ async fn killing_the_coordinator_and_the_broker_loses_nothing_and_repeats_nothin
     let mut cluster = Cluster::start(2).await?;
     let told = survive(&mut cluster).await;
     told.with_context(|| format!("the processes printed:\n{}", cluster.printed()))
+}
+
+const NAP: &str = "name: nap\nsteps:\n  nap: { wait: 1h }\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_is_to_end_while_nats_is_away_ends() -> Result<()> {
+    let mut cluster = skep_tests::Cluster::start().await?;
+    let url = cluster.server.url();
+    cluster.start_named("one", &url, 1)?;
+    cluster.named("one")?.says("serves the cluster", LOOK_EVERY).await?;
+    // It has a partition, with something to hand over.
+    std::fs::write(cluster.path().join("nap.skep.yaml"), NAP)?;
+    ok(&cluster, &["run", "nap.skep.yaml", "--detach"]).await?;
+    cluster.server.kill()?;
+    let coordinator = cluster.named("one")?;
+    coordinator.terminate()?;
+    let (status, printed) = (coordinator.wait()?, coordinator.printed());
+    ensure!(status.code() == Some(5), "{status}: {printed}");
+    ensure!(printed.contains("nothing can be handed over"), "{printed}");
+    Ok(())
 }
 
 async fn survive(cluster: &mut Cluster) -> Result<()> {

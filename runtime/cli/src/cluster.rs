@@ -1,14 +1,20 @@
 //! A cluster over NATS: where it is, how to sign in, and a client of its coordinators.
 
+use std::time::Duration;
+
 use skep_coordinator::SettingsError;
 use skep_nats::{ConnectError, ConnectOptions, ContextError, Credentials, LayoutError, Nats};
 use skep_protocol::PartitionCount;
+use tokio::time::Instant;
 
 use crate::cli::Cluster;
 use crate::client::Client;
 use crate::error::{Error, Exit, chain};
 use crate::inputs::unreadable;
 use crate::runtime;
+
+/// How often it is looked whether there is a connection.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Puts together what options, environment and contexts say.
 fn options(cluster: &Cluster) -> Result<ConnectOptions, Error> {
@@ -60,6 +66,17 @@ pub(crate) async fn partitions(nats: &Nats) -> Result<Option<PartitionCount>, Er
         // The first coordinator makes the streams, the registry among them.
         Err(error) if chain(&error).contains("stream not found") => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until there was no connection for so long.
+pub(crate) async fn away(nats: &Nats, bound: Duration) {
+    let mut connected = Instant::now();
+    while connected.elapsed() < bound {
+        if nats.has_connection() {
+            connected = Instant::now();
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

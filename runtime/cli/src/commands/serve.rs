@@ -1,6 +1,7 @@
 //! `skep serve`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use skep_coordinator::{Config, Coordinator};
@@ -16,13 +17,15 @@ use crate::output;
 use crate::runtime;
 use crate::signals::Interrupts;
 
+/// How long NATS may be away from a coordinator that is to hand over.
+const AWAY: Duration = Duration::from_secs(10);
 /// The most runs of one partition that may be live.
 #[expect(clippy::cast_possible_truncation, reason = "it is far below")]
 const MAX_RUNS: u32 = MAX_RUNS_PER_PARTITION as u32;
 
 /// Serve a cluster as a coordinator.
 ///
-/// It serves until SIGTERM or Ctrl-C, then hands over and ends.
+/// It serves until SIGTERM or Ctrl-C, then hands over and ends; without NATS, after ten seconds.
 ///
 /// Several coordinators may serve one cluster: they share its partitions, and stand by for each
 /// other. One that is killed or hangs is replaced; a newcomer gets its share.
@@ -84,6 +87,13 @@ impl Serve {
         tokio::select! { biased;
             () = coordinator.stopped() => Ok(Exit::Ok),
             interrupt = interrupts.next() => Ok(interrupt.exit()),
+            () = cluster::away(&nats, AWAY) => {
+                let message = format!(
+                    "NATS is away for {}: nothing can be handed over", human::duration(AWAY)
+                );
+                Err(Error::new(Exit::Unreachable, message)
+                    .help("nothing is lost: whoever serves next reads the journals on NATS"))
+            }
         }
     }
 

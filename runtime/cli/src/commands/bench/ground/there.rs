@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use skep_nats::Nats;
 
-use super::super::clock;
 use super::{Cluster, Ground, PATIENCE};
+use crate::cluster;
 use crate::error::{Error, Exit};
 use crate::human;
 use crate::process::Process;
 
 /// How often it is looked whether it is.
-const LOST_EVERY: Duration = Duration::from_millis(100);
+const GONE_EVERY: Duration = Duration::from_millis(100);
 /// How long there may be no connection: a server that is started again is back by then.
-const ALONE: Duration = Duration::from_secs(10);
+const AWAY: Duration = Duration::from_secs(10);
 
 impl Ground {
     /// Does `work` as long as all is there that it needs: what was started, and the server.
@@ -47,27 +47,22 @@ pub(in super::super) async fn while_there<T>(
 ) -> Result<T, Error> {
     tokio::select! { biased;
         done = work => done,
-        error = lost(nats, processes) => Err(error),
+        error = gone(processes) => Err(error),
+        () = cluster::away(nats, AWAY) => {
+            let message = format!("the server was away for {}", human::duration(AWAY));
+            Err(Error::new(Exit::Unreachable, message))
+        }
     }
 }
 
-/// Waits until one of these has ended, or there was no connection for long; says so.
-async fn lost(nats: &Nats, processes: [&[Process]; 2]) -> Error {
-    let mut connected = clock();
+/// Waits until one of these has ended, and says how.
+async fn gone(processes: [&[Process]; 2]) -> Error {
     loop {
-        if let Some(error) = processes.iter().copied().flatten().find_map(Process::ended_by_itself)
-        {
+        let mut all = processes.iter().copied().flatten();
+        if let Some(error) = all.find_map(Process::ended_by_itself) {
             return error;
         }
-        let now = clock();
-        if nats.has_connection() {
-            connected = now;
-        }
-        if now.saturating_sub(connected) >= ALONE {
-            let message = format!("the server was away for {}", human::duration(ALONE));
-            return Error::new(Exit::Unreachable, message);
-        }
-        tokio::time::sleep(LOST_EVERY).await;
+        tokio::time::sleep(GONE_EVERY).await;
     }
 }
 
